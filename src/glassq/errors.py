@@ -1,0 +1,177 @@
+"""Every error glassq raises, on one screen. Each says when, and its message says what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GlassqError(Exception):
+    """Root of everything glassq raises on purpose."""
+
+
+# -- the program is set up wrongly: fix the code or the configuration ---------------------------
+
+
+class ConfigurationError(GlassqError):
+    """When the application cannot work as it was declared."""
+
+
+class UnknownTask(ConfigurationError):
+    """When a task name is looked up that no decorator registered."""
+
+    def __init__(self, name: str, nearest: str | None = None) -> None:
+        hint = f"; did you mean {nearest!r}?" if nearest else "; import the module that defines it"
+        super().__init__(f"no task is registered as {name!r}{hint}")
+        self.name = name
+        self.nearest = nearest
+
+
+class DuplicateTask(ConfigurationError):
+    """When two functions would answer to one task name."""
+
+    def __init__(self, name: str, first: str, second: str) -> None:
+        super().__init__(f"two functions are named {name!r}: {first} and {second}; give one of them name=...")
+        self.name = name
+
+
+class BadOption(ConfigurationError):
+    """When an option is unknown or its value cannot be used."""
+
+    def __init__(self, option: str, problem: str, nearest: str | None = None) -> None:
+        super().__init__(f"{option}: {problem}" + (f"; did you mean {nearest!r}?" if nearest else ""))
+        self.option = option
+        self.nearest = nearest
+
+
+class MissingExtra(ConfigurationError):
+    """When a feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package: pip install 'glassq[{extra}]'")
+        self.extra = extra
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+class StorageError(GlassqError):
+    """When the store did not do what it was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """When the store cannot be reached or written now. `reason` is one of the closed set of
+    `storage_errors_total`: connection, timeout, readonly, oom, auth, cluster, io, enospc, other."""
+
+    def __init__(self, message: str, reason: str = "other") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CorruptRecord(StorageError):
+    """When stored bytes are not what glassq wrote."""
+
+
+class FormatMismatch(StorageError):
+    """When stored data has a format version this glassq does not read."""
+
+    def __init__(self, what: str, found: int | str, known: int | str) -> None:
+        super().__init__(
+            f"{what} has format version {found}, this glassq reads {known}; upgrade glassq on this machine"
+        )
+        self.found = found
+        self.known = known
+
+
+# -- enqueuing: the caller's job was not (or not surely) accepted ------------------------------------
+
+
+class EnqueueError(GlassqError):
+    """When a call could not be enqueued. `receipts` holds what a batch had accepted before it failed."""
+
+    receipts: tuple[Any, ...] = ()
+
+
+class QueueFull(EnqueueError):
+    """When a queue is at its `max_length`, and stayed there for `full_wait` seconds."""
+
+    def __init__(self, depth: int, limit: int) -> None:
+        super().__init__(
+            f"the queue holds {depth} of at most {limit} unsettled jobs; nothing was enqueued. Slow down, "
+            "add workers, or raise max_length (full_wait= waits for room)"
+        )
+        self.depth = depth
+        self.limit = limit
+
+
+class PayloadTooLarge(EnqueueError):
+    """When the serialized arguments exceed the queue's `max_payload`."""
+
+    def __init__(self, task: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"the arguments of {task} take {size} bytes, the limit is {limit}; store the data "
+            "elsewhere and pass its key"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class SerializationFailed(EnqueueError):
+    """When arguments cannot be serialized, or would not come back as their type hints say."""
+
+
+class EnqueueUncertain(EnqueueError):
+    """When the store may or may not hold the job: the acknowledgement did not arrive."""
+
+    def __init__(self, message: str, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+# -- one job ---------------------------------------------------------------------------------------
+
+
+class JobError(GlassqError):
+    """When one job cannot give what was asked of it."""
+
+
+class JobNotFound(JobError):
+    """When no unsettled job, lane or dead letter has this id or key."""
+
+
+class JobFailed(JobError):
+    """When a job ended without success: its remote error, as type, message and traceback text."""
+
+    def __init__(self, remote_type: str, message: str, traceback: str = "") -> None:
+        super().__init__(f"{remote_type}: {message}" if message else remote_type)
+        self.remote_type = remote_type
+        self.message = message
+        self.traceback = traceback
+
+
+class JobCancelled(JobError):
+    """When the job asked for was cancelled; raised by `current_job().check()` in one that is to be."""
+
+
+class ReplayRefused(JobError):
+    """When a replay to the front would leave a lower dead job of its lane behind, inverting their order."""
+
+    def __init__(self, job_id: str, left_behind: str, seq: int) -> None:
+        super().__init__(
+            f"replaying {job_id} to the front would put it before {left_behind} (seq {seq}) of its lane, "
+            "which is dead too; replay that one as well, use to='tail', or force=True"
+        )
+        self.job_id = job_id
+        self.left_behind = left_behind
+        self.seq = seq
+
+
+class ResultTimeout(JobError):
+    """When no result arrived in the time given."""
+
+
+class AttemptTimeout(JobError):
+    """Raised by `current_job().check()` when the attempt is past the task's `timeout`."""
+
+
+class LeaseLost(JobError):
+    """Raised by `current_job().check()` when this worker no longer owns the lane."""
