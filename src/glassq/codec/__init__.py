@@ -1,0 +1,23 @@
+"""How calls, jobs' bodies and errors become bytes, and come back."""
+
+from __future__ import annotations
+
+from glassq.codec.arguments import DEFAULT_MAX_PAYLOAD, ArgumentCodec
+from glassq.codec.envelope import ENVELOPE_VERSION, Envelope, open_envelope, seal
+from glassq.codec.failures import describe_failure, failure_bytes, read_failure
+from glassq.codec.serializers import MAX_NESTING, JsonSerializer, Serializer
+
+__all__ = [
+    "DEFAULT_MAX_PAYLOAD",
+    "ENVELOPE_VERSION",
+    "MAX_NESTING",
+    "ArgumentCodec",
+    "Envelope",
+    "JsonSerializer",
+    "Serializer",
+    "describe_failure",
+    "failure_bytes",
+    "open_envelope",
+    "read_failure",
+    "seal",
+]

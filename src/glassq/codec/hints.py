@@ -1,0 +1,89 @@
+"""What a task's type hints say about restoring its arguments from JSON."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, Optional
+
+import msgspec
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """One parameter's type, as far as JSON can be restored by it.
+
+    `type` is `Any` when it cannot; `declared` says in words what the code says, for error messages.
+    """
+
+    type: Any
+    declared: str
+    decoder: msgspec.json.Decoder[Any]
+
+
+def _plain(declared: str) -> Hint:
+    return Hint(Any, declared, msgspec.json.Decoder())
+
+
+NO_HINT = _plain("has no type hint")
+
+
+def hints_of(signature: inspect.Signature, func: Callable[..., Any]) -> dict[str, Hint]:
+    """A hint for every parameter. Costs milliseconds; called once per task, at its first job, when all
+    names its annotations mention exist."""
+    names = getattr(inspect.unwrap(func), "__globals__", {})
+    return {each.name: _hint_of(each, names) for each in signature.parameters.values()}
+
+
+def _hint_of(parameter: inspect.Parameter, names: dict[str, Any]) -> Hint:
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty:
+        return NO_HINT
+    declared = f"is declared as {_in_words(annotation)}"
+    try:
+        resolved = _resolve(annotation, names)
+    except Exception:  # licensed: around user code, an annotation is an expression of theirs
+        return _plain(f"{declared}, which names something that does not exist at run time")
+    if parameter.default is None:
+        resolved = Optional[resolved]  # noqa: UP045 - `x: int = None` is common, and means this
+    decoder = _decoder_of(resolved)
+    if decoder is None:
+        return _plain(f"{declared}, which JSON cannot be turned back into")
+    return Hint(resolved, declared, decoder)
+
+
+def _decoder_of(resolved: Any) -> msgspec.json.Decoder[Any] | None:
+    """None for what msgspec does not know: other classes, unions it could not tell apart."""
+    try:
+        if _has_custom(msgspec.inspect.type_info(resolved), set()):
+            return None
+        return msgspec.json.Decoder(resolved)
+    except Exception:  # licensed: around user code, whose classes are looked through here
+        return None
+
+
+def _resolve(annotation: Any, names: dict[str, Any]) -> Any:
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": annotation}
+    return typing.get_type_hints(holder, globalns=names, include_extras=True)["it"]
+
+
+def _in_words(annotation: Any) -> str:
+    if isinstance(annotation, str):
+        return annotation
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__qualname__
+    return str(annotation).replace("typing.", "")
+
+
+def _has_custom(info: Any, seen: set[int]) -> bool:
+    """Whether a described type contains, at any depth, a class that msgspec does not know."""
+    if isinstance(info, msgspec.inspect.CustomType):
+        return True
+    if isinstance(info, tuple):
+        return any(_has_custom(each, seen) for each in info)
+    if not isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)) or id(info) in seen:
+        return False
+    seen.add(id(info))  # classes may refer to themselves
+    return any(_has_custom(getattr(info, name), seen) for name in info.__struct_fields__)

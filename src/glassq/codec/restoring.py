@@ -1,0 +1,97 @@
+"""Arguments out of JSON, by the hints of the task that receives them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from glassq.codec.hints import NO_HINT, Hint, hints_of
+
+Call = tuple[list[Any], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class NotAsDeclared(Exception):
+    """When one argument does not decode by its hint. Never leaves the codec."""
+
+    def __init__(self, argument: str, hint: Hint, detail: str) -> None:
+        super().__init__(argument)
+        self.argument = argument
+        self.hint = hint
+        self.detail = detail
+
+
+class Restorer:
+    """Decodes calls of one task. Built at the first job, because hints may name what is defined later."""
+
+    def __init__(self, signature: inspect.Signature, func: Callable[..., Any]) -> None:
+        hints = hints_of(signature, func)
+        parameters = signature.parameters.values()
+        self._positional = [(each.name, hints[each.name]) for each in parameters if each.kind in _BY_POSITION]
+        self._keywords = {each.name: hints[each.name] for each in parameters if each.kind in _BY_KEYWORD}
+        rest = {each.kind: (each.name, hints[each.name]) for each in parameters}
+        self._more_positional = rest.get(inspect.Parameter.VAR_POSITIONAL, ("args", NO_HINT))
+        self._more_keywords = rest.get(inspect.Parameter.VAR_KEYWORD, ("kwargs", NO_HINT))[1]
+        self._whole = _compile([hint.type for _, hint in self._positional])
+
+    def restore(self, payload: bytes) -> Call:
+        """The call in these bytes. `NotAsDeclared` names the argument that does not fit;
+        `msgspec.MsgspecError`, `ValueError` or `RecursionError` mean that this is no call at all."""
+        try:
+            call = self._whole.decode(payload)
+        except msgspec.ValidationError:
+            return self._restore_singly(payload)
+        args: list[Any] = [*msgspec.structs.astuple(call.args)]
+        while args and args[-1] is UNSET:
+            args.pop()
+        return args, (self._restore_keywords(call.kwargs) if call.kwargs else {})
+
+    def positional(self, index: int) -> tuple[str, Hint]:
+        """Name and hint of the argument at this place."""
+        if index < len(self._positional):
+            return self._positional[index]
+        name, hint = self._more_positional
+        return f"{name}[{index - len(self._positional)}]", hint
+
+    def keyword(self, name: str) -> Hint:
+        """The hint of the argument given by this name."""
+        return self._keywords.get(name, self._more_keywords)
+
+    def _restore_singly(self, payload: bytes) -> Call:
+        """Slower: for `*args`, and to find out which argument does not fit."""
+        args, kwargs = _ANY_CALL.decode(payload)
+        restored = []
+        for index, raw in enumerate(args):
+            name, hint = self.positional(index)
+            restored.append(_decode(name, hint, raw))
+        return restored, self._restore_keywords(kwargs)
+
+    def _restore_keywords(self, kwargs: dict[str, Raw]) -> dict[str, Any]:
+        return {name: _decode(name, self.keyword(name), raw) for name, raw in kwargs.items()}
+
+
+_ANY_CALL = msgspec.json.Decoder(tuple[list[Raw], dict[str, Raw]])
+
+
+def _compile(types: list[Any]) -> msgspec.json.Decoder[Any]:
+    """One decoder for whole calls: a single pass through the bytes, no loop over arguments in Python."""
+    fields = [(f"p{index}", each, UNSET) for index, each in enumerate(types)]
+    strict: dict[str, Any] = {"array_like": True, "forbid_unknown_fields": True}
+    args = msgspec.defstruct("Args", fields, **strict)
+    return msgspec.json.Decoder(
+        msgspec.defstruct("Call", [("args", args), ("kwargs", dict[str, Raw])], **strict)
+    )
+
+
+def _decode(name: str, hint: Hint, raw: Raw) -> Any:
+    try:
+        return hint.decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise NotAsDeclared(name, hint, str(error)) from error

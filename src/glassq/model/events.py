@@ -1,0 +1,195 @@
+"""The closed vocabulary of what can be observed. An event states a fact after it became true.
+
+Names and counts only: no arguments, no results, no error text that could carry them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from glassq.model.leases import ClaimCause, Lease
+from glassq.model.verdicts import Outcome, Verdict
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Root of all events."""
+
+
+class QueueDeclared(Event, frozen=True, kw_only=True):
+    """A queue became known to this application, with or without tasks yet."""
+
+    queue: str
+
+
+class TaskDeclared(Event, frozen=True, kw_only=True):
+    """A task became known to this application."""
+
+    queue: str
+    task: str
+
+
+# -- producing ---------------------------------------------------------------------------------------
+
+
+class JobEnqueued(Event, frozen=True, kw_only=True):
+    """The store accepted a job. `seconds` is what the whole append took, shared by its batch."""
+
+    queue: str
+    task: str
+    job_id: str
+    key: str | None
+    seq: int | None
+    payload_bytes: int
+    seconds: float
+
+
+class JobDeduplicated(Event, frozen=True, kw_only=True):
+    """A call was recognised as a duplicate of `job_id`; nothing was stored."""
+
+    queue: str
+    task: str
+    job_id: str
+
+
+class EnqueueFailed(Event, frozen=True, kw_only=True):
+    """A call was not accepted. `reason` is one of the values of `enqueue_failures_total`."""
+
+    queue: str
+    reason: str
+
+
+# -- lanes -------------------------------------------------------------------------------------------
+
+
+class LaneClaimed(Event, frozen=True, kw_only=True):
+    """This worker became the owner of a lane; any cause but READY means it was reclaimed."""
+
+    lease: Lease
+    cause: ClaimCause
+
+
+class LaneLeft(Event, frozen=True, kw_only=True):
+    """This worker gave up a lane by its own will, or the lane's last job was settled."""
+
+    lease: Lease
+
+
+class LaneLost(Event, frozen=True, kw_only=True):
+    """This worker noticed that it does not own the lane any more. `reason`: expired, taken_over."""
+
+    lease: Lease
+    reason: str
+
+
+class WriteFenced(Event, frozen=True, kw_only=True):
+    """The store refused a write under an old token."""
+
+    queue: str
+    operation: str
+
+
+class OrderViolated(Event, frozen=True, kw_only=True):
+    """The contract was broken. `kind`: duplicate, reorder, stale_token. Must never happen."""
+
+    queue: str
+    kind: str
+
+
+# -- attempts ----------------------------------------------------------------------------------------
+
+
+class AttemptStarted(Event, frozen=True, kw_only=True):
+    """User code is about to run. `started` is a monotonic reading of the emitting process; `time_in_queue`
+    (seconds, store's clock) is set for first attempts."""
+
+    lease: Lease
+    task: str
+    job_id: str
+    seq: int
+    attempt: int
+    started: float
+    timeout: float | None
+    time_in_queue: float | None
+    headers: Mapping[str, str] = {}
+
+
+class AttemptSettled(Event, frozen=True, kw_only=True):
+    """An attempt ended and the store committed its verdict. `seconds` is the run time of user code;
+    `end_to_end` (seconds, store's clock, eligible -> settled) is set when the job is settled for good."""
+
+    lease: Lease
+    task: str
+    job_id: str
+    seq: int
+    attempt: int
+    outcome: Outcome
+    verdict: Verdict
+    seconds: float
+    ran: bool
+    end_to_end: float | None
+    ordinal: int
+    headers: Mapping[str, str]
+
+
+class AttemptAbandoned(Event, frozen=True, kw_only=True):
+    """An attempt ended whose verdict was not accepted: the job runs again under another lease."""
+
+    lease: Lease
+    task: str
+    job_id: str
+    attempt: int
+    outcome: Outcome
+
+
+class TraceContextRead(Event, frozen=True, kw_only=True):
+    """The trace context in a job's headers was read for an attempt. `result`: ok, missing, invalid."""
+
+    queue: str
+    result: str
+
+
+class CallbackFailed(Event, frozen=True, kw_only=True):
+    """`on_success` or `on_error` raised; it changes nothing about the job."""
+
+    queue: str
+    task: str
+    callback: str
+    error_type: str
+
+
+# -- the worker and the store -----------------------------------------------------------------------
+
+
+class WorkerChanged(Event, frozen=True, kw_only=True):
+    """A worker entered a state: starting, running, draining, stopped."""
+
+    worker: str
+    state: str
+    queues: tuple[str, ...] = ()
+
+
+class WorkerBeat(Event, frozen=True, kw_only=True):
+    """The worker's loop turned. `lanes` are held now; `lease_remaining` is the least seconds left."""
+
+    worker: str
+    at: float
+    lanes: Mapping[str, int]
+    lease_remaining: Mapping[str, float]
+
+
+class StorageCalled(Event, frozen=True, kw_only=True):
+    """One storage operation ended. `error` is one of the values of `storage_errors_total`, or None."""
+
+    store: str
+    operation: str
+    seconds: float
+    error: str | None = None
+
+
+class ObserverDetached(Event, frozen=True, kw_only=True):
+    """An observer raised and hears nothing any more."""
+
+    observer: str
+    error_type: str

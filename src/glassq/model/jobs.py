@@ -1,0 +1,230 @@
+"""Job records: plain values with no verbs (verbs live with whoever owns the I/O)."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+
+from glassq.model.names import DEFAULT_LANE
+
+
+class Priority(IntEnum):
+    """Six levels; a higher level of a lane is served first, order holds within one."""
+
+    VERY_LOW = 1
+    LOW = 2
+    NORMAL = 3
+    HIGH = 4
+    VERY_HIGH = 5
+    CRITICAL = 6
+
+
+class JobState(StrEnum):
+    """Where a job is; see `LEGAL_TRANSITIONS`."""
+
+    SCHEDULED = "scheduled"
+    DEFERRED = "deferred"
+    READY = "ready"
+    LEASED = "leased"
+    SUCCEEDED = "succeeded"
+    BURIED = "buried"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+_S = JobState
+LEGAL_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    _S.SCHEDULED: frozenset({_S.READY, _S.CANCELLED}),
+    _S.DEFERRED: frozenset({_S.READY, _S.CANCELLED}),
+    _S.READY: frozenset({_S.LEASED, _S.CANCELLED, _S.EXPIRED}),
+    # Back to ready: a retry, a release, a reclaimed lease. Always at the same place in the lane.
+    _S.LEASED: frozenset({_S.READY, _S.SUCCEEDED, _S.BURIED, _S.CANCELLED, _S.EXPIRED}),
+    _S.SUCCEEDED: frozenset(),
+    _S.BURIED: frozenset({_S.READY}),  # by a replay
+    _S.CANCELLED: frozenset(),
+    _S.EXPIRED: frozenset(),
+}
+
+
+class Disposition(StrEnum):
+    """What an append did with a job."""
+
+    CREATED = "created"
+    DUPLICATE = "duplicate"
+
+
+class Dedup(msgspec.Struct, frozen=True):
+    """What makes a job a duplicate: `id`, for `window` seconds from acceptance, or with None until the job is
+    settled."""
+
+    id: str
+    window: float | None = None
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job on its way into a store: the store sees where it goes, never what is in `body`.
+
+    `due` is when it joins the tail of its lane, by the store's clock: None is now, a number of seconds
+    from acceptance, or with `due_is_time` the seconds since the epoch. `ttl` is seconds from then.
+    """
+
+    body: bytes
+    lane: str = DEFAULT_LANE
+    level: int = int(Priority.NORMAL)
+    due: float | None = None
+    due_is_time: bool = False
+    ttl: float | None = None
+    dedup: Dedup | None = None
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """A store's answer for one appended job. A duplicate carries the id and seq of the job known already;
+    `seq` is None while a job is scheduled."""
+
+    id: str
+    seq: int | None
+    disposition: Disposition = Disposition.CREATED
+
+
+class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One unsettled job as a store hands it out. Times are seconds by the store's clock."""
+
+    id: str
+    seq: int
+    level: int
+    body: bytes
+    eligible_at: float
+    expires_at: float | None = None
+    replayed: bool = False
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One job wherever it is in a store. Settled jobs are known only while they are dead letters.
+
+    `state` is scheduled, ready, leased or buried; `attempts` are executions so far; `due_at` is set while
+    scheduled, `reason` when buried or when its lane is halted. Times are epoch seconds, the store's clock.
+    """
+
+    id: str
+    lane: str
+    state: JobState
+    level: int
+    body: bytes
+    seq: int | None
+    attempts: int = 0
+    eligible_at: float | None = None
+    due_at: float | None = None
+    expires_at: float | None = None
+    reason: str = ""
+    replayed: bool = False
+
+
+class Cancellation(StrEnum):
+    """What `cancel` achieved."""
+
+    REMOVED = "removed"
+    """It will not run."""
+    ASKED = "asked"
+    """It is running: `current_job().check()` raises, and only if the task heeds that it ends as cancelled."""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due)
+    and whether it is new (`created`) or known already (`duplicate`)."""
+
+    id: str
+    queue: str
+    key: str | None
+    seq: int | None
+    disposition: Disposition = Disposition.CREATED
+
+
+class PeekedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One waiting or running job, as `queue.peek()` shows it. Arguments are never part of it."""
+
+    id: str
+    queue: str
+    key: str | None
+    seq: int
+    task: str
+    priority: int
+    enqueued_at: float
+    size: int
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """One job as `app.job(id)` shows it. Times are epoch seconds; `due_at` is set while it is scheduled."""
+
+    id: str
+    queue: str
+    key: str | None
+    state: JobState
+    seq: int | None
+    task: str
+    priority: int
+    attempts: int
+    enqueued_at: float | None
+    due_at: float | None
+    expires_at: float | None
+    reason: str
+
+
+class ReplayedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter that was, or in a dry run would be, brought back (`seq` None: a dry run to the tail)."""
+
+    id: str
+    key: str | None
+    task: str
+    was_seq: int
+    seq: int | None
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One buried job: where it was, why it was given up, and since when (epoch seconds)."""
+
+    id: str
+    queue: str
+    key: str | None
+    seq: int
+    task: str
+    reason: str
+    attempts: int
+    error: str
+    enqueued_at: float
+    buried_at: float
+
+
+class HaltedLane(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane that waits for a human: its head, the head's last error, and since when (epoch seconds)."""
+
+    queue: str
+    key: str | None
+    head: str
+    task: str
+    reason: str
+    attempts: int
+    error: str
+    since: float
+    waiting: int
+
+
+class CallbackJob(msgspec.Struct, frozen=True):
+    """The `job` that `on_success` and `on_error` receive (pyfiq's shape)."""
+
+    id: str
+    fqn: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    attempt: int
+
+
+class CallbackBinding(msgspec.Struct, frozen=True):
+    """The `binding` that `on_success` and `on_error` receive (pyfiq's shape)."""
+
+    fqn: str
+    func: Any
+    queue: str
+    max_retries: int
+    retry_wait: Any

@@ -1,0 +1,138 @@
+"""Who may run a lane's head, and what a store answers about it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from glassq.model.jobs import StoredJob
+from glassq.model.verdicts import Action
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """One running worker. `node` is the stable name of its instance, `incarnation` is new with every
+    start of that instance, `worker` tells apart several workers inside it."""
+
+    node: str
+    incarnation: str
+    worker: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.node}/{self.incarnation}/{self.worker}"
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The time-limited, exclusive right to run one lane's head. `token` is the fencing number: it
+    grows with every claim of the queue shard, and a store refuses writes under an older one."""
+
+    queue: str
+    lane: str
+    token: int
+
+
+class ClaimCause(StrEnum):
+    """Why a lane could be claimed: it was simply ready, or it was taken back from an owner."""
+
+    READY = "ready"
+    LEASE_EXPIRED = "lease_expired"
+    OWNER_DIED = "owner_died"
+    HANDOVER = "handover"
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """A claimed lane with a window of its head. The counters are those of the head alone."""
+
+    lease: Lease
+    jobs: tuple[StoredJob, ...]
+    cause: ClaimCause = ClaimCause.READY
+    attempts: int = 0
+    """Executions the head has had, crashed ones included: its next attempt is number `attempts + 1`."""
+    failures: int = 0
+    """Attempts that failed and count against `max_retries`."""
+    crashes: int = 0
+    """Times the worker died while this job was its current one."""
+    cancelled: bool = False
+    """Whether somebody asked to cancel the head while it was running: it must not run again."""
+    change: int = 0
+    """The lane's change counter: a settlement that reports another one makes the window stale."""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a claim."""
+
+    grants: tuple[Grant, ...]
+    now: float
+    """The store's clock, in epoch seconds."""
+    others: frozenset[str] = frozenset()
+    """Queues in which further lanes are ready."""
+    next_due: float | None = None
+    """Seconds until a retry is due or a lease ends, when nothing may ring before that."""
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """The answer to a renewal."""
+
+    lost: frozenset[Lease] = frozenset()
+    """Leases that are no longer this owner's."""
+    cancelled: frozenset[str] = frozenset()
+    """Ids of current jobs of the renewed lanes that somebody asked to cancel."""
+
+
+class Leaving(StrEnum):
+    """What happens to the lease after a settlement."""
+
+    STAY = "stay"
+    """Go on with the lane's next job; a lane that has none vanishes, and the lease with it."""
+    KEEP = "keep"
+    """Hold the lane, empty or not, with no current job: a callback runs before what comes next. The
+    settlement is then repeated with what is really to happen, which is answered as `already`."""
+    YIELD = "yield"
+    """Give the lane up to the tail of the ready lanes: its turn is over."""
+    RELEASE = "release"
+    """Give the lane up at the front: this worker stops, and a standby goes on at once."""
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an attempt. It names the job after it (`cur` of the lane), so that a later crash is
+    blamed on the right one. With `next_id=None`, or when the lane changed since the worker's window was
+    read (`change` is not the lane's), the store names the next job itself and answers with a new window."""
+
+    lease: Lease
+    job_id: str
+    action: Action
+    reason: str = ""
+    wait: float = 0.0
+    error: bytes = b""
+    ran: bool = True
+    """Whether user code ran: only then does it count as one of the job's attempts."""
+    leaving: Leaving = Leaving.STAY
+    next_id: str | None = None
+    change: int = 0
+    window: int = 1
+
+
+class SettleStatus(StrEnum):
+    """What a settlement did."""
+
+    DONE = "done"
+    ALREADY = "already"
+    """The job was settled before under this very lease (a repeated call): nothing changed."""
+    FENCED = "fenced"
+    """The lane has another owner or token: nothing changed."""
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a settlement."""
+
+    status: SettleStatus
+    now: float
+    ordinal: int = 0
+    """The place of this settlement among all of its queue shard, given by the store."""
+    held: bool = False
+    """Whether the lane is still this worker's."""
+    others: bool = False
+    """Whether other lanes of the queue are ready and wait."""
+    change: int = 0
+    jobs: tuple[StoredJob, ...] = ()
+    """A new window that replaces the worker's, or nothing: go on with the job that was named."""

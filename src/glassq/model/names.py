@@ -1,0 +1,53 @@
+"""Names and ids: which are allowed, and how a job id is put together."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from glassq.errors import BadOption
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+MAX_KEY_LENGTH = 512
+
+DEFAULT_LANE = ""
+"""The lane of jobs without an ordering key."""
+
+
+def check_name(kind: str, name: object) -> str:
+    """The name itself when it is 1-128 of `A-Z a-z 0-9 _ . : -`; `BadOption` otherwise.
+
+    Names become metric labels, key parts and log fields, so nothing that needs escaping gets in.
+    """
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise BadOption(kind, f"{name!r} is not a name; use 1 to 128 of A-Z a-z 0-9 _ . : -")
+    return name
+
+
+def check_key(key: object) -> str:
+    """An ordering key: any non-empty text of at most 512 characters; `BadOption` otherwise."""
+    if not isinstance(key, str):
+        raise BadOption("key", f"an ordering key is text, got {type(key).__name__}; use str(...)")
+    if not key or len(key) > MAX_KEY_LENGTH:
+        raise BadOption("key", f"an ordering key has 1 to {MAX_KEY_LENGTH} characters, got {len(key)}")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise BadOption("key", "an ordering key is valid Unicode; this one has lone surrogates") from None
+    return key
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was most likely meant to be, if any is close."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+
+
+def job_id(queue: str, producer: str, number: int) -> str:
+    """`queue/producer:number`: the shard is known from the id, and a repeated append from its number."""
+    return f"{queue}/{producer}:{number}"
+
+
+def queue_of(job: str) -> str:
+    """The queue a job id names."""
+    return job.partition("/")[0]

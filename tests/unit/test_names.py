@@ -1,0 +1,73 @@
+"""Names, keys and ids."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassq.errors import BadOption
+from glassq.model.names import MAX_KEY_LENGTH, check_key, check_name, job_id, nearest, queue_of
+
+names = st.from_regex(r"[A-Za-z0-9_.:-]{1,128}", fullmatch=True)
+
+
+@given(name=names)
+def test_names_of_the_alphabet_are_accepted(name: str) -> None:
+    """Letters, digits and `_ . : -`, 1 to 128 of them, come back as they are."""
+    assert check_name("queue", name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a" * 129,
+        "a/b",
+        "a b",
+        "a\n",
+        "\n",
+        "a\x00",
+        "ä",
+        "a{b}",
+        'a"b',
+        "../x",
+        "a\u2028",
+        None,
+        7,
+        b"queue",
+    ],
+)
+def test_anything_else_is_refused_with_the_rule(name: object) -> None:
+    """Slashes, white space, a final newline, other alphabets and other types; the message shows the rule."""
+    with pytest.raises(BadOption, match=r"^queue: .*1 to 128 of A-Z a-z 0-9 _ \. : -$") as caught:
+        check_name("queue", name)
+    assert caught.value.option == "queue"
+    assert "\n" not in str(caught.value)
+
+
+@given(key=st.text(min_size=1, max_size=MAX_KEY_LENGTH))
+def test_a_key_is_any_text(key: str) -> None:
+    """Customers' names go in as they are written."""
+    assert check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["", "k" * (MAX_KEY_LENGTH + 1), "\ud800", 7, None, b"k"])
+def test_keys_no_store_could_hold_are_refused(key: object) -> None:
+    """Nothing (that is the default lane), too much, text without UTF-8, and other types."""
+    with pytest.raises(BadOption, match=r"^key: "):
+        check_key(key)
+
+
+@given(queue=names, producer=names, number=st.integers(0, 2**63))
+def test_a_job_id_names_its_queue(queue: str, producer: str, number: int) -> None:
+    """The queue, and so the shard, is read off the id."""
+    assert queue_of(job_id(queue, producer, number)) == queue
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    """A slip of the finger finds its word, nonsense finds none."""
+    known = ("max_retries", "retry_wait", "timeout")
+    assert nearest("max_retry", known) == "max_retries"
+    assert nearest("zzz", known) is None
+    assert nearest("timeout", ()) is None
