@@ -1,0 +1,235 @@
+"""The storage protocol: blocking, batched, opaque bytes.
+
+Every store passes `glassq.testing.conformance`. The promises each verb keeps:
+
+- a call is atomic: it happened whole or not at all;
+- `StorageUnavailable` means "not now", and every verb may be repeated after it without harm;
+- a lost lease is a value (`FENCED`, or a lease in the returned set), never an exception;
+- every write under a lease checks the token *and* the owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
+from glassq.model.stats import QueueStats
+
+MAX_APPEND_JOBS = 100
+MAX_APPEND_BYTES = 1 << 20
+"""What one `append` takes at most: the unit that is atomic and contiguous."""
+
+
+def append_size(jobs: Sequence[NewJob]) -> int:
+    """The bytes of an append; `ValueError` when it is more than one append takes."""
+    size = sum(len(job.body) for job in jobs)
+    if len(jobs) > MAX_APPEND_JOBS or size > MAX_APPEND_BYTES:
+        limits = f"{MAX_APPEND_JOBS} jobs of {MAX_APPEND_BYTES} bytes in all"
+        raise ValueError(f"one append takes {limits}, got {len(jobs)} of {size}")
+    return size
+
+
+class DeadRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A buried job as stored. Times are epoch seconds by the store's clock."""
+
+    job: StoredJob
+    lane: str
+    reason: str
+    attempts: int
+    error: bytes
+    buried_at: float
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """A dead letter that was brought back: its lane, its job's id, the seq it had and the one it has."""
+
+    id: str
+    lane: str
+    was: int
+    seq: int
+
+
+class HaltedRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A halted lane as stored, with its head."""
+
+    lane: str
+    head: StoredJob
+    reason: str
+    attempts: int
+    error: bytes
+    since: float
+    waiting: int
+
+
+class WaitingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An unsettled job with the lane it is in."""
+
+    lane: str
+    job: StoredJob
+
+
+class Doorbell(Protocol):
+    """Wakes one worker. A ring that comes before the wait is not lost."""
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block until something rang or `timeout` seconds passed; True when something rang.
+
+        Rings when a lane of a queue it listens to becomes ready, when an owner on this host dies (stores
+        that can see that), and on `ring`. Spurious rings are allowed.
+        """
+        ...
+
+    def ring(self) -> None:
+        """Wake this waiter from another thread of this process."""
+        ...
+
+    def attend(self, queues: Sequence[str]) -> None:
+        """Hear of these queues from now on, besides those listened to. Belongs to the thread that waits."""
+        ...
+
+    def close(self) -> None:
+        """Forget this worker: it no longer counts as alive. Leases it still holds are not released."""
+        ...
+
+
+class Storage(Protocol):
+    """What a store can do. One call is one round trip unless stated."""
+
+    @property
+    def kind(self) -> str:
+        """`redis` or `sqlite`: the value of the metrics' `store` label."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where the store is, for people and spans; passwords masked."""
+        ...
+
+    def append(
+        self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
+    ) -> list[Appended]:
+        """Add jobs at the tail of their lanes, contiguous and all or none; scheduled ones wait beside them.
+
+        At most `MAX_APPEND_JOBS` jobs of `MAX_APPEND_BYTES` in all (`ValueError` otherwise). Returns only
+        after the store acknowledged. Safe against a lost reply: a repeated append never doubles a job.
+        A job that would exceed `max_length` unsettled jobs (scheduled ones count, duplicates do not) raises
+        `QueueFull`, and nothing is stored. With `replicas` it returns after so many replicas have the jobs,
+        and raises `EnqueueUncertain` when they did not answer in time, as after any answer that was lost for
+        good; a store without replicas raises `ConfigurationError`.
+        """
+        ...
+
+    def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
+        """Make a worker known as alive and give it its doorbell. Comes before its first claim."""
+        ...
+
+    def report(self, owner: Owner, queues: Sequence[str]) -> None:
+        """Heartbeat: this worker is alive and serves these queues."""
+        ...
+
+    def claim(
+        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+    ) -> Claimed:
+        """Take up to `lanes` ready lanes, looking through `queues` in this order, longest waiting lane first.
+
+        Before that, lanes whose lease ended or whose owner is known to be dead go back to ready at the
+        front, and lanes whose retry is due to the tail. Each granted lane comes with up to `window` jobs
+        of its head (just one when other lanes are waiting, or when the head has begun before), and the head
+        becomes the lane's current job. One round trip per queue at most.
+        """
+        ...
+
+    def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
+        """End attempts of lane heads, one answer each, in order. At most one settlement per lane.
+
+        ACK, EXPIRE and CANCEL remove the job; BURY moves it to the dead letters; RETRY leaves it at the head
+        and the lane waits; HALT leaves it and the lane stops until `retry_lane` or `skip_lane`. RETRY and
+        HALT give the lease up. A lane without jobs leaves nothing behind.
+        """
+        ...
+
+    def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
+        """Extend leases; says which are lost, and which of their current jobs are asked to be cancelled."""
+        ...
+
+    def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
+        """Give lanes up unsettled: their jobs stay at the head, nothing counts as an attempt or a crash.
+
+        They are served next (`front`) or after the lanes that are waiting now. Empty ones vanish.
+        """
+        ...
+
+    def retry_lane(self, queue: str, lane: str) -> bool:
+        """Let a halted lane run its head again, with fresh retries; False when it is not halted."""
+        ...
+
+    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+        """End a halted lane's head as cancelled and let the lane go on; None when it is not halted."""
+        ...
+
+    def cancel(self, job_id: str) -> Cancellation | None:
+        """Take a job out that has not been settled: None when there is none of this id.
+
+        A scheduled, waiting, retrying or halted job is removed and counts as settled (`cancelled`); the lane
+        of a halted head goes on. A job that is running is asked (see `renew`). Reads the lane: never in the
+        path of a job.
+        """
+        ...
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """A scheduled, unsettled or buried job by its id. Reads the lane: never in the path of a job."""
+        ...
+
+    def pause(self, queue: str, lane: str | None = None) -> bool:
+        """Let no further job of the queue, or of one lane, begin; also of a lane that does not exist yet.
+
+        Attempts that run are not disturbed; their lane is left at their settlement. True when it was paused
+        already, which is no error.
+        """
+        ...
+
+    def resume(self, queue: str, lane: str | None = None) -> bool:
+        """Undo a `pause` of the same scope; False when it was not paused. Each scope is lifted by itself."""
+        ...
+
+    def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """Bring dead letters back, in ascending seq, all in one step; unknown ids are left out of the answer.
+
+        At the front they keep their seq and come before all waiting jobs of their lane, behind a head that
+        has begun; at the tail they take a new one. Either way they are marked as replayed, keep their id, and
+        start with no attempts. At most `MAX_APPEND_JOBS` ids (`ValueError` otherwise).
+        """
+        ...
+
+    def purge(self, queue: str, *, dead: bool) -> int:
+        """Drop dead letters, or with `dead=False` every scheduled and waiting job (settled as cancelled; the
+        ones that run are left alone). Returns how many. May take several round trips on a long queue."""
+        ...
+
+    def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
+        """The first unsettled jobs of a queue in ascending seq. Reads only."""
+        ...
+
+    def dead(self, queue: str, limit: int) -> list[DeadRecord]:
+        """Dead letters, lowest seq first. Reads only."""
+        ...
+
+    def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
+        """Halted lanes, longest halted first. Reads only."""
+        ...
+
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        """One entry per name, in order; all zeros for a queue nothing was ever put into. Reads only."""
+        ...
+
+    def queues(self) -> list[str]:
+        """The names of all queues anything was ever put into, sorted. Reads only."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections. Idempotent; afterwards every verb raises `StorageUnavailable`."""
+        ...

@@ -1,0 +1,1 @@
+"""The stores: each implements `glassq.storage.Storage`, none knows another."""

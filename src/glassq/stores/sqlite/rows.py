@@ -1,0 +1,89 @@
+"""The few rows that every verb reads and writes: a queue's counters, a lane's head, its window."""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+from typing import Any
+
+from glassq.model.jobs import StoredJob
+
+MICRO = 1_000_000
+READY = "CASE WHEN paused THEN 'paused' ELSE 'ready' END"
+"""The state of a lane that nothing but a pause keeps from being served."""
+FRESH = "cancel = NULL, attempts = 0, failures = 0, crashes = 0, blocked_at = NULL"
+"""What a lane knows of a head that is new to it."""
+JOB_COLUMNS = "id, seq, rank, body, eligible_at, expires_at, replayed"
+
+
+def micros(seconds: float) -> int:
+    """Seconds as the store keeps them."""
+    return int(seconds * MICRO)
+
+
+def stored_job(row: tuple[Any, ...]) -> StoredJob:
+    """A job from `JOB_COLUMNS`."""
+    return StoredJob(
+        id=row[0],
+        seq=row[1],
+        level=-row[2],
+        body=row[3],
+        eligible_at=row[4] / MICRO,
+        expires_at=None if row[5] is None else row[5] / MICRO,
+        replayed=bool(row[6]),
+    )
+
+
+def window(cx: Connection, queue: int, lane: str, size: int) -> tuple[StoredJob, ...]:
+    """The next jobs of a lane none of which has begun: highest level first, then by sequence."""
+    rows = cx.execute(
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?",
+        (queue, lane, size),
+    )
+    return tuple(map(stored_job, rows))
+
+
+def head(cx: Connection, queue: int, lane: str, begun: tuple[int, int] | None) -> StoredJob | None:
+    """The job that must be settled next. One that has begun is overtaken by nothing: not by a higher level,
+    not by a replay to the front."""
+    # order: this is the one place that says which job of a lane comes first.
+    if begun is None:
+        return next(iter(window(cx, queue, lane, 1)), None)
+    row = cx.execute(
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? AND rank = ? AND seq = ?",
+        (queue, lane, *begun),
+    ).fetchone()
+    return stored_job(row) if row else None
+
+
+def find_job(cx: Connection, queue: int, lane: str, job_id: str) -> StoredJob | None:
+    """An unsettled job of a lane by its id. Reads the lane: never in the path of a job in order."""
+    row = cx.execute(
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? AND id = ?", (queue, lane, job_id)
+    ).fetchone()
+    return stored_job(row) if row else None
+
+
+def next_tail(cx: Connection, queue: int) -> int:
+    """A place behind all ready lanes."""
+    row = cx.execute("UPDATE queues SET tail = tail + 1 WHERE id = ? RETURNING tail", (queue,)).fetchone()
+    return int(row[0])
+
+
+def next_front(cx: Connection, queue: int) -> int:
+    """A place before all ready lanes."""
+    row = cx.execute("UPDATE queues SET front = front - 1 WHERE id = ? RETURNING front", (queue,)).fetchone()
+    return int(row[0])
+
+
+def others_ready(cx: Connection, queue: int) -> bool:
+    """Whether any lane of the queue waits for a worker and may be served."""
+    sql = (
+        "SELECT NOT paused AND EXISTS (SELECT 1 FROM lanes WHERE queue = queues.id AND state = 'ready')"
+        " FROM queues WHERE id = ?"
+    )
+    return bool(cx.execute(sql, (queue,)).fetchone()[0])
+
+
+def begun_of(rank: int | None, seq: int | None) -> tuple[int, int] | None:
+    """The place of a head that has begun, from a lane's columns."""
+    return None if rank is None or seq is None else (rank, seq)

@@ -1,0 +1,123 @@
+-- Format 1. Times are microseconds since the epoch, by the wall clock of the host.
+-- `STRICT` is left out on purpose: it needs SQLite 3.37, this file needs 3.35.
+
+CREATE TABLE queues (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT    NOT NULL UNIQUE,
+    seq          INTEGER NOT NULL DEFAULT 0,   -- last sequence given to a job
+    enqueued     INTEGER NOT NULL DEFAULT 0,   -- jobs accepted, scheduled ones included
+    replayed     INTEGER NOT NULL DEFAULT 0,   -- dead letters brought back
+    settled      INTEGER NOT NULL DEFAULT 0,   -- ordinal of the last settled job; left = enqueued + replayed - settled
+    token        INTEGER NOT NULL DEFAULT 0,   -- last fencing token; here because a lane's row vanishes with its last job
+    tail         INTEGER NOT NULL DEFAULT 0,   -- last place given at the end of the ready lanes
+    front        INTEGER NOT NULL DEFAULT 0,   -- last place given at their front; counts down
+    seen         INTEGER NOT NULL DEFAULT 0,   -- when anything last happened here: clock jumps show against it
+    succeeded    INTEGER NOT NULL DEFAULT 0,
+    buried       INTEGER NOT NULL DEFAULT 0,
+    cancelled    INTEGER NOT NULL DEFAULT 0,
+    expired      INTEGER NOT NULL DEFAULT 0,
+    settled_at   INTEGER NOT NULL DEFAULT 0,
+    paused       INTEGER NOT NULL DEFAULT 0
+);
+
+-- Exactly the unsettled jobs that have their place. `rank` is the priority level negated, so that the key's order is the order
+-- in which a lane's jobs are served.
+CREATE TABLE jobs (
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    rank         INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    id           TEXT    NOT NULL,
+    eligible_at  INTEGER NOT NULL,
+    expires_at   INTEGER,
+    replayed     INTEGER NOT NULL DEFAULT 0,
+    dedup        TEXT,                         -- what it alone may hold until it is settled
+    body         BLOB    NOT NULL,
+    PRIMARY KEY (queue, lane, rank, seq)
+) WITHOUT ROWID;
+
+-- Jobs that are not due yet. They take their sequence when they are; `number` keeps those due together in order.
+CREATE TABLE scheduled (
+    number       INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue        INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    rank         INTEGER NOT NULL,
+    id           TEXT    NOT NULL,
+    ttl          INTEGER,
+    dedup        TEXT,
+    body         BLOB    NOT NULL
+);
+
+CREATE INDEX scheduled_by_due ON scheduled (queue, due_at, number);
+
+-- What was accepted lately, or (`until` is NULL) is not settled yet.
+CREATE TABLE dedup (
+    queue        INTEGER NOT NULL,
+    id           TEXT    NOT NULL,
+    job          TEXT    NOT NULL,
+    seq          INTEGER,
+    until        INTEGER,
+    PRIMARY KEY (queue, id)
+) WITHOUT ROWID;
+
+CREATE INDEX dedup_by_end ON dedup (queue, until) WHERE until IS NOT NULL;
+
+-- Paused lanes, also those that have no jobs now.
+CREATE TABLE paused (
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    PRIMARY KEY (queue, lane)
+) WITHOUT ROWID;
+
+-- One row per lane that has jobs: who may touch its head.
+CREATE TABLE lanes (
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    state        TEXT    NOT NULL,             -- ready, held, waiting, halted, paused
+    place        INTEGER NOT NULL,             -- orders the state: turn, end of lease, time of retry, time of halt
+    token        INTEGER NOT NULL DEFAULT 0,
+    owner        TEXT,
+    lease        INTEGER NOT NULL DEFAULT 0,   -- length of the lease, for the fresh one after a clock jump
+    graced       INTEGER NOT NULL DEFAULT 0,   -- the token that has had its fresh lease
+    cause        TEXT    NOT NULL DEFAULT 'ready',
+    current      TEXT,                         -- the job the owner runs: a crash is blamed on it
+    begun_rank   INTEGER,                      -- a head that has begun: nothing overtakes it
+    begun_seq    INTEGER,
+    cancel       TEXT,                         -- a current job that somebody asked to cancel
+    paused       INTEGER NOT NULL DEFAULT 0,
+    attempts     INTEGER NOT NULL DEFAULT 0,   -- of the head, as are the next six
+    failures     INTEGER NOT NULL DEFAULT 0,
+    crashes      INTEGER NOT NULL DEFAULT 0,
+    blocked_at   INTEGER,                      -- its first failure or crash
+    reason       TEXT    NOT NULL DEFAULT '',
+    error        BLOB    NOT NULL DEFAULT x'',
+    change       INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (queue, lane)
+) WITHOUT ROWID;
+
+CREATE INDEX lanes_by_state ON lanes (queue, state, place);
+
+CREATE TABLE dead (
+    queue        INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    id           TEXT    NOT NULL,
+    lane         TEXT    NOT NULL,
+    rank         INTEGER NOT NULL,
+    eligible_at  INTEGER NOT NULL,
+    replayed     INTEGER NOT NULL,
+    body         BLOB    NOT NULL,
+    reason       TEXT    NOT NULL,
+    attempts     INTEGER NOT NULL,
+    error        BLOB    NOT NULL,
+    buried_at    INTEGER NOT NULL,
+    PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+
+-- Live workers. `bell` is the name of the FIFO whose reading end the worker's process holds.
+CREATE TABLE workers (
+    owner        TEXT    PRIMARY KEY,
+    bell         TEXT,
+    queues       TEXT    NOT NULL,             -- a JSON list
+    beat         INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,250 @@
+"""How an attempt ends in the tables. Every write here is behind the fence: token and owner."""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+
+import msgspec
+
+from glassq.errors import StorageError
+from glassq.model.jobs import StoredJob
+from glassq.model.leases import Lease, Leaving, Owner, Settled, Settlement, SettleStatus
+from glassq.model.verdicts import Action
+from glassq.stores.sqlite.rows import (
+    FRESH,
+    MICRO,
+    READY,
+    begun_of,
+    find_job,
+    head,
+    micros,
+    next_front,
+    next_tail,
+    others_ready,
+    window,
+)
+
+_OUTCOMES = {
+    Action.ACK: "succeeded",
+    Action.BURY: "buried",
+    Action.EXPIRE: "expired",
+    Action.CANCEL: "cancelled",
+}
+
+_HELD = (
+    "begun_rank, begun_seq, attempts, change, cancel,"
+    " paused OR (SELECT paused FROM queues WHERE id = lanes.queue) FROM lanes"
+)
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """A held lane's row, read once per settlement."""
+
+    queue: int
+    lane: str
+    begun_rank: int | None
+    begun_seq: int | None
+    attempts: int
+    change: int
+    cancel: str | None
+    paused: bool
+
+    @property
+    def begun(self) -> tuple[int, int] | None:
+        """The place of the lane's current job."""
+        return begun_of(self.begun_rank, self.begun_seq)
+
+
+def holds(cx: Connection, queue: int, owner: Owner, lease: Lease) -> bool:
+    """Whether `owner` holds the lane under this very token."""
+    return _held(cx, queue, owner, lease) is not None
+
+
+def _held(cx: Connection, queue: int, owner: Owner, lease: Lease) -> _Held | None:
+    # fence: both the number and the owner; a lane that vanished with its last job is nobody's.
+    row = cx.execute(
+        f"SELECT {_HELD} WHERE queue = ? AND lane = ? AND state = 'held' AND token = ? AND owner = ?",
+        (queue, lease.lane, lease.token, str(owner)),
+    ).fetchone()
+    return _Held(queue, lease.lane, *row) if row else None
+
+
+def settle(cx: Connection, queue: int, owner: Owner, what: Settlement, now: int) -> Settled:
+    """End the attempt of the lane's head and move the lane on."""
+    lane = _held(cx, queue, owner, what.lease)
+    if lane is None:
+        return Settled(status=SettleStatus.FENCED, now=now / MICRO)
+    job = head(cx, queue, lane.lane, lane.begun)
+    if job is None or job.id != what.job_id:
+        return _not_the_head(cx, lane, what, now)
+    if what.action is Action.RETRY or what.action is Action.HALT:
+        return _stop(cx, lane, what, now)
+    if what.action is Action.BURY:
+        bury(cx, lane, job, what, now)
+    ordinal = remove(cx, queue, lane.lane, job, _OUTCOMES[what.action], now)
+    return _move_on(cx, lane, what, now, status=SettleStatus.DONE, ordinal=ordinal)
+
+
+def _not_the_head(cx: Connection, lane: _Held, what: Settlement, now: int) -> Settled:
+    if find_job(cx, lane.queue, lane.lane, what.job_id) is not None:
+        # order: settling it would let it pass the jobs before it.
+        raise StorageError(f"{what.job_id} is not the head of its lane; only the head can be settled")
+    return _move_on(cx, lane, what, now, status=SettleStatus.ALREADY, ordinal=0)
+
+
+def remove(cx: Connection, queue: int, lane: str, job: StoredJob, outcome: str, now: int) -> int:
+    """Take a settled job out; returns the ordinal of the settlement."""
+    cx.execute(
+        "DELETE FROM dedup WHERE queue = ? AND job = ? AND until IS NULL AND id ="
+        " (SELECT dedup FROM jobs WHERE queue = ? AND lane = ? AND rank = ? AND seq = ?)",
+        (queue, job.id, queue, lane, -job.level, job.seq),
+    )
+    cx.execute(
+        "DELETE FROM jobs WHERE queue = ? AND lane = ? AND rank = ? AND seq = ?",
+        (queue, lane, -job.level, job.seq),
+    )
+    row = cx.execute(
+        f"UPDATE queues SET settled = settled + 1, {outcome} = {outcome} + 1, settled_at = ?"
+        " WHERE id = ? RETURNING settled",
+        (now, queue),
+    ).fetchone()
+    return int(row[0])
+
+
+def bury(cx: Connection, lane: _Held, job: StoredJob, what: Settlement, now: int) -> None:
+    """Keep the job as a dead letter."""
+    cx.execute(
+        "INSERT INTO dead (queue, seq, id, lane, rank, eligible_at, replayed, body, reason, attempts, error,"
+        " buried_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            lane.queue,
+            job.seq,
+            job.id,
+            lane.lane,
+            -job.level,
+            micros(job.eligible_at),
+            job.replayed,
+            job.body,
+            what.reason,
+            lane.attempts + what.ran,
+            what.error,
+            now,
+        ),
+    )
+
+
+def _stop(cx: Connection, lane: _Held, what: Settlement, now: int) -> Settled:
+    """RETRY and HALT: the head stays in its place, the lane waits without an owner."""
+    halt = what.action is Action.HALT
+    cx.execute(
+        "UPDATE lanes SET state = ?, place = ?, owner = NULL, current = NULL,"
+        " attempts = attempts + ?, failures = failures + 1, blocked_at = coalesce(blocked_at, ?),"
+        " reason = ?, error = ? WHERE queue = ? AND lane = ?",
+        (
+            "halted" if halt else "waiting",
+            now if halt else now + micros(what.wait),
+            what.ran,
+            now,
+            what.reason,
+            what.error,
+            lane.queue,
+            lane.lane,
+        ),
+    )
+    return Settled(
+        status=SettleStatus.DONE,
+        now=now / MICRO,
+        others=others_ready(cx, lane.queue),
+        change=lane.change,
+    )
+
+
+def _move_on(
+    cx: Connection, lane: _Held, what: Settlement, now: int, *, status: SettleStatus, ordinal: int
+) -> Settled:
+    """The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with its next job."""
+    follower = _follower(cx, lane, what)
+    kept = what.leaving is Leaving.KEEP
+    stays = kept or (what.leaving is Leaving.STAY and not lane.paused)
+    jobs: tuple[StoredJob, ...] = ()
+    if follower is None and not kept:
+        cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (lane.queue, lane.lane))
+    elif kept:
+        _start(cx, lane, None)  # held for the callback; what comes next has not begun
+    elif stays:
+        if follower is None or follower.id != what.next_id or what.change != lane.change:
+            jobs = window(cx, lane.queue, lane.lane, max(1, what.window))
+        _start(cx, lane, follower)
+    else:
+        _vacate(cx, lane, at_front=what.leaving is not Leaving.YIELD)
+    return Settled(
+        status=status,
+        now=now / MICRO,
+        ordinal=ordinal,
+        held=stays and (follower is not None or kept),
+        others=others_ready(cx, lane.queue),
+        change=lane.change,
+        jobs=jobs,
+    )
+
+
+def _follower(cx: Connection, lane: _Held, what: Settlement) -> StoredJob | None:
+    """The lane's next job: the one the worker named while its window is fresh, else the lane's true head."""
+    first = head(cx, lane.queue, lane.lane, None)
+    if first is None or what.next_id is None or first.id == what.next_id or what.change != lane.change:
+        return first
+    return find_job(cx, lane.queue, lane.lane, what.next_id) or first
+
+
+def _start(cx: Connection, lane: _Held, job: StoredJob | None) -> None:
+    """Name the lane's current job, if it has one; the counters are of the head, so they start again."""
+    cx.execute(
+        f"UPDATE lanes SET current = ?, begun_rank = ?, begun_seq = ?, {FRESH} WHERE queue = ? AND lane = ?",
+        (job and job.id, job and -job.level, job and job.seq, lane.queue, lane.lane),
+    )
+
+
+def _vacate(cx: Connection, lane: _Held, *, at_front: bool) -> None:
+    place = next_front(cx, lane.queue) if at_front else next_tail(cx, lane.queue)
+    open_again(cx, lane.queue, lane.lane, place)
+
+
+def open_again(cx: Connection, queue: int, lane: str, place: int) -> None:
+    """Nobody's lane with a head that is new to it: served again, from `place` on, unless paused."""
+    cx.execute(
+        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, current = NULL, begun_rank = NULL,"
+        f" begun_seq = NULL, {FRESH} WHERE queue = ? AND lane = ?",
+        (place, queue, lane),
+    )
+
+
+def release(cx: Connection, queue: int, owner: Owner, lease: Lease, *, front: bool) -> bool:
+    """Give a lane up with its head unsettled and untouched; whether that made it ready for others."""
+    if not holds(cx, queue, owner, lease):
+        return False
+    if head(cx, queue, lease.lane, None) is None:
+        cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lease.lane))
+        return False
+    cx.execute(
+        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, current = NULL,"
+        " begun_rank = CASE WHEN blocked_at IS NULL THEN NULL ELSE begun_rank END,"
+        " begun_seq = CASE WHEN blocked_at IS NULL THEN NULL ELSE begun_seq END WHERE queue = ? AND lane = ?",
+        (next_front(cx, queue) if front else next_tail(cx, queue), queue, lease.lane),
+    )
+    return True
+
+
+def renew(cx: Connection, queue: int, owner: Owner, lease: Lease, length: int, now: int) -> str | None:
+    """Extend a lease by its length from now; None when it was lost, else the id of its current job when that
+    is asked to be cancelled, or an empty text.
+
+    A renewal shows that the owner lives, so after it the clock may jump once more without costing the lane.
+    """
+    if not holds(cx, queue, owner, lease):
+        return None
+    (asked,) = cx.execute(
+        "UPDATE lanes SET place = ?, lease = ?, graced = 0 WHERE queue = ? AND lane = ?"
+        " RETURNING CASE WHEN cancel = current THEN cancel ELSE '' END",
+        (now + length, length, queue, lease.lane),
+    ).fetchone()
+    return str(asked or "")

@@ -1,0 +1,183 @@
+"""What people do to jobs and lanes: cancel, pause, retry, skip, replay, purge. Each is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sqlite3 import Connection
+
+from glassq.model.jobs import Cancellation, StoredJob
+from glassq.storage import Replayed
+from glassq.stores.sqlite.arriving import Placed, place, take_seqs
+from glassq.stores.sqlite.rows import JOB_COLUMNS, READY, begun_of, head, next_front, next_tail, stored_job
+from glassq.stores.sqlite.settling import open_again, remove
+
+
+def restart(cx: Connection, queue: int, lane: str) -> bool:
+    """Let a halted lane run its head again, with all its retries; False when it is not halted."""
+    changed = cx.execute(
+        f"UPDATE lanes SET state = {READY}, place = ?, failures = 0, crashes = 0, reason = ''"
+        " WHERE queue = ? AND lane = ? AND state = 'halted'",
+        (next_front(cx, queue), queue, lane),
+    )
+    return changed.rowcount == 1
+
+
+def skip(cx: Connection, queue: int, lane: str, now: int) -> StoredJob | None:
+    """End a halted lane's head as cancelled; None when the lane is not halted."""
+    row = cx.execute(
+        "SELECT begun_rank, begun_seq FROM lanes WHERE queue = ? AND lane = ? AND state = 'halted'",
+        (queue, lane),
+    ).fetchone()
+    if row is None:
+        return None
+    job = head(cx, queue, lane, begun_of(*row))
+    assert job is not None  # noqa: S101 - a lane's row goes with its last job
+    remove(cx, queue, lane, job, "cancelled", now)
+    _go_on(cx, queue, lane)
+    return job
+
+
+def cancel(cx: Connection, queue: int, job_id: str, now: int) -> Cancellation | None:
+    """Take an unsettled job out, or ask the worker that runs it; None when there is none."""
+    if _unschedule(cx, queue, job_id, now):
+        return Cancellation.REMOVED
+    row = cx.execute(
+        f"SELECT lane, {JOB_COLUMNS} FROM jobs WHERE queue = ? AND id = ?", (queue, job_id)
+    ).fetchone()
+    if row is None:
+        return None
+    lane, job = row[0], stored_job(row[1:])
+    current, begun_seq, state = cx.execute(
+        "SELECT current, begun_seq, state FROM lanes WHERE queue = ? AND lane = ?", (queue, lane)
+    ).fetchone()
+    if current == job_id:
+        cx.execute("UPDATE lanes SET cancel = ? WHERE queue = ? AND lane = ?", (job_id, queue, lane))
+        return Cancellation.ASKED
+    remove(cx, queue, lane, job, "cancelled", now)
+    if state == "held":
+        _window_is_stale(cx, queue, lane)
+    elif begun_seq == job.seq or head(cx, queue, lane, None) is None:
+        _go_on(cx, queue, lane)
+    return Cancellation.REMOVED
+
+
+def _unschedule(cx: Connection, queue: int, job_id: str, now: int) -> bool:
+    row = cx.execute(
+        "DELETE FROM scheduled WHERE queue = ? AND id = ? RETURNING dedup", (queue, job_id)
+    ).fetchone()
+    if row is None:
+        return False
+    cx.execute("DELETE FROM dedup WHERE queue = ? AND id = ? AND until IS NULL", (queue, row[0]))
+    _count_cancelled(cx, queue, 1, now)
+    return True
+
+
+def _count_cancelled(cx: Connection, queue: int, count: int, now: int) -> None:
+    cx.execute(
+        "UPDATE queues SET settled = settled + :n, cancelled = cancelled + :n, settled_at = :now"
+        " WHERE id = :queue",
+        {"n": count, "now": now, "queue": queue},
+    )
+
+
+def _go_on(cx: Connection, queue: int, lane: str) -> None:
+    """The head of a lane that nobody holds is gone: its next job comes, or the lane vanishes."""
+    if head(cx, queue, lane, None) is None:
+        cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane))
+    else:
+        open_again(cx, queue, lane, next_front(cx, queue))
+
+
+def _window_is_stale(cx: Connection, queue: int, lane: str) -> None:
+    cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND lane = ?", (queue, lane))
+
+
+# -- pausing -------------------------------------------------------------------------------------------
+
+
+def pause(cx: Connection, queue: int, lane: str | None) -> bool:
+    """Let nothing further begin, in the queue or in one lane; True when it was paused already."""
+    if lane is None:
+        changed = cx.execute("UPDATE queues SET paused = 1 WHERE id = ? AND NOT paused", (queue,))
+        cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND state = 'held'", (queue,))
+        return changed.rowcount == 0
+    added = cx.execute("INSERT INTO paused (queue, lane) VALUES (?, ?) ON CONFLICT DO NOTHING", (queue, lane))
+    cx.execute(
+        "UPDATE lanes SET paused = 1, change = change + 1,"
+        " state = CASE state WHEN 'ready' THEN 'paused' ELSE state END WHERE queue = ? AND lane = ?",
+        (queue, lane),
+    )
+    return added.rowcount == 0
+
+
+def resume(cx: Connection, queue: int, lane: str | None) -> bool:
+    """Undo a pause of the same scope; False when there was none."""
+    if lane is None:
+        changed = cx.execute("UPDATE queues SET paused = 0 WHERE id = ? AND paused", (queue,))
+        return changed.rowcount == 1
+    if cx.execute("DELETE FROM paused WHERE queue = ? AND lane = ?", (queue, lane)).rowcount == 0:
+        return False
+    cx.execute(
+        "UPDATE lanes SET paused = 0, place = CASE state WHEN 'paused' THEN ? ELSE place END,"
+        " state = CASE state WHEN 'paused' THEN 'ready' ELSE state END WHERE queue = ? AND lane = ?",
+        (next_tail(cx, queue), queue, lane),
+    )
+    return True
+
+
+# -- dead letters, purging -------------------------------------------------------------------------------
+
+
+def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: bool) -> list[Replayed]:
+    """Bring dead letters back in ascending sequence."""
+    marks = ", ".join("?" * len(ids))
+    rows = cx.execute(
+        f"SELECT seq, id, lane, rank, body FROM dead WHERE queue = ? AND id IN ({marks}) ORDER BY seq",
+        (queue, *ids),
+    ).fetchall()
+    # order: at the front a job keeps its sequence, which is lower than that of every job still waiting.
+    seqs: Sequence[int] = [row[0] for row in rows] if front else take_seqs(cx, queue, len(rows))
+    placed = [
+        Placed(
+            lane=lane,
+            rank=rank,
+            seq=seq,
+            id=job,
+            eligible_at=now,
+            expires_at=None,
+            body=body,
+            replayed=True,
+        )
+        for seq, (_, job, lane, rank, body) in zip(seqs, rows, strict=True)
+    ]
+    place(cx, queue, placed)
+    for job in placed:
+        _window_is_stale(cx, queue, job.lane)
+    cx.executemany("DELETE FROM dead WHERE queue = ? AND seq = ?", [(queue, row[0]) for row in rows])
+    cx.execute("UPDATE queues SET replayed = replayed + ? WHERE id = ?", (len(rows), queue))
+    return [Replayed(job.id, job.lane, row[0], job.seq) for job, row in zip(placed, rows, strict=True)]
+
+
+def purge_dead(cx: Connection, queue: int) -> int:
+    """Drop all dead letters."""
+    return cx.execute("DELETE FROM dead WHERE queue = ?", (queue,)).rowcount
+
+
+def purge_waiting(cx: Connection, queue: int, now: int) -> int:
+    """End every scheduled and waiting job as cancelled; what runs is left alone."""
+    idle = (
+        "SELECT lane, seq FROM jobs WHERE queue = :queue AND NOT EXISTS (SELECT 1 FROM lanes"
+        " WHERE lanes.queue = jobs.queue AND lanes.lane = jobs.lane AND current = jobs.id)"
+    )
+    values = {"queue": queue}
+    cx.execute(
+        "DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job NOT IN"
+        " (SELECT current FROM lanes WHERE queue = :queue AND current IS NOT NULL)",
+        values,
+    )
+    count = cx.execute(f"DELETE FROM jobs WHERE queue = :queue AND (lane, seq) IN ({idle})", values).rowcount
+    count += cx.execute("DELETE FROM scheduled WHERE queue = :queue", values).rowcount
+    cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = :queue AND state = 'held'", values)
+    cx.execute("DELETE FROM lanes WHERE queue = :queue AND state <> 'held'", values)
+    _count_cancelled(cx, queue, count, now)
+    return count

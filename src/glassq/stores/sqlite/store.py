@@ -1,0 +1,400 @@
+"""The embedded store: verbs in, transactions out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from sqlite3 import Connection
+from typing import TypeVar
+
+import msgspec
+
+from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.model.clock import Clock
+from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.leases import (
+    ClaimCause,
+    Claimed,
+    Grant,
+    Lease,
+    Leaving,
+    Owner,
+    Renewed,
+    Settled,
+    Settlement,
+    SettleStatus,
+)
+from glassq.model.names import job_id, queue_of
+from glassq.model.stats import QueueStats
+from glassq.model.verdicts import Action
+from glassq.storage import (
+    MAX_APPEND_JOBS,
+    DeadRecord,
+    HaltedRecord,
+    Replayed,
+    WaitingRecord,
+    append_size,
+)
+from glassq.stores.sqlite import arriving, claiming, settling, steering, views
+from glassq.stores.sqlite.bells import Bell
+from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.disk import Disk
+from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.liveness import Liveness
+from glassq.stores.sqlite.location import Location, prepare
+from glassq.stores.sqlite.rows import MICRO, micros
+from glassq.systemclock import SystemClock
+
+R = TypeVar("R")
+U = TypeVar("U")
+
+_QUEUE = "SELECT id FROM queues WHERE name = ?"
+
+
+class SqliteStorage:
+    """`glassq.storage.Storage` on one SQLite file. Thread-safe; usable again in a forked child."""
+
+    kind = "sqlite"
+
+    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+        path = prepare(location) if location.path is not None else None
+        self.address = f"sqlite:///{path}" if path else "sqlite://"
+        self._path = path
+        self._clock = clock or SystemClock()
+        self._disk = Disk(path) if path else None
+        self._connections = Connections(path, location, self._forked)
+        self._liveness = Liveness(path)
+        self._ids: dict[str, int] = {}
+        self._begin_producing()
+        if self._disk is not None:
+            self._disk.lay_ballast()
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock | None = None) -> SqliteStorage:
+        """Open `sqlite:///path`; `BadOption` for a wrong URL, `StorageUnavailable`, `FormatMismatch` or
+        `ConfigurationError` for a file that cannot be used."""
+        return cls(Location.parse(url), clock=clock)
+
+    # -- producing -------------------------------------------------------------------------------------
+
+    def append(
+        self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
+    ) -> list[Appended]:
+        """See `Storage.append`. One transaction."""
+        if replicas:
+            raise ConfigurationError(
+                'a SQLite file has no replicas; leave durability at "memory", or use Redis for this queue'
+            )
+        size = append_size(jobs)
+        if self._disk is not None:
+            self._disk.require_room(size)
+        key = self._make(queue)
+        with self._writing() as change:
+            claiming.touch(change.cx, key, change.now)
+            # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
+            answers, change.ring = arriving.append(
+                change.cx,
+                key,
+                jobs,
+                lambda: self._identify(queue),
+                max_length=max_length,
+                now=change.now,
+            )
+        return answers
+
+    def _identify(self, queue: str) -> str:
+        self._produced += 1
+        return job_id(queue, self._producer, self._produced)
+
+    # -- owning lanes ------------------------------------------------------------------------------------
+
+    def listen(self, owner: Owner, queues: Sequence[str]) -> SqliteDoorbell:
+        """See `Storage.listen`. Makes the worker's FIFO; one transaction."""
+        bell = Bell(self._path)
+        try:
+            with self._writing() as change:
+                self._register(change, owner, bell.name, queues)
+                change.ring = True  # the others learn that there is one more to watch
+        except BaseException:
+            bell.close()
+            raise
+        self._liveness.adopt(str(owner), bell)
+        return SqliteDoorbell(str(owner), bell, self._liveness, self._connections, self._path)
+
+    def report(self, owner: Owner, queues: Sequence[str]) -> None:
+        """See `Storage.report`. One transaction."""
+        bell = self._liveness.bell_of(str(owner))
+        self._insist(lambda change: self._register(change, owner, bell, queues))
+
+    def _register(self, change: _Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
+        change.cx.execute(
+            "INSERT INTO workers (owner, bell, queues, beat) VALUES (?, ?, ?, ?) ON CONFLICT (owner)"
+            " DO UPDATE SET bell = excluded.bell, queues = excluded.queues, beat = excluded.beat",
+            (str(owner), bell, msgspec.json.encode(list(queues)).decode(), change.now),
+        )
+
+    def claim(
+        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+    ) -> Claimed:
+        """See `Storage.claim`. One transaction for all queues."""
+
+        def claim(change: _Change) -> Claimed:
+            found = [(self._find(change.cx, name), name) for name in queues]
+            keys = [(key, name) for key, name in found if key is not None]
+            self._take_from_the_gone(change, owner, [key for key, _ in keys])
+            grants: list[Grant] = []
+            others: set[str] = set()
+            dues: list[float] = []
+            for key, name in keys:
+                claiming.bring_up_to_date(change.cx, key, change.now)
+                granted, more = claiming.grant(
+                    change.cx,
+                    (key, name),
+                    owner,
+                    lanes=lanes - len(grants),
+                    size=window,
+                    lease=micros(lease_seconds),
+                    now=change.now,
+                )
+                grants += granted
+                others |= {name} if more else set()
+                due = claiming.next_due(change.cx, key, owner, change.now)
+                dues += [] if due is None else [due]
+            return Claimed(
+                grants=tuple(grants),
+                now=change.now / MICRO,
+                others=frozenset(others),
+                next_due=min(dues, default=None),
+            )
+
+        return self._insist(claim)
+
+    def _take_from_the_gone(self, change: _Change, owner: Owner, queues: list[int]) -> None:
+        """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
+        cx, now = change.cx, change.now
+        holders = {holder for key in queues for holder in claiming.holders(cx, key)} - {str(owner)}
+        for holder in holders:
+            node, incarnation, _ = holder.rsplit("/", 2)
+            if node == owner.node and incarnation != owner.incarnation:
+                claiming.reclaim_from(cx, holder, now, ClaimCause.HANDOVER)
+        for gone in self._liveness.departed(cx, holders):
+            claiming.reclaim_from(cx, gone, now, ClaimCause.OWNER_DIED)
+            self._liveness.clear_away(cx, gone)
+
+    def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
+        """See `Storage.settle`. One transaction."""
+
+        def settle(change: _Change) -> list[Settled]:
+            return [self._settle(change, owner, settlement) for settlement in settlements]
+
+        return self._insist(settle)
+
+    def _settle(self, change: _Change, owner: Owner, settlement: Settlement) -> Settled:
+        key = self._held_queue(change, owner, settlement.lease)
+        if key is None:
+            return Settled(status=SettleStatus.FENCED, now=change.now / MICRO)
+        if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
+            change.ring = True
+        return settling.settle(change.cx, key, owner, settlement, change.now)
+
+    def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
+        """See `Storage.renew`. One transaction."""
+        length = micros(lease_seconds)
+
+        def renew(change: _Change) -> Renewed:
+            lost, cancelled = set(), set()
+            for lease in leases:
+                key = self._held_queue(change, owner, lease)
+                asked = None
+                if key is not None:
+                    asked = settling.renew(change.cx, key, owner, lease, length, change.now)
+                if asked is None:
+                    lost.add(lease)
+                elif asked:
+                    cancelled.add(asked)
+            return Renewed(frozenset(lost), frozenset(cancelled))
+
+        return self._insist(renew)
+
+    def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
+        """See `Storage.release`. One transaction."""
+
+        def release(change: _Change) -> None:
+            for lease in leases:
+                key = self._held_queue(change, owner, lease)
+                if key is not None and settling.release(change.cx, key, owner, lease, front=front):
+                    change.ring = True
+
+        self._insist(release)
+
+    # -- people ------------------------------------------------------------------------------------------
+
+    def retry_lane(self, queue: str, lane: str) -> bool:
+        """See `Storage.retry_lane`. One transaction."""
+        return self._steer(queue, None, lambda change, key: steering.restart(change.cx, key, lane)) or False
+
+    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+        """See `Storage.skip_lane`. One transaction."""
+        return self._steer(queue, None, lambda change, key: steering.skip(change.cx, key, lane, change.now))
+
+    def cancel(self, job_id: str) -> Cancellation | None:
+        """See `Storage.cancel`. One transaction."""
+        return self._steer(
+            queue_of(job_id), None, lambda change, key: steering.cancel(change.cx, key, job_id, change.now)
+        )
+
+    def pause(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.pause`. One transaction."""
+        key = self._make(queue)  # a queue may be paused before anything is put into it
+        return self._insist(lambda change: steering.pause(change.cx, key, lane))
+
+    def resume(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.resume`. One transaction."""
+        return self._steer(queue, None, lambda change, key: steering.resume(change.cx, key, lane)) or False
+
+    def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """See `Storage.replay`. One transaction."""
+        if len(ids) > MAX_APPEND_JOBS:
+            raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
+        return self._steer(
+            queue, [], lambda change, key: steering.replay(change.cx, key, ids, change.now, front=front)
+        )
+
+    def purge(self, queue: str, *, dead: bool) -> int:
+        """See `Storage.purge`. One transaction."""
+        if dead:
+            return self._steer(queue, 0, lambda change, key: steering.purge_dead(change.cx, key))
+        return self._steer(queue, 0, lambda change, key: steering.purge_waiting(change.cx, key, change.now))
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """See `Storage.get`."""
+        with self._connections.reading() as cx:
+            key = self._find(cx, queue_of(job_id))
+            return None if key is None else views.find(cx, key, job_id)
+
+    def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
+        """See `Storage.waiting`."""
+        with self._connections.reading() as cx:
+            key = self._find(cx, queue)
+            return [] if key is None else views.waiting(cx, key, limit)
+
+    def dead(self, queue: str, limit: int) -> list[DeadRecord]:
+        """See `Storage.dead`."""
+        with self._connections.reading() as cx:
+            key = self._find(cx, queue)
+            return [] if key is None else views.dead(cx, key, limit)
+
+    def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
+        """See `Storage.halted`."""
+        with self._connections.reading() as cx:
+            key = self._find(cx, queue)
+            return [] if key is None else views.halted(cx, key, limit)
+
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        """See `Storage.stats`. All queues in one snapshot."""
+        with self._connections.reading() as cx:
+            now = micros(self._clock.wall())
+            known = {name: self._find(cx, name) for name in queues}
+            return [
+                QueueStats(queue=name) if key is None else views.stats(cx, key, name, now)
+                for name, key in known.items()
+            ]
+
+    def queues(self) -> list[str]:
+        """See `Storage.queues`."""
+        with self._connections.reading() as cx:
+            return [name for (name,) in cx.execute("SELECT name FROM queues ORDER BY name")]
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        self._liveness.close()
+        self._connections.close()
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Change]:
+        """A transaction; when it made a lane ready, every worker is woken after its commit."""
+        with self._connections.writing() as cx:
+            change = _Change(cx, micros(self._clock.wall()))
+            yield change
+            if change.ring:
+                self._liveness.learn(cx)
+        if change.ring:
+            self._liveness.ring_all()
+
+    def _insist(self, work: Callable[[_Change], R]) -> R:
+        """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
+        try:
+            with self._writing() as change:
+                return work(change)
+        except StorageUnavailable as error:
+            if error.reason != "enospc" or self._disk is None or not self._disk.drop_ballast():
+                raise
+            with self._writing() as change:
+                return work(change)
+
+    def _steer(self, queue: str, unknown: U, work: Callable[[_Change, int], R]) -> R | U:
+        """Do what a person asked of a queue and wake the workers; `unknown` answers for no such queue."""
+
+        def steer(change: _Change) -> R | U:
+            key = self._find(change.cx, queue)
+            if key is None:
+                return unknown
+            change.ring = True
+            return work(change, key)
+
+        return self._insist(steer)
+
+    def _held_queue(self, change: _Change, owner: Owner, lease: Lease) -> int | None:
+        """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
+        if self._liveness.disowned(str(owner)):
+            return None
+        key = self._find(change.cx, lease.queue)
+        if key is not None:
+            claiming.touch(change.cx, key, change.now)
+        return key
+
+    def _find(self, cx: Connection, name: str) -> int | None:
+        """The queue's row, if anything was ever put into it. Cached: rows of this table are never deleted."""
+        known = self._ids.get(name)
+        if known is not None:
+            return known
+        row = cx.execute(_QUEUE, (name,)).fetchone()
+        if row is None:
+            return None
+        self._ids[name] = key = int(row[0])
+        return key
+
+    def _make(self, name: str) -> int:
+        """The queue's row, made at its first append, in a transaction of its own so that it can be cached."""
+        known = self._ids.get(name)
+        if known is not None:
+            return known
+        with self._connections.writing() as cx:
+            cx.execute("INSERT INTO queues (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+            (key,) = cx.execute(_QUEUE, (name,)).fetchone()
+        self._ids[name] = int(key)  # after the commit: a row that was rolled back must not be remembered
+        return self._ids[name]
+
+    def _begin_producing(self) -> None:
+        # Random, so that no two producers ever share a number; new in a forked child for the same reason.
+        self._producer = secrets.token_hex(6)
+        self._produced = 0
+
+    def _forked(self) -> None:
+        """In the child: another producer, and the owner of nothing."""
+        self._begin_producing()
+        self._liveness.forked()
+
+
+class _Change:
+    """A transaction under way: its connection, the time it happens at, and whether it made a lane ready."""
+
+    __slots__ = ("cx", "now", "ring")
+
+    def __init__(self, cx: Connection, now: int) -> None:
+        self.cx = cx
+        self.now = now
+        self.ring = False

@@ -1,0 +1,277 @@
+"""What the tables say to people and gauges. Reads only."""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+from typing import Any
+
+import msgspec
+
+from glassq.model.jobs import JobRecord, JobState
+from glassq.model.stats import LaneState, QueueStats
+from glassq.storage import DeadRecord, HaltedRecord, WaitingRecord
+from glassq.stores.sqlite.rows import JOB_COLUMNS, MICRO, begun_of, head, stored_job
+
+_LANE_STATES = {
+    "ready": LaneState.READY,
+    "held": LaneState.LEASED,
+    "waiting": LaneState.WAITING_RETRY,
+    "halted": LaneState.HALTED,
+    "paused": LaneState.PAUSED,
+}
+
+
+def waiting(cx: Connection, queue: int, limit: int) -> list[WaitingRecord]:
+    """The first unsettled jobs by sequence."""
+    rows = cx.execute(
+        f"SELECT lane, {JOB_COLUMNS} FROM jobs WHERE queue = ? ORDER BY seq LIMIT ?",
+        (queue, limit),
+    )
+    return [WaitingRecord(lane=row[0], job=stored_job(row[1:])) for row in rows]
+
+
+def dead(cx: Connection, queue: int, limit: int) -> list[DeadRecord]:
+    """Dead letters by sequence."""
+    rows = cx.execute(
+        "SELECT lane, reason, attempts, error, buried_at, id, seq, rank, body, eligible_at, NULL, replayed"
+        " FROM dead WHERE queue = ? ORDER BY seq LIMIT ?",
+        (queue, limit),
+    )
+    return [
+        DeadRecord(
+            lane=row[0],
+            reason=row[1],
+            attempts=row[2],
+            error=row[3],
+            buried_at=row[4] / MICRO,
+            job=stored_job(row[5:]),
+        )
+        for row in rows
+    ]
+
+
+def halted(cx: Connection, queue: int, limit: int) -> list[HaltedRecord]:
+    """Halted lanes, longest halted first."""
+    rows = cx.execute(
+        "SELECT lane, begun_rank, begun_seq, reason, attempts, error, place,"
+        " (SELECT count(*) FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane)"
+        " FROM lanes WHERE queue = ? AND state = 'halted' ORDER BY place LIMIT ?",
+        (queue, limit),
+    ).fetchall()
+    return [_halted(cx, queue, row) for row in rows]
+
+
+def _halted(cx: Connection, queue: int, row: tuple[Any, ...]) -> HaltedRecord:
+    lane, rank, seq, reason, attempts, error, since, count = row
+    first = head(cx, queue, lane, begun_of(rank, seq))
+    assert first is not None  # noqa: S101 - a lane's row goes with its last job
+    return HaltedRecord(
+        lane=lane,
+        head=first,
+        reason=reason,
+        attempts=attempts,
+        error=error,
+        since=since / MICRO,
+        waiting=count,
+    )
+
+
+def find(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
+    """A job by its id, wherever it is. Reads the whole queue in the worst case."""
+    return (
+        _find_scheduled(cx, queue, job_id)
+        or _find_unsettled(cx, queue, job_id)
+        or _find_dead(cx, queue, job_id)
+    )
+
+
+def _find_scheduled(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
+    row = cx.execute(
+        "SELECT lane, rank, body, due_at, ttl FROM scheduled WHERE queue = ? AND id = ?", (queue, job_id)
+    ).fetchone()
+    if row is None:
+        return None
+    lane, rank, body, due, ttl = row
+    return JobRecord(
+        id=job_id,
+        lane=lane,
+        state=JobState.SCHEDULED,
+        level=-rank,
+        body=body,
+        seq=None,
+        due_at=due / MICRO,
+        expires_at=None if ttl is None else (due + ttl) / MICRO,
+    )
+
+
+def _find_unsettled(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
+    row = cx.execute(
+        f"SELECT current, begun_seq, attempts, state, reason, lane, {JOB_COLUMNS}"
+        " FROM jobs JOIN lanes USING (queue, lane) WHERE queue = ? AND id = ?",
+        (queue, job_id),
+    ).fetchone()
+    if row is None:
+        return None
+    current, begun_seq, attempts, state, reason, lane = row[:6]
+    job = stored_job(row[6:])
+    running, tried = current == job_id, begun_seq == job.seq
+    return JobRecord(
+        id=job_id,
+        lane=lane,
+        state=JobState.LEASED if running else JobState.READY,
+        level=job.level,
+        body=job.body,
+        seq=job.seq,
+        attempts=attempts + running if tried else 0,
+        eligible_at=job.eligible_at,
+        expires_at=job.expires_at,
+        reason=reason if tried and state == "halted" else "",
+        replayed=job.replayed,
+    )
+
+
+def _find_dead(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
+    row = cx.execute(
+        "SELECT lane, rank, body, seq, attempts, eligible_at, reason, replayed FROM dead"
+        " WHERE queue = ? AND id = ?",
+        (queue, job_id),
+    ).fetchone()
+    if row is None:
+        return None
+    lane, rank, body, seq, attempts, eligible, reason, replayed = row
+    return JobRecord(
+        id=job_id,
+        lane=lane,
+        state=JobState.BURIED,
+        level=-rank,
+        body=body,
+        seq=seq,
+        attempts=attempts,
+        eligible_at=eligible / MICRO,
+        reason=reason,
+        replayed=bool(replayed),
+    )
+
+
+class _Totals(msgspec.Struct, frozen=True):
+    """A queue's counters."""
+
+    enqueued: int
+    replayed: int
+    settled: int
+    succeeded: int
+    buried: int
+    cancelled: int
+    expired: int
+    settled_at: int
+    paused: bool
+
+
+def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
+    """One queue's figures; costs a read per lane, not per job (halted and paused lanes excepted)."""
+    totals = _Totals(
+        *cx.execute(
+            "SELECT enqueued, replayed, settled, succeeded, buried, cancelled, expired, settled_at, paused"
+            " FROM queues WHERE id = ?",
+            (queue,),
+        ).fetchone()
+    )
+    return QueueStats(
+        queue=name,
+        **_depth(cx, queue, totals),
+        lanes=_lanes(cx, queue, whole=bool(totals.paused)),
+        enqueued=totals.enqueued,
+        replayed=totals.replayed,
+        settled={
+            "succeeded": totals.succeeded,
+            "buried": totals.buried,
+            "cancelled": totals.cancelled,
+            "expired": totals.expired,
+        },
+        paused_whole=bool(totals.paused),
+        last_settled_at=totals.settled_at / MICRO,
+        **_ages(cx, queue, now),
+        **_dead(cx, queue, now),
+        workers=_workers(cx, name),
+    )
+
+
+def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:
+    """Unsettled jobs by state. What runs is leased even in a paused lane; halted comes before paused."""
+    scheduled = _count(cx, "scheduled WHERE queue = ?", queue)
+    left = totals.enqueued + totals.replayed - totals.settled - scheduled
+    leased = _count(cx, "lanes WHERE queue = ? AND state = 'held' AND current IS NOT NULL", queue)
+    halted_jobs = _count(cx, f"{_JOBS_OF} state = 'halted'", queue)
+    if totals.paused:
+        return {
+            "scheduled": scheduled,
+            "leased": leased,
+            "halted": halted_jobs,
+            "paused": left - leased - halted_jobs,
+        }
+    retrying = _count(cx, "lanes WHERE queue = ? AND state = 'waiting' AND NOT paused", queue)
+    paused = _count(cx, f"{_JOBS_OF} paused AND state <> 'halted' AND jobs.id IS NOT current", queue)
+    return {
+        "scheduled": scheduled,
+        "leased": leased,
+        "halted": halted_jobs,
+        "paused": paused,
+        "waiting_retry": retrying,
+        "ready": left - leased - halted_jobs - paused - retrying,
+    }
+
+
+_JOBS_OF = "lanes CROSS JOIN jobs USING (queue, lane) WHERE queue = ? AND"
+
+
+def _count(cx: Connection, rest: str, queue: int) -> int:
+    (count,) = cx.execute(f"SELECT count(*) FROM {rest}", (queue,)).fetchone()
+    return int(count)
+
+
+def _lanes(cx: Connection, queue: int, *, whole: bool) -> dict[str, int]:
+    """Lanes by state; one that would be served or tried again but for a pause is paused."""
+    found = dict.fromkeys(map(str, LaneState), 0)
+    rows = cx.execute(
+        "SELECT state, paused, count(*) FROM lanes WHERE queue = ? GROUP BY state, paused", (queue,)
+    )
+    for state, paused, count in rows:
+        shown = _LANE_STATES[state]
+        if (whole or paused) and shown in (LaneState.READY, LaneState.WAITING_RETRY):
+            shown = LaneState.PAUSED
+        found[shown] += count
+    return found
+
+
+def _ages(cx: Connection, queue: int, now: int) -> dict[str, Any]:
+    """The oldest job is the first of some lane's level, and the worst head is the longest blocked one."""
+    (oldest,) = cx.execute(
+        "SELECT min((SELECT min(eligible_at) FROM (SELECT eligible_at FROM jobs"
+        " WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane ORDER BY rank, seq LIMIT 1)))"
+        " FROM lanes WHERE queue = ?",
+        (queue,),
+    ).fetchone()
+    blocked, attempts = cx.execute(
+        "SELECT min(blocked_at), max(attempts) FROM lanes WHERE queue = ?", (queue,)
+    ).fetchone()
+    return {
+        "oldest_job_age": _age(oldest, now),
+        "head_blocked": _age(blocked, now),
+        "head_attempts": attempts or 0,
+    }
+
+
+def _dead(cx: Connection, queue: int, now: int) -> dict[str, Any]:
+    count, oldest = cx.execute(
+        "SELECT count(*), min(buried_at) FROM dead WHERE queue = ?", (queue,)
+    ).fetchone()
+    return {"dead_letters": count, "dead_letter_oldest_age": _age(oldest, now)}
+
+
+def _workers(cx: Connection, name: str) -> int:
+    served = (msgspec.json.decode(row[0]) for row in cx.execute("SELECT queues FROM workers"))
+    return sum(name in queues for queues in served)
+
+
+def _age(since: int | None, now: int) -> float:
+    return 0.0 if since is None else max(0.0, (now - since) / MICRO)

@@ -1,0 +1,1 @@
+"""The public test kit: a clock that can be moved, and the suite every store passes."""

@@ -1,0 +1,55 @@
+"""The promises every store keeps, as tests: a new store adds itself and passes them all.
+
+    from glassq.testing.conformance import StorageConformance
+
+    class TestMyStorage(StorageConformance):
+        def make(self, clock):
+            return MyStorage(..., clock=clock)
+
+That is all: pytest collects the tests from the subclass. `make` is called once for each handle a test
+opens; all handles of one test must see the same, initially empty store, and no two tests the same. A store
+whose time is a server's must take it from `clock` when it is given one: an hour that really passes proves
+nothing more, and a clock that steps back cannot be waited for. For messages that show the values of a failed
+comparison, call `pytest.register_assert_rewrite("glassq.testing.conformance")` before the import.
+"""
+
+from __future__ import annotations
+
+from glassq.testing.conformance.appending import Appending
+from glassq.testing.conformance.claiming import Claiming
+from glassq.testing.conformance.crowding import Crowding
+from glassq.testing.conformance.duplicating import Duplicating
+from glassq.testing.conformance.halting import Halting
+from glassq.testing.conformance.leasing import Jumping, Leasing
+from glassq.testing.conformance.leveling import Leveling
+from glassq.testing.conformance.looking import Looking
+from glassq.testing.conformance.ringing import Closing, Ringing
+from glassq.testing.conformance.scheduling import Scheduling
+from glassq.testing.conformance.settling import Releasing, Settling
+from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Purging, Replaying
+
+__all__ = ["StorageConformance"]
+
+
+class StorageConformance(
+    Appending,
+    Claiming,
+    Settling,
+    Releasing,
+    Leasing,
+    Jumping,
+    Halting,
+    Looking,
+    Ringing,
+    Closing,
+    Crowding,
+    Scheduling,
+    Duplicating,
+    Leveling,
+    Cancelling,
+    Finding,
+    Pausing,
+    Replaying,
+    Purging,
+):
+    """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
