@@ -1,0 +1,131 @@
+"""What one application is doing right now: its attempts in progress and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from glassq.model.clock import Clock
+from glassq.model.events import (
+    AttemptAbandoned,
+    AttemptSettled,
+    AttemptStarted,
+    WorkerBeat,
+    WorkerChanged,
+)
+from glassq.observe.catalogue import (
+    IN_PROGRESS_SECONDS,
+    JOBS_IN_PROGRESS,
+    LANES_HELD,
+    LEASE_REMAINING,
+    WORKER_DRAINING,
+    WORKER_HEARTBEAT,
+    MetricSpec,
+)
+
+Samples = list[tuple[tuple[str, ...], float]]
+
+
+class _Worker(msgspec.Struct, kw_only=True):
+    """A worker that has not stopped, as of its last beat (wall time of this process)."""
+
+    state: str
+    beat_wall: float
+    lanes: Mapping[str, int] = {}
+    lease_remaining: Mapping[str, float] = {}
+
+
+class Activity:
+    """Fed by the bus, read by scrapes. Single dictionary operations only, so it needs no lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.queues: dict[str, str] = {}
+        self._running: dict[tuple[str, int], tuple[str, float]] = {}
+        self._workers: dict[str, _Worker] = {}
+
+    def declare(self, queue: str, label: str) -> None:
+        """Show this queue, at 0, under its label."""
+        self.queues[queue] = label
+
+    def started(self, event: AttemptStarted) -> None:
+        """An attempt runs."""
+        # The token belongs to the key: a lane taken back by its own process runs the job a second time
+        # while the first, fenced attempt may still be ending.
+        self._running[event.job_id, event.lease.token] = (event.lease.queue, event.started)
+
+    def ended(self, event: AttemptSettled | AttemptAbandoned) -> None:
+        """An attempt does not run any more (those whose user code never ran were never in progress)."""
+        self._running.pop((event.job_id, event.lease.token), None)
+
+    def worker_changed(self, event: WorkerChanged) -> None:
+        """A worker entered a state; one that stopped is forgotten."""
+        if event.state == "stopped":
+            self._workers.pop(event.worker, None)
+            return
+        known = self._workers.get(event.worker)
+        if known is not None:
+            known.state = event.state
+            return
+        self._workers[event.worker] = _Worker(state=event.state, beat_wall=self.clock.wall())
+
+    def worker_beat(self, event: WorkerBeat) -> None:
+        """A worker's loop turned."""
+        known = self._workers.get(event.worker)
+        self._workers[event.worker] = _Worker(
+            state=known.state if known else "running",
+            beat_wall=self.clock.wall(),
+            lanes=event.lanes,
+            lease_remaining=event.lease_remaining,
+        )
+
+    def running(self) -> Iterable[tuple[str, float]]:
+        """Label of the queue and seconds so far, for each attempt in progress."""
+        now = self.clock.monotonic()
+        for queue, since in self._running.copy().values():
+            yield self.queues.get(queue, queue), max(0.0, now - since)
+
+    def workers(self) -> Iterable[_Worker]:
+        """Workers that have not stopped."""
+        return self._workers.copy().values()
+
+
+def live_samples(activities: Iterable[Activity]) -> list[tuple[MetricSpec, Samples]]:
+    """The gauges about work in progress, over all applications of the process."""
+    counts: dict[str, int] = {}
+    oldest: dict[str, float] = {}
+    held: dict[str, int] = {}
+    remaining: dict[str, float] = {}
+    beats: list[float] = []
+    draining: list[bool] = []
+    for activity in activities:
+        labels = activity.queues.copy()
+        for label in labels.values():
+            counts.setdefault(label, 0)
+            oldest.setdefault(label, 0.0)
+            held.setdefault(label, 0)
+        for label, seconds in activity.running():
+            counts[label] = counts.get(label, 0) + 1
+            oldest[label] = max(oldest.get(label, 0.0), seconds)
+        for worker in activity.workers():
+            beats.append(worker.beat_wall)
+            draining.append(worker.state == "draining")
+            for queue, lanes in worker.lanes.items():
+                label = labels.get(queue, queue)
+                held[label] = held.get(label, 0) + lanes
+            for queue, seconds in worker.lease_remaining.items():
+                label = labels.get(queue, queue)
+                remaining[label] = max(0.0, min(remaining.get(label, seconds), seconds))
+    return [
+        (JOBS_IN_PROGRESS, _by_queue(counts)),
+        (IN_PROGRESS_SECONDS, _by_queue(oldest)),
+        (LANES_HELD, _by_queue(held)),
+        (LEASE_REMAINING, _by_queue(remaining)),
+        (WORKER_HEARTBEAT, [((), min(beats))] if beats else []),
+        (WORKER_DRAINING, [((), float(any(draining)))] if draining else []),
+    ]
+
+
+def _by_queue(values: Mapping[str, float]) -> Samples:
+    return [((label,), float(value)) for label, value in values.items()]

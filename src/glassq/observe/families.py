@@ -1,0 +1,130 @@
+"""One set of metric families per prometheus registry, whoever and however many observe into it."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from glassq.observe.activity import Activity, live_samples
+from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER, MetricSpec
+from glassq.observe.labels import QueueLabels, queue_labels
+from glassq.version import __version__
+
+
+class ByValue(dict[str, Counter]):
+    """The children of a closed set of label values. A value outside the set is counted as `_other`,
+    which is born on first use: a growing set of values can never grow the exposition."""
+
+    def __init__(self, family: Counter, fixed: tuple[str, ...], values: tuple[str, ...]) -> None:
+        super().__init__((value, family.labels(*fixed, value)) for value in values)
+        self._family = family
+        self._fixed = fixed
+
+    def __missing__(self, value: str) -> Counter:
+        return self._family.labels(*self._fixed, OTHER)
+
+
+class Families(Collector):
+    """All families this process counts into, exposed as one collector.
+
+    They are not registered one by one for two reasons: gauges about work in progress are computed at
+    scrape time, and the `_created` series (one more per child, used by nobody here) are left out without
+    touching the client library's switch for it, which is global and the application's own business.
+    """
+
+    def __init__(self, queues: QueueLabels) -> None:
+        self.queues = queues
+        self._lock = threading.Lock()
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._stores: list[Callable[[], str]] = []
+        self._activities: WeakSet[Activity] = WeakSet()
+        for spec in CATALOGUE:
+            if spec.source == "store":
+                continue
+            if spec.kind == "counter":
+                self._counters[spec.name] = Counter(
+                    spec.name, spec.help, spec.labels, unit=spec.unit, registry=None
+                )
+            elif spec.kind == "histogram":
+                self._histograms[spec.name] = Histogram(
+                    spec.name, spec.help, spec.labels, unit=spec.unit, registry=None, buckets=spec.buckets
+                )
+
+    def counter(self, spec: MetricSpec, *labels: str) -> Counter:
+        """A counter's child, at 0 when it is new."""
+        family = self._counters[spec.name]
+        return family.labels(*labels) if labels else family
+
+    def histogram(self, spec: MetricSpec, *labels: str) -> Histogram:
+        """A histogram's child, empty when it is new."""
+        return self._histograms[spec.name].labels(*labels)
+
+    def counters(self, spec: MetricSpec, *fixed: str) -> ByValue:
+        """All children over the closed set of the last label, at 0 when they are new."""
+        return ByValue(self._counters[spec.name], fixed, spec.values[spec.labels[-1]])
+
+    def add_activity(self, activity: Activity, store: Callable[[], str]) -> None:
+        """Show one more application's work in progress for as long as it lives, and its kind of store."""
+        with self._lock:
+            self._activities.add(activity)
+            self._stores.append(store)
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, for the registry's check for duplicates; reads nothing."""
+        for family in (*self._counters.values(), *self._histograms.values()):
+            yield from family.describe()
+        for spec in CATALOGUE:
+            if spec.kind in ("gauge", "info") and spec.source != "store":
+                yield family_of(spec)
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything this process counted, without `_created`, and what is in progress right now."""
+        for family in (*self._counters.values(), *self._histograms.values()):
+            for metric in family.collect():
+                metric.samples = [each for each in metric.samples if not each.name.endswith("_created")]
+                yield metric
+        with self._lock:
+            activities = list(self._activities)
+            stores = sorted({store() for store in self._stores})
+        for spec, samples in live_samples(activities):
+            live = family_of(spec)
+            for labels, value in samples:
+                live.add_metric(labels, value)
+            yield live
+        build = family_of(BUILD_INFO)
+        for store in stores:
+            facts = {"version": __version__, "python": platform.python_version(), "store": store}
+            build.add_metric((), facts)
+        yield build
+
+
+def family_of(spec: MetricSpec) -> Any:
+    """An empty family for samples that are computed at scrape time."""
+    if spec.kind == "counter":
+        return CounterMetricFamily(spec.name, spec.help, labels=spec.labels, unit=spec.unit)
+    if spec.kind == "info":
+        return InfoMetricFamily(spec.name.removesuffix("_info"), spec.help, labels=())
+    return GaugeMetricFamily(spec.name, spec.help, labels=spec.labels, unit=spec.unit)
+
+
+_FAMILIES: WeakKeyDictionary[CollectorRegistry, Families] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def families_of(registry: CollectorRegistry) -> Families:
+    """The families of a registry, made and registered when they are first asked for."""
+    with _LOCK:
+        families = _FAMILIES.get(registry)
+        if families is None:
+            families = Families(queue_labels(registry))
+            registry.register(families)
+            _FAMILIES[registry] = families
+        return families

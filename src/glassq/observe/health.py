@@ -1,0 +1,308 @@
+"""Whether this process is alive, ready and started, answered from memory alone.
+
+An outage of the store must not restart every worker, so liveness never looks at the store; and an answer
+that had to ask the store would hang exactly when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from glassq.model.clock import Clock
+from glassq.model.events import (
+    AttemptAbandoned,
+    AttemptSettled,
+    AttemptStarted,
+    LaneClaimed,
+    QueueDeclared,
+    StorageCalled,
+    WorkerBeat,
+    WorkerChanged,
+)
+from glassq.model.stats import QueueStats
+from glassq.telemetry import Bus
+from glassq.version import __version__
+
+LOOP_SECONDS = 30.0
+"""A worker's loop that has not turned for this long is stuck."""
+CONTACT_SECONDS = 10.0
+"""A worker without an answer from its store for this long is not ready."""
+GRACE_SECONDS = 30.0
+"""What an attempt may take beyond its timeout before the process counts as stuck."""
+IDLE_SECONDS = 30.0
+"""A worker that runs nothing while lanes have been ready for this long consumes nothing."""
+LEASE_MARGIN_SECONDS = 2.0
+"""Less left on a lease than this is a warning: the next hiccup loses the lane."""
+
+Status = Literal["pass", "warn", "fail"]
+_ORDER: dict[Status, int] = {"pass": 0, "warn": 1, "fail": 2}
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing looked at, in the words of the `application/health+json` draft."""
+
+    status: Status
+    componentType: str = "component"  # noqa: N815 - the draft's names
+    observedValue: float | str | None = None  # noqa: N815
+    observedUnit: str | None = None  # noqa: N815
+    output: str | None = None
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer: the worst status of all checks, and the checks as the draft lays them out."""
+
+    status: Status
+    service: str
+    version: str
+    time: str
+    checks: dict[str, list[dict[str, Any]]]
+
+    @property
+    def ok(self) -> bool:
+        """True for `pass` and `warn`: what makes an HTTP probe answer 200."""
+        return self.status != "fail"
+
+
+class _Worker(msgspec.Struct, kw_only=True):
+    """A worker and when its loop was last seen to turn (this process's monotonic clock)."""
+
+    state: str
+    turned: float
+    queues: tuple[str, ...] = ()
+    lease_remaining: float | None = None
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """An attempt in progress."""
+
+    queue: str
+    started: float
+    timeout: float | None
+
+
+class Health:
+    """Listens to one application's bus; every answer is put together from what it heard.
+
+    Single dictionary operations and plain assignments only, so events never wait for a probe.
+    """
+
+    def __init__(self, clock: Clock, *, service: str = "glassq", grace: float = GRACE_SECONDS) -> None:
+        self._clock = clock
+        self._service = service
+        self._grace = grace
+        self._workers: dict[str, _Worker] = {}
+        self._attempts: dict[tuple[str, int], _Attempt] = {}
+        self._queues: set[str] = set()
+        self._last_answer: float | None = None
+        self._last_error: str | None = None
+        self._was_running = False
+        self._waits_since: float | None = None
+
+    def attach(self, bus: Bus) -> None:
+        """Listen to what liveness and readiness depend on."""
+        bus.subscribe(self._queue_declared, QueueDeclared)
+        bus.subscribe(self._worker_changed, WorkerChanged)
+        bus.subscribe(self._worker_beat, WorkerBeat)
+        bus.subscribe(self._lane_claimed, LaneClaimed)
+        bus.subscribe(self._attempt_started, AttemptStarted)
+        bus.subscribe(self._attempt_ended, AttemptSettled, AttemptAbandoned)
+        bus.subscribe(self._storage_called, StorageCalled)
+
+    def told(self, stats: Sequence[QueueStats]) -> None:
+        """What a scrape read from the store anyway: whether lanes wait that this process should take."""
+        served = {queue for worker in self._workers.copy().values() for queue in worker.queues}
+        if not any(each.queue in served and each.lanes.get("ready") for each in stats):
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = self._clock.monotonic()
+
+    # -- answers -------------------------------------------------------------------------------------
+
+    def live(self) -> HealthReport:
+        """Fails when only a restart helps: a worker's loop stands still, or an attempt cannot be ended."""
+        return self._report({**self._loops(), "attempts:overrun": self._overrun()})
+
+    def ready(self) -> HealthReport:
+        """Fails while this process should get no traffic. A standby without a lane is ready."""
+        return self._report({"worker:state": self._state("fail"), "store:contact": self._contact()})
+
+    def startup(self) -> HealthReport:
+        """Fails until the worker runs, has had an answer from its store and knows its queues."""
+        return self._report({"worker:started": self._started(), "queues:declared": self._declared()})
+
+    def full(self) -> HealthReport:
+        """Everything; what is expected to pass by itself, like draining, is a warning."""
+        return self._report(
+            {
+                **self._loops(),
+                "attempts:overrun": self._overrun(),
+                "worker:state": self._state("warn"),
+                "worker:started": self._started(),
+                "store:contact": self._contact(),
+                "queues:declared": self._declared(),
+                "leases:margin": self._margin(),
+                "worker:consuming": self._consuming(),
+            }
+        )
+
+    def _report(self, checks: dict[str, Check]) -> HealthReport:
+        worst = max((check.status for check in checks.values()), key=_ORDER.__getitem__)
+        return HealthReport(
+            status=worst,
+            service=self._service,
+            version=__version__,
+            time=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            checks={name: [msgspec.to_builtins(check)] for name, check in checks.items()},
+        )
+
+    # -- checks --------------------------------------------------------------------------------------
+
+    def _loops(self) -> dict[str, Check]:
+        """One check per worker whose loop should turn: not while it drains, when it takes nothing more.
+        A process that only produces has none, and that is fine."""
+        now = self._clock.monotonic()
+        return {
+            f"worker:{name}:loop": Check(
+                status="pass" if now - worker.turned < LOOP_SECONDS else "fail",
+                observedValue=round(now - worker.turned, 3),
+                observedUnit="s",
+            )
+            for name, worker in self._workers.copy().items()
+            if worker.state in ("starting", "running")
+        }
+
+    def _overrun(self) -> Check:
+        """How far the worst attempt is past its timeout. One without a timeout may take for ever."""
+        now = self._clock.monotonic()
+        over = [
+            now - attempt.started - attempt.timeout
+            for attempt in self._attempts.copy().values()
+            if attempt.timeout is not None
+        ]
+        worst = max(over, default=0.0)
+        if worst <= 0:
+            return Check(status="pass", observedValue=len(self._attempts), observedUnit="attempts")
+        status: Status = "fail" if worst > self._grace else "warn"
+        return Check(
+            status=status,
+            observedValue=round(worst, 3),
+            observedUnit="s",
+            output="an attempt is past its timeout and does not end",
+        )
+
+    def _state(self, draining: Status) -> Check:
+        """Running, or not needed: a process without a worker is ready to produce."""
+        states = {worker.state for worker in self._workers.copy().values()}
+        if not states:
+            return Check(status="pass", observedValue="no worker")
+        if "draining" in states:
+            return Check(status=draining, observedValue="draining")
+        if "running" in states:
+            return Check(status="pass", observedValue="running")
+        return Check(status="fail", observedValue="starting" if "starting" in states else "stopped")
+
+    def _contact(self) -> Check:
+        """A worker speaks to its store all the time; a producer only when it has something to say, so
+        that for it only a failed call counts."""
+        if self._last_answer is None:
+            working = bool(self._workers) or self._last_error is not None
+            return Check(
+                status="fail" if working else "pass",
+                componentType="datastore",
+                output=self._last_error or "not asked yet",
+            )
+        silent = self._clock.monotonic() - self._last_answer
+        quiet_ok = not self._workers and self._last_error is None
+        return Check(
+            status="pass" if quiet_ok or silent < CONTACT_SECONDS else "fail",
+            componentType="datastore",
+            observedValue=round(silent, 3),
+            observedUnit="s",
+            output=self._last_error,
+        )
+
+    def _started(self) -> Check:
+        if not self._workers:
+            return Check(status="pass", observedValue="no worker")
+        answered = self._last_answer is not None
+        return Check(
+            status="pass" if self._was_running and answered else "fail",
+            observedValue="started" if self._was_running else "starting",
+            output=None if answered else "no answer from the store yet",
+        )
+
+    def _declared(self) -> Check:
+        """A worker without a queue has nothing to do; a producer may declare its first one later."""
+        bare = bool(self._workers) and not self._queues
+        return Check(
+            status="fail" if bare else "pass", observedValue=len(self._queues), observedUnit="queues"
+        )
+
+    def _margin(self) -> Check:
+        left = [
+            each.lease_remaining for each in self._workers.copy().values() if each.lease_remaining is not None
+        ]
+        if not left:
+            return Check(status="pass", observedValue="no lease held")
+        status: Status = "warn" if min(left) < LEASE_MARGIN_SECONDS else "pass"
+        return Check(status=status, observedValue=round(min(left), 3), observedUnit="s")
+
+    def _consuming(self) -> Check:
+        """Connected, running, and yet taking nothing of what waits: known as of the last scrape."""
+        since = self._waits_since
+        running = any(worker.state == "running" for worker in self._workers.copy().values())
+        if since is None or self._attempts or not running:
+            return Check(status="pass")
+        idle = self._clock.monotonic() - since
+        if idle < IDLE_SECONDS:
+            return Check(status="pass", observedValue=round(idle, 3), observedUnit="s")
+        return Check(
+            status="fail",
+            observedValue=round(idle, 3),
+            observedUnit="s",
+            output="lanes are ready and this worker takes none",
+        )
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _queue_declared(self, event: QueueDeclared) -> None:
+        self._queues.add(event.queue)
+
+    def _worker_changed(self, event: WorkerChanged) -> None:
+        now = self._clock.monotonic()
+        self._workers[event.worker] = _Worker(state=event.state, turned=now, queues=event.queues)
+        self._was_running = self._was_running or event.state == "running"
+        if event.state != "stopped":
+            # Only a stopped worker says something when it is the only one: then nothing works here.
+            for name, worker in list(self._workers.items()):
+                if worker.state == "stopped":
+                    self._workers.pop(name, None)
+
+    def _worker_beat(self, event: WorkerBeat) -> None:
+        known = self._workers.get(event.worker)
+        self._workers[event.worker] = _Worker(
+            state=known.state if known else "running",
+            turned=self._clock.monotonic(),
+            queues=known.queues if known else (),
+            lease_remaining=min(event.lease_remaining.values(), default=None),
+        )
+
+    def _lane_claimed(self, _event: LaneClaimed) -> None:
+        self._waits_since = None
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        self._attempts[event.job_id, event.lease.token] = _Attempt(
+            event.lease.queue, event.started, event.timeout
+        )
+
+    def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned) -> None:
+        self._attempts.pop((event.job_id, event.lease.token), None)
+
+    def _storage_called(self, event: StorageCalled) -> None:
+        self._last_error = event.error
+        if event.error is None:
+            self._last_answer = self._clock.monotonic()

@@ -1,0 +1,276 @@
+"""Counts the events of one application into a prometheus registry.
+
+Children are bound when a queue or task is declared: `labels()` costs several times what `inc()` does, and
+a counter that is born at 1 never shows as an increase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from glassq.model.clock import Clock
+from glassq.model.events import (
+    AttemptAbandoned,
+    AttemptSettled,
+    AttemptStarted,
+    EnqueueFailed,
+    JobDeduplicated,
+    JobEnqueued,
+    LaneClaimed,
+    LaneLost,
+    ObserverDetached,
+    OrderViolated,
+    QueueDeclared,
+    StorageCalled,
+    TaskDeclared,
+    TraceContextRead,
+    WorkerBeat,
+    WorkerChanged,
+    WriteFenced,
+)
+from glassq.model.leases import ClaimCause
+from glassq.model.verdicts import Action, Outcome
+from glassq.observe import catalogue
+from glassq.observe.activity import Activity
+from glassq.observe.exemplars import AttemptRef, Ration
+from glassq.observe.families import ByValue, Families, families_of
+from glassq.systemclock import SystemClock
+from glassq.telemetry import Bus
+
+_NO_HEADERS: Mapping[str, str] = {}
+_NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
+"""Outcomes that are decided without running user code: not executions, so not counted as attempts."""
+
+
+def observe_metrics(
+    bus: Bus, registry: CollectorRegistry, *, store: Callable[[], str], clock: Clock | None = None
+) -> None:
+    """Count what happens on `bus` into `registry`; `store` tells the kind of store behind it.
+
+    Several applications may share a registry: they add to the same series.
+    """
+    _Counting(families_of(registry), store, clock or SystemClock()).attach(bus)
+
+
+class _TracedHistogram:
+    """A histogram's child whose observations carry an exemplar now and then."""
+
+    __slots__ = ("_observe", "_ration")
+
+    def __init__(self, child: Histogram, clock: Clock) -> None:
+        self._observe = child.observe
+        self._ration = Ration(clock)
+
+    def observe(self, seconds: float, of: AttemptRef, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        """Count one measurement of an attempt."""
+        self._observe(seconds, self._ration.take(of, headers))
+
+
+class _TaskChildren:
+    """The bound children of one task on one queue."""
+
+    def __init__(self, families: Families, queue: str, task: str, clock: Clock) -> None:
+        self.enqueued = families.counter(catalogue.JOBS_ENQUEUED, queue, task)
+        self.processed = families.counters(catalogue.JOBS_PROCESSED, queue, task)
+        self.attempts = families.counters(catalogue.JOB_ATTEMPTS, queue, task)
+        self.failures = families.counters(catalogue.JOB_FAILURES, queue, task)
+        self.buried = families.counters(catalogue.JOBS_BURIED, queue, task)
+        self.retries = families.counter(catalogue.JOB_RETRIES, queue, task)
+        self.duration = _TracedHistogram(
+            families.histogram(catalogue.PROCESSING_DURATION, queue, task), clock
+        )
+        self._rations = {kind: Ration(clock) for kind in catalogue.FAILURE_KINDS}
+
+    def failed(self, kind: str, of: AttemptRef, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        """Count one failure, with its trace when it has one."""
+        ration = self._rations.get(kind)
+        self.failures[kind].inc(exemplar=ration.take(of, headers) if ration else None)
+
+
+class _QueueChildren:
+    """The bound children of one queue, and of its tasks."""
+
+    def __init__(self, families: Families, queue: str, clock: Clock) -> None:
+        self._families = families
+        self._queue = queue
+        self._clock = clock
+        self._tasks: dict[str, _TaskChildren] = {}
+        self.enqueue_failures = families.counters(catalogue.ENQUEUE_FAILURES, queue)
+        self.deduplicated = families.counter(catalogue.JOBS_DEDUPLICATED, queue)
+        self.enqueue_seconds = families.histogram(catalogue.ENQUEUE_DURATION, queue)
+        self.payload_bytes = families.histogram(catalogue.PAYLOAD_BYTES, queue)
+        self.reclaimed = families.counters(catalogue.JOBS_RECLAIMED, queue)
+        self.time_in_queue = _TracedHistogram(families.histogram(catalogue.TIME_IN_QUEUE, queue), clock)
+        self.end_to_end = _TracedHistogram(families.histogram(catalogue.END_TO_END_DURATION, queue), clock)
+        self.violations = families.counters(catalogue.ORDER_VIOLATIONS, queue)
+        self.acquisitions = families.counters(catalogue.LEASE_ACQUISITIONS, queue)
+        self.losses = families.counters(catalogue.LEASE_LOSSES, queue)
+        self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
+        self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
+        self._unknown = self.declare(catalogue.UNKNOWN_TASK)
+
+    def declare(self, task: str) -> _TaskChildren:
+        """The children of a task, made when they are new."""
+        children = self._tasks.get(task)
+        if children is None:
+            children = self._tasks[task] = _TaskChildren(self._families, self._queue, task, self._clock)
+        return children
+
+    def task(self, task: str) -> _TaskChildren:
+        """The children of a declared task; those of `_unknown` for any other name."""
+        return self._tasks.get(task, self._unknown)
+
+
+class _Counting:
+    """The observer of one application. After a fork its children go on from the parent's values."""
+
+    def __init__(self, families: Families, store: Callable[[], str], clock: Clock) -> None:
+        self._families = families
+        self._clock = clock
+        self._queues: dict[str, _QueueChildren] = {}
+        self._storage_seconds: dict[tuple[str, str], Histogram] = {}
+        self._storage_errors: dict[str, ByValue] = {}
+        self._activity = Activity(clock)
+        self._observer_failures = families.counter(catalogue.OBSERVER_FAILURES)
+        self._errors_of(store())
+        families.add_activity(self._activity, store)
+
+    def attach(self, bus: Bus) -> None:
+        """Subscribe, each event to what it feeds: one that fails detaches that part alone."""
+        for observer, *events in (
+            (self._declared, QueueDeclared),
+            (self._task_declared, TaskDeclared),
+            (self._enqueued, JobEnqueued),
+            (self._deduplicated, JobDeduplicated),
+            (self._not_enqueued, EnqueueFailed),
+            (self._claimed, LaneClaimed),
+            (self._lost, LaneLost),
+            (self._fenced, WriteFenced),
+            (self._violated, OrderViolated),
+            (self._activity.started, AttemptStarted),
+            (self._activity.ended, AttemptSettled, AttemptAbandoned),
+            (self._activity.worker_changed, WorkerChanged),
+            (self._activity.worker_beat, WorkerBeat),
+            (self._started, AttemptStarted),
+            (self._settled, AttemptSettled),
+            (self._abandoned, AttemptAbandoned),
+            (self._stored, StorageCalled),
+            (self._context_read, TraceContextRead),
+            (self._detached, ObserverDetached),
+        ):
+            bus.subscribe(observer, *events)
+
+    def _queue(self, name: str) -> _QueueChildren:
+        """The children of a queue; every one at 0 when it is seen for the first time."""
+        children = self._queues.get(name)
+        if children is None:
+            label = self._families.queues.label(name)
+            # Two threads may be first: both must end up with the children that know the declared tasks.
+            children = self._queues.setdefault(name, _QueueChildren(self._families, label, self._clock))
+            self._activity.declare(name, label)
+        return children
+
+    def _declared(self, event: QueueDeclared) -> None:
+        self._queue(event.queue)
+
+    def _task_declared(self, event: TaskDeclared) -> None:
+        self._queue(event.queue).declare(event.task)
+
+    # -- producing -----------------------------------------------------------------------------------
+
+    def _enqueued(self, event: JobEnqueued) -> None:
+        queue = self._queue(event.queue)
+        queue.task(event.task).enqueued.inc()
+        queue.enqueue_seconds.observe(event.seconds)
+        queue.payload_bytes.observe(event.payload_bytes)
+
+    def _deduplicated(self, event: JobDeduplicated) -> None:
+        self._queue(event.queue).deduplicated.inc()
+
+    def _not_enqueued(self, event: EnqueueFailed) -> None:
+        self._queue(event.queue).enqueue_failures[event.reason].inc()
+
+    # -- lanes ---------------------------------------------------------------------------------------
+
+    def _claimed(self, event: LaneClaimed) -> None:
+        queue = self._queue(event.lease.queue)
+        queue.acquisitions[event.cause].inc()
+        if event.cause is not ClaimCause.READY:
+            queue.reclaimed[event.cause].inc()
+
+    def _lost(self, event: LaneLost) -> None:
+        self._queue(event.lease.queue).losses[event.reason].inc()
+
+    def _fenced(self, event: WriteFenced) -> None:
+        self._queue(event.queue).fenced[event.operation].inc()
+
+    def _violated(self, event: OrderViolated) -> None:
+        self._queue(event.queue).violations[event.kind].inc()
+
+    # -- attempts ------------------------------------------------------------------------------------
+
+    def _started(self, event: AttemptStarted) -> None:
+        if event.time_in_queue is not None:
+            self._queue(event.lease.queue).time_in_queue.observe(event.time_in_queue, event, event.headers)
+
+    def _settled(self, event: AttemptSettled) -> None:
+        queue = self._queue(event.lease.queue)
+        task = queue.task(event.task)
+        succeeded = event.outcome is Outcome.SUCCEEDED
+        if event.ran:
+            task.attempts["succeeded" if succeeded else "failed"].inc()
+            task.duration.observe(event.seconds, event, event.headers)
+        if event.outcome not in (Outcome.SUCCEEDED, Outcome.EXPIRED):
+            task.failed(event.outcome, event, event.headers)
+        match event.verdict.action:
+            case Action.ACK:
+                task.processed["succeeded"].inc()
+            case Action.BURY:
+                task.processed["buried"].inc()
+                task.buried[event.verdict.reason].inc()
+            case Action.EXPIRE:
+                task.processed["expired"].inc()
+            case Action.CANCEL:
+                task.processed["cancelled"].inc()
+            case Action.RETRY:
+                task.retries.inc()
+            case Action.HALT | Action.DROP:
+                pass  # not settled: the job is still the head of its lane
+        if event.end_to_end is not None:
+            queue.end_to_end.observe(event.end_to_end, event, event.headers)
+
+    def _abandoned(self, event: AttemptAbandoned) -> None:
+        # Whatever its code did, the job runs again: for the job this attempt failed.
+        task = self._queue(event.lease.queue).task(event.task)
+        if event.outcome not in _NEVER_RAN:
+            task.attempts["failed"].inc()
+        task.failed(Outcome.LEASE_LOST, event)
+
+    def _context_read(self, event: TraceContextRead) -> None:
+        self._queue(event.queue).trace_contexts[event.result].inc()
+
+    # -- the process ---------------------------------------------------------------------------------
+
+    def _stored(self, event: StorageCalled) -> None:
+        called = (event.store, event.operation)
+        seconds = self._storage_seconds.get(called)
+        if seconds is None:
+            # On first use, not at 0: a process calls few of the operations, and no alert counts these.
+            known = event.operation in catalogue.STORAGE_DURATION.values["operation"]
+            operation = event.operation if known else catalogue.OTHER
+            seconds = self._families.histogram(catalogue.STORAGE_DURATION, event.store, operation)
+            self._storage_seconds[called] = seconds
+        seconds.observe(event.seconds)
+        if event.error is not None:
+            self._errors_of(event.store)[event.error].inc()
+
+    def _errors_of(self, store: str) -> ByValue:
+        errors = self._storage_errors.get(store)
+        if errors is None:
+            errors = self._storage_errors[store] = self._families.counters(catalogue.STORAGE_ERRORS, store)
+        return errors
+
+    def _detached(self, event: ObserverDetached) -> None:  # noqa: ARG002 - what raised is in the log
+        self._observer_failures.inc()
