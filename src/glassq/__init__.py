@@ -1,0 +1,80 @@
+"""A strictly ordered FIFO job queue for Python that you can see through.
+
+Names are loaded at their first use (PEP 562), so that importing glassq has no effect and costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from glassq.version import __version__
+
+if TYPE_CHECKING:
+    from glassq.app import Glassq as Glassq
+    from glassq.client.queues import Queue as Queue
+    from glassq.client.task import Signature as Signature
+    from glassq.client.task import Task as Task
+    from glassq.context import JobContext as JobContext
+    from glassq.context import current_job as current_job
+    from glassq.default import ThreadedWorker as ThreadedWorker
+    from glassq.default import configure as configure
+    from glassq.default import fifo as fifo
+    from glassq.errors import GlassqError as GlassqError
+    from glassq.model.jobs import Cancellation as Cancellation
+    from glassq.model.jobs import DeadLetter as DeadLetter
+    from glassq.model.jobs import Disposition as Disposition
+    from glassq.model.jobs import HaltedLane as HaltedLane
+    from glassq.model.jobs import JobView as JobView
+    from glassq.model.jobs import PeekedJob as PeekedJob
+    from glassq.model.jobs import Priority as Priority
+    from glassq.model.jobs import Receipt as Receipt
+    from glassq.model.jobs import ReplayedJob as ReplayedJob
+    from glassq.observe.logs import JobLogFilter as JobLogFilter
+    from glassq.observe.logs import JsonFormatter as JsonFormatter
+    from glassq.policy.retry import Backoff as Backoff
+    from glassq.worker.engine import Worker as Worker
+
+_HOMES = {
+    "Backoff": "glassq.policy.retry",
+    "Cancellation": "glassq.model.jobs",
+    "DeadLetter": "glassq.model.jobs",
+    "Disposition": "glassq.model.jobs",
+    "Glassq": "glassq.app",
+    "GlassqError": "glassq.errors",
+    "HaltedLane": "glassq.model.jobs",
+    "JobContext": "glassq.context",
+    "JobLogFilter": "glassq.observe.logs",
+    "JobView": "glassq.model.jobs",
+    "JsonFormatter": "glassq.observe.logs",
+    "PeekedJob": "glassq.model.jobs",
+    "Priority": "glassq.model.jobs",
+    "Queue": "glassq.client.queues",
+    "Receipt": "glassq.model.jobs",
+    "ReplayedJob": "glassq.model.jobs",
+    "Signature": "glassq.client.task",
+    "Task": "glassq.client.task",
+    "ThreadedWorker": "glassq.default",
+    "Worker": "glassq.worker.engine",
+    "configure": "glassq.default",
+    "current_job": "glassq.context",
+    "errors": "glassq.errors",
+    "fifo": "glassq.default",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are strings, just not written out twice
+    "__version__",
+    *sorted(_HOMES),
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'glassq' has no attribute {name!r}")
+    module = import_module(home)
+    return module if home == f"glassq.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

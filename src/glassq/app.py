@@ -1,0 +1,373 @@
+"""The composition root: the one room that knows all others and puts them together."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from itertools import count
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from glassq.client.jobs import cancel_job, find_job
+from glassq.client.options import check_ttl
+from glassq.client.producer import Producer
+from glassq.client.queues import Queue
+from glassq.client.task import Signature, Task, check_key_of
+from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
+from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
+from glassq.model.events import TraceContextRead
+from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
+from glassq.model.leases import Owner
+from glassq.model.names import check_name, nearest
+from glassq.model.quantities import check_priority, check_seconds
+from glassq.observe.collector import collect_store
+from glassq.observe.health import Health
+from glassq.observe.prometheus import observe_metrics
+from glassq.observe.tracing import Tracing
+from glassq.policy.decide import FinalAction
+from glassq.policy.retry import Backoff
+from glassq.registry import KeyOf, Registry, TaskDefinition, check_final_action, task_name
+from glassq.storage import Storage
+from glassq.stores.instrumented import InstrumentedStorage
+from glassq.stores.open import locate, open_storage
+from glassq.systemclock import SystemClock
+from glassq.telemetry import Bus
+from glassq.web.asgi import ASGIApp, build_asgi
+from glassq.web.server import HttpServer, serve
+from glassq.worker.engine import Worker
+from glassq.worker.options import WorkerOptions
+
+if TYPE_CHECKING:
+    from redis import Redis  # a program on SQLite does not pay for importing it
+
+log = logging.getLogger("glassq")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_URL = "sqlite:///glassq.db"
+URL_VARIABLE = "GLASSQ_URL"
+
+
+class Glassq:
+    """An application's queues on one store.
+
+    Making one opens nothing: the store is opened by the first call that needs it. Several applications in
+    one process work side by side, also on one Prometheus registry.
+
+    `url`: where the jobs are, or a ready redis-py client for there; without one `$GLASSQ_URL`, else
+    `sqlite:///glassq.db`.
+    `lease_seconds`: how long a worker that fell silent keeps its lanes (from 1).
+    `node_id`: a stable name of this instance; when it comes back it takes its own lanes over at once. Two
+    live instances must not share one.
+    `registry`: the Prometheus registry its metrics are in; the process-wide one if not given.
+    `serializer`: how arguments become bytes; JSON if not given.
+    Raises `BadOption` for a URL no store answers to.
+    """
+
+    def __init__(
+        self,
+        url: str | Redis | None = None,
+        *,
+        lease_seconds: float = 15.0,
+        node_id: str | None = None,
+        registry: CollectorRegistry | None = None,
+        serializer: Serializer | None = None,
+    ) -> None:
+        self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
+        self._lease_seconds = lease_seconds
+        self._node = check_name("node_id", node_id) if node_id else secrets.token_hex(6)
+        self._clock = SystemClock()
+        self._serializer: Serializer = serializer or JsonSerializer()
+        self.metrics_registry = registry if registry is not None else REGISTRY
+        self.bus = Bus()
+        self.registry = Registry(self.bus)
+        self.health = Health(self._clock)
+        self._lock = threading.Lock()
+        self._storage: Storage | None = None
+        self._closed = False
+        self._detach: Callable[[], None] = lambda: None
+        self._workers: list[Worker] = []
+        self._servers: list[HttpServer] = []
+        self._worker_numbers = count()
+        self._begin_incarnation()
+        self._producer = Producer(
+            lambda: self.storage,
+            self.registry,
+            self.bus,
+            self._clock,
+            serializer=self._serializer.name,
+            random=random.random,
+        )
+        self._observe()
+
+    def _begin_incarnation(self) -> None:
+        """A process of its own is an owner of its own: siblings forked from one parent are not the same."""
+        self._pid = os.getpid()
+        self._incarnation = secrets.token_hex(6)
+
+    def _observe(self) -> None:
+        observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
+        self.health.attach(self.bus)
+
+    @property
+    def address(self) -> str:
+        """Where the jobs are, for people: passwords are left out."""
+        return self._place.address
+
+    @property
+    def storage(self) -> Storage:
+        """The store, opened at its first use. Raises what opening it raises."""
+        storage = self._storage
+        if storage is not None:
+            return storage
+        with self._lock:
+            if self._closed:
+                raise StorageUnavailable("this application is closed; make a new one", "connection")
+            if self._storage is None:
+                self._storage = self._open()
+            return self._storage
+
+    def _open(self) -> Storage:
+        storage = InstrumentedStorage(open_storage(self._place), self.bus)
+        self._detach = collect_store(
+            self.metrics_registry, storage, self.registry.queues, told=self.health.told
+        )
+        client_id = f"{socket.gethostname()}-{os.getpid()}"
+        self.bus.wrap(
+            Tracing(address=storage.address, client_id=client_id, count_context=self._count_context)
+        )
+        return storage
+
+    def use(self, url: str | Redis) -> None:
+        """Move to another store before any was opened; `ConfigurationError` naming both afterwards."""
+        with self._lock:
+            place = locate(url)
+            if place.target == self._place.target:
+                return
+            if self._storage is not None:
+                raise ConfigurationError(
+                    f"this application already uses {self.address} and cannot move to {place.address}; "
+                    "configure it before its first call or worker, or make a second application"
+                )
+            self._place = place
+
+    def _count_context(self, queue: str, result: str) -> None:
+        self.bus.emit(TraceContextRead(queue=queue, result=result))
+
+    # -- declaring ---------------------------------------------------------------------------------------
+
+    def fifo(
+        self,
+        queue: str,
+        on_success: Callable[..., Any] | None = None,
+        on_error: Callable[..., Any] | None = None,
+        max_retries: int = 3,
+        retry_wait: float | Backoff = 10,
+        *,
+        key: KeyOf = None,
+        name: str | None = None,
+        on_exhausted: FinalAction = "bury",
+        timeout: float | None = None,
+        ttl: float | None = None,
+        result_ttl: float | None = None,
+        priority: Priority = Priority.NORMAL,
+        **unknown: Any,
+    ) -> Callable[[Callable[P, R]], Task[P, R]]:
+        """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn.
+
+        `on_success(retval, job, binding)` and `on_error(exc, job, binding)` run after the settlement, at most
+        once. A failed job is tried again in its place, `max_retries` times (-1: for ever), `retry_wait`
+        seconds apart (or by a `Backoff`); then `on_exhausted` buries it or halts its lane. `key` names the
+        argument that is the ordering key, or computes it from the arguments. `timeout` (seconds) bounds one
+        attempt, `ttl` (seconds) how long a job may wait before it begins; past it ends as expired. `priority`
+        is the level of its calls within their lane. `name` replaces the task's name (module and qualname).
+
+        Raises `BadOption`, `DuplicateTask`.
+        """
+        if unknown:
+            option = next(iter(unknown))
+            raise BadOption(option, "is not an option of a task", nearest(option, _TASK_OPTIONS))
+        if result_ttl is not None:
+            raise BadOption("result_ttl", "results are not built yet; leave it out")
+        level = check_priority("priority", priority)
+        lifetime = None if ttl is None else check_ttl("ttl", ttl)
+        _check_retries(max_retries, retry_wait)
+        if timeout is not None:
+            check_seconds("timeout", timeout, above_zero=True)
+        check_final_action("on_exhausted", on_exhausted)
+        for option, callback in (("on_success", on_success), ("on_error", on_error)):
+            if callback is not None and not callable(callback):
+                raise BadOption(option, f"is a callable, got {type(callback).__name__}")
+
+        def register(func: Callable[P, R]) -> Task[P, R]:
+            _refuse_async(func)
+            signature = inspect.signature(func)
+            check_key_of(key, signature, func)
+            task = check_name("name", name if name is not None else task_name(func))
+            definition = TaskDefinition(
+                name=task,
+                queue=queue,
+                func=func,
+                signature=signature,
+                codec=ArgumentCodec(signature, func, self._serializer, task),
+                on_success=on_success,
+                on_error=on_error,
+                max_retries=max_retries,
+                retry_wait=retry_wait,
+                key=key,
+                ttl=lifetime,
+                priority=level,
+                on_exhausted=on_exhausted,
+                timeout=timeout,
+            )
+            self.registry.add(definition)
+            return Task(definition, self._producer)
+
+        return register
+
+    def queue(self, name: str, **options: Any) -> Queue:
+        """A handle on a queue, declaring it and the options given.
+
+        `on_unknown`: "halt" (default) or "bury" jobs whose task is unknown or that cannot be decoded.
+        `max_length`: unsettled jobs it takes at most; then a call waits up to `full_wait` seconds (0) and
+        raises `QueueFull`. `max_payload`: bytes of arguments a call may have (262,144). `durability`:
+        "memory", or "replicated:N" to return only when N replicas have the job. Raises `BadOption`.
+        """
+        self.registry.declare(name, **options)
+        return Queue(name, lambda: self.storage)
+
+    # -- producing ---------------------------------------------------------------------------------------
+
+    def enqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+        """Enqueue calls in this order: `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700)])`.
+
+        One round trip per chunk of 100 jobs or 1 MiB of one queue, each atomic and contiguous. All calls
+        are checked before the first is stored; when a chunk fails, the error's `receipts` holds those before.
+        """
+        return self._producer.enqueue_many([signature.enclosed for signature in signatures])
+
+    # -- single jobs ---------------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> JobView:
+        """A scheduled, unsettled or buried job by id; `JobNotFound` otherwise. May read its whole queue."""
+        return find_job(self.storage, job_id)
+
+    def cancel(self, job: str | Receipt) -> Cancellation:
+        """Take a job out: `removed`, it will not run; or `asked`, it is running.
+
+        A job that runs sees it in `current_job().check()`, which raises `JobCancelled` from the next renewal
+        of its lease on; if it lets that pass out, it ends as cancelled, and it is never run again.
+        `JobNotFound` when no scheduled, waiting or running job has this id. May read its whole queue.
+        """
+        return cancel_job(self.storage, job.id if isinstance(job, Receipt) else job)
+
+    # -- working -----------------------------------------------------------------------------------------
+
+    def worker(self, queues: Sequence[str] | None = None, concurrency: int = 4, **options: Any) -> Worker:
+        """A worker for these queues (None: all of the application, later ones too), not started yet.
+
+        `concurrency` lanes run at the same time, one thread each. Other options are those of
+        `WorkerOptions`: `window`, `turn`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
+        """
+        known = WorkerOptions.__struct_fields__
+        for option in options:
+            if option not in known:
+                raise BadOption(option, "is not an option of a worker", nearest(option, known))
+        if os.getpid() != self._pid:
+            self._begin_incarnation()
+        self._workers = [each for each in self._workers if not each.finished]
+        worker = Worker(
+            registry=self.registry,
+            storage=lambda: self.storage,
+            bus=self.bus,
+            clock=self._clock,
+            owner=Owner(self._node, self._incarnation, next(self._worker_numbers)),
+            options=WorkerOptions(
+                queues=None if queues is None else tuple(queues),
+                concurrency=concurrency,
+                **{"lease_seconds": self._lease_seconds, **options},
+            ),
+            serializer=self._serializer.name,
+            random=random.random,
+        )
+        self._workers.append(worker)
+        return worker
+
+    # -- being seen --------------------------------------------------------------------------------------
+
+    def asgi(self, *, token: str | None = None) -> ASGIApp:
+        """An ASGI application with `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz`, to be mounted
+        or served by any ASGI server. With `token`, metrics and details need it as a bearer token."""
+        return build_asgi(registry=self.metrics_registry, health=self.health, token=token)
+
+    def serve_http(
+        self, host: str = "127.0.0.1", port: int = 9464, *, token: str | None = None
+    ) -> HttpServer:
+        """Serve `asgi()` from a thread of its own until `close()`. Needs the extra `server`.
+
+        Raises `ConfigurationError` for a port that is taken, and for a host outside loopback without a token.
+        """
+        server = serve(self.asgi(token=token), host=host, port=port, token=token)
+        self._servers.append(server)
+        return server
+
+    def close(self) -> None:
+        """Stop workers and HTTP servers of this application and close its store. Idempotent.
+
+        Attempts that outlast the drain of their worker (10 s) keep the store open, so that their leases are
+        renewed until they end: closing it would hand a running job to somebody else.
+        """
+        drained = [worker.stop() for worker in self._workers]
+        for server in self._servers:
+            server.close()
+        with self._lock:
+            self._closed = True
+            storage, self._storage = self._storage, None
+            self._detach()
+        if not all(drained):
+            log.warning("attempts still run after the drain; the store stays open for them")
+        elif storage is not None:
+            storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Glassq {self.address}>"
+
+
+_TASK_OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(Glassq.fifo).parameters.items()
+    if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+)
+
+
+def _refuse_async(func: Callable[..., Any]) -> None:
+    if inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func):
+        raise BadOption(
+            func.__qualname__,
+            "async def tasks are not built yet; make it a plain def (asyncio.run inside works)",
+        )
+
+
+def _check_retries(max_retries: object, retry_wait: object) -> None:
+    if not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < -1:
+        raise BadOption("max_retries", f"is a whole number from 0 up, or -1 for ever; got {max_retries!r}")
+    if not isinstance(retry_wait, Backoff):
+        check_seconds("retry_wait", retry_wait)

@@ -1,0 +1,107 @@
+"""What one call may ask for: `task.options(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from glassq.errors import BadOption
+from glassq.model.names import check_key, nearest
+from glassq.model.quantities import YEAR_9999, check_priority, check_seconds
+
+DEFAULT_DEDUP_WINDOW = 300.0
+"""Seconds a `dedup_id` is remembered (the window of Amazon SQS)."""
+MAX_DEDUP_ID = 256
+_LATER = ("depends_on",)
+
+
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Checked options of a call; None where the task's own decide. Times are seconds, `eta` is epoch time."""
+
+    key: str | None = None
+    delay: float | None = None
+    eta: float | None = None
+    ttl: float | None = None
+    dedup_id: str | None = None
+    dedup_window: float = DEFAULT_DEDUP_WINDOW
+    unique: bool = False
+    priority: int | None = None
+
+    def with_(self, given: Mapping[str, Any]) -> CallOptions:
+        """These with `given` over them; `BadOption` for what is unknown or cannot be."""
+        for option in given:
+            if option in _LATER:
+                raise BadOption(option, "is not built yet; leave it out")
+            if option not in _CHECKS:
+                raise BadOption(option, "is not an option of a call", nearest(option, _CHECKS))
+        merged = msgspec.structs.replace(
+            self, **{option: _CHECKS[option](option, value) for option, value in given.items()}
+        )
+        if merged.delay is not None and merged.eta is not None:
+            raise BadOption("eta", "and delay exclude each other; give one of them")
+        if "dedup_window" in given and merged.dedup_id is None:
+            raise BadOption("dedup_window", "says how long a dedup_id is remembered; give one with it")
+        if merged.unique and "dedup_window" in given:
+            raise BadOption(
+                "dedup_window", "and unique exclude each other: unique lasts until the job is settled"
+            )
+        return merged
+
+
+def _delay(option: str, value: object) -> float | None:
+    if value is None:
+        return None
+    return check_seconds(option, value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+def _eta(option: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise BadOption(option, "needs a time zone, or it would mean another moment on another machine")
+        return value.timestamp()
+    return check_seconds(option, value, at_most=YEAR_9999)
+
+
+def _ttl(option: str, value: object) -> float | None:
+    return None if value is None else check_ttl(option, value)
+
+
+def check_ttl(option: str, value: object) -> float:
+    """Seconds above 0, or a timedelta."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return check_seconds(option, seconds, above_zero=True)
+
+
+def _dedup_id(option: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_DEDUP_ID:
+        raise BadOption(option, f"is text of 1 to {MAX_DEDUP_ID} characters, got {value!r}")
+    return value
+
+
+def _window(option: str, value: object) -> float:
+    return check_seconds(option, value, above_zero=True)
+
+
+def _unique(option: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadOption(option, f"is True or False, got {value!r}")
+    return value
+
+
+_CHECKS: dict[str, Any] = {
+    "key": lambda _, value: None if value is None else check_key(value),
+    "delay": _delay,
+    "eta": _eta,
+    "ttl": _ttl,
+    "dedup_id": _dedup_id,
+    "dedup_window": _window,
+    "unique": _unique,
+    "priority": lambda option, value: None if value is None else check_priority(option, value),
+}

@@ -1,0 +1,228 @@
+"""From a call to a receipt: checked, serialized, wrapped, appended, reported."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from glassq.client.options import CallOptions
+from glassq.codec import Envelope, seal
+from glassq.errors import (
+    EnqueueError,
+    EnqueueUncertain,
+    PayloadTooLarge,
+    QueueFull,
+    SerializationFailed,
+    StorageError,
+)
+from glassq.model.clock import Clock
+from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
+from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
+from glassq.model.names import DEFAULT_LANE
+from glassq.policy.retry import full_jitter
+from glassq.registry import Registry, TaskDefinition
+from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, Storage
+from glassq.telemetry import Bus, Outgoing, Sending
+
+_ENVELOPE_BYTES = 2048
+"""What a job's envelope may add to its payload: name, trace headers (tracestate is at most 512)."""
+
+_FAILURES: dict[type[Exception], str] = {
+    PayloadTooLarge: "payload_too_large",
+    SerializationFailed: "serialization",
+    QueueFull: "queue_full",
+    EnqueueUncertain: "uncertain",
+    StorageError: "storage_unavailable",
+}
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of a task on its way: its arguments, the ordering key they or the caller gave it, and what
+    else the caller asked for."""
+
+    task: TaskDefinition
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: str | None
+    options: CallOptions
+
+
+class _Packed(msgspec.Struct, frozen=True):
+    """A call whose arguments are bytes already."""
+
+    call: Call
+    payload: bytes
+
+
+class Producer:
+    """Appends calls to their queues. Thread-safe: the store orders concurrent calls."""
+
+    def __init__(
+        self,
+        storage: Callable[[], Storage],
+        registry: Registry,
+        bus: Bus,
+        clock: Clock,
+        *,
+        serializer: str,
+        random: Callable[[], float],
+    ) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._bus = bus
+        self._clock = clock
+        self._serializer = serializer
+        self._random = random
+
+    def enqueue(self, call: Call) -> Receipt:
+        """Store one call. One round trip.
+
+        Raises `TypeError` for arguments the task does not take, `SerializationFailed`, `PayloadTooLarge`
+        and `StorageError`; after any of them nothing is stored.
+        """
+        return self._send([self._pack(call)])[0]
+
+    def enqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
+        """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue.
+
+        All are checked and serialized before the first is stored. Each chunk is contiguous and atomic; when
+        one fails, the error's `receipts` holds those of the chunks before it.
+        """
+        packed = [self._pack(call) for call in calls]
+        receipts: list[Receipt] = []
+        for chunk in _chunks(packed):
+            try:
+                receipts += self._send(chunk)
+            except EnqueueError as error:
+                error.receipts = tuple(receipts)
+                raise
+            except StorageError as error:
+                if not receipts:
+                    raise
+                failure = EnqueueError(f"{len(receipts)} of {len(calls)} calls were enqueued, then: {error}")
+                failure.receipts = tuple(receipts)
+                raise failure from error
+        return receipts
+
+    def _pack(self, call: Call) -> _Packed:
+        with _Reported(self._bus, call.task.queue):
+            limit = self._registry.options(call.task.queue).max_payload
+            return _Packed(call, call.task.codec.encode(call.args, call.kwargs, limit))
+
+    def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
+        """Append one chunk, all of one queue."""
+        queue = packed[0].call.task.queue
+        outgoing = [
+            Outgoing(each.call.task.name, each.call.key, {}, len(each.payload), None, None) for each in packed
+        ]
+        started = perf_counter()
+        with _Reported(self._bus, queue):
+            storage = self._storage()  # its first use opens it, which is not part of this call's span
+        with _Reported(self._bus, queue), self._bus.around(Sending(queue, outgoing)):
+            answers = self._append(storage, queue, list(map(self._job, packed, outgoing)))
+            for out, answer in zip(outgoing, answers, strict=True):
+                out.job_id, out.seq = answer.id, answer.seq
+        seconds = perf_counter() - started
+        receipts = []
+        for out, answer in zip(outgoing, answers, strict=True):
+            receipts.append(Receipt(answer.id, queue, out.key, answer.seq, answer.disposition))
+            self._report(queue, out, answer, seconds)
+        return receipts
+
+    def _append(self, storage: Storage, queue: str, jobs: Sequence[NewJob]) -> list[Appended]:
+        """Append, waiting for room in a full queue as long as its options say."""
+        options = self._registry.options(queue)
+        deadline = self._clock.monotonic() + options.full_wait
+        tries = 0
+        while True:
+            try:
+                return storage.append(queue, jobs, max_length=options.max_length, replicas=options.replicas)
+            except QueueFull:
+                remaining = deadline - self._clock.monotonic()
+                if remaining <= 0:
+                    raise
+            self._clock.sleep(min(remaining, full_jitter(tries, self._random(), first=0.01, cap=0.5)))
+            tries += 1
+
+    def _report(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> None:
+        if answer.disposition is Disposition.DUPLICATE:
+            self._bus.emit(JobDeduplicated(queue=queue, task=out.task, job_id=answer.id))
+            return
+        self._bus.emit(
+            JobEnqueued(
+                queue=queue,
+                task=out.task,
+                job_id=answer.id,
+                key=out.key,
+                seq=answer.seq,
+                payload_bytes=out.payload_bytes,
+                seconds=seconds,
+            )
+        )
+
+    def _job(self, packed: _Packed, out: Outgoing) -> NewJob:
+        task, options = packed.call.task, packed.call.options
+        return NewJob(
+            body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
+            lane=DEFAULT_LANE if out.key is None else out.key,
+            level=task.priority if options.priority is None else options.priority,
+            due=options.delay if options.eta is None else options.eta,
+            due_is_time=options.eta is not None,
+            ttl=task.ttl if options.ttl is None else options.ttl,
+            dedup=_dedup(packed),
+        )
+
+
+def _dedup(packed: _Packed) -> Dedup | None:
+    """What makes a call a duplicate: the id it was given, or for a unique call what it does."""
+    options = packed.call.options
+    if options.dedup_id is not None:
+        return Dedup(options.dedup_id, None if options.unique else options.dedup_window)
+    if not options.unique:
+        return None
+    call = packed.call
+    parts = (call.task.name.encode(), (call.key or "").encode(), packed.payload)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return Dedup(f"unique:{digest.hexdigest()}", None)
+
+
+class _Reported:
+    """Counts what keeps a call from being enqueued, and lets it pass."""
+
+    __slots__ = ("_bus", "_queue")
+
+    def __init__(self, bus: Bus, queue: str) -> None:
+        self._bus = bus
+        self._queue = queue
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        reason = next((reason for error, reason in _FAILURES.items() if issubclass(kind, error)), None)
+        if reason is not None:
+            self._bus.emit(EnqueueFailed(queue=self._queue, reason=reason))
+
+
+def _chunks(packed: Sequence[_Packed]) -> Iterator[list[_Packed]]:
+    """Runs of calls to one queue, as large as one append takes."""
+    for _, run in groupby(packed, key=lambda each: each.call.task.queue):
+        chunk: list[_Packed] = []
+        size = 0
+        for each in run:
+            needs = len(each.payload) + _ENVELOPE_BYTES
+            if chunk and (len(chunk) == MAX_APPEND_JOBS or size + needs > MAX_APPEND_BYTES):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(each)
+            size += needs
+        yield chunk

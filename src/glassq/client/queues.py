@@ -1,0 +1,188 @@
+"""A queue as people see it: its figures, what waits, what was given up, what is halted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from glassq.client.shown import error_shown, key_shown, lane_of, task_named_in
+from glassq.errors import BadOption, JobNotFound
+from glassq.model.jobs import DeadLetter, HaltedLane, PeekedJob, ReplayedJob
+from glassq.model.stats import QueueStats
+from glassq.policy.replay import DeadJob, plan_replay
+from glassq.storage import MAX_APPEND_JOBS, Replayed, Storage
+
+_ALL = 1_000_000
+"""More dead letters than a person replays at once; a replay of more is repeated."""
+
+
+class Queue:
+    """A handle on one queue. Each call is one round trip unless it says otherwise."""
+
+    def __init__(self, name: str, storage: Callable[[], Storage]) -> None:
+        self.name = name
+        self._storage = storage
+
+    def stats(self) -> QueueStats:
+        """Jobs by state, lanes, ages in seconds, totals; from one consistent moment."""
+        return self._storage().stats([self.name])[0]
+
+    def peek(self, limit: int = 10) -> list[PeekedJob]:
+        """The first `limit` unsettled jobs by sequence, running ones included. Arguments are not shown."""
+        return [
+            PeekedJob(
+                id=record.job.id,
+                queue=self.name,
+                key=key_shown(record.lane),
+                seq=record.job.seq,
+                task=task_named_in(record.job.body),
+                priority=record.job.level,
+                enqueued_at=record.job.eligible_at,
+                size=len(record.job.body),
+            )
+            for record in self._storage().waiting(self.name, limit)
+        ]
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """The first `limit` buried jobs by sequence, with the reason and the last error."""
+        return [
+            DeadLetter(
+                id=record.job.id,
+                queue=self.name,
+                key=key_shown(record.lane),
+                seq=record.job.seq,
+                task=task_named_in(record.job.body),
+                reason=record.reason,
+                attempts=record.attempts,
+                error=error_shown(record.error),
+                enqueued_at=record.job.eligible_at,
+                buried_at=record.buried_at,
+            )
+            for record in self._storage().dead(self.name, limit)
+        ]
+
+    def halted(self, limit: int = 100) -> list[HaltedLane]:
+        """Lanes that wait for a human, longest first: the head, its last error and since when."""
+        return [
+            HaltedLane(
+                queue=self.name,
+                key=key_shown(record.lane),
+                head=record.head.id,
+                task=task_named_in(record.head.body),
+                reason=record.reason,
+                attempts=record.attempts,
+                error=error_shown(record.error),
+                since=record.since,
+                waiting=record.waiting,
+            )
+            for record in self._storage().halted(self.name, limit)
+        ]
+
+    def retry(self, key: str | None) -> None:
+        """Run the head of a halted lane again, with all its retries. `None` names the lane without a key.
+
+        `JobNotFound` when the lane is not halted.
+        """
+        if not self._storage().retry_lane(self.name, lane_of(key)):
+            raise self._not_halted(key)
+
+    def skip(self, key: str | None) -> str:
+        """End the head of a halted lane as cancelled and let its successors run; returns the head's job id.
+
+        `JobNotFound` when the lane is not halted.
+        """
+        job = self._storage().skip_lane(self.name, lane_of(key))
+        if job is None:
+            raise self._not_halted(key)
+        return job.id
+
+    def pause(self, key: str | None = None) -> None:
+        """Let nothing further begin, in the whole queue or in one key's lane. What runs is not disturbed."""
+        self._storage().pause(self.name, key)
+
+    def resume(self, key: str | None = None) -> bool:
+        """Undo `pause` of the same scope; False when it was not paused."""
+        return self._storage().resume(self.name, key)
+
+    def replay(
+        self,
+        ids: Sequence[str] | None = None,
+        to: Literal["front", "tail"] = "front",
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> list[ReplayedJob]:
+        """Bring dead letters back (None: all), lowest sequence first.
+
+        To the `front` they keep their sequence and come before all waiting jobs of their key, behind one that
+        has begun; to the `tail` they take a new one. `dry_run` changes nothing and returns what would happen.
+        One round trip to look, and one per 100 jobs; a key with more than 100 is paused meanwhile. Raises
+        `JobNotFound` for ids that are no dead letters, and `ReplayRefused` when a partial replay to the front
+        would leave a lower dead job of the same key behind, unless `force`.
+        """
+        if to not in ("front", "tail"):
+            raise BadOption("to", f'is "front" or "tail", got {to!r}')
+        front = to == "front"
+        records = {record.job.id: record for record in self._storage().dead(self.name, _ALL)}
+        dead = [DeadJob(record.job.id, record.lane, record.job.seq) for record in records.values()]
+        plan = plan_replay(dead, ids, front=front, force=force)
+        seqs = {job.id: job.seq if front else None for job in plan}
+        if not dry_run:
+            seqs = {each.id: each.seq for each in self._bring_back(plan, front=front)}
+        return [
+            ReplayedJob(
+                id=job.id,
+                key=key_shown(job.lane),
+                task=task_named_in(records[job.id].job.body),
+                was_seq=job.seq,
+                seq=seqs[job.id],
+            )
+            for job in plan
+            if job.id in seqs  # somebody else may have been faster
+        ]
+
+    def _bring_back(self, plan: Sequence[DeadJob], *, front: bool) -> list[Replayed]:
+        """Replay lane by lane, so that what is atomic in the store is whole lanes where they fit."""
+        by_lane: dict[str, list[str]] = {}
+        for job in plan:
+            by_lane.setdefault(job.lane, []).append(job.id)
+        done: list[Replayed] = []
+        chunk: list[str] = []
+        for lane, ids in by_lane.items():
+            if len(ids) > MAX_APPEND_JOBS:
+                done += self._bring_back_long(lane, ids, front=front)
+                continue
+            if len(chunk) + len(ids) > MAX_APPEND_JOBS:
+                done += self._storage().replay(self.name, chunk, front=front)
+                chunk = []
+            chunk += ids
+        return done + (self._storage().replay(self.name, chunk, front=front) if chunk else [])
+
+    def _bring_back_long(self, lane: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """More of one lane than one step takes."""
+        # order: between two steps a worker would run waiting jobs before dead ones that belong before them.
+        was_paused = self._storage().pause(self.name, lane)
+        try:
+            done: list[Replayed] = []
+            for start in range(0, len(ids), MAX_APPEND_JOBS):
+                chunk = ids[start : start + MAX_APPEND_JOBS]
+                done += self._storage().replay(self.name, chunk, front=front)
+        finally:
+            if not was_paused:
+                self._storage().resume(self.name, lane)
+        return done
+
+    def purge(self) -> int:
+        """End all waiting and scheduled jobs as cancelled; returns how many. What runs is left alone."""
+        return self._storage().purge(self.name, dead=False)
+
+    def purge_dead(self) -> int:
+        """Drop all dead letters for good; returns how many."""
+        return self._storage().purge(self.name, dead=True)
+
+    def _not_halted(self, key: str | None) -> JobNotFound:
+        lane = "the lane without a key" if key is None else f"key {key!r}"
+        return JobNotFound(f"{lane} of queue {self.name} is not halted; halted() lists those that are")
+
+    def __repr__(self) -> str:
+        return f"<queue {self.name}>"

@@ -1,0 +1,33 @@
+"""Stored bytes as people see them; arguments are never part of it."""
+
+from __future__ import annotations
+
+from glassq.codec import open_envelope, read_failure
+from glassq.errors import CorruptRecord, FormatMismatch
+from glassq.model.names import DEFAULT_LANE
+
+UNREADABLE = "(undecodable)"
+"""Shown as the task of a job whose envelope cannot be read."""
+
+
+def key_shown(lane: str) -> str | None:
+    """The ordering key of a lane, None for the default lane."""
+    return None if lane == DEFAULT_LANE else lane
+
+
+def lane_of(key: str | None) -> str:
+    """The lane a key names, the default one for None."""
+    return DEFAULT_LANE if key is None else key
+
+
+def task_named_in(body: bytes) -> str:
+    """The task a stored job names; a fixed text when its envelope cannot be read."""
+    try:
+        return open_envelope(body).task
+    except (CorruptRecord, FormatMismatch):
+        return UNREADABLE
+
+
+def error_shown(data: bytes) -> str:
+    """A stored error as one line, empty when there was none."""
+    return str(read_failure(data)) if data else ""

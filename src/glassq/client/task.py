@@ -1,0 +1,127 @@
+"""What a decorated function becomes: call it to enqueue, `.call` it to run it here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Generic, ParamSpec, TypeVar
+from uuid import UUID
+
+from glassq.client.options import CallOptions
+from glassq.client.producer import Call, Producer
+from glassq.errors import BadOption
+from glassq.model.jobs import Receipt
+from glassq.model.names import check_key, nearest
+from glassq.registry import KeyOf, TaskDefinition
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NO_OPTIONS = CallOptions()
+
+
+class Signature(Generic[R]):
+    """A call that is not enqueued yet; `app.enqueue_many` takes a list of them."""
+
+    def __init__(self, call: Call) -> None:
+        self.enclosed = call
+
+    def __repr__(self) -> str:
+        # Arguments are left out on purpose: they may be secrets, and reprs end up in logs.
+        return f"<signature of {self.enclosed.task.name}>"
+
+
+class BoundTask(Generic[P, R]):
+    """A task together with options for the calls made through it."""
+
+    def __init__(self, definition: TaskDefinition, producer: Producer, options: CallOptions) -> None:
+        self.definition = definition
+        self._producer = producer
+        self._options = options
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """Enqueue this call and return its receipt once the store has acknowledged it. One round trip.
+
+        Raises `TypeError` for arguments the function does not take, `SerializationFailed`,
+        `PayloadTooLarge`, `StorageError`; nothing is stored then.
+        """
+        return self._producer.enqueue(self._bind(args, kwargs))
+
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """This call as a signature: checked when it is enqueued, not now."""
+        return Signature(self._bind(args, kwargs))
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        key = self._options.key
+        if key is None:
+            key = key_of(self.definition, args, kwargs)
+        return Call(self.definition, args, kwargs, key, self._options)
+
+    def options(self, **options: Any) -> BoundTask[P, R]:
+        """The same task for calls with other options, added to those given so far.
+
+        `key`: the ordering key itself. `delay` (seconds or timedelta) or `eta` (aware datetime or epoch
+        seconds): joins the tail of its lane then, by the store's clock. `ttl` (seconds from when it may run):
+        past it the job is not begun and ends as expired. `dedup_id`: a second call with it within
+        `dedup_window` (300 s) of the first is not stored, its receipt says `duplicate`. `unique=True`: the
+        same until the first is settled, by `dedup_id` or else by the same arguments and key. `priority`: a
+        `Priority`. Raises `BadOption`.
+        """
+        return BoundTask(self.definition, self._producer, self._options.with_(options))
+
+
+class Task(BoundTask[P, R]):
+    """A registered function. Calling it enqueues; `call` runs it."""
+
+    def __init__(self, definition: TaskDefinition, producer: Producer) -> None:
+        super().__init__(definition, producer, _NO_OPTIONS)
+        functools.update_wrapper(self, definition.func)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function now, here, in this thread; nothing is enqueued or counted."""
+        result: R = self.definition.func(*args, **kwargs)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<task {self.definition.name} on {self.definition.queue}>"
+
+
+def key_of(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """The ordering key of a call by what the decorator said: an argument's value or a callable's answer.
+
+    Text is the key itself; whole numbers, UUIDs and Enum values are taken by their text. None means no key.
+    """
+    if task.key is None:
+        return None
+    bound = task.signature.bind(*args, **kwargs)
+    if callable(task.key):
+        value: Any = task.key(*args, **kwargs)
+    else:
+        bound.apply_defaults()
+        value = bound.arguments[task.key]
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None:
+        return None
+    if isinstance(value, int | UUID) and not isinstance(value, bool):
+        value = str(value)
+    return check_key(value)
+
+
+def check_key_of(key: KeyOf, signature: inspect.Signature, func: Callable[..., Any]) -> None:
+    """`BadOption` unless the decorator's `key` is a callable or names one argument of the function."""
+    if key is None or callable(key):
+        return
+    if not isinstance(key, str):
+        raise BadOption("key", f"names an argument or is a callable, got {type(key).__name__}")
+    single = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]
+    if key not in single:
+        raise BadOption(
+            "key", f"{func.__qualname__} has no argument {key!r} to take it from", nearest(key, single)
+        )

@@ -1,0 +1,1 @@
+"""Running jobs: claim a lane, run its head, decide, settle, go on."""

@@ -1,0 +1,255 @@
+"""One attempt in five steps: decode, run, outcome, decide, settle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from glassq.codec import Envelope, describe_failure, failure_bytes, open_envelope
+from glassq.context import JobContext
+from glassq.errors import (
+    AttemptTimeout,
+    CorruptRecord,
+    FormatMismatch,
+    JobCancelled,
+    JobFailed,
+    LeaseLost,
+    UnknownTask,
+)
+from glassq.model.clock import Clock
+from glassq.model.events import AttemptStarted
+from glassq.model.jobs import StoredJob
+from glassq.model.leases import Leaving, Settlement
+from glassq.model.names import DEFAULT_LANE
+from glassq.model.verdicts import Action, Failure, Outcome, Verdict
+from glassq.policy.decide import Rules, decide
+from glassq.registry import Registry, TaskDefinition
+from glassq.telemetry import Attempting, Bus
+from glassq.worker.executors import Ran, ThreadExecutor, late
+from glassq.worker.holdings import HeldLane
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is known of a head's past: executions, failures that count, deaths of its worker, and whether
+    somebody asked to cancel it meanwhile."""
+
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    cancelled: bool = False
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """A stored job ready to run."""
+
+    task: TaskDefinition
+    headers: dict[str, str]
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A stored job that cannot be run, and why."""
+
+    outcome: Outcome
+    error: Exception
+    task_name: str
+    headers: dict[str, str]
+    crashed: Decoded | None = None
+    """A job that crashed its workers could be run: its task's way to end and `on_error` apply."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """An attempt that is over and decided, but not settled yet."""
+
+    job: StoredJob
+    attempt: int
+    task_name: str
+    headers: dict[str, str]
+    decoded: Decoded | None
+    ran: Ran
+    verdict: Verdict
+    did_run: bool
+
+    @property
+    def callback(self) -> Callable[..., Any] | None:
+        """The callback that is due once the verdict is committed."""
+        if self.decoded is None:
+            return None
+        if self.verdict.action is Action.ACK:
+            return self.decoded.task.on_success
+        return self.decoded.task.on_error if self.verdict.final else None
+
+
+class Attempts:
+    """Performs attempts for one worker."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        bus: Bus,
+        clock: Clock,
+        *,
+        serializer: str,
+        max_crashes: int,
+        random: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._bus = bus
+        self._clock = clock
+        self._serializer = serializer
+        self._max_crashes = max_crashes
+        self._random = random
+        self._executor = ThreadExecutor(bus, clock)
+
+    def perform(self, lane: HeldLane, job: StoredJob, past: Standing, store_now: float) -> Ended:
+        """Decode, run and decide. Settling is the lane's business: it knows what comes next."""
+        number = past.attempts + 1
+        decoded = self._refuse(job, past, store_now) or self._decode(job, past)
+        if isinstance(decoded, Refused):
+            ran = Ran(decoded.outcome, None, decoded.error, 0.0)
+            name, headers = decoded.task_name, decoded.headers
+            known = decoded.crashed
+        else:
+            name, headers, known = decoded.task.name, decoded.headers, decoded
+            waited = max(0.0, store_now - job.eligible_at) if number == 1 else None
+            ran = _heeding(lane, job, self._run(lane, job, number, decoded, waited))
+        verdict = decide(
+            ran.outcome,
+            self._rules(lane, known),
+            failures=past.failures,
+            holds_lease=not lane.lost,
+            random=self._random(),
+        )
+        did_run = not isinstance(decoded, Refused)
+        return Ended(job, number, name, headers, known, ran, verdict, did_run)
+
+    # -- may it run at all ---------------------------------------------------------------------------------
+
+    @staticmethod
+    def _refuse(job: StoredJob, past: Standing, store_now: float) -> Refused | None:
+        """A job whose time is over, or that nobody wants any more, ends without being run."""
+        if past.cancelled:
+            outcome, error = Outcome.CANCELLED, JobCancelled(f"{job.id} was cancelled while it was running")
+        elif job.expires_at is not None and job.expires_at <= store_now:
+            outcome, error = Outcome.EXPIRED, JobCancelled(f"{job.id} was past its expiry when its turn came")
+        else:
+            return None
+        try:
+            envelope = open_envelope(job.body)
+        except (CorruptRecord, FormatMismatch):
+            return Refused(outcome, error, "", {})
+        return Refused(outcome, error, envelope.task, envelope.headers)
+
+    # -- decode ----------------------------------------------------------------------------------------
+
+    def _decode(self, job: StoredJob, past: Standing) -> Decoded | Refused:
+        try:
+            envelope = open_envelope(job.body)
+        except (CorruptRecord, FormatMismatch) as error:
+            return Refused(Outcome.UNDECODABLE, error, "", {})
+        task = self._registry.find(envelope.task)
+        if task is None:
+            return Refused(Outcome.UNKNOWN_TASK, UnknownTask(envelope.task), envelope.task, envelope.headers)
+        decoded = self._arguments(task, envelope)
+        if isinstance(decoded, Decoded) and past.crashes >= self._max_crashes:
+            died = JobFailed("WorkerDied", f"its worker died {past.crashes} times while running it")
+            return Refused(Outcome.CRASHED, died, envelope.task, envelope.headers, decoded)
+        return decoded
+
+    def _arguments(self, task: TaskDefinition, envelope: Envelope) -> Decoded | Refused:
+        try:
+            if envelope.serializer != self._serializer:
+                problem = (
+                    f"was serialized with {envelope.serializer!r}, this worker reads {self._serializer!r}"
+                )
+                raise CorruptRecord(f"a job of {task.name} {problem}")
+            args, kwargs = task.codec.decode(envelope.payload)
+        except CorruptRecord as error:
+            return Refused(Outcome.UNDECODABLE, error, task.name, envelope.headers)
+        return Decoded(task, envelope.headers, args, kwargs)
+
+    # -- run -------------------------------------------------------------------------------------------
+
+    def _run(
+        self, lane: HeldLane, job: StoredJob, number: int, decoded: Decoded, waited: float | None
+    ) -> Ran:
+        task, lease = decoded.task, lane.lease
+        started = self._clock.monotonic()
+        context = JobContext(
+            id=job.id,
+            queue=lease.queue,
+            task=task.name,
+            key=None if lease.lane == DEFAULT_LANE else lease.lane,
+            seq=job.seq,
+            attempt=number,
+            token=lease.token,
+            enqueued_at=job.eligible_at,
+            check=lambda: self._check(lane, context, started, task.timeout),
+        )
+        self._bus.emit(
+            AttemptStarted(
+                lease=lease,
+                task=task.name,
+                job_id=job.id,
+                seq=job.seq,
+                attempt=number,
+                started=started,
+                timeout=task.timeout,
+                time_in_queue=waited,
+                headers=decoded.headers,
+            )
+        )
+        subject = Attempting(context, task.name, decoded.headers, waited)
+        return self._executor.run(subject, lambda: task.func(*decoded.args, **decoded.kwargs), task.timeout)
+
+    def _check(self, lane: HeldLane, context: JobContext, started: float, timeout: float | None) -> None:
+        if context.id in lane.cancelled:
+            raise JobCancelled(f"somebody asked to cancel {context.id}")
+        if not lane.ours():
+            raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
+        if timeout is not None and self._clock.monotonic() - started > timeout:
+            raise AttemptTimeout(late(context, timeout))
+
+    # -- decide ----------------------------------------------------------------------------------------
+
+    def _rules(self, lane: HeldLane, known: Decoded | None) -> Rules:
+        options = self._registry.options(lane.lease.queue)
+        return known.task.rules(options) if known else Rules(on_unknown=options.on_unknown)
+
+
+def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
+    """An attempt that ended because its job was to be cancelled, or its lane was lost, is no failure."""
+    if isinstance(ran.error, JobCancelled) and job.id in lane.cancelled:
+        return Ran(Outcome.CANCELLED, None, ran.error, ran.seconds)
+    if isinstance(ran.error, LeaseLost) and not lane.ours():
+        return Ran(Outcome.LEASE_LOST, None, ran.error, ran.seconds)
+    return ran
+
+
+def settlement(
+    lane: HeldLane, ended: Ended, *, leaving: Leaving, next_id: str | None, change: int, window: int
+) -> Settlement:
+    """What to tell the store about an attempt that is over."""
+    failed = ended.ran.error is not None
+    return Settlement(
+        lease=lane.lease,
+        job_id=ended.job.id,
+        action=ended.verdict.action,
+        reason=ended.verdict.reason,
+        wait=ended.verdict.wait,
+        error=failure_bytes(failure_of(ended)) if failed else b"",
+        ran=ended.did_run,
+        leaving=leaving,
+        next_id=next_id,
+        change=change,
+        window=window,
+    )
+
+
+def failure_of(ended: Ended) -> Failure:
+    """The attempt's error as text."""
+    assert ended.ran.error is not None  # noqa: S101 - asked for failed attempts only
+    return describe_failure(ended.ran.error)

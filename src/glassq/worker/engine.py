@@ -1,0 +1,322 @@
+"""The worker: starts, drains and stops the threads that do the work. No business logic."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from glassq.errors import ConfigurationError, StorageError
+from glassq.model.clock import Clock
+from glassq.model.events import LaneClaimed, QueueDeclared, WorkerBeat, WorkerChanged
+from glassq.model.leases import Claimed, Owner
+from glassq.registry import Registry
+from glassq.storage import Storage
+from glassq.telemetry import Bus
+from glassq.worker.attempt import Attempts
+from glassq.worker.backoff import RetryPause
+from glassq.worker.callbacks import Callbacks
+from glassq.worker.holdings import HeldLane, Holdings
+from glassq.worker.lanes import LaneRun, Services
+from glassq.worker.options import WorkerOptions
+from glassq.worker.pool import LanePool
+from glassq.worker.settle import Settler
+from glassq.worker.summons import Summons
+from glassq.worker.upkeep import Upkeep
+
+log = logging.getLogger("glassq.worker")
+
+_LONGEST_WAIT = 5.0
+"""Seconds between two turns of an idle loop: the safety net under the doorbell, and the heartbeat."""
+_IDLE_LOOK = 0.05
+"""Seconds between two looks of `run_until_idle` at what other processes still run."""
+
+
+class Worker:
+    """Runs the jobs of an application's queues, each lane in order, several lanes at a time.
+
+    Use it as a context manager, by `start` and `stop`, or by `run` as a process of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        storage: Callable[[], Storage],
+        bus: Bus,
+        clock: Clock,
+        owner: Owner,
+        options: WorkerOptions,
+        serializer: str,
+        random: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._storage = storage
+        self._bus = bus
+        self._clock = clock
+        self._owner = owner
+        self._options = options
+        self._serializer = serializer
+        self._random = random
+        self._stopping = threading.Event()
+        self._finished = threading.Event()
+        self._holdings = Holdings()
+        self._pid: int | None = None
+        self._turns = 0
+        self._claiming = False
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues this worker serves now."""
+        return self._options.queues or self._registry.queues()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not stopped, in this process."""
+        return self._pid == os.getpid() and not self._finished.is_set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was started and has stopped."""
+        return self._finished.is_set()
+
+    # -- starting and stopping -----------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Begin to take lanes, in threads of its own. Returns once the store knows this worker.
+
+        Raises `StorageError` when the store cannot be reached, `ConfigurationError` on a second start.
+        """
+        if self._pid is not None:
+            raise ConfigurationError("this worker was started before; make a new one with app.worker(...)")
+        self._bus.emit(WorkerChanged(worker=str(self._owner), state="starting", queues=self.queues))
+        storage = self._storage()
+        self._doorbell = storage.listen(self._owner, self.queues)
+        self._bus.subscribe(self._declared, QueueDeclared)
+        self._pid = os.getpid()
+        self._assemble(storage)
+        for name, body in (("claims", self._claim_loop), ("upkeep", self._upkeep_until_done)):
+            threading.Thread(target=body, name=f"glassq-{name}", daemon=True).start()
+        self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))
+        return self
+
+    def _assemble(self, storage: Storage) -> None:
+        settler = Settler(storage, self._bus, self._clock, self._owner, self._random)
+        attempts = Attempts(
+            self._registry,
+            self._bus,
+            self._clock,
+            serializer=self._serializer,
+            max_crashes=self._options.max_crashes,
+            random=self._random,
+        )
+        self._services = Services(
+            storage=storage,
+            bus=self._bus,
+            clock=self._clock,
+            owner=self._owner,
+            options=self._options,
+            attempts=attempts,
+            settler=settler,
+            callbacks=Callbacks(self._bus, self._clock),
+            stopping=self._stopping.is_set,
+        )
+        self._upkeep = Upkeep(
+            storage=storage,
+            clock=self._clock,
+            owner=self._owner,
+            options=self._options,
+            holdings=self._holdings,
+            settler=settler,
+            queues=lambda: self.queues,
+        )
+        self._pool = LanePool(self._options.concurrency, "glassq-lane", on_free=self._doorbell.ring)
+
+    def stop(self, drain: float = 10.0) -> bool:
+        """Take no more lanes, let running attempts end, give all lanes back; True when that is done.
+
+        After `drain` seconds it returns False: attempts still running go on, their leases are renewed until
+        they end, and nothing else starts. A worker that never started, or that was inherited by a fork, is
+        stopped already.
+        """
+        if not self.running:
+            return True
+        if not self._stopping.is_set():
+            self._bus.emit(WorkerChanged(worker=str(self._owner), state="draining", queues=self.queues))
+            self._stopping.set()
+            self._doorbell.ring()
+        return self._finished.wait(drain)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def run(self, drain: float = 10.0) -> bool:
+        """Start, work until SIGTERM or SIGINT, then stop; True after a clean drain.
+
+        A second signal ends the drain at once. Signals are handled in the main thread only.
+        """
+        with Summons() as summons:
+            self.start()
+            # Ends the wait, too, when somebody else stops this worker.
+            threading.Thread(target=self._tell_end, args=(summons, None), daemon=True).start()
+            summons.wait()
+            self.stop(drain=0)
+            threading.Thread(target=self._tell_end, args=(summons, drain), daemon=True).start()
+            if not self._finished.is_set():
+                summons.wait()
+            return self._finished.is_set()
+
+    def _tell_end(self, summons: Summons, patience: float | None) -> None:
+        """Say when this worker has finished, or its time is up."""
+        self._finished.wait(patience)
+        summons.tell()
+
+    def run_until_idle(self, timeout: float = 30.0) -> bool:
+        """Wait until nothing is ready, running or waiting for a retry; False after `timeout` seconds.
+
+        Halted, paused and scheduled jobs are not waited for. A worker that is not running is started for it,
+        and stopped before this returns.
+        """
+        if self.running:
+            return self._wait_until_idle(timeout)
+        self.start()
+        try:
+            return self._wait_until_idle(timeout)
+        finally:
+            self.stop()
+
+    def _wait_until_idle(self, timeout: float) -> bool:
+        deadline = self._clock.monotonic() + timeout
+        while not self._idle():
+            remaining = deadline - self._clock.monotonic()
+            if remaining <= 0:
+                return False
+            if len(self._holdings):
+                self._holdings.wait_for_drop(remaining)
+            else:
+                self._clock.sleep(min(remaining, _IDLE_LOOK))
+        return True
+
+    def _idle(self) -> bool:
+        if len(self._holdings):
+            return False
+        stats = self._services.storage.stats(self.queues)
+        busy = any(queue.ready or queue.leased or queue.waiting_retry for queue in stats)
+        # Looked at again: a lane may have been taken and served while the figures were read.
+        return not (busy or self._claiming or len(self._holdings))
+
+    # -- the threads -----------------------------------------------------------------------------------------
+
+    def _claim_loop(self) -> None:
+        """Take lanes while there are free threads for them; otherwise wait for the bell."""
+        pause = RetryPause(self._clock, self._random)
+        try:
+            while not self._stopping.is_set():
+                self._turn(pause)
+        finally:
+            self._pool.close()
+            self._upkeep.stop()
+
+    def _turn(self, pause: RetryPause) -> None:
+        """Claim once and wait until it is worth trying again."""
+        self._claiming = True
+        try:
+            wait = self._claim()
+            pause.reset()
+        except StorageError as error:
+            wait = pause.next()
+            log.warning("claiming: %s; trying again in %.2f s", error, wait)
+        except Exception:  # licensed: top of a thread
+            wait = pause.next()
+            log.exception("claiming failed and is tried again in %.2f s", wait)
+        finally:
+            self._claiming = False
+        try:
+            self._doorbell.wait(wait)
+        except StorageError:  # the next claim reports it, with its pauses
+            self._stopping.wait(wait)
+        except Exception:  # licensed: top of a thread
+            log.exception("the doorbell failed; looking again in a moment")
+            self._stopping.wait(min(wait, 1))
+
+    def _declared(self, _: QueueDeclared) -> None:
+        """A queue more to serve, perhaps: look at once."""
+        self._doorbell.ring()
+
+    def _claim(self) -> float:
+        """Fill the free threads with lanes; returns the seconds until it is worth trying again."""
+        self._beat()
+        free, queues = self._pool.free(), self.queues
+        self._doorbell.attend(queues)
+        if not free or not queues:
+            return _LONGEST_WAIT
+        sent = self._clock.monotonic()
+        claimed = self._services.storage.claim(
+            self._owner,
+            self._rotated(queues),
+            lanes=free,
+            window=self._options.window,
+            lease_seconds=self._options.lease_seconds,
+        )
+        self._take_on(claimed, sent + self._options.lease_seconds)
+        return min(_LONGEST_WAIT, _LONGEST_WAIT if claimed.next_due is None else claimed.next_due)
+
+    def _rotated(self, queues: tuple[str, ...]) -> tuple[str, ...]:
+        """The queues, each time beginning with another one, so that none is always served first."""
+        self._turns += 1
+        first = self._turns % len(queues)
+        return queues[first:] + queues[:first]
+
+    def _take_on(self, claimed: Claimed, deadline: float) -> None:
+        for grant in claimed.grants:
+            lane = HeldLane(grant.lease, deadline, self._clock)
+            self._holdings.add(lane)
+            self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause))
+            stay = LaneRun(
+                self._services, lane, grant, now=claimed.now, others=grant.lease.queue in claimed.others
+            )
+            try:
+                self._pool.submit(partial(self._stay, stay, lane))
+            except RuntimeError:
+                log.exception("no thread for %s; it is given back", grant.lease)
+                self._holdings.drop(lane)
+                self._services.storage.release(self._owner, [grant.lease])
+
+    def _stay(self, stay: LaneRun, lane: HeldLane) -> None:
+        try:
+            stay.run()
+        except BaseException:
+            self._services.settler.lose(lane, "failed")
+            raise
+        finally:
+            self._holdings.drop(lane)
+
+    def _upkeep_until_done(self) -> None:
+        """Upkeep outlives everything else: what still runs after the drain keeps its lease."""
+        self._upkeep.run()
+        try:
+            self._doorbell.close()
+        except StorageError as error:
+            log.warning("taking leave of the store: %s", error)
+        self._bus.unsubscribe(self._declared)
+        self._bus.emit(WorkerChanged(worker=str(self._owner), state="stopped", queues=self.queues))
+        self._finished.set()
+
+    def _beat(self) -> None:
+        now = self._clock.monotonic()
+        lanes: dict[str, int] = {}
+        remaining: dict[str, float] = {}
+        for lane in self._holdings.all():
+            queue = lane.lease.queue
+            lanes[queue] = lanes.get(queue, 0) + 1
+            remaining[queue] = min(remaining.get(queue, lane.deadline - now), lane.deadline - now)
+        self._bus.emit(WorkerBeat(worker=str(self._owner), at=now, lanes=lanes, lease_remaining=remaining))

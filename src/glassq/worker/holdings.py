@@ -1,0 +1,64 @@
+"""The lanes a worker holds, shared between the threads that run them and the one that renews them."""
+
+from __future__ import annotations
+
+import threading
+
+from glassq.model.clock import Clock
+from glassq.model.leases import Lease
+
+
+class HeldLane:
+    """One held lane. `deadline` is when the lease ends by this process's monotonic clock, counted from
+    before the claim or renewal was sent: never later than the store thinks. `cancelled` are ids of jobs
+    somebody asked to cancel while they run. While `leaving`, a settlement is under way or has given the
+    lane up: that the store does not know the lease any more is no loss."""
+
+    __slots__ = ("_clock", "callback_since", "cancelled", "deadline", "lease", "leaving", "lost")
+
+    def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
+        self.lease = lease
+        self.deadline = deadline
+        self.lost = False
+        self.leaving = False
+        self.cancelled: frozenset[str] = frozenset()
+        self.callback_since: float | None = None
+        self._clock = clock
+
+    def ours(self) -> bool:
+        """Whether the lane is this worker's, as far as it can know without asking the store."""
+        return not self.lost and self._clock.monotonic() < self.deadline
+
+
+class Holdings:
+    """All lanes a worker holds now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lanes: dict[Lease, HeldLane] = {}
+        self._dropped = threading.Condition(self._lock)
+
+    def add(self, lane: HeldLane) -> None:
+        """A lane was claimed."""
+        with self._lock:
+            self._lanes[lane.lease] = lane
+
+    def drop(self, lane: HeldLane) -> None:
+        """A lane's thread is done with it."""
+        with self._lock:
+            self._lanes.pop(lane.lease, None)
+            self._dropped.notify_all()
+
+    def all(self) -> list[HeldLane]:
+        """A snapshot."""
+        with self._lock:
+            return list(self._lanes.values())
+
+    def wait_for_drop(self, timeout: float) -> None:
+        """Return when a lane is dropped, or after `timeout` seconds; at once when none is held."""
+        with self._lock:
+            if self._lanes:
+                self._dropped.wait(timeout)
+
+    def __len__(self) -> int:
+        return len(self._lanes)

@@ -1,0 +1,39 @@
+"""Every knob of a worker, each with what goes wrong without it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from glassq.errors import BadOption
+from glassq.model.names import check_name
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker works. Times are seconds."""
+
+    queues: tuple[str, ...] | None = None
+    """Served queues; None serves all of the application, those declared later too."""
+    concurrency: int = 4
+    """Lanes run at the same time, one thread each. Too few: lanes wait for one another."""
+    lease_seconds: float = 15.0
+    """Length of a lease, renewed every third of it. Too short: a busy machine loses lanes it is running.
+    Too long: on Redis a crashed worker's lanes stand still for as long."""
+    window: int = 16
+    """Jobs read ahead per lane. More delays how soon a change of the lane is noticed."""
+    turn: int = 1
+    """Jobs of one lane run in a row while other lanes wait. More trades fairness for rate."""
+    max_crashes: int = 5
+    """Deaths of a worker while running one job, after which the job is given up. Without a bound, a job
+    that kills its process blocks its lane for ever."""
+    callback_timeout: float = 30.0
+    """A callback that runs longer is reported in the log."""
+
+    def __post_init__(self) -> None:
+        for queue in self.queues or ():
+            check_name("queues", queue)
+        for option in ("concurrency", "window", "turn", "max_crashes"):
+            value = getattr(self, option)
+            if not isinstance(value, int) or value < 1:
+                raise BadOption(option, f"is a whole number from 1 up, got {value!r}")
+        if self.lease_seconds < 1:
+            raise BadOption("lease_seconds", f"is at least 1 second, got {self.lease_seconds!r}")
