@@ -1,0 +1,30 @@
+"""Commands that end or drop jobs ask first: the queue's name is typed, because a `y` is typed too fast."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+class Refused(click.ClickException):
+    """When the human, or whatever stands in for one, did not confirm."""
+
+
+def confirm(queue: str, consequence: str, *, store: str, yes: bool) -> None:
+    """Say what is about to happen and return once the queue's name was typed; at once with `--yes`.
+
+    Asks on standard error, so that standard output stays the command's own. Raises `Refused` for any
+    other answer, and where nobody can answer.
+    """
+    if yes:
+        return
+    click.echo(f"{consequence}\nThe store is {store}.", err=True)
+    click.echo(f"Type the queue's name, {queue}, to go on: ", err=True, nl=False)
+    answer = sys.stdin.readline() if sys.stdin else ""  # a process may be started without one
+    if answer.strip() == queue:
+        return
+    if not answer:
+        click.echo(err=True)
+        raise Refused("nothing was changed: nobody typed the queue's name; --yes goes on without asking")
+    raise Refused(f"nothing was changed: {answer.strip()!r} is not the queue's name")

@@ -1,0 +1,1 @@
+"""`glassq demo`: webhook deliveries in strict order per customer, through a crash, proved at the receiver."""

@@ -1,0 +1,110 @@
+"""`glassq peek` and `glassq cancel`: jobs that are not settled yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from rich.table import Table
+
+from glassq.cli import cells, options
+from glassq.cli.asking import confirm
+from glassq.cli.audit import audited
+from glassq.cli.stores import choose_store, queue_in
+from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences
+from glassq.client.jobs import cancel_job, find_job
+from glassq.model.jobs import Cancellation, JobState, JobView, PeekedJob
+
+
+@click.command(short_help="Show the first jobs of a queue.")
+@click.argument("words", nargs=-1, metavar="[MODULE:APP] QUEUE")
+@options.store_url
+@options.at_most(10, "jobs")
+@options.as_json
+def peek(words: tuple[str, ...], url: str | None, limit: int, as_json: bool) -> int:
+    """Show the first jobs of a queue by sequence: what waits, and what runs now.
+
+    Arguments are never shown: they may be secrets. Nothing is changed by looking.
+
+    \b
+    Examples:
+      glassq peek payments
+      glassq peek shop.jobs:app payments --limit 50 --json
+    """
+    choice, (name,) = choose_store(words, url, "QUEUE")
+    with choice.opened() as store:
+        jobs = store.queue(name).peek(limit)
+    if as_json:
+        print_json(jobs)
+    elif jobs:
+        print_rows(table(jobs))
+    else:
+        click.echo(f"no job waits or runs in queue {name}")
+    return 0
+
+
+@click.command(short_help="Take one job out before it runs.")
+@click.argument("words", nargs=-1, metavar="[MODULE:APP] ID")
+@options.store_url
+@options.yes
+@options.as_json
+def cancel(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) -> int:
+    """Take one job out that is not settled yet. Its id names its queue, whose name is asked for first.
+
+    A job that waits, is scheduled, or holds up a halted lane is removed. One that is running is asked to
+    stop: it ends as cancelled only if its task looks, by current_job().check().
+
+    \b
+    Examples:
+      glassq cancel payments/9f2c41d07a6e:17
+      glassq cancel shop.jobs:app payments/9f2c41d07a6e:17 --yes --json
+
+    Exit codes: 0 removed or asked, 1 there is no such job or nobody confirmed, 2 wrong usage.
+    """
+    choice, (job_id,) = choose_store(words, url, "ID")
+    name = queue_in(job_id)
+    with choice.opened() as store:
+        job = find_job(store.storage, job_id)
+        if job.state is JobState.BURIED:
+            raise click.ClickException(f"{job_id} is a dead letter; `glassq dead show {job_id}` says why")
+        confirm(name, _consequence(job), store=store.storage.address, yes=yes)
+        with audited("cancel", store=store.storage.address, queue=name, ids=job_id, key=job.key) as entry:
+            result = cancel_job(store.storage, job_id)
+            entry.result = result
+    if as_json:
+        print_json({"id": job_id, "queue": name, "key": job.key, "result": result})
+    elif result is Cancellation.REMOVED:
+        click.echo(f"{job_id} is removed: it will not run")
+    else:
+        click.echo(f"{job_id} is running and was asked to stop; that it stops is up to its task")
+    return 0
+
+
+def _consequence(job: JobView) -> str:
+    """What the question says is about to happen."""
+    lane = "" if job.key is None else f" of key {cells.printable(job.key)}"
+    return f"This cancels job {job.id} ({cells.printable(job.task)}){lane}, which is {job.state} now."
+
+
+def table(jobs: Sequence[PeekedJob]) -> Table:
+    """One row per job."""
+    shown = grid(
+        names("job", (job.id for job in jobs), 34),
+        names("key", (job.key or "(no key)" for job in jobs), 12),
+        sentences("task"),
+        numbers("seq"),
+        numbers("prio"),
+        numbers("bytes"),
+        numbers("age"),
+    )
+    for job in jobs:
+        shown.add_row(
+            cells.word(job.id),
+            cells.key(job.key),
+            cells.word(job.task),
+            str(job.seq),
+            str(job.priority),
+            cells.count(job.size),
+            cells.since(job.enqueued_at),
+        )
+    return shown
