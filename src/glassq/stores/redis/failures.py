@@ -1,0 +1,130 @@
+"""What a server's or a connection's failure means: the one boundary at which Redis errors become glassq's."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+
+import msgspec
+from redis import exceptions
+
+from glassq.errors import CorruptRecord, FormatMismatch, StorageError, StorageUnavailable
+
+FORMAT = 1
+"""The format version the scripts read and write; `lua/queue.lua` checks it."""
+
+
+class Unanswered(StorageUnavailable):
+    """When a request was sent and no answer came: it may have been carried out."""
+
+
+class Full(StorageError):
+    """When an append would exceed the queue's `max_length`."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__(f"the queue holds {depth} unsettled jobs")
+        self.depth = depth
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """`reason` is one of `StorageUnavailable`'s; `passing` failures are worth a retry; after a `lost` answer
+    the request may have been carried out; `advice` says what to do."""
+
+    reason: str
+    passing: bool = False
+    lost: bool = False
+    advice: str = "see the server's log"
+
+
+_LATER = "it is retried by itself; check that the server is up"
+_REFUSED_CODES: dict[str, Diagnosis] = {
+    "LOADING": Diagnosis("connection", passing=True, advice="the server is still loading its data"),
+    "BUSY": Diagnosis("timeout", passing=True, advice="a script of another program blocks the server"),
+    "TRYAGAIN": Diagnosis("cluster", passing=True, advice=_LATER),
+    "CLUSTERDOWN": Diagnosis("cluster", passing=True, advice="the cluster has no owner for these keys"),
+    "MASTERDOWN": Diagnosis("cluster", passing=True, advice="the replica lost its master"),
+    "MOVED": Diagnosis("cluster", passing=True, advice="these keys are on another node of the cluster"),
+    "ASK": Diagnosis("cluster", passing=True, advice="these keys are on their way to another node"),
+    "READONLY": Diagnosis("readonly", passing=True, advice="this is a replica; name the master"),
+    "UNBLOCKED": Diagnosis("connection", passing=True, advice=_LATER),
+    "OOM": Diagnosis("oom", advice="the server's memory is full; settle what is queued or raise maxmemory"),
+    "MISCONF": Diagnosis("io", advice="the server cannot write its data to disk"),
+    "NOREPLICAS": Diagnosis("readonly", advice="the server wants replicas and has too few of them"),
+    "NOAUTH": Diagnosis("auth", advice="put the password into the URL: redis://:password@host"),
+    "WRONGPASS": Diagnosis("auth", advice="check the user and password in the URL"),
+    "NOPERM": Diagnosis("auth", advice="give the user the rights to run scripts and to use glassq's keys"),
+}
+_REFUSED_TYPES: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.BusyLoadingError, "LOADING"),
+    (exceptions.TryAgainError, "TRYAGAIN"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.AuthorizationError, "NOPERM"),
+    (exceptions.AuthenticationError, "WRONGPASS"),
+    (exceptions.AuthenticationWrongNumberOfArgsError, "WRONGPASS"),
+)
+# Redis 6.2 wraps what went wrong inside a script, and names missing rights in words only.
+_CODE = re.compile(r"\b(" + "|".join(_REFUSED_CODES) + r")\b")
+_NO_RIGHTS = re.compile(r"can't run this command|can't access at least one of the keys|ACL failure in script")
+_NEVER_CONNECTED = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
+
+
+def diagnose(error: exceptions.RedisError) -> Diagnosis:
+    """What this failure means for the request that met it."""
+    message = _message(error)
+    if "Authentication required" in message:
+        return _REFUSED_CODES["NOAUTH"]
+    for kind, code in _REFUSED_TYPES:
+        if isinstance(error, kind):
+            return _REFUSED_CODES[code]
+    if isinstance(error, exceptions.TimeoutError):
+        return Diagnosis("timeout", passing=True, lost=True, advice=_LATER)
+    if isinstance(error, exceptions.ConnectionError):
+        sent = not any(isinstance(cause, _NEVER_CONNECTED) for cause in _causes(error))
+        return Diagnosis("connection", passing=True, lost=sent, advice=_LATER)
+    if _NO_RIGHTS.search(message):
+        return _REFUSED_CODES["NOPERM"]
+    found = _CODE.search(message)
+    return _REFUSED_CODES[found[1]] if found else Diagnosis("other")
+
+
+def translated(error: exceptions.RedisError, address: str, *, lost: bool) -> StorageError:
+    """The glassq error for a failure that is not retried (any more); `lost` when one of the tries may have
+    been carried out."""
+    message = _message(error)
+    newer = re.search(r"GLASSQFORMAT (\S+)", message)
+    if newer:
+        return FormatMismatch(address, newer[1], FORMAT)
+    misplaced = re.search(r"GLASSQNOTHEAD (\S+)", message)
+    if misplaced:
+        return StorageError(f"{misplaced[1]} is not the head of its lane; only the head can be settled")
+    full = re.search(r"GLASSQFULL (\d+)", message)
+    if full:
+        return Full(int(full[1]))
+    if "GLASSQSTALE" in message:
+        return StorageError(f"{address}: an append arrived after a later one of the same session: {message}")
+    if "WRONGTYPE" in message:
+        return CorruptRecord(
+            f"{address}: a key of glassq's holds something else ({message}); another program uses the same "
+            "names: give glassq a database or a namespace of its own"
+        )
+    diagnosis = diagnose(error)
+    kind = Unanswered if lost else StorageUnavailable
+    return kind(f"{address}: {message or type(error).__name__}; {diagnosis.advice}", diagnosis.reason)
+
+
+def _message(error: exceptions.RedisError) -> str:
+    return " ".join(str(part) for part in error.args)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,24 @@
+"""How keys are named outside the scripts. What each of a queue's keys holds is said in `lua/queue.lua`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_NAMESPACE: Final = "gq"
+
+
+class Keys:
+    """The names in one namespace. A queue's keys share a hash tag, so that every script is in one slot."""
+
+    def __init__(self, namespace: str = DEFAULT_NAMESPACE) -> None:
+        self._namespace = namespace
+        self.registry = f"{namespace}:queues"
+        """The set of all queues. Without a tag: written once per queue and handle, never in a job's path."""
+
+    def counters(self, queue: str) -> str:
+        """The key every script of this queue declares."""
+        return f"{self._namespace}:{{{queue}}}:c"
+
+    def doorbell(self, queue: str) -> str:
+        """The stream a waiting worker reads."""
+        return f"{self._namespace}:{{{queue}}}:b"

@@ -1,0 +1,50 @@
+-- cancel: take a job out, or ask the worker that runs it.
+-- ARGV   time, job, then, for one that is not scheduled: lane, level, the job as it is in its list
+-- Reply  'removed', 'asked', or nil when it is not there (any more)
+-- A repetition after a lost answer finds nothing: not safe to repeat blindly.
+
+local id, lane, level, job = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+begin()
+
+local function unschedule()
+  local slot = call('HGET', P .. 'di', id)
+  if not slot then return false end
+  call('ZREM', P .. 'd', slot)
+  call('HDEL', P .. 'dp', slot)
+  call('HDEL', P .. 'di', id)
+  local dedup = call('HGET', P .. 'y', id)
+  if dedup then
+    call('HDEL', P .. 'y', id)
+    call('HDEL', P .. 'dd', dedup)
+  end
+  count_settled('cancel', 1)
+  return true
+end
+
+if unschedule() then return 'removed' end
+if not lane then return false end
+local key = lane_key(lane)
+local held = call('HMGET', key, 'o', 'cu', 'b')
+if held[1] and held[2] == id then
+  call('HSET', key, 'cx', id)
+  return 'asked'
+end
+local was_begun = held[3] == level and call('LINDEX', list_key(level, lane), 0) == job
+if call('LREM', list_key(level, lane), 1, job) == 0 then return false end
+forget_unique(job)
+count_settled('cancel', 1)
+if held[1] then
+  call('HINCRBY', key, 'ch', '1')
+elseif not first(lane) then
+  forget_state(lane)
+  vanish(lane)
+elseif was_begun then -- the lane waited or stopped for this head alone
+  forget_state(lane)
+  forget_blocked(lane)
+  vacate(lane, true)
+  ring()
+else
+  note_lowest(lane)
+end
+return 'removed'

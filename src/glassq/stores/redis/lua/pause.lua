@@ -1,0 +1,24 @@
+-- pause: let no further job of the queue, or of one lane, begin.
+-- ARGV   time, '' for the queue or '1', lane
+-- Reply  1 when it was paused already, else 0
+-- May be repeated at will. Attempts that run are not disturbed; their lanes are left at their settlement.
+
+local lane = ARGV[3]
+
+begin()
+if not format then call('HSET', C, 'v', '1', 'seen', text(now)) end
+if ARGV[2] == '' then
+  if all_paused then return 1 end
+  call('HSET', C, 'pa', '1')
+  for _, held in ipairs(call('ZRANGE', HELD, 0, -1)) do call('HINCRBY', lane_key(held), 'ch', '1') end
+else
+  if call('SADD', PAUSED, lane) == 0 then return 1 end
+  call('HINCRBY', C, 'pn', '1')
+  local place = call('ZSCORE', READY, lane)
+  if place then
+    call('ZREM', READY, lane)
+    call('ZADD', STOPPED, place, lane)
+  end
+  if call('ZSCORE', HELD, lane) then call('HINCRBY', lane_key(lane), 'ch', '1') end
+end
+return 0

@@ -1,0 +1,49 @@
+-- release: give lanes up with their heads unsettled and untouched.
+-- ARGV   time, owner, '1' to the front or '0' to the tail, then per lease: lane, token
+-- Reply  how many were given up
+-- May be repeated at will: a lane is given up once.
+
+local function unbegin(lane, level)
+  local key = list_key(level, lane)
+  local head, at = call('LINDEX', key, 0), 1
+  local other = call('LINDEX', key, 1)
+  if not other or sequence(other) > sequence(head) then return end
+  call('LPOP', key)
+  at = 0
+  while true do
+    other = call('LINDEX', key, at)
+    if not other then call('RPUSH', key, head) return end
+    if sequence(other) > sequence(head) then call('LINSERT', key, 'BEFORE', other, head) return end
+    at = at + 1
+  end
+end
+
+local owner, at_front = ARGV[2], ARGV[3] == '1'
+
+begin()
+local given, rings = 0, false
+for index = 1, (#ARGV - 3) / 2 do
+  local lane, token = ARGV[index * 2 + 2], ARGV[index * 2 + 3]
+  local key = lane_key(lane)
+  local held = call('HMGET', key, 't', 'o', 'n', 'ba', 'cx', 'b')
+  if held[1] == token and held[2] == owner then -- fence: number and owner
+    given = given + 1
+    if held[6] and not (held[3] or held[4]) then unbegin(lane, held[6]) end
+    if not first(lane) then
+      vanish(lane)
+    elseif held[3] or held[4] or held[5] then -- the head's history stays, with its place as a begun one
+      call('HDEL', key, 'o', 'cu')
+      if not (held[3] or held[4]) then call('HDEL', key, 'b') end
+      call('ZREM', HELD, lane)
+      call('SREM', KEPT, lane)
+      note_lowest(lane)
+      make_ready(lane, at_front)
+      rings = true
+    else
+      vacate(lane, at_front)
+      rings = true
+    end
+  end
+end
+if rings then ring() end
+return given

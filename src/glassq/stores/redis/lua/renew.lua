@@ -1,0 +1,27 @@
+-- renew: extend leases.
+-- ARGV   time, owner, lease (µs), then per lease: lane, token
+-- Reply  {the indices (from 1) of those that are lost}, {current jobs that are asked to be cancelled}
+-- May be repeated at will.
+
+local owner, lease = ARGV[2], tonumber(ARGV[3])
+
+begin()
+local lost, cancelled = {}, {}
+for index = 1, (#ARGV - 3) / 2 do
+  local lane, token = ARGV[index * 2 + 2], ARGV[index * 2 + 3]
+  local key = lane_key(lane)
+  local held = call('HMGET', key, 't', 'o', 'ln', 'gr', 'cx', 'cu')
+  if held[1] == token and held[2] == owner then -- fence: number and owner
+    call('ZADD', HELD, 'XX', text(now + lease), lane)
+    if tonumber(held[3]) ~= lease then call('HSET', key, 'ln', text(lease)) end
+    if held[4] then call('HDEL', key, 'gr') end -- it lives: the next jump finds it with its grace again
+    if held[5] and held[5] == held[6] then cancelled[#cancelled + 1] = held[5] end
+    if lease < shortest then
+      shortest = lease
+      call('HSET', C, 'ml', text(lease))
+    end
+  else
+    lost[#lost + 1] = index
+  end
+end
+return {lost, cancelled}

@@ -1,0 +1,19 @@
+-- report: a worker's heartbeat.
+-- ARGV   time, owner, its node, its incarnation, µs for which it counts as alive
+-- Reply  the id of the doorbell's last ring, '0-0' when it never rang
+-- May be repeated at will. What the store keeps about workers goes with those that are gone.
+
+local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
+
+begin()
+call('ZADD', P .. 'o', text(now + tonumber(ARGV[5])), ARGV[2])
+local silent = call('ZRANGEBYSCORE', P .. 'o', '-inf', text(now), 'LIMIT', 0, 10)
+for _, gone in ipairs(silent) do
+  local node, incarnation = node_of(gone)
+  call('ZREM', P .. 'o', gone)
+  call('HDEL', P .. 'k', gone)
+  call('HDEL', P .. 'u', gone)
+  if call('HGET', P .. 'i', node) == incarnation then call('HDEL', P .. 'i', node) end
+end
+local last = call('XREVRANGE', P .. 'b', '+', '-', 'COUNT', 1)
+return last[1] and last[1][1] or '0-0'

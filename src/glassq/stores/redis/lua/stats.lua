@@ -1,0 +1,52 @@
+-- stats: the queue's figures in one moment. Reads only; costs a read per held and per halted lane, not per job.
+-- ARGV   time
+-- Reply  the figures that `replies.stats` names, in its order; times in µs, 0 for none
+
+local function lowest_score(key)
+  return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or 0)
+end
+
+local oldest_seq, oldest_at = nil, 0
+local function look_at(lane)
+  for level in string.gmatch(levels, '%d') do
+    local job = call('LINDEX', list_key(level, lane), 0)
+    local seq = job and sequence(job)
+    if seq and (not oldest_seq or seq < oldest_seq) then
+      oldest_seq = seq
+      oldest_at = tonumber(string.match(job, '^%d+:%d:(%d+)'))
+    end
+  end
+end
+for _, lane in ipairs(call('ZRANGE', LOWEST, 0, 0)) do look_at(lane) end
+for _, lane in ipairs(call('ZRANGE', HELD, 0, -1)) do look_at(lane) end
+
+local function jobs_of(lane)
+  local count = 0
+  for level in string.gmatch(levels, '%d') do count = count + call('LLEN', list_key(level, lane)) end
+  return count
+end
+
+local halted_jobs = 0
+for _, lane in ipairs(call('ZRANGE', HALTED, 0, -1)) do halted_jobs = halted_jobs + jobs_of(lane) end
+
+-- Of lanes that are paused by themselves: what runs is leased even there, and halted comes before paused.
+local paused_jobs, paused_waiting = 0, 0
+for _, lane in ipairs(call('SMEMBERS', PAUSED)) do
+  if not call('ZSCORE', HALTED, lane) then
+    paused_jobs = paused_jobs + jobs_of(lane)
+    if call('ZSCORE', HELD, lane) and call('SISMEMBER', KEPT, lane) == 0 then paused_jobs = paused_jobs - 1 end
+    if call('ZSCORE', WAITING, lane) then paused_waiting = paused_waiting + 1 end
+  end
+end
+
+local totals = call('HMGET', C, 'en', 'rp', 'so', 'bu', 'ca', 'ex', 'last')
+local most = tonumber(call('ZREVRANGE', TRIED, 0, 0, 'WITHSCORES')[2] or 0)
+local figures = {
+  now, totals[1] or 0, totals[2] or 0, totals[3] or 0, totals[4] or 0, totals[5] or 0, totals[6] or 0, totals[7] or 0,
+  all_paused and 1 or 0, call('ZCARD', READY), call('ZCARD', HELD), call('SCARD', KEPT), call('ZCARD', WAITING),
+  call('ZCARD', HALTED), call('ZCARD', STOPPED), call('ZCARD', P .. 'd'), halted_jobs, paused_jobs, paused_waiting,
+  call('ZCARD', P .. 'xs'), lowest_score(P .. 'xt'), oldest_at, lowest_score(BLOCKED), most,
+  call('ZCOUNT', P .. 'o', text(now), '+inf')
+}
+for index, figure in ipairs(figures) do figures[index] = text(tonumber(figure)) end
+return figures

@@ -1,0 +1,270 @@
+"""From what the scripts answer to the model's records. The formats are those of `lua/queue.lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from glassq.errors import CorruptRecord
+from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
+from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
+from glassq.model.stats import LaneState, QueueStats
+from glassq.storage import DeadRecord, HaltedRecord
+
+MICRO = 1_000_000
+
+
+def micros(seconds: float) -> int:
+    """Seconds as the scripts count them."""
+    return int(seconds * MICRO)
+
+
+def full_id(queue: str, local: str) -> str:
+    """The id of a job from the part of it that is stored, `session:number`."""
+    return f"{queue}/{local}"
+
+
+def local_id(queue: str, job_id: str) -> str:
+    """The stored part of a job's id; of another queue's job, a text no stored id is equal to."""
+    place, _, local = job_id.partition("/")
+    return local if place == queue else f"/{job_id}"
+
+
+def stored_job(queue: str, value: bytes) -> StoredJob:
+    """A job from an element of a lane's list."""
+    header, mark, body = value.partition(b"|")
+    try:
+        seq, level, eligible, expires, flags, local = header.decode().split(":", 5)
+        if not mark:
+            raise ValueError("no body")
+        return StoredJob(
+            id=full_id(queue, local),
+            seq=int(seq),
+            level=int(level),
+            body=body,
+            eligible_at=int(eligible) / MICRO,
+            expires_at=int(expires) / MICRO if expires else None,
+            replayed="r" in flags,
+        )
+    except ValueError as error:
+        raise CorruptRecord(f"a job of queue {queue} begins with {header[:60]!r}: {error}") from error
+
+
+def jobs(queue: str, values: Sequence[bytes]) -> tuple[StoredJob, ...]:
+    """A window."""
+    return tuple(stored_job(queue, value) for value in values)
+
+
+def grant(queue: str, reply: Sequence[Any]) -> Grant:
+    """A granted lane, from `claim`."""
+    lane, token, cause, attempts, failures, crashes, change, cancelled, window = reply
+    return Grant(
+        lease=Lease(queue, lane.decode(), int(token)),
+        jobs=jobs(queue, window),
+        cause=ClaimCause(cause.decode()),
+        attempts=attempts,
+        failures=failures,
+        crashes=crashes,
+        cancelled=bool(cancelled),
+        change=change,
+    )
+
+
+def settled(queue: str, now: bytes, reply: Sequence[Any]) -> Settled:
+    """One answer of `settle`."""
+    status, ordinal, held, others, change, window = reply
+    return Settled(
+        status=SettleStatus(status.decode()),
+        now=int(now) / MICRO,
+        ordinal=ordinal,
+        held=bool(held),
+        others=bool(others),
+        change=change,
+        jobs=jobs(queue, window),
+    )
+
+
+def dead_record(queue: str, value: bytes) -> DeadRecord:
+    """A dead letter: the lengths of its texts, the numbers, the texts, the job as it was in its list."""
+    header, _, rest = value.partition(b"|")
+    lane, reason, error, attempts, buried_at = (int(part) for part in header.split(b":"))
+    texts, job = rest[: lane + reason + error], rest[lane + reason + error :]
+    return DeadRecord(
+        # A replayed job has all the time it needs.
+        job=msgspec.structs.replace(stored_job(queue, job), expires_at=None),
+        lane=texts[:lane].decode(),
+        reason=texts[lane : lane + reason].decode(),
+        attempts=attempts,
+        error=texts[lane + reason :],
+        buried_at=buried_at / MICRO,
+    )
+
+
+def halted_record(queue: str, reply: Sequence[Any]) -> HaltedRecord:
+    """A halted lane."""
+    lane, head, reason, attempts, error, since, count = reply
+    return HaltedRecord(
+        lane=lane.decode(),
+        head=stored_job(queue, head),
+        reason=reason.decode(),
+        attempts=attempts,
+        error=error,
+        since=int(since) / MICRO,
+        waiting=count,
+    )
+
+
+class _Figures(msgspec.Struct, frozen=True):
+    """What `stats` answers, in its order."""
+
+    now: int
+    enqueued: int
+    replayed: int
+    settled: int
+    buried: int
+    cancelled: int
+    expired: int
+    settled_at: int
+    all_paused: int
+    ready_lanes: int
+    held_lanes: int
+    idle_held_lanes: int
+    waiting_lanes: int
+    halted_lanes: int
+    stopped_lanes: int
+    scheduled: int
+    halted: int
+    paused: int
+    paused_waiting: int
+    dead: int
+    oldest_dead: int
+    oldest_job: int
+    blocked: int
+    attempts: int
+    workers: int
+
+    def age(self, since: int) -> float:
+        """Seconds since then, 0 for never."""
+        return max(0.0, (self.now - since) / MICRO) if since else 0.0
+
+    def depth(self) -> dict[str, int]:
+        """Unsettled jobs by state. What runs is leased even in a paused lane; halted comes before paused."""
+        left = self.enqueued + self.replayed - self.settled - self.scheduled
+        leased = self.held_lanes - self.idle_held_lanes
+        known = {"scheduled": self.scheduled, "leased": leased, "halted": self.halted}
+        if self.all_paused:
+            return known | {"paused": left - leased - self.halted}
+        retrying = self.waiting_lanes - self.paused_waiting
+        ready = left - leased - self.halted - self.paused - retrying
+        return known | {"paused": self.paused, "waiting_retry": retrying, "ready": ready}
+
+    def lanes(self) -> dict[str, int]:
+        """Lanes by state; one that would be served or tried again but for a pause is paused."""
+        paused_waiting = self.waiting_lanes if self.all_paused else self.paused_waiting
+        paused_ready = self.ready_lanes if self.all_paused else 0
+        return {
+            LaneState.READY: self.ready_lanes - paused_ready,
+            LaneState.LEASED: self.held_lanes,
+            LaneState.WAITING_RETRY: self.waiting_lanes - paused_waiting,
+            LaneState.HALTED: self.halted_lanes,
+            LaneState.PAUSED: self.stopped_lanes + paused_waiting + paused_ready,
+        }
+
+
+def stats(queue: str, reply: Sequence[bytes]) -> QueueStats:
+    """A queue's figures."""
+    found = _Figures(*map(int, reply))
+    return QueueStats(
+        queue=queue,
+        **found.depth(),
+        lanes=found.lanes(),
+        enqueued=found.enqueued,
+        replayed=found.replayed,
+        # An ack, the common end, counts one number only; the others' shares are taken from it.
+        settled={
+            "succeeded": found.settled - found.buried - found.cancelled - found.expired,
+            "buried": found.buried,
+            "cancelled": found.cancelled,
+            "expired": found.expired,
+        },
+        dead_letters=found.dead,
+        dead_letter_oldest_age=found.age(found.oldest_dead),
+        oldest_job_age=found.age(found.oldest_job),
+        head_blocked=found.age(found.blocked),
+        head_attempts=found.attempts,
+        workers=found.workers,
+        paused_whole=bool(found.all_paused),
+        last_settled_at=found.settled_at / MICRO,
+    )
+
+
+def appended(queue: str, session: str, number: int, count: int, reply: bytes) -> list[Appended]:
+    """The answers of an `append` whose first job got this number of this session."""
+    ids = [full_id(queue, f"{session}:{number + index}") for index in range(count)]
+    text = reply.decode()
+    if "," not in text:
+        return [Appended(each, int(text) + index) for index, each in enumerate(ids)]
+    answers = []
+    for each, answer in zip(ids, text.split(";"), strict=True):
+        seq, _, twin = answer.partition(",")
+        place = int(seq) if seq else None
+        if twin:
+            answers.append(Appended(full_id(queue, twin), place, Disposition.DUPLICATE))
+        else:
+            answers.append(Appended(each, place))
+    return answers
+
+
+def scheduled_record(queue: str, due: bytes, record: bytes) -> JobRecord:
+    """A job that is not due yet."""
+    header, _, rest = record.partition(b"|")
+    ttl, level, _, length, local = header.decode().split(":", 4)
+    return JobRecord(
+        id=full_id(queue, local),
+        lane=rest[: int(length)].decode(),
+        state=JobState.SCHEDULED,
+        level=int(level),
+        body=rest[int(length) :],
+        seq=None,
+        due_at=int(due) / MICRO,
+        expires_at=(int(due) + int(ttl)) / MICRO if ttl else None,
+    )
+
+
+def found_record(queue: str, reply: Sequence[Any]) -> JobRecord:
+    """An unsettled job in its lane, from `find`."""
+    lane, _, value, current, begun, attempts, reason, halted = reply
+    job = stored_job(queue, value)
+    running = bool(current) and full_id(queue, current.decode()) == job.id
+    return JobRecord(
+        id=job.id,
+        lane=lane.decode(),
+        state=JobState.LEASED if running else JobState.READY,
+        level=job.level,
+        body=job.body,
+        seq=job.seq,
+        attempts=attempts + running if begun else 0,
+        eligible_at=job.eligible_at,
+        expires_at=job.expires_at,
+        reason=reason.decode() if begun and halted else "",
+        replayed=job.replayed,
+    )
+
+
+def buried_record(queue: str, value: bytes) -> JobRecord:
+    """A dead letter as a job."""
+    dead = dead_record(queue, value)
+    return JobRecord(
+        id=dead.job.id,
+        lane=dead.lane,
+        state=JobState.BURIED,
+        level=dead.job.level,
+        body=dead.job.body,
+        seq=dead.job.seq,
+        attempts=dead.attempts,
+        eligible_at=dead.job.eligible_at,
+        reason=dead.reason,
+        replayed=dead.job.replayed,
+    )

@@ -1,0 +1,200 @@
+"""One Redis server as the verbs see it: scripts in, replies out, with the only retry loop there is."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+import redis
+from redis import exceptions
+
+from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.model.clock import Clock
+from glassq.stores.redis.failures import diagnose, translated
+from glassq.stores.redis.location import Location, Wire
+from glassq.stores.redis.scripts import Script
+
+PATIENCE: Final = 2.0
+"""Seconds for which a verb of a worker is retried: it has a loop of its own, and leases to look after."""
+APPEND_PATIENCE: Final = 5.0
+"""Seconds for which an append is retried: its caller has nothing better to do than to wait."""
+REPLICA_SECONDS: Final = 1.0
+"""How long an append waits for replicas."""
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
+_OLDEST = (6, 2)
+
+R = TypeVar("R")
+Argument = str | bytes | int | float
+
+
+class Server:
+    """Connections to one server, shared by threads; a forked child opens its own."""
+
+    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+        self.address = location.address
+        self._location = location
+        self._clock = clock
+        self._pool = location.pool()
+        self._client = redis.Redis(connection_pool=self._pool)
+        self._fit = False
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(
+        self,
+        script: Script,
+        key: str,
+        *arguments: Argument,
+        patience: float | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        """Run a script on the queue `key` belongs to. One round trip, two when the server does not know it.
+
+        A failure that passes is waited out for up to `patience` seconds; unless `repeatable`, only when
+        the request was certainly not carried out. Raises `Unanswered` when it may have been.
+        """
+        return self.attempt(
+            self._evaluation(script, key, arguments), patience=patience, repeatable=repeatable
+        )
+
+    def run_and_copy(
+        self, script: Script, key: str, *arguments: Argument, replicas: int, patience: float
+    ) -> tuple[Any, int]:
+        """Run a script and wait until so many replicas have what it wrote, or `REPLICA_SECONDS` passed.
+
+        Returns its answer and how many have it. One round trip; see `run`.
+        """
+        evaluate = self._evaluation(script, key, arguments)
+
+        def call() -> tuple[Any, int]:
+            # The server counts from what this very connection has written.
+            with redis.Redis(connection_pool=self._pool, single_connection_client=True) as single:
+                answer = evaluate(single)
+                return answer, int(single.wait(replicas, int(REPLICA_SECONDS * 1000)))
+
+        return self.attempt(call, patience=patience)
+
+    def run_each(self, script: Script, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
+        """Run a script that may be repeated on several queues. One round trip for all, one more for each
+        that failed."""
+        if len(calls) == 1:
+            return [self.run(script, key, *arguments) for key, arguments in calls]
+
+        def evaluate() -> list[Any]:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for key, arguments in calls:
+                    pipeline.evalsha(script.sha, 1, key, self._now(), *arguments)
+                return pipeline.execute(raise_on_error=False)
+
+        answers = self.attempt(evaluate)
+        for index, (key, arguments) in enumerate(calls):
+            if isinstance(answers[index], exceptions.RedisError):
+                answers[index] = self.run(script, key, *arguments)
+        return answers
+
+    def time(self) -> float:
+        """The store's clock, in epoch seconds. One round trip."""
+        if self._clock is not None:
+            return self._clock.wall()
+        seconds, micros = self.attempt(self._client.time)
+        return seconds + micros / 1_000_000
+
+    def add_member(self, key: str, member: str) -> None:
+        """Put a member into a set. One round trip."""
+        self.attempt(lambda: self._client.sadd(key, member), patience=APPEND_PATIENCE)
+
+    def members(self, key: str) -> list[str]:
+        """The members of a set, sorted. One round trip."""
+        found = self.attempt(lambda: cast("set[bytes]", self._client.smembers(key)))
+        return sorted(member.decode() for member in found)
+
+    def attempt(self, call: Callable[[], R], *, patience: float | None = None, repeatable: bool = True) -> R:
+        """Do this now or as soon as the server is able to, see `run`."""
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        longest, lost = _FIRST_WAIT, False
+        while True:
+            asked = False
+            if self._closed:
+                raise StorageUnavailable("this store is closed; open the application again", "connection")
+            try:
+                self._check_fitness()
+                asked = True
+                return call()
+            except exceptions.RedisError as error:
+                failure = diagnose(error)
+                lost = lost or (asked and failure.lost)
+                wait = random.uniform(0, longest)  # noqa: S311 - spreads clients, hides nothing
+                hopeless = not failure.passing or (lost and not repeatable)
+                if hopeless or time.monotonic() + wait > deadline:
+                    raise translated(error, self.address, lost=lost) from error
+            time.sleep(wait)
+            longest = min(2 * longest, _LONGEST_WAIT)
+
+    def wire(self) -> Wire:
+        """A connection that may block: apart from the others, closed by whoever asked for it."""
+        if self._closed:
+            raise StorageUnavailable("this store is closed; open the application again", "connection")
+        return self._location.wire()
+
+    def close(self) -> None:
+        """Close all connections; later calls raise `StorageUnavailable`."""
+        self._closed = True
+        self._pool.disconnect()
+
+    def _evaluation(self, script: Script, key: str, arguments: Sequence[Argument]) -> Callable[..., Any]:
+        """A try to run a script: by its digest, or by its text once it was not known by it."""
+        known = True
+
+        def evaluate(client: redis.Redis = self._client) -> Any:
+            nonlocal known
+            if known:
+                try:
+                    return client.evalsha(script.sha, 1, key, self._now(), *arguments)
+                except exceptions.NoScriptError:  # the server is new, restarted or flushed
+                    known = False
+            return client.eval(script.source, 1, key, self._now(), *arguments)
+
+        return evaluate
+
+    def _now(self) -> Argument:
+        """What scripts take the time from: nothing, so that they ask the server, or the clock of a test."""
+        return "" if self._clock is None else int(self._clock.wall() * 1_000_000)
+
+    def _check_fitness(self) -> None:
+        """Refuse servers that would break promises, once, at the first use. One round trip."""
+        if self._fit:
+            return
+        with self._lock:
+            if not self._fit:
+                info = self._info()
+                self._check_version(info)
+                if not self._location.allow_eviction:
+                    self._check_eviction(info)
+                self._fit = True
+
+    def _info(self) -> dict[str, Any]:
+        try:
+            return self._client.info()
+        except exceptions.ResponseError as error:
+            if "unknown command" in str(error.args).lower():  # stand-ins for servers have no INFO
+                return {}
+            raise
+
+    def _check_version(self, info: dict[str, Any]) -> None:
+        found = str(info.get("redis_version", "6.2"))
+        parts = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
+        if parts < _OLDEST:
+            raise ConfigurationError(
+                f"{self.address} is Redis {found}; glassq needs 6.2 or newer, or Valkey: upgrade the server"
+            )
+
+    def _check_eviction(self, info: dict[str, Any]) -> None:
+        policy = str(info.get("maxmemory_policy", "noeviction"))
+        if policy.startswith("allkeys"):
+            raise ConfigurationError(
+                f"{self.address} evicts any key when its memory is full (maxmemory-policy {policy}), jobs "
+                "included; set maxmemory-policy to noeviction or volatile-lru, or add ?allow_eviction=1"
+            )

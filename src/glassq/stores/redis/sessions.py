@@ -1,0 +1,50 @@
+"""Producer sessions: what makes an append safe to repeat."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Session:
+    """A name no other producer has, and the numbers it gave. Used by one append at a time, so that numbers
+    arrive in order: the server keeps only the last one."""
+
+    def __init__(self) -> None:
+        self.name = secrets.token_hex(6)
+        self._last = 0
+
+    def take(self, count: int) -> int:
+        """The first of `count` new numbers. Those of an append that failed are never used again."""
+        first = self._last + 1
+        self._last += count
+        return first
+
+
+class Sessions:
+    """As many sessions as there are appends at the same time. Thread-safe; a forked child begins anew."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[Session] = []
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session for one append."""
+        if self._process != os.getpid():
+            # Sharing a session with the parent would make the server take one's jobs for repetitions of the
+            # other's, and drop them.
+            self._begin()
+        with self._lock:
+            session = self._idle.pop() if self._idle else Session()
+        yield session
+        # Not given back after a failure: a request that is still on its way would meet a later number.
+        with self._lock:
+            self._idle.append(session)

@@ -1,0 +1,402 @@
+"""The store on Redis: verbs in, scripts out."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import redis
+
+from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
+from glassq.model.clock import Clock
+from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
+from glassq.model.names import queue_of
+from glassq.model.stats import QueueStats
+from glassq.storage import (
+    MAX_APPEND_JOBS,
+    DeadRecord,
+    HaltedRecord,
+    Replayed,
+    WaitingRecord,
+    append_size,
+)
+from glassq.stores.redis import replies, scripts
+from glassq.stores.redis.doorbell import RedisDoorbell
+from glassq.stores.redis.failures import Full, Unanswered
+from glassq.stores.redis.keys import Keys
+from glassq.stores.redis.location import Location
+from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
+from glassq.stores.redis.searching import find_in_lanes
+from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Argument, Server
+from glassq.stores.redis.sessions import Sessions
+
+ALIVE_SECONDS = 60.0
+"""A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
+themselves."""
+
+_AT_ONCE, _PURGED_AT_ONCE = 100, 500
+"""What one script takes at most: it blocks the server for about a millisecond then."""
+
+
+class RedisStorage:
+    """`glassq.storage.Storage` on a Redis or Valkey server. Thread-safe; usable again in a forked child."""
+
+    kind = "redis"
+
+    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+        self.address = location.address
+        self._server = Server(location, clock=clock)
+        self._keys = Keys(location.namespace)
+        self._sessions = Sessions()
+        self._registered: set[str] = set()
+        self._lease_seconds = 0.0
+        self._handle = secrets.token_hex(4)
+        self._claims = itertools.count(1)
+        self._unanswered: dict[tuple[str, str], int] = {}
+
+    @classmethod
+    def open(cls, place: str | redis.Redis, *, clock: Clock | None = None) -> RedisStorage:
+        """Open `redis://`, `rediss://` or `unix://`, or what a ready client speaks to; `BadOption` for what
+        cannot be used. Connects at the first verb: `ConfigurationError` for a server that must not be used.
+
+        `clock` stands in for the server's, in tests that move time. All handles on a store need the same.
+        """
+        return cls(
+            Location.parse(place) if isinstance(place, str) else Location.of_client(place), clock=clock
+        )
+
+    # -- producing -------------------------------------------------------------------------------------
+
+    def append(
+        self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
+    ) -> list[Appended]:
+        """See `Storage.append`. `EnqueueUncertain` also when an answer was lost for good."""
+        append_size(jobs)
+        if not jobs:
+            return []
+        self._register(queue)
+        arguments: list[Argument] = ["" if max_length is None else max_length]
+        for job in jobs:
+            arguments += _new_job(job)
+        key = self._keys.counters(queue)
+        with self._sessions.session() as session:
+            number = session.take(len(jobs))
+            first = full_id(queue, f"{session.name}:{number}")
+            sent: list[Argument] = [session.name, number, *arguments]
+            try:
+                if replicas:
+                    reply, copies = self._server.run_and_copy(
+                        scripts.APPEND, key, *sent, replicas=replicas, patience=APPEND_PATIENCE
+                    )
+                else:
+                    reply, copies = self._server.run(scripts.APPEND, key, *sent, patience=APPEND_PATIENCE), 0
+            except Unanswered as error:
+                raise EnqueueUncertain(
+                    f"{error}; {len(jobs)} job(s) from {first} on may or may not be in queue {queue}", first
+                ) from error
+            except Full as full:
+                raise QueueFull(full.depth, max_length or 0) from full
+        answers = replies.appended(queue, session.name, number, len(jobs), reply)
+        if any(answer.seq == 1 for answer in answers):
+            self._register_again(queue)
+        if copies < replicas:
+            raise EnqueueUncertain(
+                f"{copies} of {replicas} replicas have {first} after {REPLICA_SECONDS:g} s; it is in queue "
+                f"{queue}, and lost if the server fails now: check the replicas",
+                first,
+            )
+        return answers
+
+    def _register(self, queue: str) -> None:
+        # Before the first job is in, so that no queue with jobs is missing from the list.
+        if queue not in self._registered:
+            self._server.add_member(self._keys.registry, queue)
+            self._registered.add(queue)
+
+    def _register_again(self, queue: str) -> None:
+        """Perhaps the server lost everything, its register of queues included."""
+        try:
+            self._server.add_member(self._keys.registry, queue)
+        except StorageUnavailable:  # the jobs are in: their receipts must not be lost with this
+            self._registered.discard(queue)
+
+    # -- owning lanes ------------------------------------------------------------------------------------
+
+    def listen(self, owner: Owner, queues: Sequence[str]) -> RedisDoorbell:
+        """See `Storage.listen`."""
+        last = dict(zip(queues, self._report(owner, queues), strict=True))
+
+        def leave(queues: Sequence[str]) -> None:
+            self._server.run_each(
+                scripts.LEAVE,
+                [
+                    (self._keys.counters(queue), (str(owner), owner.node, owner.incarnation))
+                    for queue in queues
+                ],
+            )
+
+        return RedisDoorbell(self._server.wire, self._keys.doorbell, last, leave)
+
+    def report(self, owner: Owner, queues: Sequence[str]) -> None:
+        """See `Storage.report`."""
+        self._report(owner, queues)
+
+    def _report(self, owner: Owner, queues: Sequence[str]) -> list[str]:
+        """The last ring of each queue."""
+        # A worker reports about three times in a lease.
+        alive = micros(max(ALIVE_SECONDS, self._lease_seconds))
+        arguments = (str(owner), owner.node, owner.incarnation, alive)
+        rings = self._server.run_each(
+            scripts.REPORT, [(self._keys.counters(queue), arguments) for queue in queues]
+        )
+        return [ring.decode() for ring in rings]
+
+    def claim(
+        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+    ) -> Claimed:
+        """See `Storage.claim`. One round trip per queue."""
+        grants: list[Grant] = []
+        others: set[str] = set()
+        dues: list[float] = []
+        now: float | None = None
+        self._lease_seconds = lease_seconds
+        for queue in queues:
+            try:
+                found = self._claim(owner, queue, lanes - len(grants), window, lease_seconds)
+            except StorageUnavailable:
+                if not grants:
+                    raise
+                break  # what was granted must reach the worker; it meets the failure at its next call
+            now = found.now
+            grants += found.grants
+            others |= found.others
+            if found.next_due is not None:
+                dues.append(found.next_due)
+        return Claimed(
+            grants=tuple(grants),
+            now=self._server.time() if now is None else now,
+            others=frozenset(others),
+            next_due=min(dues, default=None),
+        )
+
+    def _claim(self, owner: Owner, queue: str, lanes: int, window: int, lease_seconds: float) -> Claimed:
+        """Claim in one queue.
+
+        A claim whose answer was lost has granted lanes nobody knows of; so the next one is the same claim, by
+        its number, and is told again what it got.
+        """
+        asked = (str(owner), queue)
+        number = self._unanswered.get(asked) or next(self._claims)
+        worker = (str(owner), owner.node, owner.incarnation)
+        wanted = (lanes, window, micros(lease_seconds))
+        try:
+            now, more, due, repeated, *granted = self._run(
+                scripts.CLAIM, queue, *worker, self._handle, number, *wanted
+            )
+        except Unanswered:
+            self._unanswered[asked] = number
+            raise
+        self._unanswered.pop(asked, None)
+        if repeated and not granted:
+            return self._claim(owner, queue, lanes, window, lease_seconds)
+        return Claimed(
+            grants=tuple(replies.grant(queue, each) for each in granted),
+            now=int(now) / MICRO,
+            others=frozenset({queue} if more else ()),
+            next_due=int(due) / MICRO if due else None,
+        )
+
+    def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
+        """See `Storage.settle`. One round trip per queue, in each of which it happens whole or not at all."""
+        lanes = {(each.lease.queue, each.lease.lane) for each in settlements}
+        if len(lanes) < len(settlements):
+            raise ValueError("at most one settlement per lane goes into one call")
+        answers: dict[int, Settled] = {}
+        for queue, chosen in _by_queue(each.lease.queue for each in settlements):
+            arguments: list[Argument] = []
+            for index in chosen:
+                arguments += _settlement(settlements[index])
+            # The same call is the same digest, so that a repetition is known after its lease is gone.
+            digest = blake2b(repr(arguments).encode(), digest_size=8).hexdigest()
+            now, *found = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
+            for index, reply in zip(chosen, found, strict=True):
+                answers[index] = replies.settled(queue, now, reply)
+        return [answers[index] for index in range(len(settlements))]
+
+    def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
+        """See `Storage.renew`. One round trip per queue and 100 lanes."""
+        lost: set[Lease] = set()
+        cancelled: set[str] = set()
+        for queue, chosen in _by_queue(lease.queue for lease in leases):
+            held = [leases[index] for index in chosen]
+            indices, asked = self._run(scripts.RENEW, queue, str(owner), micros(lease_seconds), *_named(held))
+            lost.update(held[index - 1] for index in indices)
+            cancelled.update(full_id(queue, job.decode()) for job in asked)
+        return Renewed(frozenset(lost), frozenset(cancelled))
+
+    def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
+        """See `Storage.release`. One round trip per queue and 100 lanes."""
+        for queue, chosen in _by_queue(lease.queue for lease in leases):
+            held = [leases[index] for index in chosen]
+            self._run(scripts.RELEASE, queue, str(owner), int(front), *_named(held))
+
+    # -- people ------------------------------------------------------------------------------------------
+
+    def retry_lane(self, queue: str, lane: str) -> bool:
+        """See `Storage.retry_lane`. Not repeated after a lost answer."""
+        return bool(self._run(scripts.RESTART, queue, lane, repeatable=False))
+
+    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+        """See `Storage.skip_lane`. Not repeated after a lost answer: the lane may have halted anew."""
+        head = self._run(scripts.SKIP, queue, lane, repeatable=False)
+        return None if head is None else replies.stored_job(queue, head)
+
+    def cancel(self, job_id: str) -> Cancellation | None:
+        """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
+        queue = queue_of(job_id)
+        job = local_id(queue, job_id)
+        done = self._run(scripts.CANCEL, queue, job, repeatable=False)
+        if done is None:
+            found = find_in_lanes(self._server, self._keys.counters(queue), job)
+            if found is not None:
+                lane, level, value = found[:3]
+                done = self._run(scripts.CANCEL, queue, job, lane, level, value, repeatable=False)
+        return None if done is None else Cancellation(done.decode())
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """See `Storage.get`. Two round trips, and one for every 2,000 jobs that are read."""
+        queue = queue_of(job_id)
+        job = local_id(queue, job_id)
+        kept = self._run(scripts.LOOKUP, queue, job)
+        if kept is None:
+            found = find_in_lanes(self._server, self._keys.counters(queue), job)
+            if found is not None:
+                return replies.found_record(queue, found)
+            kept = self._run(scripts.LOOKUP, queue, job)  # it may have been buried meanwhile
+        if kept is None:
+            return None
+        if kept[0] == b"scheduled":
+            return replies.scheduled_record(queue, *kept[1:])
+        return replies.buried_record(queue, kept[1])
+
+    def pause(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.pause`."""
+        self._register(queue)  # it may be paused before anything is put into it
+        return bool(self._run(scripts.PAUSE, queue, *_scope(lane)))
+
+    def resume(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.resume`. Not repeated after a lost answer."""
+        return bool(self._run(scripts.RESUME, queue, *_scope(lane), repeatable=False))
+
+    def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """See `Storage.replay`. Not repeated after a lost answer."""
+        if len(ids) > MAX_APPEND_JOBS:
+            raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
+        jobs = [local_id(queue, each) for each in ids]
+        found = self._run(scripts.REPLAY, queue, int(front), *jobs, repeatable=False)
+        return [
+            Replayed(full_id(queue, job.decode()), lane.decode(), int(was), int(seq))
+            for job, lane, was, seq in found
+        ]
+
+    def purge(self, queue: str, *, dead: bool) -> int:
+        """See `Storage.purge`. A round trip for every 500 jobs."""
+        total = 0
+        while count := int(self._run(scripts.PURGE, queue, int(dead), _PURGED_AT_ONCE)):
+            total += count
+        return total
+
+    def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
+        """See `Storage.waiting`. Costs a read per job listed and per held lane."""
+        found = self._run(scripts.WAITING, queue, limit)
+        return [WaitingRecord(lane=lane.decode(), job=replies.stored_job(queue, job)) for lane, job in found]
+
+    def dead(self, queue: str, limit: int) -> list[DeadRecord]:
+        """See `Storage.dead`."""
+        return [replies.dead_record(queue, each) for each in self._run(scripts.DEAD, queue, limit)]
+
+    def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
+        """See `Storage.halted`."""
+        return [replies.halted_record(queue, each) for each in self._run(scripts.HALTED, queue, limit)]
+
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        """See `Storage.stats`. Each queue in a moment of its own."""
+        found = self._server.run_each(scripts.STATS, [(self._keys.counters(queue), ()) for queue in queues])
+        return [replies.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
+
+    def queues(self) -> list[str]:
+        """See `Storage.queues`."""
+        return self._server.members(self._keys.registry)
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        self._server.close()
+
+    def _run(
+        self,
+        script: scripts.Script,
+        queue: str,
+        *arguments: Argument,
+        patience: float | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        return self._server.run(
+            script, self._keys.counters(queue), *arguments, patience=patience, repeatable=repeatable
+        )
+
+
+def _by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
+    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
+    return [
+        (queue, chosen[start : start + _AT_ONCE])
+        for queue, chosen in groups.items()
+        for start in range(0, len(chosen), _AT_ONCE)
+    ]
+
+
+def _named(leases: Iterable[Lease]) -> list[Argument]:
+    return [part for lease in leases for part in (lease.lane, lease.token)]
+
+
+def _scope(lane: str | None) -> tuple[str, str]:
+    return ("", "") if lane is None else ("1", lane)
+
+
+def _new_job(job: NewJob) -> list[Argument]:
+    """The eight fields `lua/append.lua` reads."""
+    due, kind, dedup, window = "", "", "", 0
+    if job.due is not None:
+        due = f"{'@' if job.due_is_time else '+'}{micros(job.due)}"
+    if job.dedup is not None:
+        dedup = job.dedup.id
+        kind = "u" if job.dedup.window is None else "w"
+        window = micros(job.dedup.window or 0.0)
+    ttl = "" if job.ttl is None else micros(job.ttl)
+    # An enumeration's text would not be its number.
+    return [job.lane, int(job.level), job.body, due, ttl, kind, dedup, window]
+
+
+def _settlement(what: Settlement) -> list[Argument]:
+    """The twelve fields `lua/settle.lua` reads."""
+    queue = what.lease.queue
+    return [
+        what.lease.lane,
+        what.lease.token,
+        local_id(queue, what.job_id),
+        str(what.action),
+        what.reason,
+        micros(what.wait),
+        what.error,
+        int(what.ran),
+        str(what.leaving),
+        local_id(queue, what.next_id) if what.next_id is not None else "",
+        what.change,
+        what.window,
+    ]
