@@ -1,0 +1,158 @@
+"""The programs of the documents run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+GLASSQ = [sys.executable, "-m", "glassq"]
+
+
+def commands(page: str) -> list[str]:
+    """The commands of a page, in order."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"^(?:glassq|export) .*", "\n".join(_blocks(text, "sh")), flags=re.MULTILINE)
+
+
+def programs(page: str) -> list[str]:
+    """The Python blocks of a page, in order."""
+    return _blocks((DOCS / page).read_text(encoding="utf-8"), "python")
+
+
+def _blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def run(program: str, folder: Path) -> str:
+    """Run a program in a process of its own, warnings being errors; returns what it printed."""
+    (folder / "program.py").write_text(program, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "program.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+PROOFS = {
+    "how-to/embed-a-worker.md": """
+assert done is True
+assert [mail for mail in sent if mail[0].startswith("ann")] == [
+    ("ann@example.org", "Welcome"),
+    ("ann@example.org", "Your receipt"),
+]
+assert ("bob@example.org", "Welcome") in sent
+""",
+    "how-to/replay-dead-letters.md": """
+assert [(job.key, job.was_seq, job.seq) for job in back] == [("o-1", 1, 1), ("o-1", 2, 2), ("o-2", 3, 3)]
+assert left == earlier.id
+by_order = {order: [cents for each, cents in charged if each == order] for order, _ in charged}
+assert by_order == {"o-1": [500, 250], "o-2": [1200], "o-3": [100, 200]}
+""",
+    "how-to/deal-with-a-halted-lane.md": """
+assert charged == [("bob", 1200), ("alice", 500), ("alice", 250)]
+assert payments.halted() == []
+""",
+}
+
+
+def test_every_how_to_page_is_proved() -> None:
+    """No how-to page is written without a proof that it reaches its goal."""
+    assert {f"how-to/{page.name}" for page in (DOCS / "how-to").glob("*.md")} == set(PROOFS)
+
+
+@pytest.mark.parametrize("page", sorted(PROOFS))
+def test_how_to_pages_do_what_they_say(page: str, tmp_path: Path) -> None:
+    """The blocks of a how-to page, one after the other, are a program that reaches its goal."""
+    run("\n".join([*programs(page), PROOFS[page], "app.close()"]), tmp_path)
+
+
+def test_a_halted_lane_can_be_skipped_as_documented(tmp_path: Path) -> None:
+    """`skip` gives up the head alone: the job behind it runs, the skipped one does not."""
+    halt, show, _ = programs("how-to/deal-with-a-halted-lane.md")
+    skip = (
+        "blocked_cards.clear()\n"
+        "payments.skip('alice')\n"
+        "app.worker().run_until_idle(timeout=30)\n"
+        "assert charged == [('bob', 1200), ('alice', 250)]\n"
+        "app.close()\n"
+    )
+    shown = run(f"{halt}\n{show}\n{skip}", tmp_path)
+    assert "alice" in shown
+    assert "the card is blocked" in shown
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("how-to/replay-dead-letters.md", "3 dead letters of queue payments came back"),
+        ("how-to/deal-with-a-halted-lane.md", "the lane of key alice of queue payments goes on"),
+    ],
+)
+def test_the_commands_of_how_to_pages_work(page: str, said: str, tmp_path: Path) -> None:
+    """Each command of a page, typed after its first program, ends well; a question is answered as it asks."""
+    run(f"{programs(page)[0]}\napp.close()", tmp_path)
+    environment = dict(os.environ)
+    shown = []
+    for command in commands(page):
+        name, *words = shlex.split(command)
+        if name == "export":
+            environment.update([(name, value) for name, _, value in (word.partition("=") for word in words)])
+            continue
+        ended = subprocess.run(
+            [*GLASSQ, *words],
+            cwd=tmp_path,
+            env=environment,
+            input="payments\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        shown.append(ended.stdout)
+    assert said in "".join(shown)
+
+
+def test_the_tutorial_works_from_nothing(tmp_path: Path) -> None:
+    """Jobs enqueued before any worker existed run in order, and Ctrl-C is a clean stop."""
+    (tmp_path / "shop.py").write_text(programs("tutorials/first-queue.md")[0], encoding="utf-8")
+    enqueued = subprocess.run(
+        [sys.executable, "shop.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert enqueued.stdout.splitlines() == [f"enqueued as number {number}" for number in (1, 2, 3)]
+
+    with subprocess.Popen(
+        [*GLASSQ, "worker", "shop:app", "--http", "127.0.0.1:0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as worker:
+        assert worker.stdout is not None
+        charged: list[str] = []
+        for line in worker.stdout:
+            # Not whole lines: two threads that print at once may share one, and leave an empty one behind.
+            charged += re.findall(r"charging \w+: \d+ cents", line)
+            if len(charged) == len(enqueued.stdout.splitlines()):
+                worker.send_signal(signal.SIGINT)
+                break
+        worker.stdout.read()
+        assert worker.wait(timeout=30) == 0
+    assert [line for line in charged if "alice" in line] == [
+        "charging alice: 500 cents",
+        "charging alice: 250 cents",
+    ]
+    assert "charging bob: 1200 cents" in charged
