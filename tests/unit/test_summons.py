@@ -36,12 +36,18 @@ def test_a_signal_that_another_thread_receives_wakes_the_main_thread(number: sig
 
 
 def test_every_telling_ends_one_wait() -> None:
-    """Two signals are two summons: the second one cuts a drain short."""
+    """Two signals are two summons, so that the second cuts a drain short; there is no third."""
     with Summons() as summons:
         os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        summons.wait()
+        summons.wait()
+        third = threading.Thread(target=summons.wait)
+        third.start()
+        third.join(0.05)
+        assert third.is_alive()
         summons.tell()
-        summons.wait()
-        summons.wait()
+        third.join()
 
 
 def test_what_was_there_before_is_put_back() -> None:
