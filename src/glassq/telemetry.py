@@ -6,7 +6,6 @@ around an enqueue or an attempt (trace context, database sessions). There is no 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,8 +15,9 @@ import msgspec
 
 from glassq.context import JobContext
 from glassq.model.events import Event, ObserverDetached
+from glassq.shielding import Log, passes
 
-log = logging.getLogger("glassq.telemetry")
+log = Log("glassq.telemetry")
 
 Observer = Callable[[Any], None]
 """Receives events of the types it subscribed to, in the thread that caused them; must not block."""
@@ -61,6 +61,7 @@ class Bus:
         self._lock = threading.Lock()
         self._observers: dict[type[Event], tuple[Observer, ...]] = {}
         self._arounds: tuple[Around, ...] = ()
+        self._here = threading.local()
 
     def subscribe(self, observer: Observer, *events: type[Event]) -> None:
         """Tell `observer` about these event types. One that raises is detached and reported once."""
@@ -79,11 +80,30 @@ class Bus:
 
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""
-        for observer in self._observers.get(type(event), ()):
+        observers = self._observers.get(type(event), ())
+        if not observers:
+            return
+        hand_on: Observer | None = getattr(self._here, "hand_on", None)
+        if hand_on is not None:
+            hand_on(event)
+            return
+        for observer in observers:
             try:
                 observer(event)
-            except Exception as error:  # licensed: around observers
+            except BaseException as error:  # licensed: around observers
+                if passes(error):
+                    raise
                 self._detach(observer, error)
+
+    @contextmanager
+    def handing_on(self, hand_on: Observer) -> Iterator[None]:
+        """While this lasts, what the calling thread has to tell goes to `hand_on` instead of the observers:
+        for a thread that must not wait for any of them. What it hands on is emitted again elsewhere."""
+        self._here.hand_on = hand_on
+        try:
+            yield
+        finally:
+            del self._here.hand_on
 
     @contextmanager
     def around(self, subject: Sending | Attempting) -> Iterator[None]:
@@ -96,7 +116,9 @@ class Bus:
             for around in self._arounds:
                 try:
                     stack.enter_context(_Guarded(around(subject), self._report_around))
-                except Exception as error:  # licensed: around observers
+                except BaseException as error:  # licensed: around observers
+                    if passes(error):
+                        raise
                     self._report_around(error)
             yield
 
@@ -109,7 +131,7 @@ class Bus:
                 self._observers[kind] = tuple(each for each in listeners if each != observer)
         return found
 
-    def _detach(self, observer: Observer, error: Exception) -> None:
+    def _detach(self, observer: Observer, error: BaseException) -> None:
         if not self._remove(observer):
             return  # it raised in two threads at once, and the other one has reported it
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
@@ -134,6 +156,9 @@ class _Guarded(AbstractContextManager[None]):
     def __exit__(self, *failure: Any) -> None:
         try:
             self._inner.__exit__(*failure)
-        except Exception as error:  # licensed: around observers
-            if error is not failure[1]:  # a context manager may pass the body's own exception on
-                self._report(error)
+        except BaseException as error:  # licensed: around observers
+            if error is failure[1]:  # a context manager may pass the body's own exception on
+                return
+            if passes(error):
+                raise
+            self._report(error)

@@ -126,6 +126,41 @@ def test_observers_without_a_name_are_reported_too() -> None:
     assert reports.heard == [ObserverDetached(observer="partial", error_type="ValueError")]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_outside_the_main_thread_no_observer_ends_a_thread(error: type[BaseException]) -> None:
+    """No signal handler runs there, so even a `SystemExit` is the observer's own: it is detached, the thread
+    and the job it works on go on. So it is with an Around."""
+    bus, reports, steps = Bus(), Recorder(), list[str]()
+
+    def exits(_: Any) -> Any:
+        raise error
+
+    def run() -> None:
+        bus.emit(DECLARED)
+        with bus.around(SENDING):
+            steps.append("body")
+
+    bus.subscribe(exits, QueueDeclared)
+    bus.subscribe(reports, ObserverDetached)
+    bus.wrap(exits)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(10)
+    assert steps == ["body"]
+    assert [type(report) for report in reports.heard] == [ObserverDetached]
+
+
+def test_what_is_handed_on_is_told_by_others() -> None:
+    """A thread that must not wait hands its events on; observers hear of them when they are emitted again."""
+    bus, heard, handed = Bus(), Recorder(), list[Event]()
+    bus.subscribe(heard, QueueDeclared)
+    with bus.handing_on(handed.append):
+        bus.emit(DECLARED)
+    assert (heard.heard, handed) == ([], [DECLARED])
+    bus.emit(DECLARED)
+    assert heard.heard == [DECLARED]
+
+
 def test_interrupts_are_not_swallowed() -> None:
     """Ctrl-C while an observer runs ends the program, not the observer."""
     bus = Bus()

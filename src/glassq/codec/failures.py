@@ -24,7 +24,7 @@ def describe_failure(exc: BaseException) -> Failure:
     """
     try:
         message = str(exc)
-    except Exception as error:  # licensed: around user code
+    except BaseException as error:  # licensed: around user code; a `sys.exit` in `__str__` is its text's end
         message = f"<its __str__ raised {type(error).__name__}>"
     return Failure(type(exc).__qualname__, _head(message), _tail(_traceback_text(exc)))
 
@@ -49,7 +49,7 @@ def read_failure(data: bytes) -> Failure:
 def _traceback_text(exc: BaseException) -> str:
     try:
         lines = traceback.format_exception(type(exc), exc, _outside(exc.__traceback__))
-    except Exception as error:  # licensed: around user code, which may hang anything onto an exception
+    except BaseException as error:  # licensed: around user code, which may hang anything onto an exception
         return f"<the traceback could not be formatted: {type(error).__name__}>"
     return "".join(lines)
 

@@ -200,18 +200,31 @@ class Attempts:
                 timeout=task.timeout,
                 time_in_queue=waited,
                 headers=decoded.headers,
+                level=job.level,
+                replayed=job.replayed,
             )
         )
         subject = Attempting(context, task.name, decoded.headers, waited)
-        return self._executor.run(subject, lambda: task.func(*decoded.args, **decoded.kwargs), task.timeout)
+
+        def call() -> Any:
+            # fence: looked at again as the last thing before user code. This process may have stood still
+            # while observers and Arounds were told, and another one may have run the job to its end.
+            self._check_lease(lane, context)
+            return task.func(*decoded.args, **decoded.kwargs)
+
+        return self._executor.run(subject, call, task.timeout)
 
     def _check(self, lane: HeldLane, context: JobContext, started: float, timeout: float | None) -> None:
         if context.id in lane.cancelled:
             raise JobCancelled(f"somebody asked to cancel {context.id}")
-        if not lane.ours():
-            raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
+        self._check_lease(lane, context)
         if timeout is not None and self._clock.monotonic() - started > timeout:
             raise AttemptTimeout(late(context, timeout))
+
+    @staticmethod
+    def _check_lease(lane: HeldLane, context: JobContext) -> None:
+        if not lane.ours():
+            raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
 
     # -- decide ----------------------------------------------------------------------------------------
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 from glassq.model.clock import Clock
 from glassq.model.events import CallbackFailed
 from glassq.model.jobs import CallbackBinding, CallbackJob
 from glassq.model.verdicts import Action
+from glassq.shielding import Log
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Decoded, Ended
 from glassq.worker.executors import end_if_forked
 from glassq.worker.holdings import HeldLane
 
-log = logging.getLogger("glassq.worker")
+log = Log("glassq.worker")
 
 
 class Callbacks:

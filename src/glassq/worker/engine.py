@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from glassq.model.clock import Clock
 from glassq.model.events import LaneClaimed, QueueDeclared, WorkerBeat, WorkerChanged
 from glassq.model.leases import Claimed, Owner
 from glassq.registry import Registry
+from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Attempts
@@ -26,12 +26,15 @@ from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.settle import Settler
 from glassq.worker.summons import Summons
+from glassq.worker.telling import Teller
 from glassq.worker.upkeep import Upkeep
 
-log = logging.getLogger("glassq.worker")
+log = Log("glassq.worker")
 
 _LONGEST_WAIT = 5.0
 """Seconds between two turns of an idle loop: the safety net under the doorbell, and the heartbeat."""
+_TELLING = 1.0
+"""Seconds a stop waits for observers and log handlers that are behind."""
 _IDLE_LOOK = 0.05
 """Seconds between two looks of `run_until_idle` at what other processes still run."""
 
@@ -125,6 +128,7 @@ class Worker:
             callbacks=Callbacks(self._bus, self._clock),
             stopping=self._stopping.is_set,
         )
+        self._teller = Teller(self._bus, "glassq-telling")
         self._upkeep = Upkeep(
             storage=storage,
             clock=self._clock,
@@ -132,6 +136,7 @@ class Worker:
             options=self._options,
             holdings=self._holdings,
             settler=settler,
+            teller=self._teller,
             queues=lambda: self.queues,
         )
         self._pool = LanePool(self._options.concurrency, "glassq-lane", on_free=self._doorbell.ring)
@@ -303,6 +308,7 @@ class Worker:
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""
         self._upkeep.run()
+        self._teller.wait(_TELLING)
         try:
             self._doorbell.close()
         except StorageError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +13,10 @@ from glassq.context import JobContext, running_job
 from glassq.errors import AttemptTimeout
 from glassq.model.clock import Clock
 from glassq.model.verdicts import Outcome
+from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus
 
-log = logging.getLogger("glassq.worker")
+log = Log("glassq.worker")
 
 _EX_SOFTWARE = 70
 """The exit status of a program's own mistake, after BSD's sysexits.h."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from glassq.model.clock import Clock
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Leaving, Owner, Settled, Settlement
+from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Attempts, Ended, Standing, settlement
@@ -21,7 +21,7 @@ from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
 from glassq.worker.settle import Settler
 
-log = logging.getLogger("glassq.worker")
+log = Log("glassq.worker")
 
 
 class Services(msgspec.Struct, frozen=True):

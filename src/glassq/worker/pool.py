@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-log = logging.getLogger("glassq.worker")
+from glassq.shielding import Log
+
+log = Log("glassq.worker")
 
 
 class LanePool:
@@ -59,7 +60,7 @@ class LanePool:
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except Exception:  # licensed: top of a thread
+            except BaseException:  # licensed: top of a thread; without it the pool would count on a dead one
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
                 with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from glassq.errors import StorageError, StorageUnavailable
@@ -10,13 +9,14 @@ from glassq.model.clock import Clock
 from glassq.model.events import AttemptAbandoned, AttemptSettled, LaneLost, WriteFenced
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
+from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
 from glassq.worker.holdings import HeldLane
 
-log = logging.getLogger("glassq.worker")
+log = Log("glassq.worker")
 
 
 class Settler:

@@ -1,6 +1,7 @@
 """What must go on while jobs run: leases are renewed and the worker is heard of.
 
-In a thread of its own, so that neither a busy lane nor a blocked event loop can lose a lease.
+In a thread of its own, so that neither a busy lane nor a blocked event loop can lose a lease; and told by yet
+another one, so that no slow observer or log handler can.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from glassq.storage import Storage
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.options import WorkerOptions
 from glassq.worker.settle import Settler
-
-log = logging.getLogger("glassq.worker")
+from glassq.worker.telling import Teller
 
 _PER_CALL = 100
 _RETRIES_PER_LEASE = 10
@@ -36,6 +36,7 @@ class Upkeep:
         options: WorkerOptions,
         holdings: Holdings,
         settler: Settler,
+        teller: Teller,
         queues: Callable[[], tuple[str, ...]],
     ) -> None:
         self._storage = storage
@@ -45,15 +46,17 @@ class Upkeep:
         self._callback_timeout = options.callback_timeout
         self._holdings = holdings
         self._settler = settler
+        self._teller = teller
         self._queues = queues
         self._slow_callbacks: set[int] = set()
         self._stop = threading.Event()
 
     def run(self) -> None:
         """The thread's body."""
-        while not (self._stop.is_set() and len(self._holdings) == 0):
-            renewed = self._turn()
-            self._pause(self._lease_seconds / (3 if renewed else _RETRIES_PER_LEASE))
+        with self._teller.telling():
+            while not (self._stop.is_set() and len(self._holdings) == 0):
+                renewed = self._turn()
+                self._pause(self._lease_seconds / (3 if renewed else _RETRIES_PER_LEASE))
 
     def stop(self) -> None:
         """End once nothing is held."""
@@ -74,10 +77,10 @@ class Upkeep:
                 self._renew(lanes[first : first + _PER_CALL])
             self._storage.report(self._owner, self._queues())
         except StorageError as error:
-            log.warning("renewing %d leases: %s", len(lanes), error)
+            self._teller.log(logging.WARNING, "renewing %d leases: %s", len(lanes), error)
             return False
-        except Exception:  # licensed: top of a thread; a worker that stops renewing loses everything it runs
-            log.exception("renewing leases failed and is tried again")
+        except Exception as error:  # licensed: top of a thread; one that stops renewing loses all it runs
+            self._teller.log(logging.ERROR, "renewing leases failed and is tried again", error=error)
             return False
         return True
 
@@ -104,5 +107,7 @@ class Upkeep:
             if lane.callback_since is not None and now - lane.callback_since > self._callback_timeout
         }
         for lane in (slow[each] for each in slow.keys() - self._slow_callbacks):
-            log.warning("a callback on %s has run for over %g s", lane.lease, self._callback_timeout)
+            self._teller.log(
+                logging.WARNING, "a callback on %s has run for over %g s", lane.lease, self._callback_timeout
+            )
         self._slow_callbacks = set(slow)
