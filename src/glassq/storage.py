@@ -5,7 +5,9 @@ Every store passes `glassq.testing.conformance`. The promises each verb keeps:
 - a call is atomic: it happened whole or not at all;
 - `StorageUnavailable` means "not now", and every verb may be repeated after it without harm;
 - a lost lease is a value (`FENCED`, or a lease in the returned set), never an exception;
-- every write under a lease checks the token *and* the owner.
+- every write under a lease checks the token *and* the owner;
+- answers of `append`, `claim`, `settle`, `renew` and `report` carry where the queue stood when the call came
+  (`found`), so that a store which lost what it had acknowledged is found out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import msgspec
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
+from glassq.model.watermarks import Watermark
 
 MAX_APPEND_JOBS = 100
 MAX_APPEND_BYTES = 1 << 20
@@ -127,8 +130,8 @@ class Storage(Protocol):
         """Make a worker known as alive and give it its doorbell. Comes before its first claim."""
         ...
 
-    def report(self, owner: Owner, queues: Sequence[str]) -> None:
-        """Heartbeat: this worker is alive and serves these queues."""
+    def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
+        """Heartbeat: this worker is alive and serves these queues. Returns where each of them stands."""
         ...
 
     def claim(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,14 +37,27 @@ def bundled_server() -> str:
 
 
 @contextmanager
-def running(binary: str, directory: Path, *options: str, port: int | None = None) -> Iterator[str]:
-    """A server with its files in `directory`, nothing saved unless `options` say so; gives its URL."""
+def running(
+    binary: str,
+    directory: Path,
+    *options: str,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """A server with its files in `directory`, nothing saved unless `options` say so; gives its URL.
+
+    `environment` is added to this process' own. Leaving the context is a `kill -9`.
+    """
     port = port or free_port()
     log = directory / "redis.log"
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, *options], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            [*command, *options],
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         _await(process, port, log)

@@ -153,7 +153,7 @@ def test_a_claim_that_was_overtaken_grants_nothing(store: RedisStorage) -> None:
     worker = (str(ALICE), ALICE.node, ALICE.incarnation)
     wanted = (5, 1, 15_000_000)
     key = store._keys.counters(QUEUE)
-    _, _, _, _, *granted = store._server.run(scripts.CLAIM, key, *worker, store._handle, 0, *wanted)
+    _, _, _, _, _, *granted = store._server.run(scripts.CLAIM, key, *worker, store._handle, 0, *wanted)
     assert granted == []
     assert store.stats([QUEUE])[0].lanes["leased"] == 1
 

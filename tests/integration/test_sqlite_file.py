@@ -145,6 +145,42 @@ def test_a_damaged_page_stops_the_verb_that_meets_it(tmp_path: Path) -> None:
         damaged.waiting("q", 100)
 
 
+def test_a_value_that_was_never_written_is_damage(tmp_path: Path) -> None:
+    """SQLite sees nothing wrong in a changed column; the verb that meets it says that the file is damaged,
+    and leaves no half of itself behind."""
+    path = tmp_path / "jobs.db"
+    with closing(open_storage(url(path))) as storage:
+        storage.append("q", [JOB])
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("UPDATE lanes SET cause = 'raady'")
+            other.commit()
+        with pytest.raises(CorruptRecord, match=r"'raady' .*\.recover"):
+            storage.claim(Owner("n", "i"), ["q"], lanes=1, window=1, lease_seconds=15)
+        assert storage.stats(["q"])[0].ready == 1
+
+
+def test_a_body_that_is_none_is_damage(tmp_path: Path) -> None:
+    """A flipped bit in a record's header makes NULL of a column that is never NULL: no claim, no view and no
+    replay passes that on as a job."""
+    path = tmp_path / "jobs.db"
+    with closing(open_storage(url(path))) as storage:
+        job = storage.append("q", [JOB])[0].id
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA writable_schema = ON")
+            other.execute("UPDATE sqlite_schema SET sql = replace(sql, 'BLOB    NOT NULL', 'BLOB')")
+            other.commit()
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("UPDATE jobs SET body = NULL")
+            other.commit()
+        for look in (
+            lambda: storage.claim(Owner("n", "i"), ["q"], lanes=1, window=1, lease_seconds=15),
+            lambda: storage.waiting("q", 10),
+            lambda: storage.get(job),
+        ):
+            with pytest.raises(CorruptRecord, match=r"NoneType, not bytes.*\.recover"):
+                look()
+
+
 def test_a_full_disk_refuses_appends_whole_and_lets_settlements_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -518,7 +519,25 @@ def test_envelopes_come_back(envelope: Envelope) -> None:
 def test_the_wire_form_is_one_line_and_the_payload() -> None:
     """The stored form is a contract between versions: it changes only with its number."""
     body = seal(Envelope("m.f", "json", {"k": "v"}, b"[[],{}]"))
-    assert body == b'{"v":1,"t":"m.f","s":"json","h":{"k":"v"}}\n[[],{}]'
+    assert body == b'{"v":1,"t":"m.f","s":"json","h":{"k":"v"},"c":%d}\n[[],{}]' % CHECKSUM
+
+
+CHECKSUM = crc32(b'["m.f","json",{"k":"v"}][[],{}]')
+
+
+def test_no_flipped_bit_goes_unnoticed() -> None:
+    """Each bit of a body in turn: refused. Never other arguments, another task or other headers."""
+    envelope = Envelope("m.f", "json", {"trace": "0af7651916cd43dd"}, b'[["o-1",500],{}]')
+    body = seal(envelope)
+    refused = 0
+    for bit in range(len(body) * 8):
+        damaged = bytearray(body)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            assert open_envelope(bytes(damaged)) == envelope
+        except (CorruptRecord, FormatMismatch):
+            refused += 1
+    assert refused == len(body) * 8
 
 
 @given(
@@ -546,6 +565,8 @@ def test_hostile_bodies_are_known_errors(data: bytes) -> None:
         b"{}\n",
         b"null\n",
         b'{"v":1,"t":"m.f","s":"json","h":{}}',
+        b'{"v":1,"t":"m.f","s":"json","h":{}}\n[[],{}]',
+        b'{"v":1,"t":"m.f","s":"json","h":{},"c":1}\n[[],{}]',
         b'{"v":0,"t":"m.f","s":"json","h":{}}\n',
         b'{"v":"2","t":"m.f","s":"json","h":{}}\n',
         b'{"v":1,"t":"m.f","s":"json","h":{"a":1}}\n',

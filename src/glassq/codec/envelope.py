@@ -1,6 +1,12 @@
-"""The body of a job: one line of JSON that says how to read it, then the serialized arguments."""
+"""The body of a job: one line of JSON that says how to read it, then the serialized arguments.
+
+Neither store notices when a bit of what it keeps has flipped, and most flipped arguments are valid arguments:
+wrong ones. So the line carries a checksum of everything else, and a body that does not match it is never run.
+"""
 
 from __future__ import annotations
+
+from zlib import crc32
 
 import msgspec
 
@@ -25,6 +31,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     t: str
     s: str
     h: dict[str, str]
+    c: int
 
 
 class _AnyHeader(msgspec.Struct, frozen=True):
@@ -41,9 +48,16 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 def seal(envelope: Envelope) -> bytes:
     """The wire form. `SerializationFailed` when a name or header is not valid text."""
-    header = _Header(v=ENVELOPE_VERSION, t=envelope.task, s=envelope.serializer, h=envelope.headers)
     try:
-        line = _ENCODER.encode(header)
+        line = _ENCODER.encode(
+            _Header(
+                v=ENVELOPE_VERSION,
+                t=envelope.task,
+                s=envelope.serializer,
+                h=envelope.headers,
+                c=_checksum(envelope),
+            )
+        )
     except (TypeError, ValueError) as error:
         raise SerializationFailed(f"{envelope.task!r}: a header of this job is not text: {error}") from error
     return line + b"\n" + envelope.payload
@@ -67,7 +81,16 @@ def open_envelope(body: bytes) -> Envelope:
     if header.v != ENVELOPE_VERSION:
         _refuse_newer(line)
         raise CorruptRecord(f"a job's body claims format version {header.v}, which never existed")
-    return Envelope(header.t, header.s, header.h, body[end + 1 :])
+    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :])
+    if _checksum(envelope) != header.c:
+        raise CorruptRecord(f"a job's body of {len(body)} bytes was damaged: its checksum does not match")
+    return envelope
+
+
+def _checksum(envelope: Envelope) -> int:
+    """CRC-32 of all that is said: finds every error of up to 32 bits in a row."""
+    rest = _ENCODER.encode((envelope.task, envelope.serializer, envelope.headers))
+    return crc32(envelope.payload, crc32(rest))
 
 
 def _refuse_newer(line: bytes) -> None:

@@ -12,6 +12,11 @@ import msgspec
 from glassq.model.leases import ClaimCause, Lease
 from glassq.model.verdicts import Outcome, Verdict
 
+LOSSES = ("emptied", "rolled_back")
+"""How a store can lose what it acknowledged. emptied: it knows nothing of the queue, or began it anew
+(FLUSHALL, a restart without its data, another server). rolled_back: it went back to an earlier state (the
+end of its log was cut, a failover to a replica that lagged, an older copy)."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Root of all events."""
@@ -113,6 +118,8 @@ class AttemptStarted(Event, frozen=True, kw_only=True):
     timeout: float | None
     time_in_queue: float | None
     headers: Mapping[str, str] = {}
+    level: int = 3
+    replayed: bool = False
 
 
 class AttemptSettled(Event, frozen=True, kw_only=True):
@@ -177,6 +184,20 @@ class WorkerBeat(Event, frozen=True, kw_only=True):
     at: float
     lanes: Mapping[str, int]
     lease_remaining: Mapping[str, float]
+
+
+class DataLossDetected(Event, frozen=True, kw_only=True):
+    """The store does not know any more what it acknowledged to this process; told once per loss. `kind`: one
+    of `LOSSES`. The figures are the least that is certain, from what this very process was told before."""
+
+    queue: str
+    kind: str
+    missing: int
+    """Accepted jobs that are gone."""
+    unsettled: int
+    """Settlements that are gone: where their jobs are still there, they run again."""
+    first_seq: int
+    """From this seq on nothing that was accepted before the loss is left."""
 
 
 class StorageCalled(Event, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from glassq.model.names import DEFAULT_LANE
+from glassq.model.watermarks import Watermark
 
 
 class Priority(IntEnum):
@@ -86,6 +87,8 @@ class Appended(msgspec.Struct, frozen=True):
     id: str
     seq: int | None
     disposition: Disposition = Disposition.CREATED
+    found: Watermark | None = None
+    """Where the queue stood before this append; the same for all its jobs. None: the store does not say."""
 
 
 class StoredJob(msgspec.Struct, frozen=True, kw_only=True):

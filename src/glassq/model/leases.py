@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
 from glassq.model.jobs import StoredJob
 from glassq.model.verdicts import Action
+from glassq.model.watermarks import Watermark
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -68,6 +70,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """Queues in which further lanes are ready."""
     next_due: float | None = None
     """Seconds until a retry is due or a lease ends, when nothing may ring before that."""
+    found: Mapping[str, Watermark] = {}
+    """Where the queues stood that were looked into."""
 
 
 class Renewed(msgspec.Struct, frozen=True):
@@ -77,6 +81,8 @@ class Renewed(msgspec.Struct, frozen=True):
     """Leases that are no longer this owner's."""
     cancelled: frozenset[str] = frozenset()
     """Ids of current jobs of the renewed lanes that somebody asked to cancel."""
+    found: Mapping[str, Watermark] = {}
+    """Where the queues of the leases stood."""
 
 
 class Leaving(StrEnum):
@@ -136,3 +142,5 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     change: int = 0
     jobs: tuple[StoredJob, ...] = ()
     """A new window that replaces the worker's, or nothing: go on with the job that was named."""
+    found: Watermark | None = None
+    """Where the queue stood before this call; the same for all settlements of one queue."""

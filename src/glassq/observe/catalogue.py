@@ -298,6 +298,13 @@ STORAGE_ERRORS = MetricSpec(
         "error": ("connection", "timeout", "readonly", "oom", "auth", "cluster", "io", "enospc", "other")
     },
 )
+DATA_LOSSES = MetricSpec(
+    name="glassq_data_loss_detected_total",
+    kind="counter",
+    help="Times the store was found to have lost what it had acknowledged to this process. Must stay 0.",
+    source="process",
+    labels=("queue",),
+)
 OBSERVER_FAILURES = MetricSpec(
     name="glassq_observer_failures_total",
     kind="counter",

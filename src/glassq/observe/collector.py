@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +18,11 @@ from glassq.observe.catalogue import CATALOGUE, COLLECTOR_DURATION, COLLECTOR_UP
 from glassq.observe.families import family_of
 from glassq.observe.figures import FIGURES, merged
 from glassq.observe.labels import QueueLabels, queue_labels
+from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.systemclock import SystemClock
 
-log = logging.getLogger("glassq.collector")
+log = Log("glassq.collector")
 
 CACHE_SECONDS = 1.0
 """Several scrapers, or a scraper and a person, cost the store one read."""

@@ -3,7 +3,6 @@ an application that embeds a worker decides about its tracer provider itself."""
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -11,8 +10,9 @@ from collections.abc import Callable
 from opentelemetry import trace
 
 from glassq.errors import ConfigurationError, MissingExtra
+from glassq.shielding import Log
 
-log = logging.getLogger("glassq.exporting")
+log = Log("glassq.exporting")
 
 DEFAULT_SERVICE = "glassq-worker"
 FLUSH_SECONDS = 2.0

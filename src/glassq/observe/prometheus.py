@@ -15,6 +15,7 @@ from glassq.model.events import (
     AttemptAbandoned,
     AttemptSettled,
     AttemptStarted,
+    DataLossDetected,
     EnqueueFailed,
     JobDeduplicated,
     JobEnqueued,
@@ -109,6 +110,7 @@ class _QueueChildren:
         self.losses = families.counters(catalogue.LEASE_LOSSES, queue)
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
+        self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
         self._unknown = self.declare(catalogue.UNKNOWN_TASK)
 
     def declare(self, task: str) -> _TaskChildren:
@@ -158,6 +160,7 @@ class _Counting:
             (self._abandoned, AttemptAbandoned),
             (self._stored, StorageCalled),
             (self._context_read, TraceContextRead),
+            (self._data_lost, DataLossDetected),
             (self._detached, ObserverDetached),
         ):
             bus.subscribe(observer, *events)
@@ -252,6 +255,9 @@ class _Counting:
         self._queue(event.queue).trace_contexts[event.result].inc()
 
     # -- the process ---------------------------------------------------------------------------------
+
+    def _data_lost(self, event: DataLossDetected) -> None:
+        self._queue(event.queue).data_losses.inc()
 
     def _stored(self, event: StorageCalled) -> None:
         called = (event.store, event.operation)

@@ -1,4 +1,4 @@
-"""The one place where storage is timed: a wrapper that tells the bus about every call."""
+"""The one place where storage is timed, and watched for a loss of data: a wrapper that tells the bus."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import ParamSpec, TypeVar
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.events import StorageCalled
-from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
+from glassq.model.watermarks import Watermark
 from glassq.storage import DeadRecord, Doorbell, HaltedRecord, Replayed, Storage, WaitingRecord
+from glassq.stores.remembering import Memory
 from glassq.telemetry import Bus
 
 P = ParamSpec("P")
@@ -19,11 +21,13 @@ R = TypeVar("R")
 
 
 class InstrumentedStorage:
-    """A `Storage` that emits `StorageCalled` after each operation; otherwise the store it wraps."""
+    """A `Storage` that emits `StorageCalled` after each operation, and `DataLossDetected` when an answer
+    shows that the store lost what it had acknowledged here; otherwise the store it wraps."""
 
     def __init__(self, inner: Storage, bus: Bus) -> None:
         self._inner = inner
         self._bus = bus
+        self._memory = Memory(bus, inner.address)
         self.kind = inner.kind
         self.address = inner.address
 
@@ -49,33 +53,60 @@ class InstrumentedStorage:
         self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
     ) -> list[Appended]:
         """See `Storage.append`."""
-        return self._timed(
+        before = self._memory.recall((queue,))
+        answers = self._timed(
             "append", self._inner.append, queue, jobs, max_length=max_length, replicas=replicas
         )
+        if answers and answers[0].found is not None:
+            found = answers[0].found
+            created = sum(answer.disposition is Disposition.CREATED for answer in answers)
+            last = max(answer.seq or 0 for answer in answers)
+            left = found.after(seq=last, enqueued=created)
+            self._memory.learn(before, {queue: found}, {queue: left})
+        return answers
 
     def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
         """See `Storage.listen`."""
         return self._timed("listen", self._inner.listen, owner, queues)
 
-    def report(self, owner: Owner, queues: Sequence[str]) -> None:
+    def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`."""
-        self._timed("report", self._inner.report, owner, queues)
+        before = self._memory.recall(queues)
+        found = self._timed("report", self._inner.report, owner, queues)
+        self._memory.learn(before, found)
+        return found
 
     def claim(
         self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
     ) -> Claimed:
         """See `Storage.claim`."""
-        return self._timed(
+        before = self._memory.recall(queues)
+        claimed = self._timed(
             "claim", self._inner.claim, owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds
         )
+        self._memory.learn(before, claimed.found)
+        return claimed
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`."""
-        return self._timed("settle", self._inner.settle, owner, settlements)
+        before = self._memory.recall(each.lease.queue for each in settlements)
+        answers = self._timed("settle", self._inner.settle, owner, settlements)
+        found: dict[str, Watermark] = {}
+        left: dict[str, Watermark] = {}
+        for settlement, answer in zip(settlements, answers, strict=True):
+            if answer.found is not None:
+                queue = settlement.lease.queue
+                found.setdefault(queue, answer.found)
+                left[queue] = left.get(queue, answer.found).after(settled=answer.ordinal)
+        self._memory.learn(before, found, left)
+        return answers
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`."""
-        return self._timed("renew", self._inner.renew, owner, leases, lease_seconds=lease_seconds)
+        before = self._memory.recall(lease.queue for lease in leases)
+        renewed = self._timed("renew", self._inner.renew, owner, leases, lease_seconds=lease_seconds)
+        self._memory.learn(before, renewed.found)
+        return renewed
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from glassq.errors import CorruptRecord
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.stats import LaneState, QueueStats
+from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
 MICRO = 1_000_000
@@ -18,7 +20,7 @@ MICRO = 1_000_000
 
 def micros(seconds: float) -> int:
     """Seconds as the scripts count them."""
-    return int(seconds * MICRO)
+    return round(seconds * MICRO)
 
 
 def full_id(queue: str, local: str) -> str:
@@ -72,7 +74,21 @@ def grant(queue: str, reply: Sequence[Any]) -> Grant:
     )
 
 
-def settled(queue: str, now: bytes, reply: Sequence[Any]) -> Settled:
+def watermark(reply: bytes) -> Watermark:
+    """Where a queue stood, from `found` of `lua/queue.lua`."""
+    incarnation, seq, enqueued, settled, run = reply.split(b":", 4)
+    return Watermark(incarnation.decode(), Counts(int(seq), int(enqueued), int(settled)), _run(run))
+
+
+@lru_cache(maxsize=1024)  # it changes with a start of the server, and is told in every answer
+def _run(told: bytes) -> Run | None:
+    if not told:
+        return None
+    name, seq, enqueued, settled = told.split(b":")
+    return Run(name.decode(), Counts(int(seq), int(enqueued), int(settled)))
+
+
+def settled(queue: str, now: bytes, found: Watermark, reply: Sequence[Any]) -> Settled:
     """One answer of `settle`."""
     status, ordinal, held, others, change, window = reply
     return Settled(
@@ -83,6 +99,7 @@ def settled(queue: str, now: bytes, reply: Sequence[Any]) -> Settled:
         others=bool(others),
         change=change,
         jobs=jobs(queue, window),
+        found=found,
     )
 
 
@@ -202,19 +219,26 @@ def stats(queue: str, reply: Sequence[bytes]) -> QueueStats:
 
 def appended(queue: str, session: str, number: int, count: int, reply: bytes) -> list[Appended]:
     """The answers of an `append` whose first job got this number of this session."""
+    answer, stood, repeated = reply.split(b"|")
     ids = [full_id(queue, f"{session}:{number + index}") for index in range(count)]
-    text = reply.decode()
-    if "," not in text:
-        return [Appended(each, int(text) + index) for index, each in enumerate(ids)]
-    answers = []
-    for each, answer in zip(ids, text.split(";"), strict=True):
-        seq, _, twin = answer.partition(",")
-        place = int(seq) if seq else None
-        if twin:
-            answers.append(Appended(full_id(queue, twin), place, Disposition.DUPLICATE))
-        else:
-            answers.append(Appended(each, place))
-    return answers
+    places = _places(answer.decode(), count)
+    found = watermark(stood)
+    if repeated == b"1":  # what it found is what it had done itself
+        found = found.after(enqueued=-sum(not twin for _, twin in places))
+    return [
+        Appended(full_id(queue, twin), seq, Disposition.DUPLICATE, found)
+        if twin
+        else Appended(each, seq, found=found)
+        for each, (seq, twin) in zip(ids, places, strict=True)
+    ]
+
+
+def _places(answer: str, count: int) -> list[tuple[int | None, str]]:
+    """Each job's seq, if it has one yet, and what it is a duplicate of, if it is one."""
+    if "," not in answer:
+        return [(int(answer) + index, "") for index in range(count)]
+    parts = (part.partition(",") for part in answer.split(";"))
+    return [(int(seq) if seq else None, twin) for seq, _, twin in parts]
 
 
 def scheduled_record(queue: str, due: bytes, record: bytes) -> JobRecord:

@@ -13,8 +13,9 @@ from redis import exceptions
 
 from glassq.errors import ConfigurationError, StorageUnavailable
 from glassq.model.clock import Clock
-from glassq.stores.redis.failures import diagnose, translated
+from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
+from glassq.stores.redis.outage import Outage
 from glassq.stores.redis.scripts import Script
 
 PATIENCE: Final = 2.0
@@ -39,6 +40,7 @@ class Server:
         self._clock = clock
         self._pool = location.pool()
         self._client = redis.Redis(connection_pool=self._pool)
+        self._outage = Outage()
         self._fit = False
         self._lock = threading.Lock()
         self._closed = False
@@ -119,19 +121,34 @@ class Server:
             asked = False
             if self._closed:
                 raise StorageUnavailable("this store is closed; open the application again", "connection")
+            away = self._outage.hinders(deadline)
+            if away is not None:
+                raise translated(away, self.address, lost=lost) from away
+            began = time.monotonic()
             try:
                 self._check_fitness()
                 asked = True
-                return call()
+                answer = call()
             except exceptions.RedisError as error:
                 failure = diagnose(error)
+                self._note(began, error, failure)
                 lost = lost or (asked and failure.lost)
                 wait = random.uniform(0, longest)  # noqa: S311 - spreads clients, hides nothing
                 hopeless = not failure.passing or (lost and not repeatable)
                 if hopeless or time.monotonic() + wait > deadline:
                     raise translated(error, self.address, lost=lost) from error
+            else:
+                self._outage.answered(began)
+                return answer
             time.sleep(wait)
             longest = min(2 * longest, _LONGEST_WAIT)
+
+    def _note(self, began: float, error: exceptions.RedisError, failure: Diagnosis) -> None:
+        """An outage is everybody's, a refusal is one request's."""
+        if failure.reason in ("connection", "timeout"):
+            self._outage.met(error)
+        else:
+            self._outage.answered(began)
 
     def wire(self) -> Wire:
         """A connection that may block: apart from the others, closed by whoever asked for it."""
@@ -155,13 +172,13 @@ class Server:
                     return client.evalsha(script.sha, 1, key, self._now(), *arguments)
                 except exceptions.NoScriptError:  # the server is new, restarted or flushed
                     known = False
-            return client.eval(script.source, 1, key, self._now(), *arguments)
+            return client.eval(script.source, 1, key, f"!{self._now()}", *arguments)
 
         return evaluate
 
-    def _now(self) -> Argument:
+    def _now(self) -> str | int:
         """What scripts take the time from: nothing, so that they ask the server, or the clock of a test."""
-        return "" if self._clock is None else int(self._clock.wall() * 1_000_000)
+        return "" if self._clock is None else round(self._clock.wall() * 1_000_000)
 
     def _check_fitness(self) -> None:
         """Refuse servers that would break promises, once, at the first use. One round trip."""

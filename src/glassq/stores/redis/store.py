@@ -16,6 +16,7 @@ from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJ
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.names import queue_of
 from glassq.model.stats import QueueStats
+from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
     DeadRecord,
@@ -101,7 +102,8 @@ class RedisStorage:
             except Full as full:
                 raise QueueFull(full.depth, max_length or 0) from full
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
-        if any(answer.seq == 1 for answer in answers):
+        found = answers[0].found
+        if found is not None and not found.counts.enqueued:
             self._register_again(queue)
         if copies < replicas:
             raise EnqueueUncertain(
@@ -128,7 +130,7 @@ class RedisStorage:
 
     def listen(self, owner: Owner, queues: Sequence[str]) -> RedisDoorbell:
         """See `Storage.listen`."""
-        last = dict(zip(queues, self._report(owner, queues), strict=True))
+        last = {queue: ring.decode() for queue, (ring, _) in self._report(owner, queues).items()}
 
         def leave(queues: Sequence[str]) -> None:
             self._server.run_each(
@@ -141,19 +143,19 @@ class RedisStorage:
 
         return RedisDoorbell(self._server.wire, self._keys.doorbell, last, leave)
 
-    def report(self, owner: Owner, queues: Sequence[str]) -> None:
+    def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`."""
-        self._report(owner, queues)
+        return {queue: replies.watermark(stood) for queue, (_, stood) in self._report(owner, queues).items()}
 
-    def _report(self, owner: Owner, queues: Sequence[str]) -> list[str]:
-        """The last ring of each queue."""
+    def _report(self, owner: Owner, queues: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
+        """The last ring of each queue, and where it stood."""
         # A worker reports about three times in a lease.
         alive = micros(max(ALIVE_SECONDS, self._lease_seconds))
         arguments = (str(owner), owner.node, owner.incarnation, alive)
-        rings = self._server.run_each(
+        answers = self._server.run_each(
             scripts.REPORT, [(self._keys.counters(queue), arguments) for queue in queues]
         )
-        return [ring.decode() for ring in rings]
+        return dict(zip(queues, answers, strict=True))
 
     def claim(
         self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
@@ -162,6 +164,7 @@ class RedisStorage:
         grants: list[Grant] = []
         others: set[str] = set()
         dues: list[float] = []
+        stood: dict[str, Watermark] = {}
         now: float | None = None
         self._lease_seconds = lease_seconds
         for queue in queues:
@@ -174,6 +177,7 @@ class RedisStorage:
             now = found.now
             grants += found.grants
             others |= found.others
+            stood |= found.found
             if found.next_due is not None:
                 dues.append(found.next_due)
         return Claimed(
@@ -181,6 +185,7 @@ class RedisStorage:
             now=self._server.time() if now is None else now,
             others=frozenset(others),
             next_due=min(dues, default=None),
+            found=stood,
         )
 
     def _claim(self, owner: Owner, queue: str, lanes: int, window: int, lease_seconds: float) -> Claimed:
@@ -194,7 +199,7 @@ class RedisStorage:
         worker = (str(owner), owner.node, owner.incarnation)
         wanted = (lanes, window, micros(lease_seconds))
         try:
-            now, more, due, repeated, *granted = self._run(
+            now, more, due, repeated, stood, *granted = self._run(
                 scripts.CLAIM, queue, *worker, self._handle, number, *wanted
             )
         except Unanswered:
@@ -208,6 +213,7 @@ class RedisStorage:
             now=int(now) / MICRO,
             others=frozenset({queue} if more else ()),
             next_due=int(due) / MICRO if due else None,
+            found={queue: replies.watermark(stood)},
         )
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -222,21 +228,27 @@ class RedisStorage:
                 arguments += _settlement(settlements[index])
             # The same call is the same digest, so that a repetition is known after its lease is gone.
             digest = blake2b(repr(arguments).encode(), digest_size=8).hexdigest()
-            now, *found = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
+            head, *found = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
+            now, _, stood = head.partition(b"|")
+            watermark = replies.watermark(stood)
             for index, reply in zip(chosen, found, strict=True):
-                answers[index] = replies.settled(queue, now, reply)
+                answers[index] = replies.settled(queue, now, watermark, reply)
         return [answers[index] for index in range(len(settlements))]
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""
         lost: set[Lease] = set()
         cancelled: set[str] = set()
+        found: dict[str, Watermark] = {}
         for queue, chosen in _by_queue(lease.queue for lease in leases):
             held = [leases[index] for index in chosen]
-            indices, asked = self._run(scripts.RENEW, queue, str(owner), micros(lease_seconds), *_named(held))
+            indices, asked, stood = self._run(
+                scripts.RENEW, queue, str(owner), micros(lease_seconds), *_named(held)
+            )
             lost.update(held[index - 1] for index in indices)
             cancelled.update(full_id(queue, job.decode()) for job in asked)
-        return Renewed(frozenset(lost), frozenset(cancelled))
+            found[queue] = replies.watermark(stood)
+        return Renewed(frozenset(lost), frozenset(cancelled), found)
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One round trip per queue and 100 lanes."""

@@ -9,7 +9,7 @@ import msgspec
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
-from glassq.stores.sqlite.rows import micros, next_tail
+from glassq.stores.sqlite.rows import a_body, micros, next_tail
 
 _PROMOTED_AT_ONCE = 100
 _FORGOTTEN_AT_ONCE = 10
@@ -73,6 +73,11 @@ def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
     """Put jobs into their lanes; whether a lane that was idle became ready."""
     if not jobs:
         return False
+    best: dict[str, int] = {}
+    for job in jobs:
+        best[job.lane] = min(job.rank, best.get(job.lane, job.rank))
+    # Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
+    woken = _make_ready(cx, queue, best.items())
     cx.executemany(
         _INSERT,
         [
@@ -91,10 +96,7 @@ def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
             for job in jobs
         ],
     )
-    best: dict[str, int] = {}
-    for job in jobs:
-        best[job.lane] = min(job.rank, best.get(job.lane, job.rank))
-    return _make_ready(cx, queue, best.items())
+    return woken
 
 
 def take_seqs(cx: Connection, queue: int, count: int) -> range:
@@ -125,7 +127,7 @@ def promote_scheduled(cx: Connection, queue: int, now: int) -> None:
             eligible_at=due,
             expires_at=None if ttl is None else due + ttl,
             dedup=dedup,
-            body=body,
+            body=a_body(body),
         )
         for seq, (_, lane, rank, job, due, ttl, dedup, body) in zip(seqs, rows, strict=True)
     ]

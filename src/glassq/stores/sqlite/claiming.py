@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from sqlite3 import Connection
 
 import msgspec
@@ -16,25 +17,23 @@ _PROMOTED_AT_ONCE = 100
 def touch(cx: Connection, queue: int, now: int) -> None:
     """Note that time is seen to pass; after a jump of the clock give every holder one fresh lease.
 
-    The clock jumped, or nothing reached the store, when the last touch lies ahead or further back than a
-    lease. No owner can have renewed by that clock, so none may be judged by it: each gets one lease, once
-    per token, which a live owner renews in and a dead one lets run out.
+    What would end by a clock that was set back ends as much earlier by the new one. The clock jumped, or
+    nothing reached the store, when the last touch lies ahead by over a second, or further back than a lease.
+    No owner can have renewed by that clock, so none may be judged by it: each gets one lease, once per token,
+    which a live owner renews in and a dead one lets run out.
     """
     seen = int(cx.execute("SELECT seen FROM queues WHERE id = ?", (queue,)).fetchone()[0])
-    if seen and (now < seen or now - seen > MICRO):
+    times = {"queue": queue, "now": now, "back": seen - now}
+    if seen > now:
+        cx.execute(
+            "UPDATE lanes SET place = place - :back WHERE queue = :queue AND state IN ('held', 'waiting')",
+            times,
+        )
+    if seen and abs(now - seen) > MICRO:  # no lease is shorter than a second
         cx.execute(
             "UPDATE lanes SET place = :now + lease, graced = token"
-            " WHERE queue = :queue AND state = 'held' AND graced <> token"
-            " AND (:now < :seen OR :now - :seen > lease)",
-            {"queue": queue, "now": now, "seen": seen},
-        )
-    if (
-        now < seen
-    ):  # neither a retry nor an owner that had its fresh lease lasts for the hour that was set back
-        cx.execute(
-            "UPDATE lanes SET place = place - :back WHERE queue = :queue"
-            " AND (state = 'waiting' OR (state = 'held' AND graced = token AND place > :now + lease))",
-            {"back": seen - now, "queue": queue, "now": now},
+            " WHERE queue = :queue AND state = 'held' AND graced <> token AND (:back > 0 OR -:back > lease)",
+            times,
         )
     cx.execute("UPDATE queues SET seen = ? WHERE id = ?", (now, queue))
 
@@ -57,10 +56,12 @@ def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) 
 
 
 def bring_up_to_date(cx: Connection, queue: int, now: int) -> None:
-    """Let time have its effect: jumps noticed, ended leases, due retries and due jobs made ready."""
-    touch(cx, queue, now)
-    promote_scheduled(cx, queue, now)
+    """Let time, which was seen to pass, have its effect: ended leases, due jobs and due retries made ready.
+
+    In this order: a job that comes in when a lease has ended finds its lane with no owner any more.
+    """
     _reclaim_expired(cx, queue, now)
+    promote_scheduled(cx, queue, now)
     _promote_due(cx, queue, now)
 
 
@@ -68,17 +69,22 @@ def _reclaim_expired(cx: Connection, queue: int, now: int) -> None:
     """Lanes whose lease has ended, the one that ended first in front."""
     rows = cx.execute(
         "SELECT lane FROM lanes WHERE queue = ? AND state = 'held' AND place <= ?"
-        " ORDER BY place DESC LIMIT ?",
+        " ORDER BY place, lane LIMIT ?",
         (queue, now, _PROMOTED_AT_ONCE),
     ).fetchall()
-    for (lane,) in rows:
+    for (lane,) in reversed(rows):
         reclaim(cx, queue, lane, now, ClaimCause.LEASE_EXPIRED)
 
 
-def reclaim_from(cx: Connection, owner: str, now: int, cause: ClaimCause) -> None:
-    """All lanes of an owner that is known to be gone, in every queue."""
+def reclaim_from(cx: Connection, owners: Collection[str], now: int, cause: ClaimCause) -> None:
+    """All lanes of owners that are known to be gone, in every queue; the lease that ends first in front."""
+    if not owners:
+        return
+    marks = ", ".join("?" * len(owners))
     rows = cx.execute(
-        "SELECT queue, lane FROM lanes WHERE state = 'held' AND owner = ? ORDER BY place DESC", (owner,)
+        f"SELECT queue, lane FROM lanes WHERE state = 'held' AND owner IN ({marks})"
+        " ORDER BY place DESC, lane DESC",
+        tuple(owners),
     ).fetchall()
     for queue, lane in rows:
         reclaim(cx, queue, lane, now, cause)
@@ -87,7 +93,8 @@ def reclaim_from(cx: Connection, owner: str, now: int, cause: ClaimCause) -> Non
 def _promote_due(cx: Connection, queue: int, now: int) -> None:
     """Lanes whose retry is due join the tail of the ready lanes."""
     rows = cx.execute(
-        "SELECT lane FROM lanes WHERE queue = ? AND state = 'waiting' AND place <= ? ORDER BY place LIMIT ?",
+        "SELECT lane FROM lanes WHERE queue = ? AND state = 'waiting' AND place <= ?"
+        " ORDER BY place, lane LIMIT ?",
         (queue, now, _PROMOTED_AT_ONCE),
     ).fetchall()
     for (lane,) in rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from glassq.errors import ConfigurationError, CorruptRecord, FormatMismatch, StorageUnavailable
-from glassq.stores.sqlite.location import Location
+from glassq.stores.sqlite.location import Location, prepare
 
 FORMAT = 1
 APPLICATION_ID = 0x676C7371  # "glsq": tells our files from other people's databases
@@ -30,6 +30,8 @@ _REASONS = {
     "SQLITE_NOMEM": "oom",
 }
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_SENSELESS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a row raises that has other columns, or other values in them, than were ever written."""
 
 
 class Connections:
@@ -39,10 +41,18 @@ class Connections:
     transaction is half done in the child's copy, and the child forgets the connections and opens its own.
     """
 
-    def __init__(self, path: Path | None, location: Location, on_fork: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        location: Location,
+        on_fork: Callable[[], None],
+        on_replaced: Callable[[], None],
+    ) -> None:
         self._path = path
         self._location = location
         self._on_fork = on_fork
+        self._on_replaced = on_replaced
+        self._opened: tuple[int, int] | None = None
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
@@ -70,6 +80,23 @@ class Connections:
                         connection.execute("ROLLBACK")
                     raise
 
+    def follow(self) -> None:
+        """Open anew when another file has the name by now, or none has: writers would go on with the old one,
+        unnoticed, and whatever they wrote would be gone with its last user. Costs about 1 µs."""
+        if self._path is None or self._closed or _identity(self._path) == self._opened:
+            return
+        with self._write_lock, self._read_lock:
+            if self._writer is None or self._writer.in_transaction or self._closed:
+                return  # opened at its next use, or called from a signal handler in the middle of a call
+            if _identity(self._path) == self._opened:
+                return  # another thread has done it
+            prepare(self._location)
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+            self._on_replaced()
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A consistent snapshot that blocks no writer (in memory: the writing connection itself)."""
@@ -77,6 +104,7 @@ class Connections:
             with self.writing() as connection:
                 yield connection
             return
+        self.follow()
         with self._read_lock:
             connection = self._reader or self._open_reader()
             _refuse_reentry(connection)
@@ -97,8 +125,8 @@ class Connections:
                     connection.close()
             self._reader = self._writer = None
 
-    def _connect(self, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
-        """A connection that `prepare` has accepted; closed again when it has not."""
+    def _connect(self, accept: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        """A connection that `accept` has made fit; closed again when it has not."""
         if self._closed:
             raise StorageUnavailable("this store is closed; open the application again", "connection")
         connection = sqlite3.connect(
@@ -110,28 +138,29 @@ class Connections:
         )
         try:
             connection.execute(f"PRAGMA synchronous = {self._location.synchronous}")
-            prepare(connection)
+            accept(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _open_writer(self) -> sqlite3.Connection:
-        def prepare(connection: sqlite3.Connection) -> None:
+        def accept(connection: sqlite3.Connection) -> None:
             if self._path is not None:
                 connection.execute("PRAGMA journal_mode = WAL")
             migrate(connection, str(self._path))
 
         with translated(self._path):
-            self._writer = self._connect(prepare)
+            self._writer = self._connect(accept)
+        self._opened = _identity(self._path)
         return self._writer
 
     def _open_reader(self) -> sqlite3.Connection:
-        def prepare(connection: sqlite3.Connection) -> None:
+        def accept(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA query_only = 1")
 
         with translated(self._path):
-            self._reader = self._connect(prepare)
+            self._reader = self._connect(accept)
         return self._reader
 
     # -- fork ------------------------------------------------------------------------------------------
@@ -187,6 +216,17 @@ os.register_at_fork(
 )
 
 
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file has this name; None when there is none."""
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half the price of the method, and paid by every call
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _refuse_reentry(connection: sqlite3.Connection) -> None:
     """A signal handler that enqueues while its own thread is in a transaction must not end that one."""
     if connection.in_transaction:
@@ -240,10 +280,7 @@ def translated(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         name = str(getattr(error, "sqlite_errorname", None) or "")
         if name.startswith(_DAMAGE):
-            raise CorruptRecord(
-                f"{path} is damaged ({name}); stop all its users, keep a copy, and recover what is readable "
-                f"with: sqlite3 {path} .recover | sqlite3 recovered.db"
-            ) from error
+            raise CorruptRecord(f"{path} is damaged ({name}); {_recovery(path)}") from error
         family = "_".join(name.split("_")[:2])
         reason = _REASONS.get(family, "other")
         if isinstance(error, sqlite3.ProgrammingError):
@@ -251,3 +288,18 @@ def translated(path: Path | None) -> Iterator[None]:
         raise StorageUnavailable(
             f"{path or 'the store in memory'}: {error} ({name or 'no code'})", reason
         ) from error
+    except _SENSELESS as error:
+        if path is None:
+            raise
+        # Most damage is none to SQLite: a flipped bit in a column is another value.
+        raise CorruptRecord(
+            f"{path} holds what glassq cannot have written ({type(error).__name__}: {error}): it is damaged, "
+            f"or this is a mistake in glassq; {_recovery(path)}"
+        ) from error
+
+
+def _recovery(path: Path | None) -> str:
+    return (
+        "stop all its users, keep a copy, and recover what is readable with: "
+        f"sqlite3 {path} .recover | sqlite3 recovered.db"
+    )

@@ -102,6 +102,12 @@ def _refuse_foreign(path: Path) -> None:
         )
     if not os.access(path, os.R_OK | os.W_OK) or not status.st_mode & stat.S_IWUSR:
         raise StorageUnavailable(f"{path} is read-only; give its owner the right to write", "readonly")
+    if not os.access(path.parent, os.W_OK):
+        raise StorageUnavailable(
+            f"{path} needs its log and bells beside it, and {path.parent} is read-only; give its owner the "
+            "right to write there",
+            "readonly",
+        )
 
 
 def _refuse_network(path: Path, *, allowed: bool) -> None:

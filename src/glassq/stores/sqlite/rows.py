@@ -6,6 +6,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from glassq.model.jobs import StoredJob
+from glassq.model.watermarks import Counts, Watermark
 
 MICRO = 1_000_000
 READY = "CASE WHEN paused THEN 'paused' ELSE 'ready' END"
@@ -17,7 +18,15 @@ JOB_COLUMNS = "id, seq, rank, body, eligible_at, expires_at, replayed"
 
 def micros(seconds: float) -> int:
     """Seconds as the store keeps them."""
-    return int(seconds * MICRO)
+    return round(seconds * MICRO)
+
+
+def a_body(value: object) -> bytes:
+    """A body as one was written. SQLite gives back whatever a damaged row says it holds, NULL in a NOT NULL
+    column, too; the `TypeError` becomes `CorruptRecord` where the transaction ends."""
+    if isinstance(value, bytes):
+        return value
+    raise TypeError(f"a job's body is {type(value).__name__}, not bytes")
 
 
 def stored_job(row: tuple[Any, ...]) -> StoredJob:
@@ -26,7 +35,7 @@ def stored_job(row: tuple[Any, ...]) -> StoredJob:
         id=row[0],
         seq=row[1],
         level=-row[2],
-        body=row[3],
+        body=a_body(row[3]),
         eligible_at=row[4] / MICRO,
         expires_at=None if row[5] is None else row[5] / MICRO,
         replayed=bool(row[6]),
@@ -87,3 +96,10 @@ def others_ready(cx: Connection, queue: int) -> bool:
 def begun_of(rank: int | None, seq: int | None) -> tuple[int, int] | None:
     """The place of a head that has begun, from a lane's columns."""
     return None if rank is None or seq is None else (rank, seq)
+
+
+def watermark(cx: Connection, queue: int) -> Watermark:
+    """Where a queue stands. Read before a call changes anything, it is where the call found it."""
+    row = cx.execute("SELECT incarnation, seq, enqueued, settled FROM queues WHERE id = ?", (queue,))
+    incarnation, *counts = row.fetchone()
+    return Watermark(incarnation, Counts(*counts))

@@ -4,6 +4,7 @@
 CREATE TABLE queues (
     id           INTEGER PRIMARY KEY,
     name         TEXT    NOT NULL UNIQUE,
+    incarnation  TEXT    NOT NULL,             -- random: which life of the queue this is
     seq          INTEGER NOT NULL DEFAULT 0,   -- last sequence given to a job
     enqueued     INTEGER NOT NULL DEFAULT 0,   -- jobs accepted, scheduled ones included
     replayed     INTEGER NOT NULL DEFAULT 0,   -- dead letters brought back

@@ -32,7 +32,7 @@ _OUTCOMES = {
 }
 
 _HELD = (
-    "begun_rank, begun_seq, attempts, change, cancel,"
+    "current, begun_rank, begun_seq, attempts, change,"
     " paused OR (SELECT paused FROM queues WHERE id = lanes.queue) FROM lanes"
 )
 
@@ -42,11 +42,11 @@ class _Held(msgspec.Struct, frozen=True):
 
     queue: int
     lane: str
+    current: str | None
     begun_rank: int | None
     begun_seq: int | None
     attempts: int
     change: int
-    cancel: str | None
     paused: bool
 
     @property
@@ -74,6 +74,8 @@ def settle(cx: Connection, queue: int, owner: Owner, what: Settlement, now: int)
     lane = _held(cx, queue, owner, what.lease)
     if lane is None:
         return Settled(status=SettleStatus.FENCED, now=now / MICRO)
+    if lane.current is None:  # kept: nothing runs, so this is a repetition, even if the job was replayed
+        return _move_on(cx, lane, what, now, status=SettleStatus.ALREADY, ordinal=0)
     job = head(cx, queue, lane.lane, lane.begun)
     if job is None or job.id != what.job_id:
         return _not_the_head(cx, lane, what, now)
@@ -198,6 +200,8 @@ def _follower(cx: Connection, lane: _Held, what: Settlement) -> StoredJob | None
 
 def _start(cx: Connection, lane: _Held, job: StoredJob | None) -> None:
     """Name the lane's current job, if it has one; the counters are of the head, so they start again."""
+    if job is not None and job.id == lane.current:
+        return  # named already, by a call that is repeated: what happened to it since is not forgotten
     cx.execute(
         f"UPDATE lanes SET current = ?, begun_rank = ?, begun_seq = ?, {FRESH} WHERE queue = ? AND lane = ?",
         (job and job.id, job and -job.level, job and job.seq, lane.queue, lane.lane),
@@ -212,8 +216,8 @@ def _vacate(cx: Connection, lane: _Held, *, at_front: bool) -> None:
 def open_again(cx: Connection, queue: int, lane: str, place: int) -> None:
     """Nobody's lane with a head that is new to it: served again, from `place` on, unless paused."""
     cx.execute(
-        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, current = NULL, begun_rank = NULL,"
-        f" begun_seq = NULL, {FRESH} WHERE queue = ? AND lane = ?",
+        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = 'ready', current = NULL,"
+        f" begun_rank = NULL, begun_seq = NULL, {FRESH} WHERE queue = ? AND lane = ?",
         (place, queue, lane),
     )
 
@@ -227,8 +231,9 @@ def release(cx: Connection, queue: int, owner: Owner, lease: Lease, *, front: bo
         return False
     cx.execute(
         f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, current = NULL,"
-        " begun_rank = CASE WHEN blocked_at IS NULL THEN NULL ELSE begun_rank END,"
-        " begun_seq = CASE WHEN blocked_at IS NULL THEN NULL ELSE begun_seq END WHERE queue = ? AND lane = ?",
+        " begun_rank = CASE WHEN blocked_at IS NULL AND cancel IS NULL THEN NULL ELSE begun_rank END,"
+        " begun_seq = CASE WHEN blocked_at IS NULL AND cancel IS NULL THEN NULL ELSE begun_seq END"
+        " WHERE queue = ? AND lane = ?",
         (next_front(cx, queue) if front else next_tail(cx, queue), queue, lease.lane),
     )
     return True

@@ -8,7 +8,16 @@ from sqlite3 import Connection
 from glassq.model.jobs import Cancellation, StoredJob
 from glassq.storage import Replayed
 from glassq.stores.sqlite.arriving import Placed, place, take_seqs
-from glassq.stores.sqlite.rows import JOB_COLUMNS, READY, begun_of, head, next_front, next_tail, stored_job
+from glassq.stores.sqlite.rows import (
+    JOB_COLUMNS,
+    READY,
+    a_body,
+    begun_of,
+    head,
+    next_front,
+    next_tail,
+    stored_job,
+)
 from glassq.stores.sqlite.settling import open_again, remove
 
 
@@ -73,6 +82,8 @@ def _unschedule(cx: Connection, queue: int, job_id: str, now: int) -> bool:
 
 
 def _count_cancelled(cx: Connection, queue: int, count: int, now: int) -> None:
+    if count == 0:
+        return
     cx.execute(
         "UPDATE queues SET settled = settled + :n, cancelled = cancelled + :n, settled_at = :now"
         " WHERE id = :queue",
@@ -99,15 +110,19 @@ def pause(cx: Connection, queue: int, lane: str | None) -> bool:
     """Let nothing further begin, in the queue or in one lane; True when it was paused already."""
     if lane is None:
         changed = cx.execute("UPDATE queues SET paused = 1 WHERE id = ? AND NOT paused", (queue,))
+        if changed.rowcount == 0:
+            return True
         cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND state = 'held'", (queue,))
-        return changed.rowcount == 0
+        return False
     added = cx.execute("INSERT INTO paused (queue, lane) VALUES (?, ?) ON CONFLICT DO NOTHING", (queue, lane))
+    if added.rowcount == 0:
+        return True
     cx.execute(
         "UPDATE lanes SET paused = 1, change = change + 1,"
         " state = CASE state WHEN 'ready' THEN 'paused' ELSE state END WHERE queue = ? AND lane = ?",
         (queue, lane),
     )
-    return added.rowcount == 0
+    return False
 
 
 def resume(cx: Connection, queue: int, lane: str | None) -> bool:
@@ -145,7 +160,7 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
             id=job,
             eligible_at=now,
             expires_at=None,
-            body=body,
+            body=a_body(body),
             replayed=True,
         )
         for seq, (_, job, lane, rank, body) in zip(seqs, rows, strict=True)
@@ -171,13 +186,18 @@ def purge_waiting(cx: Connection, queue: int, now: int) -> int:
     )
     values = {"queue": queue}
     cx.execute(
+        "UPDATE lanes SET change = change + 1 WHERE queue = :queue AND state = 'held' AND EXISTS"
+        " (SELECT 1 FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane"
+        " AND id IS NOT current)",
+        values,
+    )
+    cx.execute(
         "DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job NOT IN"
         " (SELECT current FROM lanes WHERE queue = :queue AND current IS NOT NULL)",
         values,
     )
     count = cx.execute(f"DELETE FROM jobs WHERE queue = :queue AND (lane, seq) IN ({idle})", values).rowcount
     count += cx.execute("DELETE FROM scheduled WHERE queue = :queue", values).rowcount
-    cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = :queue AND state = 'held'", values)
     cx.execute("DELETE FROM lanes WHERE queue = :queue AND state <> 'held'", values)
     _count_cancelled(cx, queue, count, now)
     return count

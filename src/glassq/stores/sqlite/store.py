@@ -28,6 +28,7 @@ from glassq.model.leases import (
 from glassq.model.names import job_id, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.verdicts import Action
+from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
     DeadRecord,
@@ -43,13 +44,16 @@ from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
-from glassq.stores.sqlite.rows import MICRO, micros
+from glassq.stores.sqlite.rows import MICRO, micros, watermark
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
 U = TypeVar("U")
 
 _QUEUE = "SELECT id FROM queues WHERE name = ?"
+_NEW_QUEUE = (
+    "INSERT INTO queues (name, incarnation) VALUES (?, lower(hex(randomblob(6)))) ON CONFLICT DO NOTHING"
+)
 
 
 class SqliteStorage:
@@ -63,7 +67,7 @@ class SqliteStorage:
         self._path = path
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
-        self._connections = Connections(path, location, self._forked)
+        self._connections = Connections(path, location, self._forked, self._forget)
         self._liveness = Liveness(path)
         self._ids: dict[str, int] = {}
         self._begin_producing()
@@ -91,6 +95,7 @@ class SqliteStorage:
             self._disk.require_room(size)
         key = self._make(queue)
         with self._writing() as change:
+            found = watermark(change.cx, key)
             claiming.touch(change.cx, key, change.now)
             # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
             answers, change.ring = arriving.append(
@@ -101,7 +106,7 @@ class SqliteStorage:
                 max_length=max_length,
                 now=change.now,
             )
-        return answers
+        return [msgspec.structs.replace(answer, found=found) for answer in answers]
 
     def _identify(self, queue: str) -> str:
         self._produced += 1
@@ -122,12 +127,21 @@ class SqliteStorage:
         self._liveness.adopt(str(owner), bell)
         return SqliteDoorbell(str(owner), bell, self._liveness, self._connections, self._path)
 
-    def report(self, owner: Owner, queues: Sequence[str]) -> None:
+    def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`. One transaction."""
         bell = self._liveness.bell_of(str(owner))
-        self._insist(lambda change: self._register(change, owner, bell, queues))
+
+        def report(change: _Change) -> dict[str, Watermark]:
+            self._register(change, owner, bell, queues)
+            return {name: self._stood(change, name) for name in queues}
+
+        return self._insist(report)
 
     def _register(self, change: _Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
+        for name in queues:
+            key = self._find(change.cx, name)
+            if key is not None:
+                claiming.touch(change.cx, key, change.now)
         change.cx.execute(
             "INSERT INTO workers (owner, bell, queues, beat) VALUES (?, ?, ?, ?) ON CONFLICT (owner)"
             " DO UPDATE SET bell = excluded.bell, queues = excluded.queues, beat = excluded.beat",
@@ -142,6 +156,9 @@ class SqliteStorage:
         def claim(change: _Change) -> Claimed:
             found = [(self._find(change.cx, name), name) for name in queues]
             keys = [(key, name) for key, name in found if key is not None]
+            stood = {name: self._stood(change, name) for name in queues}
+            for key, _ in keys:
+                claiming.touch(change.cx, key, change.now)
             self._take_from_the_gone(change, owner, [key for key, _ in keys])
             grants: list[Grant] = []
             others: set[str] = set()
@@ -166,6 +183,7 @@ class SqliteStorage:
                 now=change.now / MICRO,
                 others=frozenset(others),
                 next_due=min(dues, default=None),
+                found=stood,
             )
 
         return self._insist(claim)
@@ -174,19 +192,27 @@ class SqliteStorage:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
         cx, now = change.cx, change.now
         holders = {holder for key in queues for holder in claiming.holders(cx, key)} - {str(owner)}
-        for holder in holders:
-            node, incarnation, _ = holder.rsplit("/", 2)
-            if node == owner.node and incarnation != owner.incarnation:
-                claiming.reclaim_from(cx, holder, now, ClaimCause.HANDOVER)
-        for gone in self._liveness.departed(cx, holders):
-            claiming.reclaim_from(cx, gone, now, ClaimCause.OWNER_DIED)
+        parts = {holder: holder.rsplit("/", 2) for holder in holders}
+        former = [
+            holder
+            for holder, (node, incarnation, _) in parts.items()
+            if node == owner.node and incarnation != owner.incarnation
+        ]
+        claiming.reclaim_from(cx, former, now, ClaimCause.HANDOVER)
+        departed = self._liveness.departed(cx, holders)
+        claiming.reclaim_from(cx, departed, now, ClaimCause.OWNER_DIED)
+        for gone in departed:
             self._liveness.clear_away(cx, gone)
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`. One transaction."""
 
         def settle(change: _Change) -> list[Settled]:
-            return [self._settle(change, owner, settlement) for settlement in settlements]
+            stood = {name: self._stood(change, name) for name in {each.lease.queue for each in settlements}}
+            return [
+                msgspec.structs.replace(self._settle(change, owner, each), found=stood[each.lease.queue])
+                for each in settlements
+            ]
 
         return self._insist(settle)
 
@@ -204,6 +230,7 @@ class SqliteStorage:
 
         def renew(change: _Change) -> Renewed:
             lost, cancelled = set(), set()
+            stood = {name: self._stood(change, name) for name in {lease.queue for lease in leases}}
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 asked = None
@@ -213,7 +240,7 @@ class SqliteStorage:
                     lost.add(lease)
                 elif asked:
                     cancelled.add(asked)
-            return Renewed(frozenset(lost), frozenset(cancelled))
+            return Renewed(frozenset(lost), frozenset(cancelled), stood)
 
         return self._insist(renew)
 
@@ -247,7 +274,12 @@ class SqliteStorage:
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. One transaction."""
         key = self._make(queue)  # a queue may be paused before anything is put into it
-        return self._insist(lambda change: steering.pause(change.cx, key, lane))
+
+        def pause(change: _Change) -> bool:
+            claiming.touch(change.cx, key, change.now)
+            return steering.pause(change.cx, key, lane)
+
+        return self._insist(pause)
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. One transaction."""
@@ -326,6 +358,7 @@ class SqliteStorage:
 
     def _insist(self, work: Callable[[_Change], R]) -> R:
         """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
+        self._connections.follow()
         try:
             with self._writing() as change:
                 return work(change)
@@ -342,6 +375,7 @@ class SqliteStorage:
             key = self._find(change.cx, queue)
             if key is None:
                 return unknown
+            claiming.touch(change.cx, key, change.now)
             change.ring = True
             return work(change, key)
 
@@ -367,16 +401,25 @@ class SqliteStorage:
         self._ids[name] = key = int(row[0])
         return key
 
+    def _stood(self, change: _Change, name: str) -> Watermark:
+        key = self._find(change.cx, name)
+        return Watermark() if key is None else watermark(change.cx, key)
+
     def _make(self, name: str) -> int:
         """The queue's row, made at its first append, in a transaction of its own so that it can be cached."""
+        self._connections.follow()
         known = self._ids.get(name)
         if known is not None:
             return known
         with self._connections.writing() as cx:
-            cx.execute("INSERT INTO queues (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+            cx.execute(_NEW_QUEUE, (name,))
             (key,) = cx.execute(_QUEUE, (name,)).fetchone()
         self._ids[name] = int(key)  # after the commit: a row that was rolled back must not be remembered
         return self._ids[name]
+
+    def _forget(self) -> None:
+        """Another file has taken the place of the one that was open: nothing of that is known in it."""
+        self._ids.clear()
 
     def _begin_producing(self) -> None:
         # Random, so that no two producers ever share a number; new in a forked child for the same reason.

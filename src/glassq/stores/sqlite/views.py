@@ -10,7 +10,7 @@ import msgspec
 from glassq.model.jobs import JobRecord, JobState
 from glassq.model.stats import LaneState, QueueStats
 from glassq.storage import DeadRecord, HaltedRecord, WaitingRecord
-from glassq.stores.sqlite.rows import JOB_COLUMNS, MICRO, begun_of, head, stored_job
+from glassq.stores.sqlite.rows import JOB_COLUMNS, MICRO, a_body, begun_of, head, stored_job
 
 _LANE_STATES = {
     "ready": LaneState.READY,
@@ -55,7 +55,7 @@ def halted(cx: Connection, queue: int, limit: int) -> list[HaltedRecord]:
     rows = cx.execute(
         "SELECT lane, begun_rank, begun_seq, reason, attempts, error, place,"
         " (SELECT count(*) FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane)"
-        " FROM lanes WHERE queue = ? AND state = 'halted' ORDER BY place LIMIT ?",
+        " FROM lanes WHERE queue = ? AND state = 'halted' ORDER BY place, lane LIMIT ?",
         (queue, limit),
     ).fetchall()
     return [_halted(cx, queue, row) for row in rows]
@@ -97,7 +97,7 @@ def _find_scheduled(cx: Connection, queue: int, job_id: str) -> JobRecord | None
         lane=lane,
         state=JobState.SCHEDULED,
         level=-rank,
-        body=body,
+        body=a_body(body),
         seq=None,
         due_at=due / MICRO,
         expires_at=None if ttl is None else (due + ttl) / MICRO,
@@ -144,7 +144,7 @@ def _find_dead(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
         lane=lane,
         state=JobState.BURIED,
         level=-rank,
-        body=body,
+        body=a_body(body),
         seq=seq,
         attempts=attempts,
         eligible_at=eligible / MICRO,
@@ -244,11 +244,14 @@ def _lanes(cx: Connection, queue: int, *, whole: bool) -> dict[str, int]:
 
 
 def _ages(cx: Connection, queue: int, now: int) -> dict[str, Any]:
-    """The oldest job is the first of some lane's level, and the worst head is the longest blocked one."""
-    (oldest,) = cx.execute(
-        "SELECT min((SELECT min(eligible_at) FROM (SELECT eligible_at FROM jobs"
-        " WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane ORDER BY rank, seq LIMIT 1)))"
-        " FROM lanes WHERE queue = ?",
+    """The oldest job is the first by seq, and the worst head is the longest blocked one."""
+    # Six reads per lane: the lowest seq of each level. `min` makes the other column come from the same row.
+    _, oldest = cx.execute(
+        "SELECT min(jobs.seq), eligible_at FROM lanes CROSS JOIN (VALUES (-6), (-5), (-4), (-3), (-2), (-1))"
+        " AS levels CROSS JOIN jobs ON jobs.queue = lanes.queue AND jobs.lane = lanes.lane"
+        " AND jobs.rank = levels.column1 AND jobs.seq = (SELECT min(seq) FROM jobs AS each WHERE"
+        " each.queue = lanes.queue AND each.lane = lanes.lane AND each.rank = levels.column1)"
+        " WHERE lanes.queue = ?",
         (queue,),
     ).fetchone()
     blocked, attempts = cx.execute(

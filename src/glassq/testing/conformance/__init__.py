@@ -23,6 +23,7 @@ from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
+from glassq.testing.conformance.remembering import Remembering
 from glassq.testing.conformance.ringing import Closing, Ringing
 from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
@@ -45,6 +46,7 @@ class StorageConformance(
     Crowding,
     Scheduling,
     Duplicating,
+    Remembering,
     Leveling,
     Cancelling,
     Finding,

@@ -27,7 +27,8 @@ class Duplicating(Scenario):
         """It stores nothing, takes no sequence, and carries the id and seq of the first."""
         first = self.once()
         second = self.once("another body")
-        assert second == Appended(first.id, first.seq, Disposition.DUPLICATE)
+        assert (second.id, second.seq) == (first.id, first.seq)
+        assert second.disposition is Disposition.DUPLICATE
         assert self.once(mark="e").seq == 2
         assert self.unsettled() == ["a", "a"]
         assert self.stats().enqueued == 2
@@ -79,7 +80,7 @@ class Duplicating(Scenario):
         ]
         answers = self.store.append(QUEUE, jobs)
         assert [answer.seq for answer in answers] == [1, 2, 1, 3]
-        assert answers[2] == Appended(answers[0].id, 1, Disposition.DUPLICATE)
+        assert (answers[2].id, answers[2].disposition) == (answers[0].id, Disposition.DUPLICATE)
         assert self.unsettled() == ["1", "2", "4"]
 
     def test_a_duplicate_needs_no_room(self) -> None:

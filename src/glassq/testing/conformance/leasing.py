@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from glassq.model.jobs import NewJob
 from glassq.model.leases import ClaimCause, Grant, Leaving, Owner, SettleStatus
 from glassq.testing.conformance.scenario import ALICE, BOB, LEASE, QUEUE, Scenario, bodies, lanes_of
 
@@ -108,6 +109,26 @@ class Leasing(Scenario):
         self.live_through(LEASE + 0.5)
         assert self.claim(BOB).grants == ()
         assert sum(self.stats().lanes.values()) == 0
+
+    def test_a_lease_that_ended_has_ended_before_what_is_due(self) -> None:
+        """A kept, empty lane of a dead owner vanishes, so that a job due at the same moment finds none: its
+        lane is ready behind those that wait."""
+        self.put("a", lane="x")
+        self.settle(self.claim_one(), leaving=Leaving.KEEP)
+        self.live_through(LEASE - 5)
+        self.store.append(QUEUE, [NewJob(body=b"later", lane="x", due=4.9)])
+        self.put("b", lane="y")
+        self.clock.advance(5.1)
+        assert lanes_of(self.claim(BOB)) == ["y", "x"]
+
+    def test_a_lane_is_taken_back_with_its_head(self) -> None:
+        """When that head is cancelled, what is left is simply ready."""
+        head, _ = self.put("a", "b")
+        self.claim_one()
+        self.live_through(LEASE + 0.5)
+        self.store.cancel(head.id)
+        grant = self.claim_one(BOB)
+        assert (bodies(grant), grant.cause) == (["b"], ClaimCause.READY)
 
     def test_a_taken_over_owner_can_write_nothing(self) -> None:
         """O5: the process that was paused past its lease is refused in everything it tries."""
@@ -214,6 +235,53 @@ class Jumping(Scenario):
         assert self.claim(BOB).grants == ()
         self.live_through(5.5)
         assert bodies(self.claim_one(BOB)) == ["a"]
+
+    def test_a_small_step_back_is_followed(self) -> None:
+        """Up to a second it is no jump: what had ten seconds left has ten seconds left."""
+        self.put("a", lane="lost")
+        self.put("b", lane="waiting")
+        _, waiting = self.claim().grants
+        self.retry(waiting, wait=LEASE)
+        self.live_through(5)
+        self.clock.step_wall(-0.9)
+        assert self.claim(BOB).grants == ()
+        self.live_through(LEASE - 5.1)
+        assert self.claim(BOB).grants == ()
+        self.live_through(0.2)
+        assert lanes_of(self.claim(BOB)) == ["lost", "waiting"]
+
+    def test_steps_back_do_not_add_up(self) -> None:
+        """An owner that has had its grace keeps what was left of it at every further step, and no more."""
+        self.put("a")
+        self.claim_one()
+        self.clock.step_wall(-HOUR)
+        assert self.claim(BOB).grants == ()
+        self.live_through(LEASE - 5)
+        self.clock.step_wall(-4)
+        assert self.claim(BOB).grants == ()
+        self.live_through(5.1)
+        assert self.claim_one(BOB).cause is ClaimCause.LEASE_EXPIRED
+
+    def test_whatever_reaches_the_store_shows_that_it_was_there(self) -> None:
+        """Heartbeats and people's calls, too: with any of them going on, a silent owner has no outage to
+        blame."""
+        calls = (
+            lambda: self.store.report(BOB, [QUEUE]),
+            lambda: self.store.pause(QUEUE, "elsewhere"),
+            lambda: self.store.resume(QUEUE, "nowhere"),
+            lambda: self.store.retry_lane(QUEUE, "nowhere"),
+            lambda: self.store.cancel(f"{QUEUE}/nobody:1"),
+            lambda: self.store.replay(QUEUE, [], front=True),
+        )
+        self.put("a")
+        for call in calls:
+            grant = self.claim_one(BOB)
+            for _ in range(3):
+                self.clock.advance(LEASE / 3)
+                call()
+            assert self.claim_one(BOB).cause is ClaimCause.LEASE_EXPIRED
+            self.store.release(BOB, [grant.lease])
+            self.live_through(LEASE + 0.5)
 
     def _survives_a_step(self, step: float) -> None:
         self.put("a", "b")

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from glassq.model.jobs import Priority
-from glassq.testing.conformance.scenario import ALICE, BOB, Scenario, bodies
+from glassq.model.jobs import NewJob, Priority
+from glassq.testing.conformance.scenario import ALICE, BOB, QUEUE, Scenario, bodies
 
 
 class Leveling(Scenario):
@@ -70,6 +70,16 @@ class Leveling(Scenario):
         self.put("d", level=Priority.LOW)
         answer = self.settle(grant, next_id=grant.jobs[1].id)
         assert (answer.held, answer.jobs, answer.change) == (True, (), grant.change)
+
+    def test_a_batch_that_overtakes_nothing_leaves_the_window_as_it_is(self) -> None:
+        """In whatever order its own levels come: no job that was there before comes later than before."""
+        for levels in ((Priority.LOW, Priority.HIGH), (Priority.HIGH, Priority.LOW)):
+            lane = str(levels)
+            self.put("a", "b", lane=lane, level=Priority.HIGH)
+            grant = self.claim_one()
+            self.store.append(QUEUE, [NewJob(body=b"c", lane=lane, level=level) for level in levels])
+            answer = self.settle(grant, next_id=grant.jobs[1].id)
+            assert (answer.held, answer.jobs, answer.change) == (True, (), grant.change)
 
     def test_levels_of_other_lanes_do_not_matter(self) -> None:
         """Lanes are served in turn; a level orders the jobs of its own lane."""

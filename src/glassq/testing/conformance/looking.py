@@ -180,6 +180,20 @@ class Looking(Scenario):
         assert near(found.dead_letter_oldest_age, 2)
         assert near(found.last_settled_at, self.clock.wall() - 2)
 
+    def test_the_oldest_job_is_the_first_by_sequence(self) -> None:
+        """Of whatever level; a replayed one counts from its replay."""
+        [dead] = self.put("dead", lane="x")
+        self.bury(self.claim_one())
+        self.put("low", lane="x", level=1)
+        self.clock.advance(5)
+        self.put("high", lane="x", level=6)
+        assert near(self.stats().oldest_job_age, 5)
+        self.settle(self.claim_one(), leaving=Leaving.STAY)
+        assert near(self.stats().oldest_job_age, 5)
+        self.store.replay(QUEUE, [dead.id], front=True)
+        self.clock.advance(2)
+        assert near(self.stats().oldest_job_age, 2)
+
     def test_the_oldest_job_is_the_oldest_left(self) -> None:
         """The age follows the jobs: within a turn, at its end, and to zero."""
         for body in "abc":

@@ -7,12 +7,13 @@ from __future__ import annotations
 import msgspec
 
 from glassq.errors import StorageError
-from glassq.model.jobs import Cancellation
+from glassq.model.jobs import Cancellation, Priority
 from glassq.model.leases import Leaving, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.testing.conformance.scenario import (
     ALICE,
     BOB,
+    LEASE,
     QUEUE,
     Scenario,
     bodies,
@@ -48,6 +49,15 @@ class Settling(Scenario):
         assert (dead.lane, dead.reason, dead.attempts, dead.error) == ("x", "exception", 1, b"boom")
         assert near(dead.buried_at, self.clock.wall())
         assert self.unsettled() == ["b"]
+
+    def test_a_dead_letter_keeps_its_times_to_the_microsecond(self) -> None:
+        """Whatever they are."""
+        for _ in range(20):
+            self.clock.advance(0.000777)
+            self.put("a")
+            grant = self.claim_one()
+            self.bury(grant)
+            assert self.store.dead(QUEUE, 100)[-1].job == grant.jobs[0]
 
     def test_retry_leaves_the_head_and_gives_the_lane_up(self) -> None:
         """O3: the job stays where it is, the lane waits without an owner."""
@@ -277,6 +287,15 @@ class Settling(Scenario):
         assert self.unsettled() == ["b", "c"]
         assert self.stats().settled["succeeded"] == 1
 
+    def test_a_repeated_settlement_forgets_no_wish_to_cancel(self) -> None:
+        """What was asked of the next job between the two is still told."""
+        _, second = self.put("a", "b")
+        grant = self.claim_one()
+        self.settle(grant, next_id=second.id)
+        assert self.store.cancel(second.id) is Cancellation.ASKED
+        assert self.settle(grant, next_id=second.id).status is SettleStatus.ALREADY
+        assert self.store.renew(ALICE, [grant.lease], lease_seconds=LEASE).cancelled == {second.id}
+
     def test_a_repeated_bury_buries_once(self) -> None:
         """Neither a second dead letter nor a second settlement comes of a lost reply."""
         self.put("a", "b")
@@ -396,6 +415,16 @@ class Releasing(Scenario):
         self.store.cancel(job.id)
         self.store.release(ALICE, [grant.lease])
         assert self.claim_one(BOB).cancelled
+
+    def test_a_head_that_is_to_be_cancelled_keeps_its_place(self) -> None:
+        """Overtaken, it would have run after all: the wish is known of the head alone."""
+        [job] = self.put("a", level=Priority.LOW)
+        grant = self.claim_one()
+        self.store.cancel(job.id)
+        self.store.release(ALICE, [grant.lease])
+        self.put("b", level=Priority.HIGH)
+        again = self.claim_one(BOB)
+        assert (bodies(again), again.cancelled) == (["a"], True)
 
     def test_releasing_twice_or_what_was_lost_does_nothing(self) -> None:
         """Safe to repeat: the new owner keeps the lane."""

@@ -331,6 +331,17 @@ class Replaying(Balanced):
         assert (record.job.id, record.reason, record.job.replayed) == (a, "timeout", True)
         self.balance()
 
+    def test_what_is_replayed_into_a_kept_lane_is_not_settled_again(self) -> None:
+        """The settlement that is repeated after the callback is of the attempt before: the job runs."""
+        [job] = self.put("a")
+        grant = self.claim_one()
+        self.bury(grant, leaving=Leaving.KEEP)
+        self.store.replay(QUEUE, [job.id], front=True)
+        answer = self.bury(grant)
+        assert (answer.status, answer.held, bodies(answer)) == ("already", True, ["a"])
+        assert self.stats().leased == 1
+        assert self.store.dead(QUEUE, 9) == []
+
     def test_one_replay_is_bounded(self) -> None:
         """More than an append takes is a mistake of the caller."""
         with refused(ValueError):
@@ -349,6 +360,13 @@ class Purging(Balanced):
         assert (self.store.dead(QUEUE, 9), self.unsettled()) == ([], ["b"])
         assert self.stats().settled["buried"] == 1
         self.balance()
+
+    def test_dropping_nothing_settles_nothing(self) -> None:
+        """Nor does it look like a settlement to whoever watches the queue."""
+        self.put("a")
+        self.claim_one()
+        assert self.store.purge(QUEUE, dead=False) == 0
+        assert self.stats().last_settled_at == 0
 
     def test_what_waits_is_dropped_and_what_runs_goes_on(self) -> None:
         """Waiting, retrying and halted jobs end as cancelled; a running one is settled by its owner."""

@@ -23,7 +23,7 @@ local function wake(lane)
   return true
 end
 
--- Whether a job of this level comes before some that a window may show already.
+-- Whether a job of this level comes before some that are there, and that a window may show.
 local function overtakes(lane, level)
   for each in string.gmatch(levels, '%d') do
     if each < level and call('EXISTS', list_key(each, lane)) == 1 then return true end
@@ -33,9 +33,11 @@ end
 
 -- Put jobs ({lane, level, seq, job}, ascending) into their lanes; whether an idle one became ready.
 local function arrive(jobs)
-  local keys, batches = {}, {}
+  local keys, batches, lanes, best = {}, {}, {}, {}
   for _, each in ipairs(jobs) do
     know_level(each.level)
+    if not best[each.lane] then lanes[#lanes + 1] = each.lane end
+    if each.level > (best[each.lane] or '') then best[each.lane] = each.level end
     local key = list_key(each.level, each.lane)
     if not batches[key] then
       batches[key] = {lane = each.lane, level = each.level}
@@ -43,12 +45,15 @@ local function arrive(jobs)
     end
     table.insert(batches[key], each.job)
   end
+  -- Before they are in: they may stand in any order among themselves.
+  for _, lane in ipairs(lanes) do
+    if overtakes(lane, best[lane]) then change(lane) end
+  end
   local woken = false
   for _, key in ipairs(keys) do
     local batch = batches[key]
     -- Where jobs of this level were waiting already, the lane is known to somebody.
     local was_empty = call('RPUSH', key, unpack(batch)) == #batch
-    if overtakes(batch.lane, batch.level) then change(batch.lane) end
     if was_empty and wake(batch.lane) then woken = true end
   end
   return woken

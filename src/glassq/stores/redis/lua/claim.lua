@@ -1,7 +1,7 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs)
 -- Reply  {now, whether further lanes are ready, µs until something is due or '', whether this is a repetition,
---         {lane, token, cause, attempts, failures, crashes, change, cancelled, {job...}}...}
+--         how far the queue had come, {lane, token, cause, attempts, failures, crashes, change, cancelled, {job...}}...}
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -10,7 +10,7 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
-if not format then return {text(now), 0, '', 0} end
+if not format then return {text(now), 0, '', 0, found()} end
 begin()
 
 local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
@@ -148,6 +148,6 @@ end
 
 local due = next_due()
 local reply = {text(now), others_ready() and 1 or 0, due and text(math.max(0, due - now)) or '',
-  repeated and 1 or 0}
+  repeated and 1 or 0, found()}
 for _, each in ipairs(grants) do reply[#reply + 1] = each end
 return reply

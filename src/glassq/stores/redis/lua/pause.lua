@@ -6,7 +6,10 @@
 local lane = ARGV[3]
 
 begin()
-if not format then call('HSET', C, 'v', '1', 'seen', text(now)) end
+if not format then
+  make_queue()
+  call('HSET', C, 'seen', text(now))
+end
 if ARGV[2] == '' then
   if all_paused then return 1 end
   call('HSET', C, 'pa', '1')

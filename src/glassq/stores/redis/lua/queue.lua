@@ -2,12 +2,15 @@
 --
 -- KEYS[1]  gq:{queue}:c  the only declared key. All others are built from it, so that they share its slot;
 --                        a node that does not hold it answers MOVED.
--- ARGV[1]  the time in µs, or '' for the server's own. Tests move time; nobody else sends one.
+-- ARGV[1]  the time in µs, or '' for the server's own (tests move time; nobody else sends one); after a '!' when the
+--          server did not know the script, and so perhaps has been started since it was used last
 --
--- c  hash  v format, seq, en enqueued, rp replayed, so last ordinal (= jobs settled), of these bu buried, ca
+-- c  hash  v format, in incarnation (which life of the queue: when this hash was made, by the server's clock), seq,
+--          en enqueued, rp replayed, so last ordinal (= jobs settled), of these bu buried, ca
 --          cancelled, ex expired; tok last token, tail and front (places given at the ends of r), seen (when
 --          anything last happened), last (settled at), ml shortest lease, lv levels ever used, highest first,
---          pa paused, pn how many lanes are paused, dn last number of a scheduled job
+--          pa paused, pn how many lanes are paused, dn last number of a scheduled job,
+--          ru the server's run, and seq, en and so when it began
 -- s<level>:<lane>  list  exactly the unsettled jobs of a lane and level, in order:
 --                        <seq>:<level>:<eligible at>:<expires at>:<flags>:<session>:<number>|<body>
 --                        flags: r was replayed, u is unique until it is settled
@@ -41,19 +44,44 @@ local PAUSED = P .. 'pl'
 local LOWEST, KEPT, BLOCKED, TRIED = P .. 'a', P .. 'e', P .. 'f', P .. 'n'
 local SECOND = 1000000
 
-local conf = call('HMGET', C, 'v', 'seen', 'lv', 'ml', 'pa', 'pn')
+local conf = call('HMGET', C, 'v', 'seen', 'lv', 'ml', 'pa', 'pn', 'in', 'seq', 'en', 'so', 'ru')
 local format, seen = conf[1], tonumber(conf[2] or 0)
 local levels, shortest = conf[3] or '', tonumber(conf[4] or 0)
 local all_paused, paused_lanes = conf[5] == '1', tonumber(conf[6] or 0)
 if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
 
-local now = tonumber(ARGV[1])
+local is_new = string.sub(ARGV[1], 1, 1) == '!'
+local now = tonumber(is_new and string.sub(ARGV[1], 2) or ARGV[1])
 if not now then
   local time = call('TIME')
   now = tonumber(time[1]) * SECOND + tonumber(time[2])
 end
 
 local function text(number) return string.format('%.0f', number) end
+
+-- How far the queue had come before this script wrote anything: <seq>:<enqueued>:<settled>.
+local function counts() return (conf[8] or '0') .. ':' .. (conf[9] or '0') .. ':' .. (conf[10] or '0') end
+
+-- The same with its incarnation, its server's run and the counts this began with, the latter empty when not known.
+local function found() return (conf[7] or '') .. ':' .. counts() .. ':' .. (conf[11] or '') end
+
+-- Note a start of the server before the counters grow again: what they had come to beyond this was not kept.
+local function note_run()
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%w%w%w%w%w%w%w%w%w%w%w%w)')
+  if not run or string.sub(conf[11] or '', 1, #run) == run then return end
+  conf[11] = run .. ':' .. counts()
+  call('HSET', C, 'ru', conf[11])
+end
+
+-- The queue's first write. Another life of it, after everything was lost, bears another name.
+local function make_queue()
+  local time = call('TIME')
+  conf[7] = string.format('%x.%x', tonumber(time[1]), tonumber(time[2]))
+  call('HSET', C, 'v', '1', 'in', conf[7])
+  note_run()
+end
+
 local function lane_key(lane) return P .. 'l:' .. lane end
 local function list_key(level, lane) return P .. 's' .. level .. ':' .. lane end
 local function sequence(job) return tonumber(string.match(job, '^%d+')) end
@@ -66,31 +94,35 @@ end
 -- Whether any lane waits for a worker and may be served.
 local function others_ready() return not all_paused and call('ZCARD', READY) > 0 end
 
--- Note that time is seen to pass; after a jump of the clock or an outage give every holder one fresh lease, once
--- per token. No owner can have renewed by a clock that jumped, so none may be judged by it.
+-- Note that time is seen to pass. What would end by a clock that was set back ends as much earlier by the new one.
+-- After a jump of the clock (over a second back, over a lease forward) or an outage every holder gets one fresh
+-- lease, once per token: no owner can have renewed by a clock that jumped, so none may be judged by it.
 local function touch()
   local back = seen - now
+  if back > 0 then
+    for _, ends in ipairs({HELD, WAITING}) do
+      for _, lane in ipairs(call('ZRANGE', ends, 0, -1)) do call('ZINCRBY', ends, text(-back), lane) end
+    end
+  end
   if back > SECOND or -back > shortest then
     for _, lane in ipairs(call('ZRANGE', HELD, 0, -1)) do
       local held = call('HMGET', lane_key(lane), 't', 'ln', 'gr')
       local lease = tonumber(held[2])
-      if held[1] ~= held[3] and (back > 0 or -back > lease) then
+      if held[1] ~= held[3] and (back > SECOND or -back > lease) then
         call('ZADD', HELD, text(now + lease), lane)
         call('HSET', lane_key(lane), 'gr', held[1])
-      elseif back > 0 then -- it has had its grace, but must not outlive it by the hour that was set back
-        call('ZINCRBY', HELD, text(-back), lane)
       end
     end
-  end
-  if back > SECOND then
-    for _, lane in ipairs(call('ZRANGE', WAITING, 0, -1)) do call('ZINCRBY', WAITING, text(-back), lane) end
   end
   call('HSET', C, 'seen', text(now))
 end
 
 local function begin()
   call('HDEL', C, '_')
-  if format then touch() end
+  if format then
+    touch()
+    if is_new then note_run() end
+  end
 end
 
 -- order: the one place that says which job of a lane comes first. A begun head is not overtaken.

@@ -28,12 +28,13 @@ for index = 1, (#ARGV - 3) / 2 do
   local held = call('HMGET', key, 't', 'o', 'n', 'ba', 'cx', 'b')
   if held[1] == token and held[2] == owner then -- fence: number and owner
     given = given + 1
-    if held[6] and not (held[3] or held[4]) then unbegin(lane, held[6]) end
+    -- What has been tried, or is asked to be cancelled, has begun.
+    local begun = held[3] or held[4] or held[5]
+    if held[6] and not begun then unbegin(lane, held[6]) end
     if not first(lane) then
       vanish(lane)
-    elseif held[3] or held[4] or held[5] then -- the head's history stays, with its place as a begun one
+    elseif begun then -- the head's history stays, with its place
       call('HDEL', key, 'o', 'cu')
-      if not (held[3] or held[4]) then call('HDEL', key, 'b') end
       call('ZREM', HELD, lane)
       call('SREM', KEPT, lane)
       note_lowest(lane)

@@ -1,6 +1,7 @@
 -- renew: extend leases.
 -- ARGV   time, owner, lease (µs), then per lease: lane, token
--- Reply  {the indices (from 1) of those that are lost}, {current jobs that are asked to be cancelled}
+-- Reply  {the indices (from 1) of those that are lost}, {current jobs that are asked to be cancelled},
+--         how far the queue had come
 -- May be repeated at will.
 
 local owner, lease = ARGV[2], tonumber(ARGV[3])
@@ -24,4 +25,4 @@ for index = 1, (#ARGV - 3) / 2 do
     lost[#lost + 1] = index
   end
 end
-return {lost, cancelled}
+return {lost, cancelled, found()}

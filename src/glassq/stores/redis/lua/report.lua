@@ -1,6 +1,6 @@
 -- report: a worker's heartbeat.
 -- ARGV   time, owner, its node, its incarnation, µs for which it counts as alive
--- Reply  the id of the doorbell's last ring, '0-0' when it never rang
+-- Reply  {the id of the doorbell's last ring, '0-0' when it never rang, how far the queue had come}
 -- May be repeated at will. What the store keeps about workers goes with those that are gone.
 
 local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
@@ -16,4 +16,4 @@ for _, gone in ipairs(silent) do
   if call('HGET', P .. 'i', node) == incarnation then call('HDEL', P .. 'i', node) end
 end
 local last = call('XREVRANGE', P .. 'b', '+', '-', 'COUNT', 1)
-return last[1] and last[1][1] or '0-0'
+return {last[1] and last[1][1] or '0-0', found()}

@@ -1,7 +1,7 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
 -- ARGV   time, owner, digest of this call, then per settlement: lane, token, job, action, reason, wait (µs), error,
 --        ran, leaving, next job or '', change, window
--- Reply  {now, {status, ordinal, held, others, change, {job...}}...}, one per settlement, in order
+-- Reply  {<now>|<how far the queue had come>, {status, ordinal, held, others, change, {job...}}...}, one per settlement, in order
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
 -- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,
@@ -32,12 +32,15 @@ end
 local all, fenced = {}, false
 for index = 1, (#ARGV - 3) / FIELDS do
   local what = settlement(index)
-  local held = call('HMGET', lane_key(what.lane), 't', 'o', 'b', 'n', 'ba', 'ch', 'f', 'k', 'cx')
+  local held = call('HMGET', lane_key(what.lane), 't', 'o', 'b', 'n', 'ba', 'ch', 'f', 'k', 'cx', 'cu')
   what.begun, what.attempts, what.blocked = held[3], tonumber(held[4] or 0), tonumber(held[5])
   what.changes, what.tried = held[6] or '0', held[4] or held[5] or held[7] or held[8] or held[9]
+  what.current = held[10]
   -- fence: the number and the owner; `o` is there only while the lane is held.
   if held[1] ~= what.token or held[2] ~= owner then
     what.status, fenced = 'fenced', true
+  elseif not what.current then -- kept: nothing runs, so what comes is a repetition, even if the job was replayed
+    what.status = 'already'
   else
     what.head = first(what.lane, what.begun)
     if what.head and identity(what.head) == what.job then
@@ -109,11 +112,13 @@ end
 local function move_on(what)
   local lane, key = what.lane, lane_key(what.lane)
   local head, level = follower(what)
+  -- One that was named before, by a call that is repeated, keeps what happened to it since.
+  local tried = what.tried and not (head and what.leaving == 'stay' and identity(head) == what.current)
   if not head and what.leaving ~= 'keep' then
     vanish(lane)
     return false, {}
   end
-  if what.tried then forget_blocked(lane) end
+  if tried then forget_blocked(lane) end
   local paused = is_paused(lane)
   if what.leaving == 'yield' or what.leaving == 'release' or (paused and what.leaving == 'stay') then
     -- Where lanes wait already, whoever could take this one has been rung for those.
@@ -123,7 +128,7 @@ local function move_on(what)
     return false, {}
   end
   -- The counters are the head's: its successor starts without.
-  if what.tried then call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx') end
+  if tried then call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx') end
   if what.leaving == 'keep' then -- held for a callback; what comes next has not begun
     call('HDEL', key, 'cu', 'b')
     call('SADD', KEPT, lane)
@@ -136,7 +141,7 @@ local function move_on(what)
   return true, window(lane, math.max(1, what.window))
 end
 
-local marks, reply = {}, {text(now)}
+local marks, reply = {}, {text(now) .. '|' .. found()}
 for index, what in ipairs(all) do
   local ordinal, held, jobs = 0, false, {}
   if what.status == 'done' and (what.action == 'retry' or what.action == 'halt') then

@@ -9,11 +9,13 @@ end
 local oldest_seq, oldest_at = nil, 0
 local function look_at(lane)
   for level in string.gmatch(levels, '%d') do
-    local job = call('LINDEX', list_key(level, lane), 0)
-    local seq = job and sequence(job)
-    if seq and (not oldest_seq or seq < oldest_seq) then
-      oldest_seq = seq
-      oldest_at = tonumber(string.match(job, '^%d+:%d:(%d+)'))
+    -- The second, too: a begun head stands before replayed jobs of lower seqs.
+    for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, 1)) do
+      local seq = sequence(job)
+      if not oldest_seq or seq < oldest_seq then
+        oldest_seq = seq
+        oldest_at = tonumber(string.match(job, '^%d+:%d:(%d+)'))
+      end
     end
   end
 end

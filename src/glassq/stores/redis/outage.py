@@ -1,0 +1,74 @@
+"""A server that is away, as all threads of a process see it: one of them knocks, for all."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from typing import Final
+
+from redis import exceptions
+
+_FIRST_WAIT: Final = 0.05
+_LONGEST_WAIT: Final = 1.0
+"""Seconds between two knocks: short enough to be back before leases end, long enough to be no burden to a
+server that starts. With the doorbell's a process stays below five a second, however many lanes it runs."""
+
+
+class Outage:
+    """Lets everybody through while the server answers, and one thread at a time while it does not.
+
+    Thread-safe; a forked child begins without an outage.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._error: exceptions.RedisError | None = None
+        self._longest = _FIRST_WAIT
+        self._since = 0.0
+        self._try_at = 0.0
+
+    def hinders(self, deadline: float) -> exceptions.RedisError | None:
+        """Wait until this thread may ask the server; at the deadline, what still keeps it from that."""
+        if self._process != os.getpid():
+            self._begin()  # another thread of the parent may have held the lock
+        if self._error is None:
+            return None
+        with self._changed:
+            while self._error is not None:
+                now = time.monotonic()
+                if now >= self._try_at:
+                    self._put_off()  # the others wait for what comes of this try
+                    return None
+                if now >= deadline:
+                    return self._error
+                self._changed.wait(min(self._try_at, deadline) - now)
+        return None
+
+    def met(self, error: exceptions.RedisError) -> None:
+        """The server was not to be reached, or did not answer."""
+        with self._changed:
+            if self._error is None:
+                # One broken connection is no outage yet: whoever comes next may try at once.
+                self._since = self._try_at = time.monotonic()
+                self._longest = _FIRST_WAIT
+            self._error = error
+
+    def answered(self, asked: float) -> None:
+        """The server answered what it was asked at this time: whoever waits may go on.
+
+        What was asked before the outage proves nothing: its answer may have been on its way already.
+        """
+        if self._error is not None and asked >= self._since:
+            with self._changed:
+                self._error = None
+                self._changed.notify_all()
+
+    def _put_off(self) -> None:
+        self._try_at = time.monotonic() + random.uniform(0, self._longest)  # noqa: S311 - spreads clients
+        self._longest = min(2 * self._longest, _LONGEST_WAIT)

@@ -1,0 +1,75 @@
+"""What the model's queue is made of: lanes, their heads, and jobs on their way to them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from glassq.model.jobs import NewJob, StoredJob
+from glassq.model.leases import ClaimCause, Owner
+from glassq.model.stats import LaneState
+
+SECOND = 1_000_000
+READY, HELD, WAITING, HALTED, PAUSED = (
+    LaneState.READY,
+    LaneState.LEASED,
+    LaneState.WAITING_RETRY,
+    LaneState.HALTED,
+    LaneState.PAUSED,
+)
+
+
+def micros(seconds: float) -> int:
+    """Seconds as whole microseconds."""
+    return round(seconds * SECOND)
+
+
+class Head(msgspec.Struct):
+    """What the first job of a lane has been through. A new head has been through nothing."""
+
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    blocked_at: int | None = None
+    unwanted: bool = False
+    reason: str = ""
+    error: bytes = b""
+
+
+class Lane:
+    """A lane that has jobs or is held. `until` is the end of the lease or of the wait, or since when it is
+    halted; `current` is the job its holder runs; the one that has `begun` is overtaken by nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.jobs: list[StoredJob] = []
+        self.state = READY
+        self.until = self.token = self.graced = self.lease = self.change = 0
+        self.owner: Owner | None = None
+        self.cause = ClaimCause.READY
+        self.current: str | None = None
+        self.begun: str | None = None
+        self.head = Head()
+
+    def window(self, size: int) -> tuple[StoredJob, ...]:
+        """What a worker is given: a begun head alone; else by level, then by seq."""
+        begun = [job for job in self.jobs if job.id == self.begun]
+        return tuple(begun or sorted(self.jobs, key=lambda job: (-job.level, job.seq))[:size])
+
+    def find(self, job_id: str | None) -> StoredJob | None:
+        """The unsettled job of this id."""
+        return next((job for job in self.jobs if job.id == job_id), None)
+
+    def start(self, job: StoredJob | None) -> None:
+        """Another job, or none, runs from now on."""
+        if job is None or job.id != self.current:
+            self.head = Head()
+        self.current = self.begun = job.id if job else None
+
+
+class Arrival(msgspec.Struct):
+    """A job on its way to its lane."""
+
+    due: int
+    number: int
+    id: str
+    job: NewJob

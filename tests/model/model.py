@@ -1,0 +1,437 @@
+"""What the storage protocol means: one queue in plain Python, without I/O, slow wherever that is plainer.
+
+Both stores must answer as it does, call for call. Times are whole microseconds; jobs are named by their
+bodies. Free, and so not said here: the ids of jobs; by how much a change counter grows (only if it does);
+what else a `fenced` answer tells; whether a repeated settlement whose lease has ended is `fenced` or
+`already`; and how much that is due a single claim may leave for the next one, if it is over a hundred.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import inf
+
+import msgspec
+
+from glassq.errors import QueueFull, StorageError
+from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
+from glassq.model.leases import (
+    ClaimCause,
+    Claimed,
+    Grant,
+    Lease,
+    Leaving,
+    Owner,
+    Renewed,
+    Settled,
+    Settlement,
+    SettleStatus,
+)
+from glassq.model.stats import LaneState
+from glassq.model.verdicts import Action
+from glassq.storage import DeadRecord, Replayed
+from tests.model.lanes import HALTED, HELD, READY, SECOND, WAITING, Arrival, Lane, micros
+
+OUTCOMES = {
+    Action.ACK: "succeeded",
+    Action.BURY: "buried",
+    Action.EXPIRE: "expired",
+    Action.CANCEL: "cancelled",
+}
+
+
+class Model:
+    """One queue. Every verb takes the time at which it happens."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.seen: int | None = None
+        self.lanes: dict[str, Lane] = {}
+        self.ready: list[str] = []  # lanes that would be served but for a pause, the next one first
+        self.scheduled: list[Arrival] = []
+        self.dead: dict[str, DeadRecord] = {}
+        self.known: dict[str, tuple[Appended, float]] = {}  # by deduplication id: the answer, until when
+        self.paused: set[str | None] = set()  # None is the whole queue
+        self.token = self.seq = self.enqueued = self.replayed = self.settled_at = 0
+        self.settled = Counter(dict.fromkeys(OUTCOMES.values(), 0))
+
+    # -- time ------------------------------------------------------------------------------------------
+
+    def touch(self, now: int) -> None:
+        """Rule D, in every verb that writes. A clock that was set back takes every lease and wait with it.
+        A jump (over a second back, or over a lease forward: perhaps the store was away) gives each holder one
+        fresh lease, once until it renews."""
+        step = 0 if self.seen is None else now - self.seen
+        self.seen = now
+        for lane in self.in_state(HELD, WAITING):
+            lane.until += min(step, 0)
+        for lane in self.in_state(HELD):
+            if (step < -SECOND or step > lane.lease) and lane.graced != lane.token:
+                lane.until, lane.graced = now + lane.lease, lane.token
+
+    def in_state(self, *states: LaneState) -> list[Lane]:
+        """Lanes by what their state makes them wait for, then by name."""
+        found = [lane for lane in self.lanes.values() if lane.state in states]
+        return sorted(found, key=lambda lane: (lane.until, lane.name))
+
+    # -- producing ---------------------------------------------------------------------------------------
+
+    def append(
+        self, now: int, names: Sequence[str], jobs: Sequence[NewJob], limit: int | None
+    ) -> list[Appended]:
+        """All or none: a job is a duplicate, or takes its seq, or waits until it is due."""
+        answers: list[Appended | None] = []
+        known, arrived, later, seq = dict(self.known), list[Arrival](), list[Arrival](), self.seq
+        for name, job in zip(names, jobs, strict=True):
+            twin, until = known.get(job.dedup.id, (None, 0)) if job.dedup else (None, 0)
+            if twin and until > now:
+                answers.append(Appended(twin.id, twin.seq, Disposition.DUPLICATE))
+                continue
+            due = now if job.due is None else micros(job.due) + (0 if job.due_is_time else now)
+            entry = Arrival(max(due, now), self.enqueued + len(arrived) + len(later), name, job)
+            (later if due > now else arrived).append(entry)
+            answer = Appended(name, None if due > now else seq + len(arrived))
+            answers.append(answer)
+            if job.dedup:
+                lasts = inf if job.dedup.window is None else now + micros(job.dedup.window)
+                # What is seen to be over is over, also when the clock is set back afterwards.
+                known = {mark: each for mark, each in known.items() if each[1] > now}
+                known[job.dedup.id] = answer, lasts
+        fresh = len(arrived) + len(later)
+        if limit is not None and fresh and self.left() + fresh > limit:
+            raise QueueFull(self.left(), limit)
+        self.touch(now)
+        self.known = known
+        self.enqueued += fresh
+        self.scheduled += later
+        self.arrive(arrived)
+        return [answer for answer in answers if answer]
+
+    def arrive(self, entries: Sequence[Arrival]) -> None:
+        """O1, O6: jobs take their seqs and join the tails of their lanes; an idle lane becomes ready. A
+        window is stale when a job it shows is overtaken."""
+        best: dict[str, int] = {}
+        for entry in entries:
+            best[entry.job.lane] = max(entry.job.level, best.get(entry.job.lane, 0))
+        for name, level in best.items():
+            lane = self.lane(name)
+            lane.change += any(job.level < level for job in lane.jobs)
+        for entry in entries:
+            self.seq += 1
+            ttl = entry.job.ttl
+            self.lanes[entry.job.lane].jobs.append(
+                StoredJob(
+                    id=entry.id,
+                    seq=self.seq,
+                    level=entry.job.level,
+                    body=entry.job.body,
+                    eligible_at=entry.due / SECOND,
+                    expires_at=None if ttl is None else (entry.due + micros(ttl)) / SECOND,
+                )
+            )
+
+    def lane(self, name: str) -> Lane:
+        """The lane of this name; one that was idle is ready from now on, behind the others."""
+        if name not in self.lanes:
+            self.lanes[name] = Lane(name)
+            self.ready.append(name)
+        return self.lanes[name]
+
+    # -- owning lanes ------------------------------------------------------------------------------------
+
+    def claim(self, now: int, owner: Owner, lanes: int, window: int, lease: int) -> Claimed:
+        """What time has brought about comes first: lanes taken back to the front, jobs and retries that are
+        due to the tail. Then the lanes that have waited longest are given out."""
+        self.touch(now)
+        for lane in reversed(self.in_state(HELD)):
+            holder = lane.owner
+            if holder and holder.node == owner.node and holder.incarnation != owner.incarnation:
+                self.take_back(now, lane, ClaimCause.HANDOVER)
+        for lane in reversed(self.in_state(HELD)):
+            if lane.until <= now:
+                self.take_back(now, lane, ClaimCause.LEASE_EXPIRED)
+        due = sorted((each for each in self.scheduled if each.due <= now), key=lambda e: (e.due, e.number))
+        self.scheduled = [each for each in self.scheduled if each.due > now]
+        self.arrive(due)
+        for lane in self.in_state(WAITING):
+            if lane.until <= now:
+                self.give_up(lane, at_front=False)
+        open_lanes = [self.lanes[name] for name in self.ready if not self.stopped(name)]
+        crowded = len(open_lanes) > lanes
+        grants = [
+            self.grant(now, each, owner, 1 if crowded else window, lease) for each in open_lanes[:lanes]
+        ]
+        ends = [each.due for each in self.scheduled] + [lane.until for lane in self.in_state(WAITING)]
+        ends += [lane.until for lane in self.in_state(HELD) if lane.owner != owner]
+        return Claimed(
+            grants=tuple(grants),
+            now=now / SECOND,
+            others=frozenset({self.queue} if crowded else ()),
+            next_due=max(0, min(ends) - now) / SECOND if ends else None,
+        )
+
+    def grant(self, now: int, lane: Lane, owner: Owner, window: int, lease: int) -> Grant:
+        """The token grows over all lanes of the queue. The head keeps what it has been through."""
+        self.ready.remove(lane.name)
+        lane.token = self.token = max(self.token + 1, now)
+        lane.state, lane.owner, lane.lease, lane.until = HELD, owner, lease, now + lease
+        jobs, cause, head = lane.window(window), lane.cause, lane.head
+        lane.cause, lane.current, lane.begun = ClaimCause.READY, jobs[0].id, jobs[0].id
+        return Grant(
+            lease=Lease(self.queue, lane.name, lane.token),
+            jobs=jobs,
+            cause=cause,
+            attempts=head.attempts,
+            failures=head.failures,
+            crashes=head.crashes,
+            cancelled=head.unwanted,
+            change=lane.change,
+        )
+
+    def take_back(self, now: int, lane: Lane, cause: ClaimCause) -> None:
+        """From an owner that is gone: the job it ran is blamed, and has begun."""
+        if lane.current:
+            lane.head.attempts += 1
+            lane.head.crashes += 1
+            lane.head.blocked_at = now if lane.head.blocked_at is None else lane.head.blocked_at
+        self.give_up(lane, at_front=True)
+        lane.cause = cause
+
+    def give_up(self, lane: Lane, *, at_front: bool) -> None:
+        """Nobody's from now on, with its head as it is; a lane without jobs leaves nothing behind."""
+        if not lane.jobs:
+            del self.lanes[lane.name]
+            self.ready = [name for name in self.ready if name != lane.name]
+            return
+        lane.state, lane.owner, lane.current = READY, None, None
+        self.ready.insert(0 if at_front else len(self.ready), lane.name)
+
+    def vacate(self, lane: Lane, *, at_front: bool) -> None:
+        """Nobody's from now on, with a head that is new."""
+        self.ready = [name for name in self.ready if name != lane.name]
+        lane.start(None)
+        lane.cause = ClaimCause.READY
+        self.give_up(lane, at_front=at_front)
+
+    def held(self, owner: Owner, lease: Lease) -> Lane | None:
+        """O5, the fence: the lane, if it is held by this owner under this very token."""
+        lane = self.lanes.get(lease.lane)
+        if lane and lane.state is HELD and (lane.owner, lane.token) == (owner, lease.token):
+            return lane
+        return None
+
+    def renew(self, now: int, owner: Owner, leases: Sequence[Lease], length: int) -> Renewed:
+        """Who renews lives, and has its grace again."""
+        self.touch(now)
+        lost, cancelled = set(), set()
+        for lease in leases:
+            lane = self.held(owner, lease)
+            if lane is None:
+                lost.add(lease)
+                continue
+            lane.until, lane.lease, lane.graced = now + length, length, 0
+            if lane.current and lane.head.unwanted:
+                cancelled.add(lane.current)
+        return Renewed(frozenset(lost), frozenset(cancelled))
+
+    def release(self, now: int, owner: Owner, leases: Sequence[Lease], *, front: bool) -> None:
+        """A head that nothing has happened to has not begun, and may be overtaken."""
+        self.touch(now)
+        for lane in filter(None, (self.held(owner, lease) for lease in leases)):
+            untouched = lane.head.blocked_at is None and not lane.head.unwanted
+            (self.vacate if untouched else self.give_up)(lane, at_front=front)
+
+    # -- settling ----------------------------------------------------------------------------------------
+
+    def settle(self, now: int, owner: Owner, whats: Sequence[Settlement]) -> list[Settled]:
+        """O2: refused whole when one of the jobs is unsettled and not the head of its lane."""
+        for what in whats:
+            lane = self.held(owner, what.lease)
+            if lane and lane.current and lane.find(what.job_id) and lane.window(1)[0].id != what.job_id:
+                raise StorageError(f"{what.job_id} is not the head")
+        self.touch(now)
+        return [self.settle_one(now, owner, what) for what in whats]
+
+    def settle_one(self, now: int, owner: Owner, what: Settlement) -> Settled:
+        """End the attempt; a job that is gone was settled before."""
+        lane = self.held(owner, what.lease)
+        if lane is None:
+            return Settled(status=SettleStatus.FENCED, now=now / SECOND)
+        job = lane.find(what.job_id) if lane.current else None  # a kept lane has nothing to settle
+        if job is None:
+            return self.move_on(now, lane, what, SettleStatus.ALREADY, 0)
+        if what.action in (Action.RETRY, Action.HALT):
+            return self.stop(now, lane, what)
+        if what.action is Action.BURY:
+            self.dead[job.id] = DeadRecord(
+                job=msgspec.structs.replace(job, expires_at=None),
+                lane=lane.name,
+                reason=what.reason,
+                attempts=lane.head.attempts + what.ran,
+                error=what.error,
+                buried_at=now / SECOND,
+            )
+        self.remove(now, lane, job, OUTCOMES[what.action])
+        return self.move_on(now, lane, what, SettleStatus.DONE, self.settled.total())
+
+    def stop(self, now: int, lane: Lane, what: Settlement) -> Settled:
+        """O3: the head stays in its place, the lane waits for its time or for a human."""
+        head, halt = lane.head, what.action is Action.HALT
+        head.attempts += what.ran
+        head.failures += 1
+        head.blocked_at = now if head.blocked_at is None else head.blocked_at
+        head.reason, head.error = what.reason, what.error
+        lane.owner, lane.current = None, None
+        lane.state, lane.until = (HALTED, now) if halt else (WAITING, now + micros(what.wait))
+        return Settled(status=SettleStatus.DONE, now=now / SECOND, others=self.others(), change=lane.change)
+
+    def move_on(self, now: int, lane: Lane, what: Settlement, status: SettleStatus, ordinal: int) -> Settled:
+        """The head is gone. The next is the one the worker named, if its window is fresh; else it is named
+        here, and told. Repeated, because the answer was lost, this is decided anew: nothing has begun."""
+        held, jobs = False, tuple[StoredJob, ...]()
+        lane.begun = None
+        if what.leaving is Leaving.KEEP:
+            held = True
+            lane.start(None)
+        elif what.leaving is Leaving.STAY and lane.jobs and not self.stopped(lane.name):
+            held, fresh = True, what.change == lane.change
+            follower = (fresh and lane.find(what.next_id)) or lane.window(1)[0]
+            if not fresh or follower.id != what.next_id:
+                jobs = lane.window(max(1, what.window))
+            lane.start(follower)
+        else:
+            self.vacate(lane, at_front=what.leaving is not Leaving.YIELD)
+        return Settled(
+            status=status,
+            now=now / SECOND,
+            ordinal=ordinal,
+            held=held,
+            others=self.others(),
+            change=lane.change,
+            jobs=jobs,
+        )
+
+    def remove(self, now: int, lane: Lane, job: StoredJob, outcome: str) -> None:
+        """A job leaves its lane for good."""
+        lane.jobs.remove(job)
+        self.count(now, [job.id], outcome)
+
+    def count(self, now: int, ids: Sequence[str], outcome: str) -> None:
+        """Jobs are settled; what they were to be unique for is free again."""
+        self.settled[outcome] += len(ids)
+        self.settled_at = now if ids else self.settled_at
+        for mark, (answer, until) in list(self.known.items()):
+            if until == inf and answer.id in ids:
+                del self.known[mark]
+
+    # -- people ------------------------------------------------------------------------------------------
+
+    def retry_lane(self, now: int, name: str) -> bool:
+        """The halted head again, next, with fresh retries; its attempts are history and stay."""
+        self.touch(now)
+        lane = self.lanes.get(name)
+        if lane is None or lane.state is not HALTED:
+            return False
+        lane.head.failures = lane.head.crashes = 0
+        self.give_up(lane, at_front=True)
+        return True
+
+    def skip_lane(self, now: int, name: str) -> StoredJob | None:
+        """The halted head ends, the lane goes on, next."""
+        self.touch(now)
+        lane = self.lanes.get(name)
+        if lane is None or lane.state is not HALTED:
+            return None
+        head = lane.window(1)[0]
+        self.remove(now, lane, head, "cancelled")
+        self.vacate(lane, at_front=True)
+        return head
+
+    def cancel(self, now: int, job_id: str) -> Cancellation | None:
+        """What runs is asked; anything else goes, and a lane that waited for that head alone goes on."""
+        self.touch(now)
+        if any(each.id == job_id for each in self.scheduled):
+            self.scheduled = [each for each in self.scheduled if each.id != job_id]
+            self.count(now, [job_id], "cancelled")
+            return Cancellation.REMOVED
+        for lane in list(self.lanes.values()):
+            job = lane.find(job_id)
+            if job and lane.current == job_id:
+                lane.head.unwanted = True
+                return Cancellation.ASKED
+            if job:
+                self.remove(now, lane, job, "cancelled")
+                if lane.state is HELD:
+                    lane.change += 1
+                elif not lane.jobs or lane.begun == job_id:
+                    self.vacate(lane, at_front=True)
+                return Cancellation.REMOVED
+        return None
+
+    def pause(self, now: int, scope: str | None) -> bool:
+        """Windows go stale, so that nothing further begins."""
+        self.touch(now)
+        before = scope in self.paused
+        self.paused.add(scope)
+        for lane in self.in_state(HELD):
+            lane.change += not before and scope in (None, lane.name)
+        return before
+
+    def resume(self, now: int, scope: str | None) -> bool:
+        """A lane goes behind those that are ready; a queue goes on where it was."""
+        self.touch(now)
+        before = scope in self.paused
+        self.paused.discard(scope)
+        if before and scope is not None and scope in self.ready:
+            self.ready.remove(scope)
+            self.ready.append(scope)
+        return before
+
+    def stopped(self, name: str) -> bool:
+        """Whether nothing of this lane may begin."""
+        return None in self.paused or name in self.paused
+
+    def others(self) -> bool:
+        """Whether a lane waits for a worker."""
+        return any(not self.stopped(name) for name in self.ready)
+
+    def replay(self, now: int, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """O8: in ascending seq, which at the front is their place, at the tail makes way for a new one."""
+        self.touch(now)
+        back = sorted((self.dead.pop(each) for each in set(ids) & set(self.dead)), key=lambda r: r.job.seq)
+        answers = []
+        for record in back:
+            self.seq += not front
+            seq = record.job.seq if front else self.seq
+            lane = self.lane(record.lane)
+            lane.change += 1
+            lane.jobs.append(
+                msgspec.structs.replace(record.job, seq=seq, eligible_at=now / SECOND, replayed=True)
+            )
+            answers.append(Replayed(record.job.id, record.lane, record.job.seq, seq))
+        self.replayed += len(back)
+        return answers
+
+    def purge(self, now: int, *, dead: bool) -> int:
+        """Dead letters; or all that waits, as cancelled."""
+        self.touch(now)
+        if dead:
+            count = len(self.dead)
+            self.dead.clear()
+            return count
+        gone = [each.id for each in self.scheduled]
+        self.scheduled = []
+        for lane in list(self.lanes.values()):
+            dropped = [job.id for job in lane.jobs if job.id != lane.current]
+            lane.jobs = [job for job in lane.jobs if job.id == lane.current]
+            lane.change += bool(dropped)
+            gone += dropped
+            if lane.state is not HELD:
+                self.vacate(lane, at_front=True)
+        self.count(now, gone, "cancelled")
+        return len(gone)
+
+    def left(self) -> int:
+        """All unsettled jobs, scheduled ones too."""
+        return len(self.scheduled) + sum(len(lane.jobs) for lane in self.lanes.values())

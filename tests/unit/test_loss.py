@@ -1,0 +1,231 @@
+"""A store that lost what it acknowledged is found out: once, by what this process knew before it asked."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from glassq.model.events import LOSSES, DataLossDetected, QueueDeclared
+from glassq.model.watermarks import Counts, Run, Watermark
+from glassq.observe.prometheus import observe_metrics
+from glassq.policy.loss import Loss, find_loss, later
+from glassq.stores.remembering import Memory
+from glassq.telemetry import Bus
+
+FIRST, SECOND = Run("one", Counts()), Run("two", Counts(90, 95, 40))
+
+
+def mark(
+    seq: int, enqueued: int, settled: int, incarnation: str = "life", run: Run | None = None
+) -> Watermark:
+    """A watermark in short."""
+    return Watermark(incarnation, Counts(seq, enqueued, settled), run)
+
+
+KNOWN = mark(100, 105, 50)
+
+
+class Told:
+    """A memory, and the losses it told of."""
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self.losses: list[DataLossDetected] = []
+        self.bus.subscribe(self.losses.append, DataLossDetected)
+        self.memory = Memory(self.bus, "redis://localhost:6379/0")
+
+    def hear(self, found: Watermark, left: Watermark | None = None) -> None:
+        """A call that was sent and answered with nothing between."""
+        before = self.memory.recall(["orders"])
+        self.memory.learn(before, {"orders": found}, {"orders": left or found})
+
+    @property
+    def kinds(self) -> list[str]:
+        """What was lost, in order."""
+        return [loss.kind for loss in self.losses]
+
+
+@pytest.fixture
+def told() -> Told:
+    """A memory that knows nothing yet."""
+    return Told()
+
+
+# -- two watermarks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "loss"),
+    [
+        (KNOWN, None),
+        (mark(101, 106, 51), None),
+        (mark(0, 0, 0, ""), Loss("emptied", 55, 0, 1)),
+        (mark(300, 300, 300, "another"), Loss("emptied", 55, 0, 1)),
+        (mark(97, 102, 50), Loss("rolled_back", 3, 0, 98)),
+        (mark(100, 105, 48), Loss("rolled_back", 0, 2, 101)),
+        (mark(100, 104, 50), Loss("rolled_back", 1, 0, 101)),
+        (mark(99, 105, 50), Loss("rolled_back", 0, 0, 100)),
+        (mark(97, 102, 60), Loss("rolled_back", 3, 0, 98)),
+    ],
+)
+def test_a_counter_that_went_back_is_a_loss(found: Watermark, loss: Loss | None) -> None:
+    """Another life is everything lost; in the same one each counter is enough, and no figure is negative."""
+    assert find_loss(KNOWN, found) == loss
+    assert loss is None or loss.kind in LOSSES
+
+
+def test_who_knew_nothing_misses_nothing() -> None:
+    """A process that never saw the old state has lost nothing of its own."""
+    assert find_loss(Watermark(), KNOWN) is None
+    assert find_loss(Watermark(), Watermark()) is None
+
+
+def test_a_purged_store_that_forgets_its_settled_jobs_lost_no_job() -> None:
+    """Everything was settled: it is emptied all the same, and no job is missing."""
+    assert find_loss(mark(9, 9, 9), Watermark()) == Loss("emptied", 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "loss"),
+    [
+        # The counters have come further again than they had been: what was lost is behind them.
+        (mark(100, 105, 50, run=FIRST), mark(120, 125, 60, run=SECOND), Loss("rolled_back", 10, 10, 91)),
+        (mark(90, 95, 40, run=FIRST), mark(120, 125, 60, run=SECOND), None),
+        (mark(100, 105, 50, run=SECOND), mark(120, 125, 60, run=SECOND), None),
+        (mark(100, 105, 50), mark(120, 125, 60, run=SECOND), None),
+        (mark(100, 105, 50, run=FIRST), mark(120, 125, 60), None),
+        (mark(100, 105, 50, run=FIRST), mark(99, 105, 50), Loss("rolled_back", 0, 0, 100)),
+    ],
+)
+def test_a_start_of_the_server_is_compared_with_what_it_began_with(
+    known: Watermark, found: Watermark, loss: Loss | None
+) -> None:
+    """New jobs that take the numbers of lost ones do not hide them, where the run of the server is told."""
+    assert find_loss(known, found) == loss
+
+
+def test_what_is_known_only_grows_within_a_life() -> None:
+    """Answers come in any order; those of another life are left to the next call."""
+    assert later(mark(5, 9, 2), mark(6, 7, 3), restarted=False) == mark(6, 9, 3)
+    assert later(Watermark(), mark(6, 7, 3), restarted=False) == mark(6, 7, 3)
+    assert later(mark(5, 9, 2), mark(1, 1, 1, "other"), restarted=False) == mark(5, 9, 2)
+    late, known = mark(3, 3, 3, run=FIRST), mark(2, 2, 2, run=SECOND)
+    assert later(known, late, restarted=True) == mark(3, 3, 3, run=SECOND)
+
+
+# -- the memory ------------------------------------------------------------------------------------------
+
+
+def test_a_loss_is_told_once(told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    """An event and a line that says how much, from where on, and what to do; then everything goes on."""
+    told.hear(KNOWN)
+    with caplog.at_level(logging.ERROR, "glassq.stores"):
+        for _ in range(3):
+            told.hear(mark(97, 102, 48))
+    assert told.losses == [
+        DataLossDetected(queue="orders", kind="rolled_back", missing=3, unsettled=2, first_seq=98)
+    ]
+    [record] = caplog.records
+    line = record.getMessage()
+    assert record.levelno == logging.ERROR
+    for part in ("redis://localhost:6379/0", "orders", "at least 3 accepted jobs", "from seq 98", "enqueue"):
+        assert part in line
+
+
+def test_the_next_loss_is_told_again(told: Told) -> None:
+    """Once per loss, not once per process."""
+    for seq in (100, 90, 95, 80):
+        told.hear(mark(seq, seq, 0))
+    told.hear(Watermark())
+    told.hear(Watermark())
+    told.hear(mark(1, 1, 0, "another"))
+    told.hear(mark(2, 2, 0, "another"))
+    told.hear(mark(1, 1, 0, "third"))
+    assert told.kinds == ["rolled_back", "rolled_back", "emptied", "emptied"]
+
+
+def test_what_a_call_did_itself_is_known_after_it(told: Told) -> None:
+    """The last job that was acknowledged is missed, too, and new ones in its place do not hide it."""
+    told.hear(mark(99, 99, 0), left=mark(100, 100, 0))
+    told.hear(mark(99, 99, 0), left=mark(100, 100, 0))
+    assert [(loss.kind, loss.missing, loss.first_seq) for loss in told.losses] == [("rolled_back", 1, 100)]
+
+
+def test_an_answer_that_was_overtaken_is_no_loss(told: Told) -> None:
+    """It was asked for before the others were acknowledged, so it may know less."""
+    early = told.memory.recall(["orders"])
+    told.hear(KNOWN)
+    told.memory.learn(early, {"orders": mark(10, 10, 1)})
+    told.hear(KNOWN)
+    assert told.losses == []
+
+
+def test_answers_to_calls_of_before_a_loss_are_left_out(told: Told) -> None:
+    """Whether they come from before or after it, they neither tell it twice nor hide the next one."""
+    told.hear(KNOWN)
+    first, second, third = (told.memory.recall(["orders"]) for _ in range(3))
+    told.memory.learn(first, {"orders": mark(90, 90, 40)})
+    told.memory.learn(second, {"orders": mark(91, 91, 40)})
+    told.memory.learn(third, {"orders": KNOWN})
+    told.hear(mark(91, 91, 40))
+    assert told.kinds == ["rolled_back"]
+
+
+def test_threads_tell_a_loss_once_between_them(told: Told) -> None:
+    """All of them find it at the same time, and one speaks."""
+    told.hear(KNOWN)
+    start = threading.Barrier(8)
+
+    def find() -> None:
+        before = told.memory.recall(["orders"])
+        start.wait()
+        told.memory.learn(before, {"orders": mark(1, 1, 1, "another")})
+
+    threads = [threading.Thread(target=find) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told.kinds == ["emptied"]
+
+
+def test_queues_are_known_apart(told: Told) -> None:
+    """What one lost says nothing about another."""
+    for found in ({"a": mark(5, 5, 0), "b": mark(9, 9, 0)}, {"a": mark(5, 5, 0), "b": mark(8, 8, 0)}):
+        told.memory.learn(told.memory.recall(found), found)
+    assert [loss.queue for loss in told.losses] == ["b"]
+
+
+def test_a_forked_child_waits_for_no_lock_of_its_parent(told: Told) -> None:
+    """It knows what its parent knew, and tells of losses by itself."""
+    told.hear(KNOWN)
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+
+    def child() -> None:
+        told.hear(Watermark())
+        writing.send(told.kinds)
+
+    lock = told.memory._lock
+    with lock:  # as a thread of the parent would at the moment of the fork
+        process = context.Process(target=child)
+        process.start()
+        assert reading.poll(20), "the child hangs"
+        assert reading.recv() == ["emptied"]
+    process.join()
+    assert told.losses == []
+
+
+def test_losses_are_counted_by_queue() -> None:
+    """`glassq_data_loss_detected_total` is there at 0 before it is needed, and moves once per loss."""
+    bus, registry = Bus(), CollectorRegistry(auto_describe=True)
+    observe_metrics(bus, registry, store=lambda: "redis")
+    bus.emit(QueueDeclared(queue="orders"))
+    name, labels = "glassq_data_loss_detected_total", {"queue": "orders"}
+    assert registry.get_sample_value(name, labels) == 0.0
+    bus.emit(DataLossDetected(queue="orders", kind="emptied", missing=1, unsettled=0, first_seq=1))
+    assert registry.get_sample_value(name, labels) == 1.0
