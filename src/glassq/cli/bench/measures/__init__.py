@@ -1,0 +1,1 @@
+"""What is measured, a file per subject. Each measure takes the stage and gives readings."""

@@ -1,0 +1,105 @@
+"""How fast jobs are put in and run on Redis, beside the raw client in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from glassq.cli.bench.judge import Found, Reading
+from glassq.cli.bench.meters import Timed
+from glassq.cli.bench.ours import Ours
+from glassq.cli.bench.reference import RawLoops
+from glassq.cli.bench.rounds import alternate, enough_jobs
+from glassq.cli.bench.samples import ratios
+from glassq.cli.bench.sizes import Sizes
+from glassq.cli.bench.stage import Stage
+
+_TURN_LANES = 100
+
+
+def enqueue_one(stage: Stage) -> list[Found]:
+    """One call after the other, beside XADD."""
+    with Ours(stage.redis.own_url, stage.redis.client) as ours:
+        raw = RawLoops(stage.redis.client, stage.stream())
+        runs = _contest(
+            stage.sizes,
+            {"redis.enqueue.one": _emptied(ours, ours.enqueue), "raw.add.one": raw.add_one},
+        )
+    return [
+        *_rates(runs),
+        _against(runs, "redis.enqueue.one", "raw.add.one", "redis.enqueue.one.ratio"),
+        *_cpu(runs["redis.enqueue.one"], "redis.cpu.producer", "redis.cpu.append"),
+    ]
+
+
+def enqueue_many(stage: Stage) -> list[Found]:
+    """A hundred calls at a time, beside pipelines of a hundred."""
+    with Ours(stage.redis.own_url, stage.redis.client) as ours:
+        raw = RawLoops(stage.redis.client, stage.stream())
+        runs = _contest(
+            stage.sizes,
+            {"redis.enqueue.many": _emptied(ours, ours.enqueue_many), "raw.add.piped": raw.add_piped},
+        )
+    return [*_rates(runs), _against(runs, "redis.enqueue.many", "raw.add.piped", "redis.enqueue.many.ratio")]
+
+
+def process(stage: Stage) -> list[Found]:
+    """One full lane, beside the two ways to read a stream."""
+    with Ours(stage.redis.own_url, stage.redis.client) as ours:
+        raw = RawLoops(stage.redis.client, stage.stream())
+        runs = _contest(
+            stage.sizes,
+            {
+                "redis.process": ours.fill_and_process,
+                "raw.window": raw.read_window,
+                "raw.one": raw.read_one,
+            },
+        )
+    return [
+        *_rates(runs),
+        _against(runs, "redis.process", "raw.window", "redis.process.ratio"),
+        _against(runs, "redis.process", "raw.one", "redis.process.raw.ratio"),
+        *_cpu(runs["redis.process"], "redis.cpu.worker", "redis.cpu.server"),
+        *_cpu(runs["raw.window"], "raw.cpu.worker", "raw.cpu.server"),
+    ]
+
+
+def process_in_turns(stage: Stage) -> list[Found]:
+    """What a job costs when the lane changes after each."""
+    with Ours(stage.redis.own_url, stage.redis.client) as ours:
+        run = partial(ours.fill_and_process, lanes=_TURN_LANES)
+        runs = _contest(stage.sizes, {"turns": run})["turns"]
+    return _cpu(runs, "redis.cpu.worker.turn", "redis.cpu.server.turn")
+
+
+def _emptied(ours: Ours, enqueue: Callable[[int], Timed]) -> Callable[[int], Timed]:
+    """The same, and the queue is empty again afterwards."""
+
+    def run(jobs: int) -> Timed:
+        taken = enqueue(jobs)
+        ours.purge()
+        return taken
+
+    return run
+
+
+def _contest(sizes: Sizes, contestants: Mapping[str, Callable[[int], Timed]]) -> dict[str, list[Timed]]:
+    """Each with as many jobs as it does in the time of a round."""
+    sized = {name: partial(run, enough_jobs(run, sizes.seconds)) for name, run in contestants.items()}
+    return alternate(sized, sizes.rounds)
+
+
+def _rates(runs: Mapping[str, Sequence[Timed]]) -> list[Found]:
+    return [Reading(name, tuple(run.rate for run in timed)) for name, timed in runs.items()]
+
+
+def _cpu(runs: Sequence[Timed], client: str, server: str) -> list[Found]:
+    return [
+        Reading(client, tuple(run.client_micros for run in runs)),
+        Reading(server, tuple(run.server_micros for run in runs)),
+    ]
+
+
+def _against(runs: Mapping[str, Sequence[Timed]], ours: str, theirs: str, key: str) -> Reading:
+    mine, others = ([run.rate for run in runs[name]] for name in (ours, theirs))
+    return Reading(key, tuple(ratios(mine, others)))

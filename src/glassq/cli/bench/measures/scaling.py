@@ -1,0 +1,79 @@
+"""Whether the rate holds when the queue is long and when the lanes are many, and what a lane weighs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from glassq.cli.bench.judge import Absent, Found, Reading
+from glassq.cli.bench.meters import Timed
+from glassq.cli.bench.ours import Ours
+from glassq.cli.bench.rounds import alternate
+from glassq.cli.bench.samples import ratios
+from glassq.cli.bench.stage import Stage
+
+_SHORT = 1_000
+_LONG_QUEUE = "bench-long"
+_LONG_TURN = 32
+_SHOWN_LANES = (1, 100, 1_000)
+_JUDGED_LANES = (1_000, 10_000)
+_NEEDS_FULL = "needs --full"
+
+
+def backlog(stage: Stage) -> list[Found]:
+    """A thousand jobs of a queue that holds no more, against a thousand at the head of a long one."""
+    long = max(stage.sizes.backlog, _SHORT * (stage.sizes.rounds + 1))
+    url = stage.redis.own_url
+    with Ours(url) as short, Ours(url, queue=_LONG_QUEUE) as behind:
+        behind.enqueue_many(long)
+        runs = alternate(
+            {
+                "short": lambda: short.fill_and_process(_SHORT),
+                "long": lambda: behind.process(_SHORT),
+            },
+            stage.sizes.rounds,
+        )
+    compared = ratios(*([run.rate for run in runs[name]] for name in ("long", "short")))
+    return [Reading("redis.backlog.ratio", tuple(compared), note=f"backlog of {long:,}")]
+
+
+def lanes(stage: Stage) -> list[Found]:
+    """One lane against many, with turns of one job and with long ones."""
+    runs = alternate(
+        {
+            (count, turn): partial(_spread_over, stage, count, turn)
+            for count in stage.sizes.lanes
+            for turn in ((1,) if count not in _JUDGED_LANES else (1, _LONG_TURN))
+        },
+        stage.sizes.rounds,
+    )
+    one = [run.rate for run in runs[1, 1]]
+    found: list[Found] = [
+        Reading(f"redis.lanes.{count}", tuple(run.rate for run in runs[count, 1])) for count in _SHOWN_LANES
+    ]
+    for count in _JUDGED_LANES:
+        for turn in (1, _LONG_TURN):
+            key = f"redis.lanes.{count}.turn{turn}"
+            if (count, turn) in runs:
+                found.append(Reading(key, tuple(ratios([run.rate for run in runs[count, turn]], one))))
+            else:
+                found.append(Absent(key, _NEEDS_FULL))
+    return found
+
+
+def memory(stage: Stage) -> list[Found]:
+    """What a job weighs in the server when each is in a lane of its own."""
+    count = stage.sizes.memory_lanes
+    if not count:
+        return [Absent("redis.memory", _NEEDS_FULL)]
+    with Ours(stage.redis.own_url) as ours:
+        ours.enqueue_many(1)  # what every queue has is not what a job weighs
+        before = int(stage.redis.info("memory")["used_memory"])
+        ours.enqueue_many(count, lanes=count)
+        after = int(stage.redis.info("memory")["used_memory"])
+    return [Reading("redis.memory", ((after - before) / count,), note=f"{count:,} lanes")]
+
+
+def _spread_over(stage: Stage, count: int, turn: int) -> Timed:
+    jobs = max(count, stage.sizes.lane_jobs)
+    with Ours(stage.redis.own_url, turn=turn) as ours:
+        return ours.fill_and_process(jobs, lanes=count)

@@ -1,0 +1,148 @@
+"""`glassq bench` from end to end in its smallest size. No ratio is asserted: a busy machine has none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from glassq.cli.bench.judge import Verdict
+from glassq.cli.bench.meters import MeasureFailed
+from glassq.cli.bench.peers.runner import FEMTOQUEUE, Peer, run_peer
+from glassq.cli.bench.run import all_targets
+from glassq.cli.bench.servers import NAMESPACE
+
+TINY = ("--quick", "--scale", "0.05", "--json")
+OTHERS_KEY = "somebody:else"
+OUR_KEY = f"{NAMESPACE}:left:over"
+
+
+def bench(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the benchmark as a user does; its temporary files go where the test can see them."""
+    return subprocess.run(
+        [sys.executable, "-m", "glassq", "bench", *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def rows_of(ended: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    """The rows of a run by key; its exit code is one that a run may have, and the one it reports."""
+    assert ended.stdout, ended.stderr
+    report = json.loads(ended.stdout)
+    assert ended.returncode == report["exit"]
+    assert report["environment"]["cores"] >= 1
+    rows = {row["key"]: row for row in report["rows"]}
+    assert set(rows) == {target.key for target in all_targets()}
+    assert [row for row in rows.values() if row["verdict"] == Verdict.FAILED] == []
+    return rows
+
+
+def measured(rows: dict[str, dict[str, Any]], prefix: str) -> set[str]:
+    """The keys with this beginning that have a value."""
+    return {key for key, row in rows.items() if key.startswith(prefix) and row["value"] is not None}
+
+
+def kept_order(rows: dict[str, dict[str, Any]], store: str) -> bool:
+    """What no noise excuses: nothing lost and nothing out of order through the kills."""
+    return [rows[f"{store}.kill.{what}"]["value"] for what in ("lost", "disorder")] == [0, 0]
+
+
+def test_on_sqlite_everything_is_measured_and_nothing_stays(tmp_path: Path) -> None:
+    """Rates, wake-ups and a kill trial have values, Redis has a reason, and no file is left."""
+    rows = rows_of(bench(tmp_path, *TINY, "--sqlite-only"))
+    expected = {key for key in rows if key.startswith("sqlite.")}
+    if FEMTOQUEUE.version() is None:
+        expected -= {"sqlite.enqueue.ratio", "sqlite.process.ratio"}
+    assert measured(rows, "sqlite.") == expected
+    assert measured(rows, "redis.") == set()
+    assert kept_order(rows, "sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # a safety net: every row needs processes of its own, and machines are busy
+def test_on_a_given_server_everything_is_measured_and_only_its_own_is_removed(
+    tmp_path: Path, redis_url: str
+) -> None:
+    """Every row but those that need more time or peers has a value; keys of others stay, ours go."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        client.set(OTHERS_KEY, "stays")
+        rows = rows_of(bench(tmp_path, *TINY, "--url", redis_url))
+        assert client.keys() == [OTHERS_KEY.encode()]
+    full_only = {"redis.memory", "redis.lanes.10000.turn1", "redis.lanes.10000.turn32"}
+    later = {key for key, row in rows.items() if row["verdict"] == Verdict.LATER}
+    there = {key for key in rows if key.startswith(("redis.", "raw."))}
+    assert measured(rows, "redis.") | measured(rows, "raw.") == there - full_only - later
+    assert {rows[key]["note"] for key in full_only} == {"needs --full"}
+    assert {row["note"] for key, row in rows.items() if key.startswith("peers.")} == {"needs --peers"}
+    assert kept_order(rows, "redis")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_in_which_its_names_exist_is_refused(tmp_path: Path, redis_url: str) -> None:
+    """Two benchmarks at once, or what a killed one has left: nothing is measured and nothing is deleted."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        client.set(OUR_KEY, "of another run")
+        ended = bench(tmp_path, *TINY, "--url", redis_url)
+        assert client.keys() == [OUR_KEY.encode()]
+    assert ended.returncode == 2
+    assert f"holds keys named {NAMESPACE}:*" in ended.stderr
+
+
+def test_peers_need_an_empty_database(tmp_path: Path, redis_url: str) -> None:
+    """The database is emptied at the end of a run with peers, so one with anything in it is refused."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        client.set(OTHERS_KEY, "stays")
+        ended = bench(tmp_path, *TINY, "--peers", "--url", redis_url)
+        assert client.keys() == [OTHERS_KEY.encode()]
+    assert ended.returncode == 2
+    assert "is not empty" in ended.stderr
+
+
+def test_a_server_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    """An address nobody listens on ends in one line, at once."""
+    ended = bench(tmp_path, *TINY, "--url", "redis://127.0.0.1:1/0")
+    assert ended.returncode == 2
+    assert "error: --url: redis://127.0.0.1:1/0 cannot be used" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_process_of_a_peer_ends_with_its_last_job(tmp_path: Path) -> None:
+    """Both steps are timed and said in one line, although the worker itself would never end."""
+    program = """
+import queue
+from glassq.cli.bench.peers.trial import Steps, job, play
+jobs = queue.SimpleQueue()
+def work():
+    while True:
+        job(jobs.get())
+play(Steps(enqueue=jobs.put, work=work), 50)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path
+    )
+    enqueued, processed = json.loads(ended.stdout)
+    assert (enqueued["jobs"], processed["jobs"]) == (50, 49)
+    assert enqueued["seconds"] > 0
+    assert processed["seconds"] > 0
+
+
+def test_a_peer_that_does_not_run_says_why(tmp_path: Path) -> None:
+    """Its exit code and the last line of its error are the reason in the report; its directory is gone."""
+    peer = Peer("nobody", "no_such_peer")
+    with pytest.raises(MeasureFailed, match=r"nobody ended with exit code 1: .*no_such_peer"):
+        run_peer(peer, "redis://127.0.0.1:1/0", 5, tmp_path)
+    assert list(tmp_path.iterdir()) == []

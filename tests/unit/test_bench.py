@@ -1,0 +1,376 @@
+"""What the benchmark makes of its measurements, without measuring anything."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from glassq.cli import main
+from glassq.cli.bench import run as running
+from glassq.cli.bench.environment import Environment
+from glassq.cli.bench.judge import Absent, Reading, Row, Verdict, exit_code, judge, later
+from glassq.cli.bench.measures.kills import Record, read_record
+from glassq.cli.bench.meters import MeasureFailed, Tally, Timed
+from glassq.cli.bench.peers.runner import FEMTOQUEUE, ON_REDIS
+from glassq.cli.bench.report import document, table
+from glassq.cli.bench.rounds import alternate, enough_jobs
+from glassq.cli.bench.run import Measure, Options, Report, all_targets
+from glassq.cli.bench.samples import NOISE_BOUND, percentile, ratios, spread
+from glassq.cli.bench.sizes import FULL, QUICK, USUAL, scaled
+from glassq.cli.bench.stage import Stage
+from glassq.cli.bench.targets import TARGETS, Judged, Target
+
+PEERS_ROOM = Path(__file__).parents[2] / "src/glassq/cli/bench/peers"
+
+Capture = pytest.CaptureFixture[str]
+
+AT_LEAST = Target(key="rate", section="S", label="a ratio", unit="x", how="somehow", floor=0.5, aim=0.8)
+AT_MOST = Target(
+    key="cost", section="S", label="a cost", unit="ms", how="somehow", floor=3, aim=1.5, at_most=True
+)
+NEVER = Target(
+    key="lost",
+    section="S",
+    label="jobs lost",
+    unit="jobs",
+    how="somehow",
+    floor=0,
+    at_most=True,
+    judged=Judged.WORST,
+)
+SHOWN = Target(key="shown", section="S", label="a rate", unit="jobs/s", how="somehow")
+
+
+# -- figures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([3.0], 0.0), ([2.0, 2.0, 2.0], 0.0), ([1.0, 2.0, 3.0], 0.5), ([10.0, 10.0, 10.0, 10.0, 90.0], 0.0)],
+)
+def test_the_spread_is_the_middle_half(values: Sequence[float], expected: float) -> None:
+    """One value has no spread, and one round that went wrong among good ones does not make any."""
+    assert spread(values) == pytest.approx(expected)
+
+
+def test_a_spread_around_nothing_is_no_division() -> None:
+    """A median of zero is allowed: an idle worker may use nothing at all."""
+    assert spread([0.0, 0.0, 0.0]) == 0
+    assert spread([-1.0, 0.0, 1.0]) == float("inf")
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    """The 99th of a hundred is the last but one; of a few it is the greatest."""
+    hundred = [float(n) for n in range(1, 101)]
+    assert (percentile(hundred, 0.5), percentile(hundred, 0.99), percentile(hundred, 1)) == (50, 99, 100)
+    assert percentile([5.0, 1.0, 3.0], 0.99) == 5
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """A round in which both were slow gives the same ratio as one in which both were fast."""
+    assert ratios([10.0, 5.0], [20.0, 10.0]) == [0.5, 0.5]
+
+
+def test_contestants_alternate_and_turn_round() -> None:
+    """Nobody always runs first, and every round has each of them once."""
+    ran: list[str] = []
+
+    def contestant(name: str) -> int:
+        ran.append(name)
+        return len(ran)
+
+    results = alternate({"a": lambda: contestant("a"), "b": lambda: contestant("b")}, 3)
+    assert ran == ["a", "b", "b", "a", "a", "b"]
+    assert results == {"a": [1, 4, 5], "b": [2, 3, 6]}
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(100.0, 200), (50_000.0, 50_000), (1e9, 300_000)])
+def test_as_many_jobs_as_fill_a_round(rate: float, expected: int) -> None:
+    """The number follows from the rate, within bounds: neither a handful nor without end."""
+    found = enough_jobs(lambda jobs: Timed(jobs, jobs / rate), 1.0, most=300_000)
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_a_tally_counts_from_the_first_start_to_the_last() -> None:
+    """Only the last expected job says so, and jobs beyond it do not move the end."""
+    tally = Tally(3)
+    assert [tally.hit() for _ in range(5)] == [False, False, True, False, False]
+    tally.wait(0)
+    taken = tally.timed(server_cpu=5.0)
+    assert taken.jobs == 2
+    assert taken.server_cpu == pytest.approx(2.0)
+
+
+def test_jobs_that_do_not_come_are_a_failure() -> None:
+    """A queue that stands still ends the measure with how far it got."""
+    tally = Tally(3)
+    tally.hit()
+    with pytest.raises(MeasureFailed, match="1 of 3 jobs ran"):
+        tally.wait(0)
+
+
+# -- verdicts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "verdict"),
+    [
+        (AT_LEAST, (0.9, 0.9, 0.9), Verdict.AIM),
+        (AT_LEAST, (0.8,), Verdict.AIM),
+        (AT_LEAST, (0.6, 0.6, 0.7), Verdict.HOLDS),
+        (AT_LEAST, (0.5, 0.5, 0.5), Verdict.HOLDS),
+        (AT_LEAST, (0.49, 0.49, 0.49), Verdict.BELOW),
+        (AT_LEAST, (0.48, 0.51, 0.52), Verdict.HOLDS),
+        (AT_LEAST, (0.3, 0.6, 0.9), Verdict.NOISY),
+        (AT_LEAST, (0.2, 0.45, 0.9), Verdict.NOISY),
+        (AT_LEAST, (0.6, 1.5, 3.0), Verdict.HOLDS),
+        (AT_LEAST, (0.9, 1.5, 3.0), Verdict.AIM),
+        (AT_LEAST, (0.1, 0.2, 0.4), Verdict.BELOW),
+        (AT_MOST, (1.0, 1.0, 1.1), Verdict.AIM),
+        (AT_MOST, (2.9, 3.0, 3.1), Verdict.HOLDS),
+        (AT_MOST, (3.1, 3.1, 3.1), Verdict.BELOW),
+        (AT_MOST, (1.0, 2.0, 9.0), Verdict.NOISY),
+        (AT_MOST, (4.0, 9.0, 20.0), Verdict.BELOW),
+        (NEVER, (0.0, 0.0, 0.0), Verdict.HOLDS),
+        (NEVER, (0.0, 0.0, 1.0), Verdict.BELOW),
+        (SHOWN, (1.0, 100.0, 1000.0), Verdict.SHOWN),
+    ],
+)
+def test_the_verdict_of_a_row(target: Target, values: tuple[float, ...], verdict: Verdict) -> None:
+    """The median is judged; noise keeps a verdict back only where some rounds meet the floor and some do
+    not; what must never happen must not happen in any round."""
+    assert judge(target, Reading(target.key, values)).verdict is verdict
+
+
+def test_a_row_carries_what_it_was_judged_by() -> None:
+    """Value, rounds, spread, floor, aim, unit and how it was measured stand in the row."""
+    row = judge(AT_LEAST, Reading("rate", (0.4, 0.6, 0.8), note="loud"))
+    assert (row.value, row.values) == (0.6, (0.4, 0.6, 0.8))
+    assert row.spread == pytest.approx(1 / 3)
+    assert (row.floor, row.aim, row.unit, row.how, row.note) == (0.5, 0.8, "x", "somehow", "loud")
+
+
+def row_of(verdict: Verdict) -> Row:
+    """Some row with this verdict."""
+    return msgspec.structs.replace(later(AT_LEAST), verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (Verdict.AIM, 0),
+        (Verdict.HOLDS, 0),
+        (Verdict.SHOWN, 0),
+        (Verdict.MISSING, 0),
+        (Verdict.LATER, 0),
+        (Verdict.BELOW, 1),
+        (Verdict.NOISY, 1),
+        (Verdict.FAILED, 1),
+    ],
+)
+def test_the_exit_code_follows_from_the_worst_row(verdict: Verdict, code: int) -> None:
+    """What was not measured is no failure; what failed, or cannot be told for noise, is not a floor that
+    holds."""
+    assert exit_code([row_of(Verdict.HOLDS), row_of(verdict)]) == code
+
+
+def test_what_was_not_measured_says_why() -> None:
+    """Left out and gone wrong are told apart."""
+    assert judge(AT_LEAST, Absent("rate", "not installed")).verdict is Verdict.MISSING
+    failed = judge(AT_LEAST, Absent("rate", "no answer", failed=True))
+    assert (failed.verdict, failed.note, failed.value) == (Verdict.FAILED, "no answer", None)
+
+
+# -- the kill trial ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("noted", "kills", "expected"),
+    [
+        ([0, 1, 2, 3], [], Record((), 0, 0)),
+        ([0, 1, 2, 3], [2], Record((0,), 0, 0)),
+        ([0, 1, 1, 2, 3], [2], Record((1,), 0, 0)),
+        ([0, 1, 2, 0, 1, 2, 3], [3], Record((3,), 0, 0)),
+        ([0, 0, 1, 1, 2, 3], [1, 3], Record((1, 1), 0, 0)),
+        ([0, 1, 3], [2], Record((0,), 1, 1)),
+        ([0, 2, 1, 3], [], Record((), 3, 0)),
+        ([0, 1, 1, 2, 3], [], Record((), 1, 0)),
+        ([0, 1, 1, 2, 3], [4], Record((0,), 1, 0)),
+        ([0, 1, 2], [1], Record((0,), 0, 1)),
+    ],
+)
+def test_the_notes_of_a_kill_trial(noted: list[int], kills: list[int], expected: Record) -> None:
+    """Re-runs belong to the kill before them; a step back without a kill, or a gap, is disorder."""
+    assert read_record(noted, 4, kills) == expected
+
+
+# -- the plan ----------------------------------------------------------------------------------------
+
+
+def test_every_target_is_measured_by_exactly_one_measure() -> None:
+    """No row is forgotten, none is claimed twice, and what comes later is claimed by nobody."""
+    measures = (*running.ON_REDIS_MEASURES, *running.ON_SQLITE_MEASURES, running.PEERS_MEASURE)
+    claimed = [key for measure in measures for key in measure.keys]
+    assert sorted(claimed) == sorted(target.key for target in all_targets() if not target.later)
+
+
+def test_floors_and_aims_agree() -> None:
+    """An aim is never easier than its floor."""
+    for target in TARGETS.values():
+        if target.floor is not None and target.aim is not None:
+            assert (target.aim <= target.floor) if target.at_most else (target.aim >= target.floor)
+
+
+def test_sizes_scale_down_to_something() -> None:
+    """However small the factor, every measure still has something to do; rounds and lanes stay."""
+    tiny = scaled(USUAL, 0.0001)
+    assert min(tiny.wakes, tiny.kill_jobs, tiny.backlog, tiny.lane_jobs, tiny.peer_jobs) > 0
+    assert (tiny.rounds, tiny.lanes, tiny.kills) == (USUAL.rounds, USUAL.lanes, USUAL.kills)
+    assert QUICK.seconds < USUAL.seconds < FULL.seconds
+
+
+def reported(*, failing: bool, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """A run of one measure on SQLite alone, and of nothing else."""
+
+    def find(_: Stage) -> list[Reading | Absent]:
+        if failing:
+            raise MeasureFailed("nothing moved")
+        return [Reading("sqlite.enqueue", (100.0, 101.0, 99.0))]
+
+    measure = Measure("a measure", find, ("sqlite.enqueue",))
+    others = [key for each in running.ON_SQLITE_MEASURES for key in each.keys if key != "sqlite.enqueue"]
+    rest = Measure("the rest", lambda _: [Absent(key, "not now") for key in others], tuple(others))
+    monkeypatch.setattr(running, "ON_SQLITE_MEASURES", (measure, rest))
+    return running.run(Options(sizes=QUICK, file_only=True), lambda _: None)
+
+
+def test_a_measure_that_fails_is_a_row_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One failure is reported where its value would stand, and decides the exit code."""
+    report = reported(failing=True, monkeypatch=monkeypatch)
+    rows = {row.key: row for row in report.rows}
+    assert rows["sqlite.enqueue"].verdict is Verdict.FAILED
+    assert rows["sqlite.enqueue"].note == "MeasureFailed: nothing moved"
+    assert rows["sqlite.wake.p50"].verdict is Verdict.MISSING
+    assert rows["redis.process.ratio"].note == "left out by --sqlite-only"
+    assert rows["redis.enqueue.async.ratio"].verdict is Verdict.LATER
+    assert exit_code(report.rows) == 1
+
+
+def test_without_a_server_redis_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing installed and nothing named: SQLite alone is measured, and the run says so."""
+    told: list[str] = []
+    monkeypatch.setattr(running, "installed_server", lambda: None)
+    monkeypatch.setattr(running, "ON_SQLITE_MEASURES", ())
+    monkeypatch.setattr(running, "all_targets", lambda: [TARGETS["redis.process"]])
+    report = running.run(Options(sizes=QUICK), told.append)
+    assert told == [f"only SQLite, because of {running.NO_SERVER}"]
+    assert report.rows[0].note == running.NO_SERVER
+    assert report.environment.server is None
+
+
+# -- the report --------------------------------------------------------------------------------------
+
+
+def printed(report: Report, width: int = 120) -> str:
+    """The report as a pipe gets it."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(table(report))
+    shown = console.file
+    assert isinstance(shown, io.StringIO)
+    return shown.getvalue()
+
+
+def report_of(*rows: Row) -> Report:
+    """A report with these rows, on some machine."""
+    environment = Environment(
+        glassq="1.2.3",
+        python="CPython 3.11.9",
+        system="Linux 6 x86_64",
+        cores=2,
+        redis_py="7.0",
+        sqlite="3.40",
+        server="Redis 7.0.15",
+        server_origin="redis-server, started for this run",
+        peers={"rq": "2.0", "huey": None},
+        load_before=0.5,
+        load_after=1.5,
+    )
+    return Report(environment, QUICK, rows)
+
+
+def test_the_table_shows_value_floor_aim_spread_and_verdict() -> None:
+    """A reader sees what was measured, on what, against which floor, and what follows."""
+    shown = printed(
+        report_of(
+            judge(AT_LEAST, Reading("rate", (0.4, 0.42, 0.44))),
+            judge(AT_MOST, Reading("cost", (1.0, 2.0, 9.0))),
+            judge(NEVER, Absent("lost", "no [server]")),
+            later(SHOWN),
+        )
+    )
+    assert "CPython 3.11.9, redis-py 7.0" in shown
+    assert "Redis 7.0.15 (redis-server, started for this run)" in shown
+    assert "0.50 before, 1.50 after" in shown
+    assert "rq 2.0, huey (not installed)" in shown
+    (ratio,) = (line.split() for line in shown.splitlines() if "a ratio" in line)
+    assert ratio == ["a", "ratio", "0.42x", "≥", "0.50x", "≥", "0.80x", "5%", "below", "floor"]
+    (cost,) = (line for line in shown.splitlines() if "a cost" in line)
+    assert "≤ 3.00 ms" in cost
+    assert "too noisy" in cost
+    assert "not measured (no [server]): jobs lost" in shown
+    assert "comes later: a rate" in shown
+    assert "0 of 2 floors hold (1 below floor; 1 too noisy; 1 not measured; 1 comes later)" in shown
+
+
+def test_a_peers_version_stands_beside_its_rate() -> None:
+    """A rate without a version could not be repeated."""
+    row = judge(SHOWN, Reading("shown", (1234.0,), note="rq 2.0"))
+    (line,) = (line for line in printed(report_of(row)).splitlines() if "a rate" in line)
+    assert line.split() == ["a", "rate", "1,234", "jobs/s", "rq", "2.0"]
+
+
+def test_the_document_holds_everything() -> None:
+    """Programs get each round, the bound of noise, the sizes, and the exit code that goes with them."""
+    plain = json.loads(json.dumps(document(report_of(judge(AT_LEAST, Reading("rate", (0.4, 0.4)))))))
+    assert plain["exit"] == 1
+    assert plain["noise_bound"] == NOISE_BOUND
+    assert plain["environment"]["peers"] == {"rq": "2.0", "huey": None}
+    assert plain["sizes"]["rounds"] == QUICK.rounds
+    (row,) = plain["rows"]
+    assert (row["key"], row["verdict"], row["values"]) == ("rate", "below floor", [0.4, 0.4])
+
+
+# -- usage -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--quick", "--full"], "exclude each other"),
+        (["--sqlite-only", "--peers"], "leaves nothing for"),
+        (["--scale", "0"], "--scale"),
+        (["--url", "sqlite:///jobs.db"], "names a Redis server"),
+        (["--url", "redis://localhost/0?namespace=mine"], "without a namespace"),
+        (["--url", "nonsense"], "no scheme"),
+    ],
+)
+def test_wrong_usage_ends_with_two(arguments: list[str], said: str, capsys: Capture) -> None:
+    """What cannot be carried out as given is said in one line, before anything is measured."""
+    assert main(["bench", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.out == ""
+
+
+def test_every_peer_has_its_file() -> None:
+    """A peer is named once, and its module is there although the peer itself may not be installed."""
+    there = {path.stem for path in PEERS_ROOM.glob("*.py")}
+    modules = [peer.module for peer in (*ON_REDIS, FEMTOQUEUE)]
+    assert len(set(modules)) == len(modules)
+    assert set(modules) <= there
