@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import random
 import secrets
@@ -30,14 +29,17 @@ from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store
 from glassq.observe.health import Health
+from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.prometheus import observe_metrics
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
 from glassq.registry import KeyOf, Registry, TaskDefinition, check_final_action, task_name
+from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.stores.instrumented import InstrumentedStorage
 from glassq.stores.open import locate, open_storage
+from glassq.stores.recorded import RecordedStorage
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
@@ -48,7 +50,7 @@ from glassq.worker.options import WorkerOptions
 if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
 
-log = logging.getLogger("glassq")
+log = Log("glassq")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,10 +69,12 @@ class Glassq:
     `sqlite:///glassq.db`.
     `lease_seconds`: how long a worker that fell silent keeps its lanes (from 1).
     `node_id`: a stable name of this instance; when it comes back it takes its own lanes over at once. Two
-    live instances must not share one.
+    live instances must not share one, so a process forked from this one works without it.
     `registry`: the Prometheus registry its metrics are in; the process-wide one if not given.
     `serializer`: how arguments become bytes; JSON if not given.
-    Raises `BadOption` for a URL no store answers to.
+    `history`: a directory into which every process writes what it did, for `glassq verify`; see there what
+    it costs.
+    Raises `BadOption` for a URL no store answers to, or a directory that cannot be used.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Glassq:
         node_id: str | None = None,
         registry: CollectorRegistry | None = None,
         serializer: Serializer | None = None,
+        history: str | os.PathLike[str] | None = None,
     ) -> None:
         self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
@@ -99,6 +104,7 @@ class Glassq:
         self._workers: list[Worker] = []
         self._servers: list[HttpServer] = []
         self._worker_numbers = count()
+        self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
         self._producer = Producer(
             lambda: self.storage,
@@ -118,6 +124,8 @@ class Glassq:
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
         self.health.attach(self.bus)
+        if self._history is not None:
+            record_attempts(self.bus, self._history)
 
     @property
     def address(self) -> str:
@@ -138,7 +146,7 @@ class Glassq:
             return self._storage
 
     def _open(self) -> Storage:
-        storage = InstrumentedStorage(open_storage(self._place), self.bus)
+        storage = self._observed(open_storage(self._place))
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
@@ -147,6 +155,11 @@ class Glassq:
             Tracing(address=storage.address, client_id=client_id, count_context=self._count_context)
         )
         return storage
+
+    def _observed(self, storage: Storage) -> Storage:
+        if self._history is None:
+            return InstrumentedStorage(storage, self.bus)
+        return RecordedStorage(storage, self.bus, self._history)
 
     def use(self, url: str | Redis) -> None:
         """Move to another store before any was opened; `ConfigurationError` naming both afterwards."""
@@ -284,6 +297,8 @@ class Glassq:
             if option not in known:
                 raise BadOption(option, "is not an option of a worker", nearest(option, known))
         if os.getpid() != self._pid:
+            # Not the parent's name either: forked siblings under one name take each other's lanes over.
+            self._node = secrets.token_hex(6)
             self._begin_incarnation()
         self._workers = [each for each in self._workers if not each.finished]
         worker = Worker(

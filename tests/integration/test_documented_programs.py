@@ -65,6 +65,11 @@ assert by_order == {"o-1": [500, 250], "o-2": [1200], "o-3": [100, 200]}
 assert charged == [("bob", 1200), ("alice", 500), ("alice", 250)]
 assert payments.halted() == []
 """,
+    "how-to/verify-a-history.md": """
+assert report.clean
+assert report.notes == []
+assert report.figures["jobs_acknowledged"] == report.figures["settlements"]["ack"] == 10
+""",
 }
 
 

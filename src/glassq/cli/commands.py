@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from glassq.cli.bench.command import bench
 from glassq.cli.dead import dead
 from glassq.cli.demo.command import demo
 from glassq.cli.groups import Commands
@@ -16,6 +17,7 @@ from glassq.cli.health import main as ask_health_file
 from glassq.cli.jobs import cancel, peek
 from glassq.cli.pausing import pause, resume
 from glassq.cli.stats import stats
+from glassq.cli.verify import verify
 from glassq.cli.worker import worker
 from glassq.errors import ConfigurationError, GlassqError
 from glassq.version import __version__
@@ -78,7 +80,7 @@ def probe(arguments: tuple[str, ...]) -> int:
     return ask_health_file(arguments)
 
 
-for command in (demo, worker, stats, peek, dead, halted, pause, resume, cancel, probe):
+for command in (demo, worker, stats, peek, dead, halted, pause, resume, cancel, bench, verify, probe):
     glassq.add_command(command)
 
 

@@ -1,0 +1,215 @@
+"""A store whose calls are written into a history: asked before the store is, answered before anybody acts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, StorageError
+from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
+from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
+from glassq.model.watermarks import Watermark
+from glassq.storage import Replayed, Storage
+from glassq.stores.instrumented import InstrumentedStorage
+from glassq.telemetry import Bus
+
+R = TypeVar("R")
+
+
+class Recorder(Protocol):
+    """Where a history goes; never raises."""
+
+    def now(self) -> float:
+        """The clock of all histories of a host: monotonic seconds."""
+        ...
+
+    def call(self) -> str:
+        """An id for one call, unique among all processes."""
+        ...
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append an event that happens now."""
+        ...
+
+
+def digest(data: bytes) -> str:
+    """What stands for bytes in a history: contents may be secrets, so they are never written down."""
+    return hashlib.blake2b(data, digest_size=6).hexdigest()
+
+
+class RecordedStorage(InstrumentedStorage):
+    """A `Storage` that writes down every call that changes something; otherwise the store it wraps."""
+
+    def __init__(self, inner: Storage, bus: Bus, history: Recorder) -> None:
+        super().__init__(inner, bus)
+        self._history = history
+
+    def append(
+        self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
+    ) -> list[Appended]:
+        """See `Storage.append`."""
+        write, call = self._history.write, self._history.call()
+        write(
+            "enqueue.invoked",
+            call=call,
+            queue=queue,
+            n=len(jobs),
+            keys=[job.lane for job in jobs],
+            levels=[job.level for job in jobs],
+        )
+        try:
+            answers = super().append(queue, jobs, max_length=max_length, replicas=replicas)
+        except EnqueueUncertain as error:
+            write("enqueue.unknown", call=call, queue=queue, ids=[error.job_id], error=type(error).__name__)
+            raise
+        except (EnqueueError, StorageError, ConfigurationError, ValueError) as error:
+            write("enqueue.failed", call=call, queue=queue, error=type(error).__name__)
+            raise
+        except BaseException as error:
+            write("enqueue.unknown", call=call, queue=queue, ids=[], error=type(error).__name__)
+            raise
+        accepted = list(map(_accepted, jobs, answers))
+        found = answers[0].found if answers else None
+        write("enqueue.ok", call=call, queue=queue, jobs=accepted, found=_mark(found))
+        return answers
+
+    def claim(
+        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+    ) -> Claimed:
+        """See `Storage.claim`."""
+        sent = self._history.now()
+        claimed = super().claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds)
+        for grant in claimed.grants:
+            self._history.write(
+                "lease.taken",
+                **_lease(grant.lease),
+                cause=str(grant.cause),
+                seconds=lease_seconds,
+                sent=sent,
+                owner=str(owner),
+                attempts=grant.attempts,
+                crashes=grant.crashes,
+            )
+        return claimed
+
+    def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
+        """See `Storage.settle`."""
+        for each in settlements:
+            self._history.write(
+                "settle.invoked",
+                **_settlement(each),
+                reason=each.reason,
+                error=digest(each.error),
+                ran=each.ran,
+                leaving=str(each.leaving),
+            )
+        try:
+            answers = super().settle(owner, settlements)
+        except BaseException as error:
+            for each in settlements:
+                self._history.write("settle.unknown", **_settlement(each), error=type(error).__name__)
+            raise
+        for each, answer in zip(settlements, answers, strict=True):
+            if answer.status is SettleStatus.FENCED:
+                self._history.write("settle.fenced", **_settlement(each))
+                continue
+            self._history.write(
+                "settle.ok",
+                **_settlement(each),
+                ordinal=answer.ordinal,
+                status=str(answer.status),
+                found=_mark(answer.found),
+            )
+        return answers
+
+    def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
+        """See `Storage.renew`."""
+        sent = self._history.now()
+        renewed = super().renew(owner, leases, lease_seconds=lease_seconds)
+        if leases:
+            self._history.write(
+                "lease.renewed",
+                seconds=lease_seconds,
+                sent=sent,
+                leases=[
+                    (lease.queue, lease.lane, lease.token) for lease in leases if lease not in renewed.lost
+                ],
+                lost=[(lease.queue, lease.lane, lease.token) for lease in renewed.lost],
+            )
+        return renewed
+
+    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+        """See `Storage.skip_lane`."""
+        skip = super().skip_lane
+
+        def described(job: StoredJob | None) -> dict[str, Any]:
+            return {"id": job and job.id, "seq": job and job.seq}
+
+        return self._steer("skip", lambda: skip(queue, lane), described, queue=queue, lane=lane)
+
+    def cancel(self, job_id: str) -> Cancellation | None:
+        """See `Storage.cancel`."""
+        cancel = super().cancel
+
+        def described(done: Cancellation | None) -> dict[str, Any]:
+            return {"result": done and str(done)}
+
+        return self._steer("cancel", lambda: cancel(job_id), described, id=job_id)
+
+    def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """See `Storage.replay`."""
+        replay = super().replay
+
+        def described(jobs: list[Replayed]) -> dict[str, Any]:
+            return {"jobs": [(job.id, job.lane, job.was, job.seq) for job in jobs]}
+
+        fields = {"queue": queue, "ids": list(ids), "front": front}
+        return self._steer("replay", lambda: replay(queue, ids, front=front), described, **fields)
+
+    def purge(self, queue: str, *, dead: bool) -> int:
+        """See `Storage.purge`."""
+        purge = super().purge
+
+        def described(count: int) -> dict[str, Any]:
+            return {"count": count}
+
+        return self._steer("purge", lambda: purge(queue, dead=dead), described, queue=queue, dead=dead)
+
+    def _steer(
+        self, verb: str, carry_out: Callable[[], R], described: Callable[[R], dict[str, Any]], **fields: Any
+    ) -> R:
+        """Carry out what somebody asked for besides the normal course, and write down that and its answer."""
+        call = self._history.call()
+        self._history.write(f"{verb}.invoked", call=call, **fields)
+        try:
+            result = carry_out()
+        except BaseException as error:
+            self._history.write(f"{verb}.unknown", call=call, error=type(error).__name__)
+            raise
+        self._history.write(f"{verb}.ok", call=call, **fields, **described(result))
+        return result
+
+
+def _lease(lease: Lease) -> dict[str, Any]:
+    return {"queue": lease.queue, "lane": lease.lane, "token": lease.token}
+
+
+def _settlement(what: Settlement) -> dict[str, Any]:
+    return {**_lease(what.lease), "id": what.job_id, "action": str(what.action)}
+
+
+def _mark(found: Watermark | None) -> tuple[str, int, int, int, str, int, int] | None:
+    """Where the queue stood: its life, seq, jobs accepted and settled; the server's run, and the seq and the
+    settlements with which that began."""
+    if found is None:
+        return None
+    counts, run = found.counts, found.run
+    its_run = ("", 0, 0) if run is None else (run.id, run.counts.seq, run.counts.settled)
+    return (found.incarnation, counts.seq, counts.enqueued, counts.settled, *its_run)
+
+
+def _accepted(job: NewJob, answer: Appended) -> tuple[str, int | None, str, int, str, int]:
+    """A job as the store took it; the last number is 1 for a duplicate, which was not stored."""
+    duplicate = int(answer.disposition is Disposition.DUPLICATE)
+    return answer.id, answer.seq, job.lane, job.level, digest(job.body), duplicate

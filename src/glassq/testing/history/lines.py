@@ -1,0 +1,330 @@
+"""The lines of a history, one type an event. Times (`m`) are readings of one clock per host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+PLACE_BITS = 40
+"""How much of a place is the number of the line within its file."""
+
+FINAL = frozenset({"ack", "bury", "expire", "cancel"})
+"""Actions that end a job; the others end an attempt."""
+
+Mark = tuple[str, int, int, int, str, int, int]
+"""Where a queue stood when a call came: its life, seq, jobs accepted, jobs settled; the server's run, and the
+seq and the settlements with which that run began."""
+
+
+class Line(msgspec.Struct, kw_only=True, gc=False, tag_field="e"):
+    """Root of all lines. `where` is its place in the history, filled in by the reader: one number, because
+    there are millions of lines."""
+
+    m: float
+    where: int = 0
+
+    @property
+    def file(self) -> int:
+        """The number of its file."""
+        return self.where >> PLACE_BITS
+
+
+class Begin(Line, kw_only=True, gc=False, tag="begin"):
+    """The first line of each file."""
+
+    v: int
+    pid: int
+    host: str
+
+
+class Incomplete(Line, kw_only=True, gc=False, tag="incomplete"):
+    """So many events could not be written before this one."""
+
+    missing: int
+
+
+class EnqueueInvoked(Line, kw_only=True, gc=False, tag="enqueue.invoked"):
+    """An append is about to be sent."""
+
+    call: str
+    queue: str
+    n: int
+
+
+class EnqueueOk(Line, kw_only=True, gc=False, tag="enqueue.ok"):
+    """The store has the jobs: of each id, seq, lane, level, digest of its body, 1 for a duplicate."""
+
+    call: str
+    queue: str
+    jobs: list[tuple[str, int | None, str, int, str, int]]
+    found: Mark | None = None
+
+
+class EnqueueFailed(Line, kw_only=True, gc=False, tag="enqueue.failed"):
+    """Nothing was stored."""
+
+    call: str
+    queue: str
+    error: str
+
+
+class EnqueueUnknown(Line, kw_only=True, gc=False, tag="enqueue.unknown"):
+    """Perhaps something was stored."""
+
+    call: str
+    queue: str
+    error: str
+    ids: list[str] = []
+
+
+class LeaseLine(Line, kw_only=True, gc=False):
+    """Something about one lease."""
+
+    queue: str
+    lane: str
+    token: int
+
+
+class LeaseTaken(LeaseLine, kw_only=True, gc=False, tag="lease.taken"):
+    """A worker became a lane's owner; `sent` is when it asked."""
+
+    cause: str
+    seconds: float
+    sent: float
+
+
+class LeaseRenewed(Line, kw_only=True, gc=False, tag="lease.renewed"):
+    """Leases that were extended, and those that were lost."""
+
+    seconds: float
+    sent: float
+    leases: list[tuple[str, str, int]]
+    lost: list[tuple[str, str, int]] = []
+
+
+class LeaseLost(LeaseLine, kw_only=True, gc=False, tag="lease.lost"):
+    """A worker noticed that it does not own a lane any more."""
+
+    reason: str
+
+
+class LeaseLeft(LeaseLine, kw_only=True, gc=False, tag="lease.left"):
+    """A worker gave a lane up, or its last job was settled."""
+
+
+class Start(LeaseLine, kw_only=True, gc=False, tag="start"):
+    """User code is about to run."""
+
+    id: str
+    seq: int
+    level: int
+    attempt: int
+    replayed: bool
+
+
+class End(LeaseLine, kw_only=True, gc=False, tag="end"):
+    """User code ended."""
+
+    id: str
+    attempt: int
+    outcome: str
+
+
+class SettleLine(LeaseLine, kw_only=True, gc=False):
+    """Something about one settlement."""
+
+    id: str
+    action: str
+
+
+class SettleInvoked(SettleLine, kw_only=True, gc=False, tag="settle.invoked"):
+    """A settlement is about to be sent."""
+
+    reason: str = ""
+    error: str = ""
+    ran: bool = True
+
+
+class SettleOk(SettleLine, kw_only=True, gc=False, tag="settle.ok"):
+    """The store answered: done, or already (done by an earlier call)."""
+
+    ordinal: int
+    status: str
+    found: Mark | None = None
+
+
+class SettleFenced(SettleLine, kw_only=True, gc=False, tag="settle.fenced"):
+    """The store refused: the lane is another's."""
+
+
+class SettleUnknown(SettleLine, kw_only=True, gc=False, tag="settle.unknown"):
+    """No answer came."""
+
+    error: str
+
+
+class Verb(Line, kw_only=True, gc=False):
+    """What somebody asked for besides the normal course of jobs."""
+
+    call: str
+
+
+class ReplayInvoked(Verb, kw_only=True, gc=False, tag="replay.invoked"):
+    """Dead letters are about to be brought back."""
+
+    queue: str
+    ids: list[str]
+
+
+class ReplayOk(Verb, kw_only=True, gc=False, tag="replay.ok"):
+    """Dead letters were brought back: id, lane, seq they had, seq they have."""
+
+    queue: str
+    jobs: list[tuple[str, str, int, int]]
+
+
+class ReplayUnknown(Verb, kw_only=True, gc=False, tag="replay.unknown"):
+    """Perhaps dead letters were brought back."""
+
+    error: str
+
+
+class CancelInvoked(Verb, kw_only=True, gc=False, tag="cancel.invoked"):
+    """A job is about to be cancelled."""
+
+    id: str
+
+
+class CancelOk(Verb, kw_only=True, gc=False, tag="cancel.ok"):
+    """Removed, asked, or nothing of that id."""
+
+    id: str
+    result: str | None
+
+
+class CancelUnknown(Verb, kw_only=True, gc=False, tag="cancel.unknown"):
+    """Perhaps a job was cancelled."""
+
+    error: str
+
+
+class SkipInvoked(Verb, kw_only=True, gc=False, tag="skip.invoked"):
+    """A halted lane's head is about to be skipped."""
+
+    queue: str
+    lane: str
+
+
+class SkipOk(Verb, kw_only=True, gc=False, tag="skip.ok"):
+    """The head that was skipped, if any."""
+
+    queue: str
+    lane: str
+    id: str | None
+
+
+class SkipUnknown(Verb, kw_only=True, gc=False, tag="skip.unknown"):
+    """Perhaps a head was skipped."""
+
+    error: str
+
+
+class PurgeInvoked(Verb, kw_only=True, gc=False, tag="purge.invoked"):
+    """Waiting jobs, or dead letters, are about to be dropped."""
+
+    queue: str
+    dead: bool
+
+
+class PurgeOk(Verb, kw_only=True, gc=False, tag="purge.ok"):
+    """So many were dropped."""
+
+    queue: str
+    dead: bool
+    count: int
+
+
+class PurgeUnknown(Verb, kw_only=True, gc=False, tag="purge.unknown"):
+    """Perhaps some were dropped."""
+
+    error: str
+
+
+class LossTold(Line, kw_only=True, gc=False, tag="loss"):
+    """This process was told of a loss of data."""
+
+    queue: str
+    kind: str
+    missing: int
+
+
+class Left(msgspec.Struct, kw_only=True, gc=False):
+    """An unsettled job of a dump."""
+
+    id: str
+    seq: int
+    lane: str
+    level: int
+    body: str
+    replayed: bool
+
+
+class Dead(Left, kw_only=True, gc=False):
+    """A dead letter of a dump."""
+
+    eligible_at: float
+    reason: str
+    attempts: int
+    error: str
+    buried_at: float
+
+
+class Dump(Line, kw_only=True, gc=False, tag="dump"):
+    """What the store held of a queue in the end."""
+
+    queue: str
+    unsettled: list[Left]
+    dead: list[Dead]
+    stats: dict[str, Any]
+
+
+class DumpEnd(Line, kw_only=True, gc=False, tag="dump.end"):
+    """The dump is complete: these are all queues of the store."""
+
+    queues: list[str]
+
+
+AnyLine = (
+    Begin
+    | Incomplete
+    | EnqueueInvoked
+    | EnqueueOk
+    | EnqueueFailed
+    | EnqueueUnknown
+    | LeaseTaken
+    | LeaseRenewed
+    | LeaseLost
+    | LeaseLeft
+    | Start
+    | End
+    | SettleInvoked
+    | SettleOk
+    | SettleFenced
+    | SettleUnknown
+    | ReplayInvoked
+    | ReplayOk
+    | ReplayUnknown
+    | CancelInvoked
+    | CancelOk
+    | CancelUnknown
+    | SkipInvoked
+    | SkipOk
+    | SkipUnknown
+    | PurgeInvoked
+    | PurgeOk
+    | PurgeUnknown
+    | LossTold
+    | Dump
+    | DumpEnd
+)

@@ -1,0 +1,228 @@
+"""Attempts: the fence (I4), no run after the end (I5), no two at a time (I6)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from glassq.testing.history import lines as kinds
+from glassq.testing.history.facts import NEVER, Facts, LaneName, Settling, first_newer
+from glassq.testing.history.report import Findings
+
+_SLACK = 0.05
+"""Seconds by which a lease may seem shorter than it was: clocks of store and worker run apart a little."""
+
+
+def check_fence(facts: Facts, findings: Findings) -> None:
+    """I4: no settlement is done under a token after a newer owner was known."""
+    if not facts.history.one_clock:
+        findings.note("I4 and I6 across owners were not checked: the files are of several hosts or starts")
+        return
+    finders = {lane: first_newer(taken) for lane, taken in facts.taken.items()}
+    for settling in facts.settlings:
+        asked = settling.asked
+        lane = (asked.queue, asked.lane)
+        if settling.done is None or lane not in finders:
+            continue
+        newer = finders[lane](asked.token)
+        if newer is None or newer.m >= asked.m:
+            continue
+        if facts.lives[asked.queue].broken_between(newer.m, settling.done.m):
+            continue  # the store may have forgotten the newer owner
+        what = f"{asked.id} was settled under token {asked.token} after token {newer.token} was taken"
+        findings.add("I4", what, newer, settling.answer)
+
+
+def check_ends(facts: Facts, findings: Findings) -> None:
+    """I5: what was settled for good is over, unless it was buried and brought back."""
+    starts: dict[str, list[kinds.Start]] = defaultdict(list)
+    for of_lane in facts.starts.values():
+        for start in of_lane:
+            starts[start.id].append(start)
+    left = {each.id: dump for dump in facts.dumps.values() for each in dump.unsettled}
+    for job_id, settlings in facts.settlings_of.items():
+        final = [each for each in settlings if each.final and facts.stands(each)]
+        for settling in final:
+            _started_again(facts, settling, starts[job_id], findings)
+        _settled_twice(facts, final, findings)
+        if final and job_id in left and not _brought_back(facts, final[-1], NEVER):
+            what = f"{job_id} was settled for good and is still in queue {final[-1].asked.queue}"
+            findings.add("I5", what, final[-1].answer, left[job_id])
+    _second_late_starts(facts, findings)
+
+
+def _started_again(facts: Facts, settling: Settling, starts: list[kinds.Start], findings: Findings) -> None:
+    done = settling.done
+    assert done is not None  # noqa: S101
+    for start in starts:
+        if start.token == done.token:
+            again = start.m > done.m or (start.file == done.file and start.where > done.where)
+        else:
+            # The store gave that token away after it had taken the settlement.
+            again = start.token > done.token
+        if again and start.where not in facts.late and not _brought_back(facts, settling, start.m):
+            what = f"{start.id} was started after its settlement ({done.action}) had been acknowledged"
+            findings.add("I5", what, done, start)
+
+
+def _settled_twice(facts: Facts, final: list[Settling], findings: Findings) -> None:
+    ordered = sorted(final, key=lambda each: each.asked.m)
+    for first, second in pairwise(ordered):
+        assert second.done is not None  # noqa: S101
+        if not _brought_back(facts, first, second.done.m):
+            what = f"{first.asked.id} was settled for good twice"
+            findings.add("I5", what, first.answer, second.answer)
+
+
+def _brought_back(facts: Facts, settling: Settling, by: float) -> bool:
+    """Whether a job may have been replayed between one of its settlements and a later moment."""
+    return settling.asked.action == "bury" and any(
+        each.asked.m <= by and each.ended >= settling.asked.m
+        for each in facts.replays_of.get(settling.asked.id, ())
+    )
+
+
+def _second_late_starts(facts: Facts, findings: Findings) -> None:
+    """One start may slip in between looking at the lease and starting; whoever wakes up looks again."""
+    for starts in facts.starts.values():
+        seen: dict[int, kinds.Start] = {}
+        for start in starts:
+            if start.where not in facts.late:
+                continue
+            before = seen.setdefault(start.token, start)
+            if before is not start:
+                what = f"{start.id} was started under token {start.token}, long after another owner took over"
+                findings.add("I5", what, before, start)
+
+
+# -- overlaps ----------------------------------------------------------------------------------------
+
+
+class Attempts:
+    """Starts with their ends."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._ends: dict[tuple[str, int, int], list[kinds.End]] = defaultdict(list)
+        for end in facts.history.of(kinds.End):
+            self._ends[end.id, end.token, end.attempt].append(end)
+
+    def end_of(self, start: kinds.Start) -> kinds.End | None:
+        """The end of an attempt; None when its process was killed before."""
+        ends = self._ends.get((start.id, start.token, start.attempt), ())
+        return next((end for end in ends if end.m >= start.m), None)
+
+
+def check_overlaps(facts: Facts, findings: Findings) -> int:
+    """I6; returns how many attempts ran beside one of a newer owner, which a long pause explains."""
+    attempts = Attempts(facts)
+    contacts = _contacts(facts)
+    overlaps = 0
+    for lane, starts in facts.starts.items():
+        by_token: dict[int, list[kinds.Start]] = defaultdict(list)
+        for start in starts:
+            by_token[start.token].append(start)
+        for of_token in by_token.values():
+            _within(facts, of_token, attempts, findings)
+        if facts.history.one_clock:
+            overlaps += _across(facts, lane, starts, attempts, contacts, findings)
+    return overlaps
+
+
+def _within(facts: Facts, starts: list[kinds.Start], attempts: Attempts, findings: Findings) -> None:
+    """Attempts under one token: in one process, one after the other."""
+    if not facts.history.complete:
+        return
+    for first, second in pairwise(starts):
+        one, other = facts.history.files[first.file], facts.history.files[second.file]
+        if (one.host, one.pid) != (other.host, other.pid):
+            what = f"two processes ran jobs of lane {first.lane!r} under token {first.token}"
+            findings.add("I6", what, first, second)
+            continue
+        end = attempts.end_of(first)
+        if end is None or end.m > second.m:
+            what = f"{second.id} began before {first.id} of the same lane and token had ended"
+            findings.add("I6", what, first, second)
+
+
+def _across(
+    facts: Facts,
+    lane: LaneName,
+    starts: list[kinds.Start],
+    attempts: Attempts,
+    contacts: dict[tuple[str, str, int], tuple[float, float]],
+    findings: Findings,
+) -> int:
+    """Attempts under different tokens, each against the newest attempt that began before."""
+    overlaps = 0
+    takes = {take.token: take for take in reversed(facts.taken.get(lane, []))}
+    running: list[tuple[float, kinds.Start]] = []
+    for start in sorted(starts, key=lambda each: each.m):
+        running = [(end, each) for end, each in running if end > start.m]
+        for _, older in running:
+            if older.token == start.token:
+                continue  # judged by `_within`
+            overlaps += 1
+            old, new = sorted((older, start), key=lambda each: each.token)
+            taken = takes.get(new.token)
+            sent, seconds = contacts.get((*lane, old.token), (None, 0.0))
+            if taken is None or sent is None or taken.cause == "handover":
+                continue
+            early = taken.m < sent + seconds * 0.99 - _SLACK
+            if early and not facts.lives[lane[0]].broken_between(sent, taken.m):
+                what = (
+                    f"{new.id} ran beside {old.id} of the same lane: it was taken over "
+                    f"{taken.m - sent:.3f} s after its owner had last extended its lease of {seconds:g} s"
+                )
+                findings.add("I6", what, old, taken, new)
+        end = attempts.end_of(start)
+        if end is not None:
+            running.append((end.m, start))
+    return overlaps
+
+
+def _contacts(facts: Facts) -> dict[tuple[str, str, int], tuple[float, float]]:
+    """When each lease was last extended, by when that was sent, and for how long."""
+    contacts: dict[tuple[str, str, int], tuple[float, float]] = {}
+    for lane, taken in facts.taken.items():
+        for take in taken:
+            contacts[(*lane, take.token)] = (take.sent, take.seconds)
+    for renewal in facts.history.of(kinds.LeaseRenewed):
+        for lease in renewal.leases:
+            sent, seconds = contacts.get(lease, (renewal.sent, renewal.seconds))
+            contacts[lease] = (max(sent, renewal.sent), seconds)
+    return contacts
+
+
+# -- figures -----------------------------------------------------------------------------------------
+
+
+def count_reruns(facts: Facts) -> tuple[int, dict[str, int], int]:
+    """Jobs that ran again because no settlement of their last attempt was acknowledged: in all, in each lane
+    that had any, and the most in one lane after one takeover."""
+    most, total = 0, 0
+    per_lane: dict[str, int] = {}
+    for lane, starts in facts.starts.items():
+        last: dict[str, kinds.Start] = {}
+        after: Counter[int] = Counter()
+        for start in starts:
+            before = last.get(start.id)
+            if before is not None and not _tried_again(facts, before, start):
+                after[start.token] += 1
+            last[start.id] = start
+        if after:
+            per_lane["/".join(lane)] = after.total()
+            total += after.total()
+            most = max(most, *after.values())
+    return total, per_lane, most
+
+
+def _tried_again(facts: Facts, before: kinds.Start, start: kinds.Start) -> bool:
+    """Whether a later attempt is the store's will: a retry, a human's retry, a replay."""
+    return (
+        start.replayed != before.replayed
+        or any(
+            each.asked.token == before.token and each.done is not None and not each.final
+            for each in facts.settlings_of.get(start.id, ())
+        )
+        or start.id in facts.replays_of
+    )
