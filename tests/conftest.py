@@ -10,6 +10,7 @@ from hypothesis import settings
 # Deadlines measure the machine, not the code; a run in CI must be repeatable from its log alone.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("chaos", deadline=None, print_blob=True, max_examples=1000)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

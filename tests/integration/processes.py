@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.integration.ledger import entries
-
-_LOOK = 0.005
+from tests.processes import wait_until
 
 
 class Stage:
@@ -54,11 +52,7 @@ class Stage:
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
         """Wait for an event another process causes; fails loudly, never goes on without it."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"waited {timeout} s in vain for {what}; log: {self.entries()[-5:]}")
-            time.sleep(_LOOK)
+        wait_until(condition, what, lambda: f"log: {self.entries()[-5:]}", timeout)
 
     def end(self) -> None:
         """Nothing outlives a test."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 
 from glassq.stores.open import open_storage
 from tests.integration.processes import Stage, staged
+from tests.processes import quiet, state_of
 
 
 def first_starts(stage: Stage) -> list[dict[str, Any]]:
@@ -191,22 +189,3 @@ def test_an_owner_that_slept_past_its_lease_settles_nothing(tmp_path: Path, stor
         stats = storage.stats(["ledger"])[0]
         storage.close()
         assert (stats.enqueued, stats.settled["succeeded"], stats.depth) == (3, 3, 0)
-
-
-@contextmanager
-def quiet(url: str) -> Iterator[None]:
-    """Nobody is in the middle of a transaction: a process stopped there keeps a SQLite file locked."""
-    if not url.startswith("sqlite"):
-        yield
-        return
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def state_of(pid: int) -> str:
-    """The state the kernel shows for a process: T is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

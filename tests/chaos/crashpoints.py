@@ -1,0 +1,203 @@
+"""Named points at which the program under test ends itself with SIGKILL, or stops itself with SIGSTOP.
+
+`GLASSQ_CRASH_AT=point:n` ends it when it gets to the point for the n-th time, `stop@point:n` stops it there.
+
+- `before_VERB`, `after_VERB`: around a verb of the store;
+- `sql_VERB`, `commit_VERB` (SQLite): before each statement in a verb, before its COMMIT;
+- `sent_VERB`, `answered_VERB` (Redis): a script was sent, its answer has arrived and was not read;
+- `before_function`, `in_function`, `after_function`, `in_on_success`, `in_on_error`: around and in user code;
+- `event_NAME`: when the bus tells of it.
+
+`CHAOS_CUT=VERB:chance` loses answers on Redis: the connection ends after the request was carried out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from random import Random
+from typing import Any
+from unittest import mock
+
+from redis import exceptions
+from redis.connection import AbstractConnection
+
+from glassq.app import Glassq
+from glassq.model import events
+from glassq.storage import Storage
+from glassq.stores.open import open_storage
+from glassq.telemetry import Attempting, Sending
+from glassq.worker.engine import Worker
+
+VERBS = ("append", "listen", "claim", "settle", "renew", "release", "report")
+
+PRODUCING = ("before_append", "after_append", "event_JobEnqueued")
+WORKING = (
+    *(f"{when}_{verb}" for verb in VERBS[1:] for when in ("before", "after")),
+    *("before_function", "in_function", "after_function", "in_on_success", "in_on_error"),
+    *("event_LaneClaimed", "event_AttemptStarted", "event_AttemptSettled", "event_LaneLeft"),
+)
+INSIDE = {
+    "sqlite": {
+        "produce": ("sql_append", "commit_append"),
+        "work": (
+            "sql_claim",
+            "commit_claim",
+            "sql_settle",
+            "commit_settle",
+            "commit_renew",
+            "commit_release",
+        ),
+    },
+    "redis": {
+        "produce": ("sent_append", "answered_append"),
+        "work": (
+            *("sent_claim", "answered_claim", "sent_settle", "answered_settle"),
+            *("sent_renew", "answered_renew", "answered_release"),
+        ),
+    },
+}
+"""Points inside a verb, by store and by the role that gets there."""
+
+
+class Point:
+    """Counts how often the program got to its point and acts at the n-th time."""
+
+    def __init__(self, spec: str) -> None:
+        self._act = signal.SIGSTOP if spec.startswith("stop@") else signal.SIGKILL
+        self.name, _, number = spec.removeprefix("stop@").partition(":")
+        self._left = int(number or 1)
+        self._lock = threading.Lock()
+
+    def reach(self, name: str) -> None:
+        """Act, if this is the point and the time."""
+        if name != self.name:
+            return
+        with self._lock:
+            self._left -= 1
+            now = self._left == 0
+        if now:
+            # To this very thread: it gets no further. A signal to the process may find another one first.
+            signal.pthread_kill(threading.get_ident(), self._act)
+
+
+_point: Point | None = None
+_within = threading.local()
+"""`verb`: what this thread asks of the store now; `script`: whether its last request ran one."""
+
+
+def reach(name: str) -> None:
+    """The program is at this point."""
+    if _point is not None:
+        _point.reach(name)
+
+
+def install(app: Glassq, spec: str | None) -> None:
+    """Put the points into an application that has not opened its store yet."""
+    global _point  # noqa: PLW0603 - one program has one point
+    cut = os.environ.get("CHAOS_CUT")
+    if spec is None and cut is None:
+        return
+    _point = Point(spec) if spec else None
+    mock.patch("glassq.app.open_storage", lambda place: Watched(open_storage(place))).start()
+    mock.patch("sqlite3.connect", partial(_connect_traced, sqlite3.connect)).start()
+    _watch_wires(cut)
+    app.bus.wrap(_around)
+    for each in (
+        events.JobEnqueued,
+        events.LaneClaimed,
+        events.LaneLeft,
+        events.AttemptStarted,
+        events.AttemptSettled,
+    ):
+        app.bus.subscribe(lambda event: reach(f"event_{type(event).__name__}"), each)
+
+
+_worker: Worker | None = None
+
+
+def stop_by(worker: Worker) -> None:
+    """Lanes are released unrun only by a worker that is stopped right after its claim: this one will be."""
+    global _worker  # noqa: PLW0603 - one program has one worker
+    if _point is not None and _point.name.endswith("_release"):
+        _worker = worker
+
+
+class Watched:
+    """A store that passes points around each verb."""
+
+    def __init__(self, inner: Storage) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        return partial(self._watch, name, value) if name in VERBS else value
+
+    @staticmethod
+    def _watch(verb: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        reach(f"before_{verb}")
+        _within.verb = verb
+        try:
+            answer = call(*args, **kwargs)
+        finally:
+            _within.verb = None
+        if verb == "claim" and answer.grants and _worker is not None:
+            _worker.stop(drain=0)
+        reach(f"after_{verb}")
+        return answer
+
+
+@contextmanager
+def _around(subject: Sending | Attempting) -> Iterator[None]:
+    if isinstance(subject, Attempting):
+        reach("before_function")
+    yield
+    if isinstance(subject, Attempting):
+        reach("after_function")
+
+
+def _connect_traced(connect: Callable[..., sqlite3.Connection], *args: Any, **kwargs: Any) -> Any:
+    connection = connect(*args, **kwargs)
+
+    def trace(statement: str) -> None:
+        verb = getattr(_within, "verb", None)
+        if verb:
+            reach(f"commit_{verb}" if statement == "COMMIT" else f"sql_{verb}")
+
+    connection.set_trace_callback(trace)
+    return connection
+
+
+def _watch_wires(cut: str | None) -> None:
+    """See each script on its way, and lose the answers of a verb by chance."""
+    send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
+    verb_to_cut, _, chance = (cut or "").partition(":")
+    random = Random(f"{os.environ.get('CHAOS_SEED')}:{os.getpid()}")
+
+    def send_watched(self: AbstractConnection, command: Any, *args: Any, **kwargs: Any) -> None:
+        chunks = [command] if isinstance(command, bytes | str) else list(command)
+        first = chunks[0] if isinstance(chunks[0], bytes) else chunks[0].encode()
+        _within.script = b"EVAL" in first[:64]
+        send(self, chunks, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def read_watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        verb = getattr(_within, "verb", None)
+        if not verb or not _within.script:
+            return read(self, *args, **kwargs)
+        reach(f"sent_{verb}")
+        if _point is not None and _point.name == f"answered_{verb}":
+            self.can_read(timeout=60)
+            reach(f"answered_{verb}")
+        answer = read(self, *args, **kwargs)
+        if verb == verb_to_cut and random.random() < float(chance):
+            self.disconnect()
+            raise exceptions.ConnectionError("cut after the request, before its answer")
+        return answer
+
+    mock.patch.object(AbstractConnection, "send_packed_command", send_watched).start()
+    mock.patch.object(AbstractConnection, "read_response", read_watched).start()

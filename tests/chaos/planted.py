@@ -1,0 +1,67 @@
+"""Defects put into the program under test, to see that the suite would find them.
+
+`CHAOS_PLANT=fence` lets any holder of any token settle, renew and release; `append` lets a repeated append
+store its jobs again; `deadline` lets a worker believe in its leases for ever. A line that is not there any
+more is an error: the defect has to be planted anew, not forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from unittest import mock
+
+from glassq.stores.redis import scripts
+from glassq.stores.redis.scripts import Script
+from glassq.stores.sqlite import settling
+from glassq.worker.holdings import HeldLane
+
+
+def plant(defect: str | None) -> None:
+    """Put a defect into this process; an empty name, or None, for none."""
+    if defect:
+        _DEFECTS[defect]()
+
+
+def _remove_fence() -> None:
+    _replace(scripts.SETTLE, "if held[1] ~= what.token or held[2] ~= owner then", "if false then")
+    for script in (scripts.RENEW, scripts.RELEASE):
+        _replace(script, "if held[1] == token and held[2] == owner then", "if held[2] then")
+    fenced = "AND state = 'held' AND token = ? AND owner = ?"
+    _replace_statement("_held", fenced, "AND state = 'held' AND (token = ? OR owner = ? OR 1)")
+
+
+def _forget_appends() -> None:
+    _replace(scripts.APPEND, "if tonumber(last) == number_of_last then", "if false then")
+    _replace(scripts.APPEND, "if tonumber(last) >= number then", "if tonumber(last) > number_of_last then")
+
+
+def _believe_in_leases() -> None:
+    mock.patch.object(HeldLane, "ours", return_value=True).start()
+
+
+_DEFECTS: dict[str, Callable[[], None]] = {
+    "fence": _remove_fence,
+    "append": _forget_appends,
+    "deadline": _believe_in_leases,
+}
+
+
+def _replace(script: Script, line: str, by: str) -> None:
+    """Another text for a script, and the digest servers will know it by."""
+    if script.source.count(line) != 1:
+        raise LookupError(f"{script.verb}.lua has no single {line!r} any more; plant this defect anew")
+    script.source = script.source.replace(line, by)
+    script.sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _replace_statement(function: str, part: str, by: str) -> None:
+    """Another statement in a function of the SQLite store's `settling`, whatever else it does."""
+    code = getattr(settling, function).__code__
+    constants = [each for each in code.co_consts if isinstance(each, str) and part in each]
+    if len(constants) != 1:
+        raise LookupError(f"settling.{function} has no single {part!r} any more; plant this defect anew")
+    changed = tuple(
+        each.replace(part, by) if isinstance(each, str) and part in each else each for each in code.co_consts
+    )
+    getattr(settling, function).__code__ = code.replace(co_consts=changed)

@@ -1,0 +1,200 @@
+"""The program under test: tasks of several shapes over several keys, and the roles that call and run them.
+
+`GLASSQ_URL` says where the jobs are, `CHAOS_HISTORY` where the history goes and `CHAOS_NOTES` where the
+program's own notes go. `CHAOS_LEASE`, `CHAOS_NODE` and `CHAOS_DURABILITY` set the application up,
+`CHAOS_SEED` decides what a producer calls. `GLASSQ_CRASH_AT` names a point to end or stop at
+(crashpoints.py), `CHAOS_PLANT` a defect to plant (planted.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from glassq import Glassq, current_job
+from glassq.errors import EnqueueError, StorageError
+from glassq.storage import Storage
+from tests.chaos import crashpoints, planted
+
+QUEUE = "chaos"
+
+app = Glassq(
+    history=os.environ["CHAOS_HISTORY"],
+    lease_seconds=float(os.environ.get("CHAOS_LEASE", "1")),
+    node_id=os.environ.get("CHAOS_NODE"),
+)
+app.queue(QUEUE, max_length=300, full_wait=1.0, durability=os.environ.get("CHAOS_DURABILITY", "memory"))
+
+
+def note(event: str, **entry: Any) -> None:
+    """One line beside the history, one write: `{"e": event, "m": monotonic time, ...}`."""
+    line = json.dumps({"e": event, "m": time.monotonic(), **entry}) + "\n"
+    path = Path(os.environ["CHAOS_NOTES"]) / f"{os.getpid()}-notes.jsonl"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+# -- the tasks ---------------------------------------------------------------------------------------------
+
+
+class Planned(Exception):
+    """What a task raises that is meant to fail."""
+
+
+@app.fifo(QUEUE, key="key", name="plain")
+def plain(key: str | None, number: int, seconds: float) -> None:
+    """Take a while."""
+    crashpoints.reach("in_function")
+    time.sleep(seconds)
+
+
+@app.fifo(QUEUE, key="key", name="faulty", max_retries=3, retry_wait=0.05)
+def faulty(key: str | None, number: int, failures: int) -> None:
+    """Fail at first, then succeed."""
+    job = current_job()
+    assert job is not None
+    if job.attempt <= failures:
+        raise Planned(f"attempt {job.attempt} of {failures + 1}")
+
+
+def _on_success(value: object, job: object, binding: object) -> None:
+    crashpoints.reach("in_on_success")
+
+
+def _on_error(error: object, job: object, binding: object) -> None:
+    crashpoints.reach("in_on_error")
+
+
+@app.fifo(QUEUE, key="key", name="doomed", max_retries=1, retry_wait=0.05, on_error=_on_error)
+def doomed(key: str | None, number: int) -> None:
+    """Always fail: a dead letter."""
+    raise Planned("always")
+
+
+@app.fifo(QUEUE, _on_success, key="key", name="told")
+def told(key: str | None, number: int) -> None:
+    """Succeed and have it told."""
+
+
+# -- producing -----------------------------------------------------------------------------------------------
+
+
+class Caller:
+    """Calls tasks by chance, the same ones for the same seed and name."""
+
+    def __init__(self, name: str, keys: int) -> None:
+        self.random = Random(f"{os.environ.get('CHAOS_SEED', '0')}:{name}")
+        self._keys = keys
+        self._number = 0
+
+    def call(self) -> None:
+        """Make one call, or one batch of calls."""
+        chosen = self.random.random()
+        if chosen < 0.06:
+            app.enqueue_many([plain.s(self._key(), self._next(), 0.0) for _ in range(5)])
+        elif chosen < 0.16:
+            faulty(self._key(), self._next(), self.random.choice((1, 1, 2)))
+        elif chosen < 0.22:
+            doomed(self._key(), self._next())
+        elif chosen < 0.32:
+            told(self._key(), self._next())
+        else:
+            options = self._options()
+            plain.options(**options)(self._key(), self._next(), self.random.choice((0.0, 0.002, 0.02)))
+
+    def _options(self) -> dict[str, Any]:
+        chosen = self.random.random()
+        if chosen < 0.06:
+            return {"delay": self.random.uniform(0.01, 0.3)}
+        if chosen < 0.16:
+            return {"priority": self.random.randrange(1, 7)}
+        if chosen < 0.22:
+            return {"dedup_id": f"d-{self.random.randrange(40)}"}
+        return {}
+
+    def _key(self) -> str | None:
+        chosen = self.random.randrange(self._keys + 1)
+        return f"k{chosen}" if chosen else None
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+
+def enqueue(count: str, seconds: str) -> int:
+    """Call `plain` so many times in the default lane."""
+    for number in range(int(count)):
+        plain(None, number, float(seconds))
+    return 0
+
+
+class Ending:
+    """Whether somebody asked this producer to end (SIGTERM)."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+
+def produce(name: str, count: str = "0", keys: str = "7") -> int:
+    """Call tasks until SIGTERM, or `count` times; the store's refusals are waited out."""
+    ending, caller = Ending(), Caller(name, int(keys))
+    note("up")
+    calls = 0
+    while not ending.asked and (count == "0" or calls < int(count)):
+        calls += 1
+        try:
+            caller.call()
+        except (EnqueueError, StorageError) as error:
+            note("refused", error=type(error).__name__)
+            if isinstance(error, StorageError):
+                time.sleep(0.02)
+    return 0
+
+
+# -- working -----------------------------------------------------------------------------------------------
+
+
+def work(concurrency: str = "4", drain: str = "10") -> int:
+    """A worker process, until a signal; 1 when something outlasted the drain."""
+    worker = app.worker(concurrency=int(concurrency))
+    crashpoints.stop_by(worker)
+    note("up")
+    clean = worker.run(drain=float(drain))
+    note("down", clean=clean)
+    return 0 if clean else 1
+
+
+def drain(timeout: str = "60") -> int:
+    """Run everything that is left, scheduled jobs too; 1 when there is still something after `timeout`."""
+    deadline = time.monotonic() + float(timeout)
+    while time.monotonic() < deadline:
+        if app.worker(concurrency=8).run_until_idle(deadline - time.monotonic()) and not _left(app.storage):
+            return 0
+    return 1
+
+
+def _left(storage: Storage) -> bool:
+    """Whether jobs wait for their time."""
+    return any(stats.scheduled for stats in storage.stats(storage.queues()))
+
+
+ROLES: dict[str, Callable[..., int]] = {"enqueue": enqueue, "produce": produce, "work": work, "drain": drain}
+
+
+def main(arguments: list[str]) -> int:
+    """Run a role; what to plant and where to crash comes first."""
+    planted.plant(os.environ.get("CHAOS_PLANT"))
+    crashpoints.install(app, os.environ.get("GLASSQ_CRASH_AT"))
+    role, *rest = arguments
+    return ROLES[role](*rest)

@@ -1,0 +1,183 @@
+"""One store, one history, and the processes started on them: what every chaos test plays on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from glassq.model.stats import QueueStats
+from glassq.stores.open import open_storage
+from glassq.testing.history import History, Report, check, dump, read
+from tests.chaos.events import Event, Tail
+from tests.chaos.figures import Figures
+from tests.chaos.processes import Nest, Process
+from tests.chaos.sizes import Sizes
+from tests.processes import wait_until
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = "tests.chaos.program"
+
+
+class Stage:
+    """Starts and kills processes, waits for what their histories tell, and judges the whole at the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        sizes: Sizes,
+        figures: Figures,
+        *,
+        lease: float = 1.0,
+        **environment: str,
+    ) -> None:
+        self.folder = folder
+        self.history = folder / "history"
+        self.url = url
+        self.sizes = sizes
+        self.figures = figures
+        self.lease = lease
+        notes = folder / "notes"
+        for each in (self.history, notes):
+            each.mkdir(mode=0o700, parents=True)
+        self.environment = {
+            **os.environ,
+            "GLASSQ_URL": url,
+            "CHAOS_HISTORY": str(self.history),
+            "CHAOS_NOTES": str(notes),
+            "CHAOS_LEASE": str(lease),
+            "CHAOS_SEED": str(sizes.seed),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "error",
+            **environment,
+        }
+        self.processes: list[Process] = []
+        self._tail = Tail(self.history, notes)
+        self._nest = Nest(self.output, self.environment)
+
+    @property
+    def store(self) -> str:
+        """`redis` or `sqlite`."""
+        return "sqlite" if self.url.startswith("sqlite") else "redis"
+
+    @property
+    def output(self) -> Path:
+        """What the processes wrote to their standard error."""
+        return self.folder / "output.log"
+
+    # -- processes -----------------------------------------------------------------------------------------
+
+    def start(self, role: str, *arguments: str, module: str = PROGRAM, **environment: str) -> Process:
+        """A process in a role of a program: a module with `main(arguments)`, with more environment."""
+        pid = self._nest.start(module, [role, *arguments], environment)
+        process = Process(self._nest, pid, role, self.url)
+        self.processes.append(process)
+        return process
+
+    def worker(self, concurrency: int = 4, **environment: str) -> Process:
+        """A worker process. Its jobs may be waited for; it may not be up yet."""
+        return self.start("work", str(concurrency), **environment)
+
+    def producer(self, name: str, count: int = 0, keys: int = 7, **environment: str) -> Process:
+        """A producer of `count` calls (0: until it is told to end) over `keys` keys and the default lane."""
+        return self.start("produce", name, str(count), str(keys), **environment)
+
+    def alive(self, role: str) -> list[Process]:
+        """The running processes of a role that are not stopped."""
+        return [each for each in self.processes if each.role == role and each.running and not each.stopped]
+
+    # -- what they tell --------------------------------------------------------------------------------------
+
+    def events(self, *kinds: str) -> list[Event]:
+        """The events of these kinds so far (none given: all), those of the program's notes, too."""
+        self._tail.look()
+        return self._tail.of(kinds)
+
+    def wait_for(self, condition: Callable[[], object], what: str, timeout: float = 60) -> None:
+        """Wait for what processes do; fails loudly with the last events and what they said."""
+        wait_until(condition, what, self._evidence, timeout)
+
+    def wait_for_more(self, kind: str, number: int = 1, timeout: float = 60) -> None:
+        """Wait until so many further events of a kind have come."""
+        before = len(self.events(kind))
+        self.wait_for(lambda: len(self.events(kind)) >= before + number, f"{number} more {kind}", timeout)
+
+    def _evidence(self) -> str:
+        last = [{key: event[key] for key in ("e", "pid", "m")} for event in self.events()[-8:]]
+        said = self.output.read_text()[-3000:]
+        return (
+            f"alive: {[each for each in self.processes if each.running]}; last events: {last}; said:\n{said}"
+        )
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def check_history(self, timeout: float = 90, **expectations: Any) -> Report:
+        """Let everything that is left run, and check the history; fails with what was found.
+
+        Stopped processes go on, producers and workers end in peace (one that fails is a failure), and a fresh
+        worker drains the store. `expectations` go to the checker.
+        """
+        report = self.judge(timeout, **expectations)
+        assert not report.findings, self.describe(report)
+        return report
+
+    def judge(self, timeout: float = 90, **expectations: Any) -> Report:
+        """What `check_history` does, with the findings as its answer."""
+        self.retire(timeout)
+        drain = self.start("drain", str(timeout))
+        assert drain.wait(timeout + 30) == 0, f"the store was not drained in {timeout} s; {self._evidence()}"
+        self.dump()
+        report = check(self.read(), **expectations)
+        self.figures.add(report.figures)
+        return report
+
+    def retire(self, timeout: float = 60) -> None:
+        """End what still runs as it should be ended: producers first, so that workers make room for them."""
+        for process in self.processes:
+            if process.stopped:
+                process.go_on()
+        for role in ("produce", "work"):
+            ending = [each for each in self.processes if each.role == role and each.running]
+            for process in ending:
+                process.signal(signal.SIGTERM)
+            for process in ending:
+                status = process.wait(timeout)
+                # Killed by the signal itself: it had begun to start, and not to listen.
+                assert status in (0, 1, -signal.SIGTERM), f"{process} ended so: {status}; {self._evidence()}"
+
+    def dump(self) -> None:
+        """Put the final state of the store into the history."""
+        storage = open_storage(self.url)
+        try:
+            dump(storage, self.history)
+        finally:
+            storage.close()
+
+    def stats(self) -> QueueStats:
+        """Where the queue stands."""
+        storage = open_storage(self.url)
+        try:
+            return storage.stats(["chaos"])[0]
+        finally:
+            storage.close()
+
+    def read(self) -> History:
+        """The whole history."""
+        return read([self.history])
+
+    def describe(self, report: Report) -> str:
+        """The findings, for a failing test."""
+        shown = "\n".join(str(finding) for finding in report.findings[:10])
+        return f"{len(report.findings)} findings, first ones:\n{shown}\n{report.figures}"
+
+    def close(self) -> None:
+        """Nothing outlives a stage."""
+        self._nest.close()
+
+    def clear(self) -> None:
+        """Take away what was recorded."""
+        shutil.rmtree(self.folder)

@@ -1,0 +1,72 @@
+"""What a history tells about deaths: how long lanes waited for a new owner, and what ran again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.chaos.events import Event
+
+RECLAIMED = ("owner_died", "lease_expired", "handover")
+
+Held = tuple[str, str, int]
+"""A stay in a lane: queue, lane and token."""
+
+
+def stay_of(event: Event) -> Held:
+    """Which stay an event belongs to."""
+    return event["queue"], event["lane"], event["token"]
+
+
+class Takeover(NamedTuple):
+    """A lane that was taken back from a dead process, and the seconds since that death. `least` are those
+    since the last death of anybody: one that died between its claim and the line it would have written about
+    it was an owner nobody knows of."""
+
+    lane: str
+    seconds: float
+    least: float
+
+
+def takeovers(taken: Iterable[Event], deaths: Mapping[int, float]) -> list[Takeover]:
+    """How long each lane waited that a dead process held; `deaths` are monotonic times by pid."""
+    found = []
+    for before, after in _successions(taken):
+        died = deaths.get(before["pid"])
+        if died is None or not died <= after["m"] or after["cause"] not in RECLAIMED:
+            continue
+        last = max(death for death in deaths.values() if death <= after["m"])
+        found.append(Takeover(after["lane"], after["m"] - died, after["m"] - last))
+    return found
+
+
+def _successions(taken: Iterable[Event]) -> Iterable[tuple[Event, Event]]:
+    """Each stay in a lane with the next one there."""
+    lanes: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in taken:
+        lanes[event["queue"], event["lane"]].append(event)
+    for stays in lanes.values():
+        yield from pairwise(sorted(stays, key=lambda event: int(event["token"])))
+
+
+def reruns(starts: Iterable[Event], settled: Iterable[Event]) -> dict[Held, set[str]]:
+    """Jobs that were started again although no settlement of their last start was acknowledged, by the stay
+    that start was in."""
+    answered = {(*stay_of(event), event["id"]) for event in settled}
+    again: dict[Held, set[str]] = defaultdict(set)
+    runs: dict[str, list[Event]] = defaultdict(list)
+    for event in starts:
+        runs[event["id"]].append(event)
+    for job, events in runs.items():
+        for before, _ in pairwise(sorted(events, key=lambda event: int(event["token"]))):
+            if (*stay_of(before), job) not in answered:
+                again[stay_of(before)].add(job)
+    return again
+
+
+def held_by(pid: int, taken: Iterable[Event], given_up: Iterable[Event]) -> set[Held]:
+    """The stays of a process that have not ended, as far as it has written."""
+    ended = {stay_of(event) for event in given_up}
+    return {stay_of(event) for event in taken if event["pid"] == pid} - ended
