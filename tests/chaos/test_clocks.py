@@ -31,7 +31,7 @@ def test_a_workers_clock_is_set(
         clocked(stage, together, "produce", f"p{index}", "0", "7")
     clocked(stage, True, "work", "4")
     clocked(stage, together, "work", "4")
-    for _ in range(sizes.pick(1, 100)):
+    for _ in range(sizes.pick(1, 20)):
         for offset in (HOUR, 0, -HOUR, 0, HOUR):
             wait_for_renewals(stage)
             stage.wait_for_more("settle.ok", chance.randint(1, 60))

@@ -198,7 +198,7 @@ def test_flipped_bits(original: Path, tmp_path: Path, chance: Random, sizes: Siz
     arguments; everything else is refused with an error that says so. No wrong argument, no other error."""
     data = original.read_bytes()
     outcomes: Counter[str] = Counter()
-    for number in range(sizes.pick(150, 20_000)):
+    for number in range(sizes.pick(150, 5000)):
         damaged = bytearray(data)
         for _ in range(chance.randint(1, 3)):
             place = chance.randrange(len(damaged))

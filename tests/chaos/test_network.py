@@ -22,7 +22,7 @@ def test_a_bad_network_changes_nothing(tmp_path: Path, stages: Stages, sizes: Si
     request is repeated until it is answered, and carried out once."""
     # A silent connection is given up after seconds, so that fewer of them fit.
     seldom = fault in SILENT or fault is Fault.DELAY
-    wanted = sizes.pick(3, 40) if seldom else sizes.pick(20, 300)
+    wanted = sizes.pick(2, 40) if seldom else sizes.pick(20, 300)
     with (
         serving(tmp_path / "server", *AOF_EVERYSEC) as server,
         Proxy(server.port, seed=f"{sizes.seed}:producers") as calling,
