@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -52,12 +53,14 @@ class Line:
     def __init__(self, store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
         self._evalsha: Callable[..., Any] = store._server._client.evalsha
         self.losses = 0
+        self.meanwhile: Callable[[], object] = lambda: None
         monkeypatch.setattr(store._server._client, "evalsha", self._call)
 
     def _call(self, *arguments: Any) -> Any:
         answer = self._evalsha(*arguments)
         if self.losses:
             self.losses -= 1
+            self.meanwhile()
             raise exceptions.ConnectionError("Connection reset by peer")
         return answer
 
@@ -105,6 +108,22 @@ def test_an_append_that_stays_unanswered_is_uncertain(store: RedisStorage, line:
     [answer] = store.append(QUEUE, [NewJob(body=b"b")])
     assert answer.seq == 2
     assert [record.job.id for record in store.waiting(QUEUE, 10)] == [failure.value.job_id, answer.id]
+
+
+def test_an_append_refused_by_another_server_than_the_first_is_uncertain(
+    store: RedisStorage, line: Line, server: str
+) -> None:
+    """A server that knows nothing of the first try and is full refuses the second; the first may have run
+    before, on the server that is gone."""
+
+    def fail_over() -> None:
+        with redis.Redis.from_url(server) as admin, closing(RedisStorage.open(server)) as other:
+            admin.flushdb()
+            other.append(QUEUE, [NewJob(body=b"other")])
+
+    line.losses, line.meanwhile = 1, fail_over
+    with pytest.raises(EnqueueUncertain, match="first try was not answered, and the queue is full"):
+        store.append(QUEUE, [NewJob(body=b"a")], max_length=1)
 
 
 def test_a_claim_whose_answer_was_lost_is_told_again(store: RedisStorage, line: Line) -> None:

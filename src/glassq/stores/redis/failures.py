@@ -106,7 +106,7 @@ def translated(error: exceptions.RedisError, address: str, *, lost: bool) -> Sto
         return StorageError(f"{misplaced[1]} is not the head of its lane; only the head can be settled")
     full = re.search(r"GLASSQFULL (\d+)", message)
     if full:
-        return Full(int(full[1]))
+        return _full(int(full[1]), address, lost=lost)
     if "GLASSQSTALE" in message:
         return StorageError(f"{address}: an append arrived after a later one of the same session: {message}")
     if "WRONGTYPE" in message:
@@ -117,6 +117,18 @@ def translated(error: exceptions.RedisError, address: str, *, lost: bool) -> Sto
     diagnosis = diagnose(error)
     kind = Unanswered if lost else StorageUnavailable
     return kind(f"{address}: {message or type(error).__name__}; {diagnosis.advice}", diagnosis.reason)
+
+
+def _full(depth: int, address: str, *, lost: bool) -> StorageError:
+    if not lost:
+        return Full(depth)
+    # A server that carried the first try out would have known it again; one that took over from it, or came
+    # back without its last moments, does not.
+    return Unanswered(
+        f"{address}: the first try was not answered, and the queue is full ({depth} unsettled jobs) at the "
+        "second; look whether the job is there before you enqueue it again",
+        "connection",
+    )
 
 
 def _message(error: exceptions.RedisError) -> str:
