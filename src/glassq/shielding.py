@@ -46,5 +46,6 @@ def _complain() -> None:
         return
     try:
         sys.stderr.write("glassq: a log handler raised:\n" + traceback.format_exc())
-    except (OSError, ValueError):  # closed: there is nowhere left to say it
-        return
+    except BaseException as error:  # licensed: around a program's own sys.stderr; nowhere is left to say it
+        if passes(error):
+            raise

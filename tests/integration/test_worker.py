@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ from glassq.errors import (
     SerializationFailed,
     StorageUnavailable,
 )
-from glassq.model.events import AttemptSettled, CallbackFailed, Event
+from glassq.model.events import AttemptSettled, AttemptStarted, CallbackFailed, Event
 from glassq.model.jobs import NewJob
+from glassq.model.verdicts import Outcome
 from glassq.policy.retry import Backoff
+from glassq.telemetry import Attempting, Sending
+from glassq.worker.holdings import HeldLane
 from tests.integration.processes import Stage
 
 
@@ -570,6 +574,44 @@ def test_losing_the_lease_is_no_failure_of_the_job(app: Glassq) -> None:
     assert app.queue("q").dead_letters() == []
     (left,) = app.storage.stats(["q"])
     assert left.settled.get("buried", 0) == 0
+
+
+def test_a_job_that_came_too_late_to_begin_is_not_failed(app: Glassq) -> None:
+    """The lease was over when the job was about to begin, and a renewal came through before the attempt had
+    been left: nothing ran, so nothing failed, and the job has all its attempts."""
+    ran: list[int] = []
+    settled: list[AttemptSettled] = []
+
+    @app.fifo("q", max_retries=0)
+    def task(number: int) -> None:
+        ran.append(number)
+
+    def lane() -> HeldLane:
+        (held,) = app._workers[-1]._holdings.all()
+        return held
+
+    late = [True]
+
+    def pass_the_deadline(_: AttemptStarted) -> None:
+        if late[0]:
+            lane().deadline = 0.0
+
+    @contextmanager
+    def renew_on_the_way_out(subject: Attempting | Sending) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if isinstance(subject, Attempting) and late.pop():
+                late.append(False)
+                lane().deadline = time.monotonic() + 1
+
+    app.bus.subscribe(pass_the_deadline, AttemptStarted)
+    app.bus.subscribe(settled.append, AttemptSettled)
+    app.bus.wrap(renew_on_the_way_out)
+    task(1)
+    assert app.worker(lease_seconds=1).run_until_idle(timeout=20)
+    assert ran == [1]
+    assert [(each.outcome, each.ran) for each in settled] == [(Outcome.SUCCEEDED, True)]
 
 
 def test_a_closed_application_says_so(tmp_path: Path) -> None:

@@ -224,6 +224,7 @@ class Attempts:
     @staticmethod
     def _check_lease(lane: HeldLane, context: JobContext) -> None:
         if not lane.ours():
+            lane.lapsed = True
             raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
 
     # -- decide ----------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ class Worker:
         self._bus.subscribe(self._declared, QueueDeclared)
         self._pid = os.getpid()
         self._assemble(storage)
+        self._teller.start()
         for name, body in (("claims", self._claim_loop), ("upkeep", self._upkeep_until_done)):
             threading.Thread(target=body, name=f"glassq-{name}", daemon=True).start()
         self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))

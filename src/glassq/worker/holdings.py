@@ -12,14 +12,17 @@ class HeldLane:
     """One held lane. `deadline` is when the lease ends by this process's monotonic clock, counted from
     before the claim or renewal was sent: never later than the store thinks. `cancelled` are ids of jobs
     somebody asked to cancel while they run. While `leaving`, a settlement is under way or has given the
-    lane up: that the store does not know the lease any more is no loss."""
+    lane up: that the store does not know the lease any more is no loss. `lapsed` once a job was kept from
+    beginning, or told to stop, because the lease was over: a renewal that comes through later does not give
+    this stay back."""
 
-    __slots__ = ("_clock", "callback_since", "cancelled", "deadline", "lease", "leaving", "lost")
+    __slots__ = ("_clock", "callback_since", "cancelled", "deadline", "lapsed", "lease", "leaving", "lost")
 
     def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
         self.lease = lease
         self.deadline = deadline
         self.lost = False
+        self.lapsed = False
         self.leaving = False
         self.cancelled: frozenset[str] = frozenset()
         self.callback_since: float | None = None
@@ -27,7 +30,7 @@ class HeldLane:
 
     def ours(self) -> bool:
         """Whether the lane is this worker's, as far as it can know without asking the store."""
-        return not self.lost and self._clock.monotonic() < self.deadline
+        return not (self.lost or self.lapsed) and self._clock.monotonic() < self.deadline
 
 
 class Holdings:
