@@ -16,8 +16,9 @@ import msgspec
 
 from glassq.model.events import DataLossDetected
 from glassq.model.jobs import Dedup, NewJob, StoredJob
-from glassq.model.leases import Grant, Leaving, Owner, Settlement, SettleStatus
+from glassq.model.leases import Grant, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
+from glassq.observe.history import FORMAT
 from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sqlite.store import SqliteStorage
 from glassq.telemetry import Bus
@@ -38,7 +39,7 @@ class Tape:
         self.lines: list[Line] = []
         self._calls = 0
         play.tapes.append(self)
-        self.write("begin", v=1, pid=100 + len(play.tapes), host="h/1")
+        self.write("begin", v=FORMAT, pid=100 + len(play.tapes), host="h/1")
 
     def now(self) -> float:
         """A moment later than every moment before."""
@@ -56,9 +57,10 @@ class Tape:
 
 
 class Process:
-    """A producer and a worker with one lane, and what it wrote down."""
+    """A producer and a worker with one lane, and what it wrote down. `node` is the stable name of an instance
+    that was started again."""
 
-    def __init__(self, play: Play) -> None:
+    def __init__(self, play: Play, node: str = "") -> None:
         self.play = play
         self.tape = Tape(play)
         bus = Bus()
@@ -66,17 +68,28 @@ class Process:
             lambda event: self.tape.write("loss", **msgspec.structs.asdict(event)), DataLossDetected
         )
         self.store = RecordedStorage(play.inner, bus, self.tape)
-        self.owner = Owner(f"node{len(play.tapes)}", "life")
+        self.owner = Owner(node or f"node{len(play.tapes)}", f"life{len(play.tapes)}")
         self.store.listen(self.owner, [QUEUE])
         self.grant: Grant | None = None
         self.jobs: deque[StoredJob] = deque()
         self.deadline = 0.0
         self.attempts = 0
+        self.kept: Settlement | None = None
 
-    def enqueue(self, count: int = 1, *, lane: str = "a", level: int = 3, dedup: str | None = None) -> None:
-        """Append some jobs."""
+    def enqueue(
+        self,
+        count: int = 1,
+        *,
+        lane: str = "a",
+        level: int = 3,
+        dedup: str | None = None,
+        due: float | None = None,
+    ) -> None:
+        """Append some jobs. Ids tell processes apart, though all share one store."""
+        self.play.inner._producer = f"{self.tape.name.partition('-')[0]}x{self.play.losses}"
         unique = Dedup(dedup, 60.0) if dedup else None
-        self.store.append(QUEUE, [NewJob(body=b"job", lane=lane, level=level, dedup=unique)] * count)
+        job = NewJob(body=b"job", lane=lane, level=level, dedup=unique, due=due)
+        self.store.append(QUEUE, [job] * count)
 
     def claim(self) -> bool:
         """Take a lane, unless one is held."""
@@ -103,7 +116,8 @@ class Process:
         self.tape.write("end", **self._lane(), **self._job(), outcome="returned")
 
     def settle(self, action: Action = Action.ACK, leaving: Leaving = Leaving.STAY) -> None:
-        """Tell the store about the job that ended, and go on with what it says."""
+        """Tell the store about the job that ended, and go on with what it says. `KEEP`: a callback comes
+        before that."""
         assert self.grant is not None
         job = self.jobs.popleft()
         settlement = Settlement(
@@ -118,6 +132,19 @@ class Process:
             window=3,
         )
         answer = self.store.settle(self.owner, [settlement])[0]
+        self.kept = settlement if answer.held and leaving is Leaving.KEEP else None
+        if self.kept is None:
+            self._go_on(answer)
+
+    def move_on(self) -> None:
+        """The callback is over."""
+        assert self.kept is not None
+        settlement = msgspec.structs.replace(self.kept, leaving=Leaving.STAY)
+        self.kept = None
+        self._go_on(self.store.settle(self.owner, [settlement])[0])
+
+    def _go_on(self, answer: Settled) -> None:
+        assert self.grant is not None
         if answer.status is SettleStatus.FENCED or not answer.held:
             self.grant = None
             return
@@ -161,6 +188,7 @@ class Play:
         self.clock = FakeClock()
         self.inner = SqliteStorage.open(f"sqlite:///{folder}/play.db", clock=self.clock)
         self.tapes: list[Tape] = []
+        self.losses = 0
         self._ticks = 0
 
     def tick(self) -> float:
@@ -180,7 +208,9 @@ class Play:
     def lose_everything(self, processes: list[Process]) -> None:
         """Another, empty store stands where the old one was."""
         self.inner.close()
-        self.inner = SqliteStorage.open(f"sqlite:///{self.folder}/another.db", clock=self.clock)
+        self.losses += 1
+        self.clock.advance(1.0)  # tokens grow with the time, also in a store that knows none
+        self.inner = SqliteStorage.open(f"sqlite:///{self.folder}/play{self.losses}.db", clock=self.clock)
         for process in processes:
             process.store._inner = self.inner
             process.store.listen(process.owner, [QUEUE])

@@ -59,9 +59,9 @@ def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
 def test_a_later_format_is_refused(history: Path) -> None:
     """A history of a later version is not misread."""
     lines: list[Line] = [json.loads(line) for line in first_file(history).read_text().splitlines()]
-    lines[0]["v"] = 2
+    lines[0]["v"] = 3
     write_history(lines, history)
-    with pytest.raises(UnreadableHistory, match="has format 2, this glassq reads 1"):
+    with pytest.raises(UnreadableHistory, match="has format 3, this glassq reads 2"):
         read([history])
 
 
@@ -92,3 +92,17 @@ def test_the_command_tells_clean_broken_and_unusable_apart(
     assert told["figures"]["jobs_acknowledged"] == 1
     assert run(["verify", str(history / "none")]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_strict_takes_what_could_not_be_checked_for_a_failure(
+    history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dump without its end is a note: exit code 0, and 1 with `--strict`; a whole history passes both."""
+    assert run(["verify", "--strict", str(history)]) == 0
+    path = max(history.glob("*.jsonl"))
+    path.write_text(
+        "".join(path.read_text().splitlines(keepends=True)[:-1])
+    )  # its last line is the dump's end
+    assert run(["verify", str(history)]) == 0
+    assert "note: the dump was cut" in capsys.readouterr().out
+    assert run(["verify", "--strict", str(history)]) == 1

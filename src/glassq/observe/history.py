@@ -28,15 +28,18 @@ from glassq.telemetry import Attempting, Bus, Sending
 
 log = Log("glassq.history")
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".jsonl"
+CUT = ".cut"
+"""Stands before the suffix of a file that lacks events: they could not be written."""
 
 
 class HistoryFile:
     """This process' file in a directory of histories. Thread-safe; a forked child begins a file of its own.
 
-    Writing never raises: a history that cannot be written is logged once and says, as soon as it can be
-    written again, how many events are missing from it. `BadOption` for a directory that cannot be used.
+    Writing never raises: a history that cannot be written is logged once, its file is renamed at once (a full
+    disk allows that), and the next one says how many events are missing. `BadOption` for a directory that
+    cannot be used.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -48,7 +51,7 @@ class HistoryFile:
         if not os.access(self._directory, os.W_OK | os.X_OK):
             raise BadOption("history", f"cannot write into the directory {directory}")
         self._missing = 0
-        self._complained = False
+        self._marked = self._complained = False
         self._calls = count(1)
         self._close: Callable[[], object] = lambda: None
         self._descriptor: int | None = None
@@ -90,7 +93,7 @@ class HistoryFile:
     def _open(self) -> int:
         # A name nobody can guess, made new: a link planted in a shared directory is never followed.
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._directory / f"{self.name}{SUFFIX}", flags, 0o600)
+        descriptor = os.open(self._path(), flags, 0o600)
         try:
             self._append(descriptor, "begin", {"v": FORMAT, "pid": os.getpid(), "host": _host()})
             if self._missing:
@@ -98,7 +101,7 @@ class HistoryFile:
         except OSError:
             os.close(descriptor)
             raise
-        self._missing = 0
+        self._missing, self._marked = 0, False
         self._close = finalizer = weakref.finalize(self, os.close, descriptor)
         finalizer.atexit = False  # daemon threads write to the very end
         return descriptor
@@ -111,10 +114,26 @@ class HistoryFile:
     def _complain(self, error: OSError) -> None:
         """Leave the file with what may be half a line behind: only the last line of a file may be torn."""
         self._missing += 1
+        self._mark_cut()
         self._leave_file()
         if not self._complained:
             self._complained = True
             log.error("the history in %s cannot be written and is incomplete: %s", self._directory, error)
+
+    def _mark_cut(self) -> None:
+        """Say by the name of the file that events are missing: this process may be killed before it can write
+        again. One such file is enough; further ones that were begun in vain are taken away."""
+        try:
+            if self._marked:
+                self._path().unlink(missing_ok=True)
+            else:
+                self._path().rename(self._path(CUT))
+                self._marked = True
+        except OSError:
+            pass  # no file, or a directory that takes nothing: the next line that can be written says so
+
+    def _path(self, mark: str = "") -> Path:
+        return self._directory / f"{self.name}{mark}{SUFFIX}"
 
     def __repr__(self) -> str:
         return f"<history {self._directory}>"

@@ -10,7 +10,7 @@ from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, St
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
-from glassq.storage import Replayed, Storage
+from glassq.storage import Doorbell, Replayed, Storage
 from glassq.stores.instrumented import InstrumentedStorage
 from glassq.telemetry import Bus
 
@@ -39,7 +39,8 @@ def digest(data: bytes) -> str:
 
 
 class RecordedStorage(InstrumentedStorage):
-    """A `Storage` that writes down every call that changes something; otherwise the store it wraps."""
+    """A `Storage` that writes down every call that changes jobs or lanes, and its answer; otherwise the store
+    it wraps. Heartbeats (`report`), and claims that grant nothing, are left out."""
 
     def __init__(self, inner: Storage, bus: Bus, history: Recorder) -> None:
         super().__init__(inner, bus)
@@ -74,6 +75,11 @@ class RecordedStorage(InstrumentedStorage):
         write("enqueue.ok", call=call, queue=queue, jobs=accepted, found=_mark(found))
         return answers
 
+    def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
+        """See `Storage.listen`."""
+        self._history.write("worker.listening", owner=str(owner), queues=list(queues))
+        return super().listen(owner, queues)
+
     def claim(
         self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
     ) -> Claimed:
@@ -81,6 +87,7 @@ class RecordedStorage(InstrumentedStorage):
         sent = self._history.now()
         claimed = super().claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds)
         for grant in claimed.grants:
+            found = claimed.found.get(grant.lease.queue)
             self._history.write(
                 "lease.taken",
                 **_lease(grant.lease),
@@ -88,6 +95,8 @@ class RecordedStorage(InstrumentedStorage):
                 seconds=lease_seconds,
                 sent=sent,
                 owner=str(owner),
+                now=claimed.now,
+                found=_mark(found),
                 attempts=grant.attempts,
                 crashes=grant.crashes,
             )
@@ -119,6 +128,8 @@ class RecordedStorage(InstrumentedStorage):
                 **_settlement(each),
                 ordinal=answer.ordinal,
                 status=str(answer.status),
+                held=answer.held,
+                now=answer.now,
                 found=_mark(answer.found),
             )
         return answers
@@ -138,6 +149,30 @@ class RecordedStorage(InstrumentedStorage):
                 lost=[(lease.queue, lease.lane, lease.token) for lease in renewed.lost],
             )
         return renewed
+
+    def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
+        """See `Storage.release`."""
+        for lease in leases:
+            self._history.write("lease.releasing", **_lease(lease))
+        super().release(owner, leases, front=front)
+
+    def retry_lane(self, queue: str, lane: str) -> bool:
+        """See `Storage.retry_lane`."""
+        retry = super().retry_lane
+        fields = {"queue": queue, "lane": lane}
+        return self._steer("retry", lambda: retry(queue, lane), lambda done: {"retried": done}, **fields)
+
+    def pause(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.pause`."""
+        pause = super().pause
+        fields = {"queue": queue, "lane": lane}
+        return self._steer("pause", lambda: pause(queue, lane), lambda done: {"already": done}, **fields)
+
+    def resume(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.resume`."""
+        resume = super().resume
+        fields = {"queue": queue, "lane": lane}
+        return self._steer("resume", lambda: resume(queue, lane), lambda done: {"resumed": done}, **fields)
 
     def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
         """See `Storage.skip_lane`."""

@@ -250,6 +250,37 @@ class Jumping(Scenario):
         self.live_through(0.2)
         assert lanes_of(self.claim(BOB)) == ["lost", "waiting"]
 
+    def test_a_tiny_step_back_is_none(self) -> None:
+        """Below a tenth of a second time stands still, until it has come as far again."""
+        self.put("a", lane="lost")
+        self.put("b", lane="waiting")
+        _, waiting = self.claim().grants
+        self.retry(waiting, wait=LEASE)
+        began = self.claim(BOB).now
+        for step in (-0.06, -0.03, 0.05):
+            self.clock.step_wall(step)
+            assert self.claim(BOB).now == began
+        self.put("c", lane="new")
+        assert self.settle(self.claim_one(BOB), owner=BOB).now == began
+        self.live_through(LEASE - 0.01)  # by the clock, which is 0.04 s behind
+        assert self.claim(BOB).grants == ()
+        self.clock.step_wall(0.1)
+        assert lanes_of(self.claim(BOB)) == ["lost", "waiting"]
+
+    def test_tiny_steps_back_do_not_add_up(self) -> None:
+        """Over a tenth of a second in all, and the clock is followed with everything that ends by it."""
+        self.put("a")
+        self.claim_one()
+        began = self.claim(BOB).now
+        for _ in range(2):
+            self.clock.step_wall(-0.06)
+            assert self.claim(BOB).grants == ()
+        assert round(began - self.claim(BOB).now, 3) == 0.12  # noqa: PLR2004 - two steps
+        self.live_through(LEASE - 0.05)
+        assert self.claim(BOB).grants == ()
+        self.live_through(0.06)
+        assert self.claim_one(BOB).cause is ClaimCause.LEASE_EXPIRED
+
     def test_steps_back_do_not_add_up(self) -> None:
         """An owner that has had its grace keeps what was left of it at every further step, and no more."""
         self.put("a")

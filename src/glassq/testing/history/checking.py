@@ -7,11 +7,15 @@ from typing import Any
 
 from glassq.testing.history import lines as kinds
 from glassq.testing.history.facts import Facts
-from glassq.testing.history.keeping import check_dead, check_kept, check_losses, check_sums
+from glassq.testing.history.keeping import check_dead, check_kept
+from glassq.testing.history.losing import check_losses
 from glassq.testing.history.ordering import check_acceptance, check_settlements, check_starts
 from glassq.testing.history.reading import History
 from glassq.testing.history.report import Findings, Report
 from glassq.testing.history.running import check_ends, check_fence, check_overlaps, count_reruns
+from glassq.testing.history.strangers import check_strangers
+from glassq.testing.history.summing import check_sums
+from glassq.testing.history.takeovers import Takeovers
 
 
 def check(history: History, *, losses_expected: bool = False) -> Report:
@@ -23,23 +27,41 @@ def check(history: History, *, losses_expected: bool = False) -> Report:
     facts = Facts(history)
     findings = Findings(history)
     if not history.complete:
-        findings.note("this history is incomplete: a process could not write for a while")
+        findings.note(
+            "this history is incomplete: a process could not write for a while; I1, I2, the claims of I6, "
+            "the reports of I7 and the sums of I10 were not checked"
+        )
+    _note_dumps(facts, findings)
     check_acceptance(facts, findings)
     check_starts(facts, findings)
     check_settlements(facts, findings)
-    check_fence(facts, findings)
+    takeovers = Takeovers(facts)
+    check_fence(facts, takeovers, findings)
     check_ends(facts, findings)
-    overlaps = check_overlaps(facts, findings)
+    overlaps = check_overlaps(facts, takeovers, findings)
+    by_set_clock = takeovers.check(findings) if history.one_clock else 0
     losses = check_losses(facts, findings, expected=losses_expected)
     if history.complete:
         check_kept(facts, findings)
     check_dead(facts, findings)
     check_sums(facts, findings)
-    figures = _figures(facts, overlaps, losses)
+    check_strangers(facts, findings)
+    figures = _figures(facts)
+    figures |= {"overlaps": overlaps, "takeovers_by_a_set_clock": by_set_clock}
+    figures |= {"losses": losses, "losses_reported": len(history.of(kinds.LossTold))}
     return Report(findings.found, figures, findings.notes, dict(findings.counts))
 
 
-def _figures(facts: Facts, overlaps: int, losses: int) -> dict[str, Any]:
+def _note_dumps(facts: Facts, findings: Findings) -> None:
+    """What a dump lacks, whose writer was killed or whose lines were taken away."""
+    ends, dumps = facts.history.of(kinds.DumpEnd), facts.history.of(kinds.Dump)
+    absent = {queue for end in ends for queue in end.queues} - {dump.queue for dump in dumps}
+    if absent or (dumps and not ends):
+        which = ", ".join(sorted(absent)) or "some queues"
+        findings.note(f"the dump was cut: {which} may be missing from it; write it again")
+
+
+def _figures(facts: Facts) -> dict[str, Any]:
     history = facts.history
     reruns, per_lane, most = count_reruns(facts)
     causes = Counter(take.cause for taken in facts.taken.values() for take in taken)
@@ -67,7 +89,4 @@ def _figures(facts: Facts, overlaps: int, losses: int) -> dict[str, Any]:
         "reruns": reruns,
         "reruns_per_lane": per_lane,
         "max_reruns_per_takeover": most,
-        "overlaps": overlaps,
-        "losses": losses,
-        "losses_reported": len(history.of(kinds.LossTold)),
     }

@@ -75,20 +75,26 @@ class Facts:
         self.settlings = _settlings(history)
         self.lives = self._live()
         self.accepted = self._accept()
-        self.uncertain = self._uncertain()
+        self.unanswered = self._unanswered()
+        self.uncertain: dict[str, int] = defaultdict(int)
+        for call in self.unanswered:
+            self.uncertain[call.queue] += call.n
         self.starts = _by_lane(history.of(kinds.Start))
         self.taken = _by_lane(history.of(kinds.LeaseTaken))
         self.late = self._late()
         self.settlings_of: dict[str, list[Settling]] = defaultdict(list)
+        self.settlings_in: dict[tuple[str, str, int], list[Settling]] = defaultdict(list)
         for settling in self.settlings:
-            self.settlings_of[settling.asked.id].append(settling)
+            asked = settling.asked
+            self.settlings_of[asked.id].append(settling)
+            self.settlings_in[asked.queue, asked.lane, asked.token].append(settling)
         self.cancels = _steerings(history, kinds.CancelInvoked, kinds.CancelOk)
         self.skips = _steerings(history, kinds.SkipInvoked, kinds.SkipOk)
         self.purges = _steerings(history, kinds.PurgeInvoked, kinds.PurgeOk)
         self.replays = _steerings(history, kinds.ReplayInvoked, kinds.ReplayOk)
         self.replays_of = self._replayed()
         self.cancelled = self._cancelled()
-        self.dumps = {dump.queue: dump for dump in history.of(kinds.Dump)}
+        self.dumps = self._dumps()
         self.queues = sorted(
             {line.queue for line in self.calls.values()} | {lane[0] for lane in self.taken} | set(self.dumps)
         )
@@ -102,13 +108,41 @@ class Facts:
         for settling in self.settlings:
             if isinstance(settling.answer, kinds.SettleOk):
                 answers[settling.asked.queue].append((settling.asked.m, settling.answer))
+        for take in self.history.of(kinds.LeaseTaken):
+            answers[take.queue].append((take.sent, take))
         lives: dict[str, Lives] = defaultdict(Lives)
         lives.update({queue: Lives(each) for queue, each in answers.items()})
+        self._end_lives(lives, {queue: max(asked for asked, _ in each) for queue, each in answers.items()})
         for settling in self.settlings:
             answer = settling.answer
             mark = answer.found if isinstance(answer, kinds.SettleOk) else None
             settling.life = lives[settling.asked.queue].of(mark, settling.asked.m)
         return lives
+
+    def _end_lives(self, lives: dict[str, Lives], asked: dict[str, float]) -> None:
+        """A queue that its store does not know in the end was emptied, where somebody was told of that after
+        its last call; otherwise what is missing is missing."""
+        listed = {queue for end in self.history.of(kinds.DumpEnd) for queue in end.queues}
+        if not self.history.of(kinds.DumpEnd):
+            return
+        for report in self.history.of(kinds.LossTold):
+            queue = report.queue
+            if report.kind == "emptied" and queue not in listed and report.m > asked.get(queue, NEVER):
+                lives[queue].end(report.m)
+                asked[queue] = NEVER
+
+    def _dumps(self) -> dict[str, kinds.Dump]:
+        """The newest dump of each queue; an empty one, without figures, of those a store did not list."""
+        found = {dump.queue: dump for dump in sorted(self.history.of(kinds.Dump), key=lambda dump: dump.m)}
+        ends = self.history.of(kinds.DumpEnd)
+        listed = {queue for end in ends for queue in end.queues}
+        for job in self.accepted.values() if ends else ():
+            if job.queue not in listed and job.queue not in found:
+                end = ends[-1]
+                empty = kinds.Dump(m=end.m, queue=job.queue, unsettled=[], dead=[], stats={})
+                empty.where = end.where
+                found[job.queue] = empty
+        return found
 
     def _asked(self, line: kinds.EnqueueOk) -> float:
         call = self.calls.get(line.call)
@@ -124,15 +158,11 @@ class Facts:
                     accepted[known] = Accepted(known, seq, lane, level, body, line.queue, life, asked, line)
         return accepted
 
-    def _uncertain(self) -> dict[str, int]:
-        """Jobs per queue that were perhaps accepted: no answer came."""
+    def _unanswered(self) -> list[kinds.EnqueueInvoked]:
+        """Appends that were perhaps accepted: no answer came."""
         answered = {line.call for line in self.history.of(kinds.EnqueueOk)}
         answered.update(line.call for line in self.history.of(kinds.EnqueueFailed))
-        counts: dict[str, int] = defaultdict(int)
-        for call, line in self.calls.items():
-            if call not in answered:
-                counts[line.queue] += line.n
-        return counts
+        return [line for call, line in self.calls.items() if call not in answered]
 
     def _replayed(self) -> dict[str, list[Steering]]:
         found: dict[str, list[Steering]] = defaultdict(list)

@@ -87,11 +87,20 @@ class LeaseLine(Line, kw_only=True, gc=False):
 
 
 class LeaseTaken(LeaseLine, kw_only=True, gc=False, tag="lease.taken"):
-    """A worker became a lane's owner; `sent` is when it asked."""
+    """A worker became a lane's owner; `sent` is when it asked, `now` the store's clock when it answered."""
 
     cause: str
     seconds: float
     sent: float
+    owner: str
+    now: float
+    found: Mark | None = None
+
+
+class Listening(Line, kw_only=True, gc=False, tag="worker.listening"):
+    """A worker is about to ask for lanes for the first time; `owner` is its node, incarnation and number."""
+
+    owner: str
 
 
 class LeaseRenewed(Line, kw_only=True, gc=False, tag="lease.renewed"):
@@ -107,6 +116,10 @@ class LeaseLost(LeaseLine, kw_only=True, gc=False, tag="lease.lost"):
     """A worker noticed that it does not own a lane any more."""
 
     reason: str
+
+
+class LeaseReleasing(LeaseLine, kw_only=True, gc=False, tag="lease.releasing"):
+    """A worker is about to give a lane up unsettled."""
 
 
 class LeaseLeft(LeaseLine, kw_only=True, gc=False, tag="lease.left"):
@@ -144,13 +157,17 @@ class SettleInvoked(SettleLine, kw_only=True, gc=False, tag="settle.invoked"):
     reason: str = ""
     error: str = ""
     ran: bool = True
+    leaving: str = "stay"
 
 
 class SettleOk(SettleLine, kw_only=True, gc=False, tag="settle.ok"):
-    """The store answered: done, or already (done by an earlier call)."""
+    """The store answered: done, or already (done by an earlier call). `held` is whether the lane is still
+    this worker's, `now` the store's clock."""
 
     ordinal: int
     status: str
+    held: bool
+    now: float
     found: Mark | None = None
 
 
@@ -251,6 +268,69 @@ class PurgeUnknown(Verb, kw_only=True, gc=False, tag="purge.unknown"):
     error: str
 
 
+class PauseInvoked(Verb, kw_only=True, gc=False, tag="pause.invoked"):
+    """A queue, or one lane, is about to be paused."""
+
+    queue: str
+    lane: str | None
+
+
+class PauseOk(Verb, kw_only=True, gc=False, tag="pause.ok"):
+    """It is paused; `already`: it was before."""
+
+    queue: str
+    lane: str | None
+    already: bool
+
+
+class PauseUnknown(Verb, kw_only=True, gc=False, tag="pause.unknown"):
+    """Perhaps it is paused."""
+
+    error: str
+
+
+class ResumeInvoked(Verb, kw_only=True, gc=False, tag="resume.invoked"):
+    """A pause is about to be undone."""
+
+    queue: str
+    lane: str | None
+
+
+class ResumeOk(Verb, kw_only=True, gc=False, tag="resume.ok"):
+    """It goes on; `resumed`: it was paused before."""
+
+    queue: str
+    lane: str | None
+    resumed: bool
+
+
+class ResumeUnknown(Verb, kw_only=True, gc=False, tag="resume.unknown"):
+    """Perhaps it goes on."""
+
+    error: str
+
+
+class RetryInvoked(Verb, kw_only=True, gc=False, tag="retry.invoked"):
+    """A halted lane's head is about to be tried again."""
+
+    queue: str
+    lane: str
+
+
+class RetryOk(Verb, kw_only=True, gc=False, tag="retry.ok"):
+    """The lane goes on with its head; `retried`: it was halted."""
+
+    queue: str
+    lane: str
+    retried: bool
+
+
+class RetryUnknown(Verb, kw_only=True, gc=False, tag="retry.unknown"):
+    """Perhaps the lane goes on."""
+
+    error: str
+
+
 class LossTold(Line, kw_only=True, gc=False, tag="loss"):
     """This process was told of a loss of data."""
 
@@ -302,9 +382,11 @@ AnyLine = (
     | EnqueueOk
     | EnqueueFailed
     | EnqueueUnknown
+    | Listening
     | LeaseTaken
     | LeaseRenewed
     | LeaseLost
+    | LeaseReleasing
     | LeaseLeft
     | Start
     | End
@@ -324,6 +406,15 @@ AnyLine = (
     | PurgeInvoked
     | PurgeOk
     | PurgeUnknown
+    | PauseInvoked
+    | PauseOk
+    | PauseUnknown
+    | ResumeInvoked
+    | ResumeOk
+    | ResumeUnknown
+    | RetryInvoked
+    | RetryOk
+    | RetryUnknown
     | LossTold
     | Dump
     | DumpEnd

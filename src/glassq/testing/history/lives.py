@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from glassq.testing.history.lines import FINAL, EnqueueOk, Mark, SettleOk
+from glassq.testing.history.lines import FINAL, EnqueueOk, LeaseTaken, Mark, SettleOk
 
-Answer = EnqueueOk | SettleOk
+Answer = EnqueueOk | SettleOk | LeaseTaken
 
 
 class Life(msgspec.Struct):
@@ -25,7 +25,7 @@ class Life(msgspec.Struct):
     settled: int = 0
 
 
-class _Seen(msgspec.Struct, gc=False):
+class Seen(msgspec.Struct, gc=False):
     """An answer with a mark: when its call was sent and answered, and the numbers it left."""
 
     asked: float
@@ -38,13 +38,13 @@ class _Seen(msgspec.Struct, gc=False):
 class _Run:
     """One run of a server (or all of a store that has none), as the answers show it."""
 
-    def __init__(self, first: _Seen) -> None:
+    def __init__(self, first: Seen) -> None:
         self.life = first.mark[0]
         self.began_with = first.mark[5:7] if first.mark[4] else None
         self.asked, self.answered, self.last = first.asked, first.answered, first.answered
         self.seq = self.settled = 0
 
-    def add(self, each: _Seen) -> None:
+    def add(self, each: Seen) -> None:
         """Another answer of this run."""
         self.asked, self.answered = min(self.asked, each.asked), min(self.answered, each.answered)
         self.last = max(self.last, each.answered)
@@ -59,12 +59,12 @@ class Lives:
         self.all = [Life(float("-inf"))]
         self._breaks: list[tuple[float, float]] = []
         self._of: dict[tuple[str, str], int] = {}
-        seen = [_seen(asked, line) for asked, line in answers if line.found is not None]
-        self._by_time = not any(each.mark[4] for each in seen) and self._went_back(seen)
+        answered = [see(asked, line) for asked, line in answers if line.found is not None]
+        self._by_time = not any(each.mark[4] for each in answered) and self._went_back(answered)
         if not self._by_time:
-            self._follow(seen)
+            self._follow(answered)
 
-    def _follow(self, seen: list[_Seen]) -> None:
+    def _follow(self, seen: list[Seen]) -> None:
         """Life after life by the names they have, and by what each run of the server began with."""
         runs: dict[tuple[str, str], _Run] = {}
         for each in seen:
@@ -87,7 +87,7 @@ class Lives:
             seq, settled = max(seq, run.seq), max(settled, run.settled)
             last = run
 
-    def _went_back(self, seen: list[_Seen]) -> bool:
+    def _went_back(self, seen: list[Seen]) -> bool:
         """Where no server tells of its runs, a store that went back shows in counters that decrease."""
         by_answer = sorted(seen, key=lambda each: each.answered)
         life, seq, settled, position = "", 0, 0, 0
@@ -104,6 +104,17 @@ class Lives:
                 self._breaks.append((by_answer[position - 1].answered, each.asked))
                 seq, settled = each.mark[1], each.mark[3]
         return len(self.all) > 1
+
+    def end(self, told: float) -> None:
+        """Everything was lost, as somebody was told, and no call came after that."""
+        self.all.append(Life(told))
+
+    def is_of_last(self, mark: Mark | None) -> bool:
+        """Whether a call with this mark was surely answered in the last life."""
+        if len(self.all) == 1:
+            return True
+        known = mark is not None and mark[0] and not self._by_time
+        return bool(known) and mark is not None and self._of[mark[0], mark[4]] == len(self.all) - 1
 
     def of(self, mark: Mark | None, asked: float) -> int:
         """The life in which a call sent at `asked` was answered."""
@@ -128,13 +139,17 @@ class Lives:
         return any(start <= later and end >= earlier for start, end in self._breaks)
 
 
-def _seen(asked: float, line: Answer) -> _Seen:
-    """The numbers are counted on from the mark, not taken from the answer: one that is wrong is a finding,
-    and must not be taken for another life."""
+def see(asked: float, line: Answer) -> Seen:
+    """What an answer that has a mark tells. The numbers are counted on from the mark, not taken from the
+    answer: one that is wrong is a finding, and must not be taken for another life."""
     assert line.found is not None  # noqa: S101 - asked for lines with a mark only
     _, seq, _, settled, *_ = line.found
+    if isinstance(line, LeaseTaken):
+        return Seen(asked, line.m, line.found, seq, settled)
     if isinstance(line, SettleOk):
         ended = line.status == "done" and line.action in FINAL
-        return _Seen(asked, line.m, line.found, seq, settled + ended)
-    placed = sum(job[1] is not None and not job[5] for job in line.jobs)
-    return _Seen(asked, line.m, line.found, seq + placed, settled)
+        return Seen(asked, line.m, line.found, seq, settled + ended)
+    placed = [job[1] for job in line.jobs if job[1] is not None and not job[5]]
+    # An append that is repeated after its answer was lost finds its own jobs there.
+    last = min(seq + len(placed), max(placed, default=0))
+    return Seen(asked, line.m, line.found, max(seq, last), settled)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from glassq.errors import ConfigurationError
-from glassq.observe.history import FORMAT, SUFFIX
+from glassq.observe.history import CUT, FORMAT, SUFFIX
 from glassq.testing.history.lines import PLACE_BITS, AnyLine, Begin, Incomplete, LeaseLine, Line
 
 L = TypeVar("L", bound=Line)
@@ -43,6 +44,10 @@ class History:
         """The lines of one type, file by file in the order they were written."""
         return self._lines.get(kind, [])  # type: ignore[return-value]
 
+    def all(self) -> Iterator[Line]:
+        """Every line, type by type."""
+        return chain.from_iterable(self._lines.values())
+
     def add(self, line: Line) -> None:
         """Take a line in."""
         if isinstance(line, LeaseLine):
@@ -61,7 +66,8 @@ class History:
     @property
     def complete(self) -> bool:
         """Whether no process had to leave events out."""
-        return not self.of(Incomplete)
+        cut = any(file.path.endswith(f"{CUT}{SUFFIX}") for file in self.files)
+        return not cut and not self.of(Incomplete)
 
     @property
     def one_clock(self) -> bool:

@@ -6,15 +6,18 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 from glassq.testing.history import lines as kinds
+from glassq.testing.history.clocks import StoreClock
 from glassq.testing.history.facts import NEVER, Facts, LaneName, Settling, first_newer
 from glassq.testing.history.report import Findings
+from glassq.testing.history.takeovers import Takeovers
 
-_SLACK = 0.05
-"""Seconds by which a lease may seem shorter than it was: clocks of store and worker run apart a little."""
+_GRAIN = 2e-6
+"""The store's times are whole microseconds, written as fractions."""
 
 
-def check_fence(facts: Facts, findings: Findings) -> None:
-    """I4: no settlement is done under a token after a newer owner was known."""
+def check_fence(facts: Facts, takeovers: Takeovers, findings: Findings) -> None:
+    """I4: no settlement is done under a token after a newer owner was known, or by the store's own clock had
+    been given the lane."""
     if not facts.history.one_clock:
         findings.note("I4 and I6 across owners were not checked: the files are of several hosts or starts")
         return
@@ -25,12 +28,31 @@ def check_fence(facts: Facts, findings: Findings) -> None:
         if settling.done is None or lane not in finders:
             continue
         newer = finders[lane](asked.token)
-        if newer is None or newer.m >= asked.m:
+        if newer is None:
             continue
-        if facts.lives[asked.queue].broken_between(newer.m, settling.done.m):
+        if newer.m >= asked.m:
+            newer = _given_before(facts.taken[lane], settling, takeovers.clock(asked.queue))
+        if newer is None:
+            continue
+        if facts.lives[asked.queue].broken_between(min(newer.m, asked.m), settling.done.m):
             continue  # the store may have forgotten the newer owner
         what = f"{asked.id} was settled under token {asked.token} after token {newer.token} was taken"
         findings.add("I4", what, newer, settling.answer)
+
+
+def _given_before(
+    takes: list[kinds.LeaseTaken], settling: Settling, clock: StoreClock
+) -> kinds.LeaseTaken | None:
+    """The newer owner to whom, by the clock of a store that nobody set, the lane was given before a
+    settlement was done: both were under way at the same time."""
+    done = settling.done
+    assert done is not None  # noqa: S101
+    for take in takes:
+        began, ended = min(take.sent, settling.asked.m), max(take.m, done.m)
+        given = take.token > done.token and take.now + _GRAIN < done.now
+        if given and not clock.jumped_between(began, ended):
+            return take
+    return None
 
 
 def check_ends(facts: Facts, findings: Findings) -> None:
@@ -112,10 +134,9 @@ class Attempts:
         return next((end for end in ends if end.m >= start.m), None)
 
 
-def check_overlaps(facts: Facts, findings: Findings) -> int:
+def check_overlaps(facts: Facts, takeovers: Takeovers, findings: Findings) -> int:
     """I6; returns how many attempts ran beside one of a newer owner, which a long pause explains."""
     attempts = Attempts(facts)
-    contacts = _contacts(facts)
     overlaps = 0
     for lane, starts in facts.starts.items():
         by_token: dict[int, list[kinds.Start]] = defaultdict(list)
@@ -124,7 +145,7 @@ def check_overlaps(facts: Facts, findings: Findings) -> int:
         for of_token in by_token.values():
             _within(facts, of_token, attempts, findings)
         if facts.history.one_clock:
-            overlaps += _across(facts, lane, starts, attempts, contacts, findings)
+            overlaps += _across(facts, lane, attempts, takeovers, findings)
     return overlaps
 
 
@@ -145,18 +166,13 @@ def _within(facts: Facts, starts: list[kinds.Start], attempts: Attempts, finding
 
 
 def _across(
-    facts: Facts,
-    lane: LaneName,
-    starts: list[kinds.Start],
-    attempts: Attempts,
-    contacts: dict[tuple[str, str, int], tuple[float, float]],
-    findings: Findings,
+    facts: Facts, lane: LaneName, attempts: Attempts, takeovers: Takeovers, findings: Findings
 ) -> int:
     """Attempts under different tokens, each against the newest attempt that began before."""
     overlaps = 0
     takes = {take.token: take for take in reversed(facts.taken.get(lane, []))}
     running: list[tuple[float, kinds.Start]] = []
-    for start in sorted(starts, key=lambda each: each.m):
+    for start in sorted(facts.starts[lane], key=lambda each: each.m):
         running = [(end, each) for end, each in running if end > start.m]
         for _, older in running:
             if older.token == start.token:
@@ -164,33 +180,16 @@ def _across(
             overlaps += 1
             old, new = sorted((older, start), key=lambda each: each.token)
             taken = takes.get(new.token)
-            sent, seconds = contacts.get((*lane, old.token), (None, 0.0))
-            if taken is None or sent is None or taken.cause == "handover":
+            if taken is None or takeovers.handed_over((*lane, old.token), taken):
                 continue
-            early = taken.m < sent + seconds * 0.99 - _SLACK
-            if early and not facts.lives[lane[0]].broken_between(sent, taken.m):
-                what = (
-                    f"{new.id} ran beside {old.id} of the same lane: it was taken over "
-                    f"{taken.m - sent:.3f} s after its owner had last extended its lease of {seconds:g} s"
-                )
-                findings.add("I6", what, old, taken, new)
+            how = takeovers.early((*lane, old.token), taken)
+            if how is not None:
+                what = f"{new.id} ran beside {old.id} of the same lane: it was taken over {how}"
+                takeovers.accuse(taken, what, findings, old, taken, new)
         end = attempts.end_of(start)
         if end is not None:
             running.append((end.m, start))
     return overlaps
-
-
-def _contacts(facts: Facts) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """When each lease was last extended, by when that was sent, and for how long."""
-    contacts: dict[tuple[str, str, int], tuple[float, float]] = {}
-    for lane, taken in facts.taken.items():
-        for take in taken:
-            contacts[(*lane, take.token)] = (take.sent, take.seconds)
-    for renewal in facts.history.of(kinds.LeaseRenewed):
-        for lease in renewal.leases:
-            sent, seconds = contacts.get(lease, (renewal.sent, renewal.seconds))
-            contacts[lease] = (max(sent, renewal.sent), seconds)
-    return contacts
 
 
 # -- figures -----------------------------------------------------------------------------------------

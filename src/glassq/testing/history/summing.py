@@ -1,0 +1,107 @@
+"""The sums come out (I10), in the store's own figures and against what was recorded."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from glassq.testing.history import lines as kinds
+from glassq.testing.history.facts import Facts, Settling
+from glassq.testing.history.report import Findings
+
+
+def check_sums(facts: Facts, findings: Findings) -> None:
+    """I10, in the store's own figures and against what was recorded."""
+    for queue, dump in facts.dumps.items():
+        stats = dump.stats
+        if not stats:
+            continue  # its store does not know this queue: each job that it should have is missed by I1
+        settled: dict[str, int] = stats["settled"]
+        left = sum(stats[state] for state in _STATES)
+        came, went = stats["enqueued"] + stats["replayed"], sum(settled.values()) + left
+        if came != went:
+            what = f"queue {queue}: {came} came (enqueued and replayed), {went} are settled or left"
+            findings.add("I10", what, dump)
+        if left != len(dump.unsettled) + stats["scheduled"]:
+            what = f"queue {queue}: {left} jobs are left by its figures, {len(dump.unsettled)} are there"
+            findings.add("I10", f"{what} and {stats['scheduled']} scheduled", dump)
+        if stats["dead_letters"] != len(dump.dead):
+            what = (
+                f"queue {queue}: {stats['dead_letters']} dead letters by its figures, {len(dump.dead)} there"
+            )
+            findings.add("I10", what, dump)
+        if facts.history.complete:
+            _against_history(facts, dump, findings)
+
+
+_STATES = ("ready", "leased", "waiting_retry", "halted", "paused", "scheduled", "deferred")
+_SETTLED = {"ack": "succeeded", "bury": "buried", "expire": "expired", "cancel": "cancelled"}
+
+
+def _against_history(facts: Facts, dump: kinds.Dump, findings: Findings) -> None:
+    """Each figure is between what surely happened and what may have happened. A store that went back to an
+    earlier state may have forgotten any of it, but what was done in its last life."""
+    queue, stats = dump.queue, dump.stats
+    lives = facts.lives[queue]
+    jobs = [job for job in facts.accepted.values() if job.queue == queue]
+    kept = sum(lives.is_of_last(job.line.found) for job in jobs)
+    _between(dump, "enqueued", stats["enqueued"], kept, len(jobs) + facts.uncertain[queue], findings)
+    sure, perhaps = 0, 0
+    for each in facts.replays:
+        assert isinstance(each.asked, kinds.ReplayInvoked)  # noqa: S101
+        if each.asked.queue == queue:
+            sure += len(each.answer.jobs) if isinstance(each.answer, kinds.ReplayOk) else 0
+            perhaps += 0 if each.answer else len(each.asked.ids)
+    low = sure if len(lives.all) == 1 else 0
+    _between(dump, "replayed", stats["replayed"], low, sure + perhaps, findings)
+    surely, maybe = _settled(facts, queue)
+    last = Counter(
+        each.asked.action for each in facts.settlings if _is_sure(facts, each) and each.asked.queue == queue
+    )
+    for action, name in _SETTLED.items():
+        low = surely[action] if len(lives.all) == 1 else last[action]
+        _between(dump, name, stats["settled"][name], low, surely[action] + maybe[action], findings)
+
+
+def _is_sure(facts: Facts, settling: Settling) -> bool:
+    """Whether a settlement was done in the last life of its queue."""
+    done = settling.done
+    return done is not None and settling.final and facts.lives[settling.asked.queue].is_of_last(done.found)
+
+
+def _settled(facts: Facts, queue: str) -> tuple[Counter[str], dict[str, float]]:
+    """Settlements per action: how many were done, and how many more may have been."""
+    done: Counter[str] = Counter()
+    groups: dict[tuple[str, int, str], bool] = {}
+    for settling in facts.settlings:
+        asked = settling.asked
+        if asked.queue != queue or not settling.final or settling.refused:
+            continue
+        key = asked.id, asked.token, asked.action
+        done[asked.action] += settling.done is not None
+        groups[key] = groups.get(key, False) or settling.done is not None
+    maybe: dict[str, float] = defaultdict(float)
+    for (_, _, action), was_done in groups.items():
+        maybe[action] += not was_done
+    for steering in (*facts.cancels, *facts.skips):
+        asked_line, answer = steering.asked, steering.answer
+        of_queue = (
+            asked_line.queue
+            if isinstance(asked_line, kinds.SkipInvoked)
+            else getattr(asked_line, "id", "").partition("/")[0]
+        )
+        if of_queue != queue:
+            continue
+        maybe["cancel"] += answer is None
+        done["cancel"] += (isinstance(answer, kinds.CancelOk) and answer.result == "removed") or (
+            isinstance(answer, kinds.SkipOk) and answer.id is not None
+        )
+    least, most = facts.purged(queue, dead=False)
+    done["cancel"] += least
+    maybe["cancel"] += most - least
+    return done, maybe
+
+
+def _between(dump: kinds.Dump, name: str, found: int, low: float, high: float, findings: Findings) -> None:
+    if not low <= found <= high:
+        right = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        findings.add("I10", f"queue {dump.queue}: {found} {name} in the store, {right} by the history", dump)
