@@ -30,6 +30,7 @@ from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
+from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
@@ -126,6 +127,7 @@ class Glassq:
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
+        log_losses(self.bus, lambda: self.address)
 
     @property
     def address(self) -> str:

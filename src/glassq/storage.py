@@ -226,7 +226,10 @@ class Storage(Protocol):
         ...
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        """One entry per name, in order; all zeros for a queue nothing was ever put into. Reads only."""
+        """One entry per name, in order. Reads only.
+
+        All zeros, but for the workers that serve it, for a queue nothing was ever put into.
+        """
         ...
 
     def queues(self) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -18,6 +20,7 @@ from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
 from glassq.stores.redis import server as server_module
 from glassq.stores.redis import store as store_module
+from glassq.stores.redis.connections import Connection
 from glassq.stores.redis.failures import Unanswered, diagnose
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.sessions import Sessions
@@ -51,13 +54,13 @@ class Line:
     """The connection of a store, which can be cut after the server did what it was asked."""
 
     def __init__(self, store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._evalsha: Callable[..., Any] = store._server._client.evalsha
+        self._use: Callable[..., Any] = store._server._connections.use
         self.losses = 0
         self.meanwhile: Callable[[], object] = lambda: None
-        monkeypatch.setattr(store._server._client, "evalsha", self._call)
+        monkeypatch.setattr(store._server._connections, "use", self._call)
 
-    def _call(self, *arguments: Any) -> Any:
-        answer = self._evalsha(*arguments)
+    def _call(self, call: Any) -> Any:
+        answer = self._use(call)
         if self.losses:
             self.losses -= 1
             self.meanwhile()
@@ -81,6 +84,78 @@ def test_an_append_whose_answer_was_lost_is_not_doubled(store: RedisStorage, lin
     second = store.append(QUEUE, [NewJob(body=b"c")])
     assert [answer.seq for answer in first + second] == [1, 2, 3]
     assert [record.job.id for record in store.waiting(QUEUE, 10)] == [answer.id for answer in first + second]
+
+
+def test_what_was_never_sent_is_not_uncertain(store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that could not be made, for whatever reason, carried nothing."""
+
+    def silent(*_: Any) -> Any:
+        raise exceptions.TimeoutError("Timeout reading from socket")
+
+    monkeypatch.setattr(store_module, "APPEND_PATIENCE", 0.0)
+    store.append(QUEUE, [NewJob(body=b"a")])
+    monkeypatch.setattr(store._server._connections.pool, "get_connection", silent)
+    with pytest.raises(StorageUnavailable, match="Timeout reading") as failure:
+        store.append(QUEUE, [NewJob(body=b"b")])
+    assert failure.value.reason == "timeout"
+    assert not isinstance(failure.value, Unanswered)
+
+
+def test_a_connection_that_was_half_made_is_not_used(
+    store: RedisStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted between a question and its answer: the answer would be taken for another one's."""
+    connections = store._server._connections
+
+    def interrupted(connection: Connection) -> str:
+        connection.send_command("INFO", "server")
+        raise KeyboardInterrupt
+
+    connections.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "_run_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.stats([QUEUE])
+    assert [answer.seq for answer in store.append(QUEUE, [NewJob(body=b"a")])] == [1]
+
+
+def test_a_knocker_that_is_interrupted_leaves_the_door_to_others(store: RedisStorage) -> None:
+    """By a signal, say: whoever comes next is not kept waiting for somebody who has gone."""
+    server = store._server
+    server._outage.met(exceptions.ConnectionError("nobody there"))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        server.attempt(interrupted)
+    server._outage._try_at = time.monotonic() + 3600
+    with pytest.raises(StorageUnavailable, match="nobody there"):
+        server.attempt(list, patience=0.0)
+    server._outage._try_at = 0.0
+    assert server.attempt(list, patience=0.0) == []
+
+
+def test_a_close_ends_the_waiting_at_once(store: RedisStorage) -> None:
+    """Threads that wait for a server to come back hear of it, and connect to nothing any more."""
+    server = store._server
+    server._outage.met(exceptions.ConnectionError("nobody there"))
+    server._outage._try_at = time.monotonic() + 3600
+    told: list[str] = []
+
+    def insist() -> None:
+        try:
+            server.attempt(lambda: told.append("through"), patience=3600)
+        except StorageUnavailable as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=insist) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    store.close()
+    for thread in threads:
+        thread.join(20)
+    assert told == ["this store is closed; open the application again"] * 3
 
 
 def test_an_append_of_several_kinds_is_not_doubled(store: RedisStorage, line: Line) -> None:
@@ -187,14 +262,14 @@ def test_lanes_of_one_queue_are_not_lost_with_the_answer_of_another(
     calls = iter([0, 1])
     through = line._call
 
-    def second_is_lost(*arguments: Any) -> Any:
+    def second_is_lost(call: Any) -> Any:
         line.losses = next(calls)
-        return through(*arguments)
+        return through(call)
 
-    monkeypatch.setattr(store._server._client, "evalsha", second_is_lost)
+    monkeypatch.setattr(store._server._connections, "use", second_is_lost)
     claimed = store.claim(ALICE, ["one", "two"], lanes=2, window=1, lease_seconds=15)
     assert [grant.lease.queue for grant in claimed.grants] == ["one"]
-    monkeypatch.setattr(store._server._client, "evalsha", through)
+    monkeypatch.setattr(store._server._connections, "use", through)
     claimed = store.claim(ALICE, ["one", "two"], lanes=2, window=1, lease_seconds=15)
     assert [grant.lease.queue for grant in claimed.grants] == ["two"]
 
@@ -266,7 +341,7 @@ def test_two_settlements_of_a_lane_in_one_call_are_refused(store: RedisStorage) 
     assert len(store.waiting(QUEUE, 10)) == 2
 
 
-def test_a_forked_producer_has_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_producer_has_a_session_of_its_own() -> None:
     """Sharing one would make the server drop the child's jobs as repetitions of the parent's."""
     sessions = Sessions()
     with sessions.session() as parent:
@@ -275,12 +350,21 @@ def test_a_forked_producer_has_a_session_of_its_own(monkeypatch: pytest.MonkeyPa
         assert again.name == parent.name
         with sessions.session() as beside:
             assert beside.name != again.name
-    child = os.getpid() + 1
-    monkeypatch.setattr(os, "getpid", lambda: child)
-    with sessions.session() as inherited:
-        assert inherited.name not in (parent.name, beside.name)
-        assert inherited.take(5) == 1
-        assert inherited.take(1) == 6
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+
+    def child() -> None:
+        with sessions.session() as own:
+            writing.send((own.name, own.take(5), own.take(1)))
+
+    with sessions._lock:  # as a thread of the parent would at the moment of the fork
+        process = context.Process(target=child)
+        process.start()
+        assert reading.poll(20), "the child hangs"
+    name, *numbers = reading.recv()
+    process.join()
+    assert name not in (parent.name, beside.name)
+    assert numbers == [1, 6]
 
 
 # -- refusals -------------------------------------------------------------------------------------------

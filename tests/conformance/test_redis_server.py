@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from glassq.model.verdicts import Action
 from glassq.stores.redis import searching
 from glassq.stores.redis import server as server_module
 from glassq.stores.redis import store as store_module
+from glassq.stores.redis.connections import Connections, ask
+from glassq.stores.redis.location import Location
 from glassq.stores.redis.store import RedisStorage
-from tests.conformance.redisservers import free_port, running, system_server
+from tests.conformance.redisservers import bundled_server, free_port, running, system_server
 
 QUEUE = "orders"
 ALICE, BOB = Owner("alice", "first"), Owner("bob", "first")
@@ -315,6 +318,84 @@ def test_an_append_waits_for_its_replicas(
         monkeypatch.setattr(server_module, "REPLICA_SECONDS", 10.0)
         [answer] = store.append(QUEUE, [NewJob(body=b"b")], replicas=1)
     assert answer.seq == 2
+
+
+# -- what a loss is found by ------------------------------------------------------------------------------
+
+
+def test_a_connection_knows_its_servers_run(server: str, store: RedisStorage, admin: redis.Redis) -> None:
+    """Asked once for each connection that is made, not for each call; and noted in every queue."""
+    run = admin.info("server")["run_id"][:12]
+    put(store, b"a")
+    asked = admin.info("commandstats")["cmdstat_info"]["calls"]
+    put(store, b"b")
+    store.append("others", [NewJob(body=b"c")])
+    assert admin.info("commandstats")["cmdstat_info"]["calls"] == asked + 1, "only this test asks"
+    assert admin.hget(f"gq:{{{QUEUE}}}:c", "ru") == f"{run}:0:0:0".encode()
+    assert admin.hget("gq:{others}:c", "ru") == f"{run}:0:0:0".encode()
+
+
+def test_a_server_that_does_not_tell_its_run_is_spoken_to(server: str, admin: redis.Redis) -> None:
+    """Its connections are like others, and every call says that it does not know."""
+    admin.acl_setuser("curious", enabled=True, nopass=True, categories=["+@all"], commands=["-info"])
+    place = server.removeprefix("redis://")
+    connections = Connections(Location.parse(f"redis://curious:any@{place}"))
+    try:
+        assert connections.use(lambda line: (line.run, ask(line, "PING"))) == ("", b"PONG")
+    finally:
+        connections.close()
+        admin.acl_deluser("curious")
+
+
+def test_an_old_queue_gets_a_name_for_its_life(store: RedisStorage, admin: redis.Redis) -> None:
+    """One that was made before there was any: from its next call on a loss of it is found."""
+    put(store, b"a", b"b")
+    admin.hdel(f"gq:{{{QUEUE}}}:c", "in", "ru")
+    first = store.report(ALICE, [QUEUE])[QUEUE]
+    assert first.incarnation
+    assert first.counts.enqueued == 2
+    [answer] = store.append(QUEUE, [NewJob(body=b"c")])
+    assert answer.found is not None
+    assert answer.found.incarnation == first.incarnation
+    assert answer.found.run is not None
+    assert answer.found.run.counts.enqueued == 2
+
+
+def test_a_tiny_step_back_costs_nothing(store: RedisStorage, admin: redis.Redis) -> None:
+    """A replica some ms behind takes over: no lane that waits is written to. A real step is followed."""
+    put(store, b"a")
+    ack(store, action=Action.RETRY)
+    due = admin.zscore(f"gq:{{{QUEUE}}}:w", "")
+    for step, moved in ((50_000, False), (3_000_000, True)):
+        seconds, micros = admin.time()
+        admin.hset(f"gq:{{{QUEUE}}}:c", "seen", seconds * 1_000_000 + micros + step)
+        put(store, b"b", lane="other")
+        assert (admin.zscore(f"gq:{{{QUEUE}}}:w", "") != due) is moved
+
+
+# -- a socket -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ready_client", [False, True])
+@pytest.mark.parametrize("binary", [system_server, bundled_server])
+def test_a_socket_of_the_machine_serves_as_well(binary: Callable[[], str], *, ready_client: bool) -> None:
+    """By its URL, or a ready client's: jobs go in and out, and a waiting worker is rung."""
+    # Not the test's own folder: the name of a socket may have 100 characters.
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/redis.sock"
+        with running(binary(), Path(folder), "--unixsocket", path):
+            client = redis.Redis(unix_socket_path=path)
+            store = RedisStorage.open(client if ready_client else f"unix://{path}")
+            assert store.address == f"unix://{path}"
+            bell = store.listen(BOB, [QUEUE])
+            assert not bell.wait(0)
+            assert put(store, b"a", b"b") == [1, 2]
+            assert bell.wait(10)
+            assert ack(store) is SettleStatus.DONE
+            assert [record.job.body for record in store.waiting(QUEUE, 9)] == [b"b"]
+            bell.close()
+            store.close()
+            client.close()
 
 
 # -- long queues -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,8 +16,10 @@ from prometheus_client import CollectorRegistry
 
 from glassq import Glassq, current_job
 from glassq.model.events import DataLossDetected, LaneLost, WriteFenced
+from glassq.model.jobs import NewJob
+from glassq.model.leases import Owner, Renewed
 from glassq.worker.engine import Worker
-from tests.conformance.redisservers import free_port, running, system_server
+from tests.conformance.redisservers import bundled_server, free_port, running, system_server
 from tests.processes import wait_until
 
 QUEUE = "orders"
@@ -176,6 +179,36 @@ def test_a_log_that_lost_its_end_is_told(tmp_path: Path, port: int, newcomers: i
             assert newcomer.losses == []
 
 
+@pytest.mark.parametrize("binary", [system_server, bundled_server])
+@pytest.mark.parametrize("first", ["append", "report"])
+def test_a_start_is_noted_in_every_queue(
+    tmp_path: Path, port: int, binary: Callable[[], str], first: str
+) -> None:
+    """Also in those that are used after another one: the newcomer has taken all the lost numbers again by
+    the time somebody asks who knew of them."""
+    with ExitStack() as stack:
+        with running(binary(), tmp_path, *AOF, port=port) as url:
+            [producer] = stack.enter_context(parties(url, 1))
+            producer.enqueue(10)
+            producer.app.queue("others").pause()
+            kept = log_of(tmp_path).stat().st_size
+            producer.enqueue(5)
+        with log_of(tmp_path).open("r+b") as file:
+            file.truncate(kept)
+        with running(binary(), tmp_path, *AOF, port=port) as url, parties(url, 1) as [newcomer]:
+            storage = newcomer.app.storage
+            if first == "append":
+                storage.append("others", [NewJob(body=b"x")])
+            else:
+                storage.append("elsewhere", [NewJob(body=b"x")])
+                storage.report(Owner("newcomer", "first"), ["others", QUEUE])
+            newcomer.enqueue(8)
+            producer.enqueue(1)
+            [loss] = producer.losses
+            assert (loss.kind, loss.missing, loss.first_seq) == ("rolled_back", 5, 11)
+            assert newcomer.losses == []
+
+
 def test_a_settlement_that_was_lost_is_told(tmp_path: Path, port: int) -> None:
     """The job is still there and runs again: told as a settlement that is gone, not as a job."""
     with ExitStack() as stack:
@@ -223,6 +256,58 @@ def test_a_failover_to_a_replica_that_lagged_is_told(tmp_path: Path, port: int) 
             assert (loss.kind, loss.missing, loss.first_seq) == ("rolled_back", 4, 7)
             assert worker.losses == []
             assert len(worker.ran) == 7
+
+
+class Slow(logging.Handler):
+    """A handler of a program that waits for something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = threading.Event()
+        self.may_end = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Waits."""
+        self.began.set()
+        assert self.may_end.wait(PATIENCE)
+
+
+def test_a_slow_log_holds_up_no_renewal(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that renews leases notices that another queue was lost; somebody else writes the line, and
+    the running job's lease is renewed meanwhile."""
+    slow, renewals = Slow(), list[object]()
+    with (
+        running(system_server(), tmp_path, port=port) as url,
+        redis.Redis(port=port) as admin,
+        parties(url, 1) as [party],
+    ):
+        storage = party.app.storage
+        storage.append("others", [NewJob(body=b"x")])
+        storage.pause("others")
+        renew = storage.renew
+
+        def counted(*arguments: Any, **options: Any) -> Renewed:
+            renewals.append(arguments)
+            return renew(*arguments, **options)
+
+        party.may_end.clear()
+        party.enqueue(1)
+        logging.getLogger("glassq.stores").addHandler(slow)
+        try:
+            with party.app.worker([QUEUE, "others"], concurrency=1):
+                assert party.begun.wait(PATIENCE)
+                admin.delete(*admin.keys("gq:{others}:*"))
+                assert slow.began.wait(PATIENCE)
+                # Not told by events, which stand in line behind this one.
+                monkeypatch.setattr(storage, "renew", counted)
+                until(lambda: len(renewals) >= 5, "the lease to be renewed, for longer than it lasts")
+                slow.may_end.set()
+                party.may_end.set()
+                until(lambda: party.ran == [0], "the job to end")
+        finally:
+            slow.may_end.set()
+            logging.getLogger("glassq.stores").removeHandler(slow)
+        assert [loss.queue for loss in party.losses] == ["others"]
 
 
 # -- a SQLite file -----------------------------------------------------------------------------------------

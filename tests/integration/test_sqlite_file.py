@@ -22,7 +22,7 @@ from glassq.storage import Storage
 from glassq.stores.open import open_storage
 from glassq.stores.sqlite import disk
 from glassq.stores.sqlite.bells import Bell, Ringers
-from glassq.stores.sqlite.connection import FORMAT
+from glassq.stores.sqlite.format import FORMAT
 
 JOB = NewJob(body=b"body")
 

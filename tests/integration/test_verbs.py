@@ -339,6 +339,7 @@ def test_payload_limits_are_the_queues(app: Glassq) -> None:
         ({"delay": 1, "eta": 5.0}, "exclude"),
         ({"ttl": 0}, "above 0"),
         ({"dedup_id": ""}, "text of 1 to"),
+        ({"dedup_id": "\ud800"}, "valid Unicode"),
         ({"dedup_window": 5}, "give one with it"),
         ({"unique": True, "dedup_id": "a", "dedup_window": 5}, "exclude"),
         ({"unique": 1}, "True or False"),
@@ -354,6 +355,50 @@ def test_impossible_options_of_a_call(app: Glassq, options: dict[str, Any], prob
         note.options(**options)
     with pytest.raises(BadOption, match=problem):
         note.options(key="k").options(**options)
+
+
+STEERING: dict[str, Callable[[Glassq, Any], Any]] = {
+    "pause": lambda app, key: app.queue("q").pause(key=key),
+    "resume": lambda app, key: app.queue("q").resume(key=key),
+    "retry": lambda app, key: app.queue("q").retry(key),
+    "skip": lambda app, key: app.queue("q").skip(key),
+}
+FINDING: dict[str, Callable[[Glassq, Any], Any]] = {
+    "cancel": lambda app, job: app.cancel(job),
+    "job": lambda app, job: app.job(job),
+    "replay": lambda app, job: app.queue("q").replay([job]),
+}
+
+
+@pytest.mark.parametrize("verb", STEERING)
+def test_impossible_keys_of_a_lane(app: Glassq, verb: str) -> None:
+    """What no job can have as its key is refused as it is at the call, by each store alike."""
+    recorder(app)[0]("a")
+    for key in ("\ud800", "\udcff", "", "k" * 513, 7, b"k"):
+        with pytest.raises(BadOption, match=r"^key: an ordering key"):
+            STEERING[verb](app, key)
+
+
+@pytest.mark.parametrize("verb", FINDING)
+def test_impossible_ids_of_a_job(app: Glassq, verb: str) -> None:
+    """What cannot be an id is refused; what could be one and is nobody's is not found."""
+    recorder(app)[0]("a")
+    for job in ("\ud800", "q/\udcff:1", 7, b"q/p:1"):
+        with pytest.raises(BadOption, match="a job's id is"):
+            FINDING[verb](app, job)
+    for job in ("", "q", "q/p:1", "nowhere/p:1", "q/\0:ä"):
+        with pytest.raises(JobNotFound):
+            FINDING[verb](app, job)
+
+
+@pytest.mark.parametrize("limit", [-1, 1 << 31, 10**30, 1.5, "3", True], ids=str)
+def test_impossible_numbers_of_rows(app: Glassq, limit: Any) -> None:
+    """A list is as long as both stores can count."""
+    recorder(app)[0]("a")
+    for look in (app.queue("q").peek, app.queue("q").dead_letters, app.queue("q").halted):
+        with pytest.raises(BadOption, match=r"^limit: is a whole number"):
+            look(limit)
+    assert len(app.queue("q").peek((1 << 31) - 1)) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,5 +23,5 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def share(request: pytest.FixtureRequest) -> int:
-    """How much of the examples this server gets: twice the usual number, the oldest one once."""
-    return 1 if request.node.callspec.params["server"] is bundled_server else 2
+    """How often this server gets the usual number of examples: five times in all, the oldest one twice."""
+    return 2 if request.node.callspec.params["server"] is bundled_server else 3

@@ -10,12 +10,23 @@ import msgspec
 import redis
 
 from glassq.errors import QueueFull, StorageError
-from glassq.model.jobs import StoredJob
-from glassq.model.leases import Claimed, Lease, Leaving, Owner, Settled, Settlement, SettleStatus
+from glassq.model.jobs import Appended, NewJob, StoredJob
+from glassq.model.leases import (
+    Claimed,
+    Lease,
+    Leaving,
+    Owner,
+    Renewed,
+    Settled,
+    Settlement,
+    SettleStatus,
+)
 from glassq.model.verdicts import Action
-from glassq.storage import Storage
+from glassq.model.watermarks import Counts, Watermark
+from glassq.storage import Doorbell, Storage
 from glassq.stores.open import open_storage
 from tests.model.lanes import SECOND
+from tests.model.world import LIFE
 
 
 class Time:
@@ -37,6 +48,31 @@ class Time:
         raise AssertionError(f"a store slept {seconds} s")
 
 
+class Lives:
+    """Which life of a queue its marks told of first, and which run of the server. Their names are free."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Watermark] = {}
+
+    def named(self, queue: str, mark: Watermark | None) -> Watermark | None:
+        """A mark in the model's words: of the life and the run it always was, or as it came."""
+        if mark is None or not mark.incarnation:
+            return mark
+        first = self._first.setdefault(queue, mark)
+        same = (mark.incarnation, mark.run) == (first.incarnation, first.run)
+        # The server has run since before there was a queue.
+        return Watermark(LIFE, mark.counts) if same and begun_empty(mark) else mark
+
+    def all_named(self, found: Mapping[str, Watermark]) -> dict[str, Watermark | None]:
+        """Marks by queue in the model's words."""
+        return {queue: self.named(queue, mark) for queue, mark in found.items()}
+
+
+def begun_empty(mark: Watermark) -> bool:
+    """Whether nothing had been counted when the server's run began, where there is a server."""
+    return mark.run is None or mark.run.counts == Counts()
+
+
 class Side:
     """One store, with the model's names for its jobs, and the change counters it told of."""
 
@@ -46,16 +82,65 @@ class Side:
         self.names: dict[str, str] = {}
         self.ids: dict[str, str] = {}
         self.changes = Changes()
+        self.lives = Lives()
         self.store: Storage = open_storage(target, clock=clock)
+        self.bell: Doorbell | None = None
 
     def reopen(self) -> None:
         """Another handle, as after a restart of the process; the server forgets its scripts and reloads."""
-        self.store.close()
+        self.close()
         if self.target.startswith("redis"):
             with redis.Redis.from_url(self.target) as client:
                 client.script_flush()
                 client.execute_command("DEBUG", "RELOAD")
         self.store = open_storage(self.target, clock=self.clock)
+
+    def close(self) -> None:
+        """Nothing is kept; whoever listens says goodbye."""
+        self.be_deaf()
+        self.store.close()
+
+    def listen(self, owner: Owner, queues: Sequence[str]) -> None:
+        """From now on every ring is heard."""
+        self.bell = self.store.listen(owner, queues)
+
+    def be_deaf(self) -> None:
+        """Say goodbye."""
+        if self.bell is not None:
+            self.bell.close()
+            self.bell = None
+
+    def append(self, queue: str, jobs: Sequence[NewJob], limit: int | None) -> list[Appended]:
+        """See `Storage.append`."""
+        answers = self.store.append(queue, jobs, max_length=limit, replicas=0)
+        return [
+            msgspec.structs.replace(answer, found=self.lives.named(queue, answer.found)) for answer in answers
+        ]
+
+    def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark | None]:
+        """See `Storage.report`."""
+        return self.lives.all_named(self.store.report(owner, queues))
+
+    def claim(
+        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+    ) -> Claimed:
+        """See `Storage.claim`. The counters of the grants are noted."""
+        found = self.store.claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds)
+        marks = self.lives.all_named(found.found)
+        return self.changes.granted(msgspec.structs.replace(found, found=marks))
+
+    def settle(self, owner: Owner, whats: Sequence[Settlement]) -> list[Settled]:
+        """See `Storage.settle`; here with the model's names for jobs."""
+        answers = self.store.settle(owner, [self.identified(what) for what in whats])
+        return [
+            msgspec.structs.replace(answer, found=self.lives.named(what.lease.queue, answer.found))
+            for what, answer in zip(whats, answers, strict=True)
+        ]
+
+    def renew(self, owner: Owner, leases: Sequence[Lease], lease_seconds: float) -> Renewed:
+        """See `Storage.renew`."""
+        found = self.store.renew(owner, leases, lease_seconds=lease_seconds)
+        return msgspec.structs.replace(found, found=self.lives.all_named(found.found))
 
     def named(self, value: Any) -> Any:
         """An answer with names for ids, in the form in which answers are compared."""
@@ -119,10 +204,11 @@ def caught(call: Callable[[], Any]) -> Any:
 
 
 def plain(value: Any, names: Mapping[str, str] = MappingProxyType({})) -> Any:
-    """An answer with names for ids, and without what is free in it: watermarks, and zeros in counts."""
+    """An answer with names for ids, and without zeros in counts."""
     if isinstance(value, msgspec.Struct):
-        fields = {field: plain(getattr(value, field), names) for field in value.__struct_fields__}
-        return type(value)(**fields | ({"found": None} if "found" in fields else {}))
+        return type(value)(
+            **{field: plain(getattr(value, field), names) for field in value.__struct_fields__}
+        )
     if isinstance(value, dict):
         return {key: count for key, count in value.items() if count}
     if isinstance(value, list | tuple | frozenset):
@@ -163,5 +249,6 @@ def told(answer: Settled, *, grew: bool = False, repeated: bool = False) -> Any:
     if answer.status is SettleStatus.FENCED or (
         repeated and answer.status is SettleStatus.ALREADY and not answer.held
     ):
-        return answer.now, answer.held, answer.jobs, "fenced, or repeated" if repeated else "fenced"
+        kind = "fenced, or repeated" if repeated else "fenced"
+        return answer.now, answer.held, answer.jobs, answer.found, kind
     return msgspec.structs.replace(answer, change=int(grew))

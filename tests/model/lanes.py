@@ -7,8 +7,10 @@ import msgspec
 from glassq.model.jobs import NewJob, StoredJob
 from glassq.model.leases import ClaimCause, Owner
 from glassq.model.stats import LaneState
+from glassq.model.verdicts import Action
 
 SECOND = 1_000_000
+STILL = SECOND // 10
 READY, HELD, WAITING, HALTED, PAUSED = (
     LaneState.READY,
     LaneState.LEASED,
@@ -16,6 +18,13 @@ READY, HELD, WAITING, HALTED, PAUSED = (
     LaneState.HALTED,
     LaneState.PAUSED,
 )
+
+OUTCOMES = {
+    Action.ACK: "succeeded",
+    Action.BURY: "buried",
+    Action.EXPIRE: "expired",
+    Action.CANCEL: "cancelled",
+}
 
 
 def micros(seconds: float) -> int:

@@ -4,6 +4,8 @@ Both stores must answer as it does, call for call. Times are whole microseconds;
 bodies. Free, and so not said here: the ids of jobs; by how much a change counter grows (only if it does);
 what else a `fenced` answer tells; whether a repeated settlement whose lease has ended is `fenced` or
 `already`; and how much that is due a single claim may leave for the next one, if it is over a hundred.
+Not modelled: `OWNER_DIED`, since only a store that sees the processes of its host can know of it (nobody
+who holds a lane here listens, so that no store takes one for dead); and copies on replicas.
 """
 
 from __future__ import annotations
@@ -31,14 +33,7 @@ from glassq.model.leases import (
 from glassq.model.stats import LaneState
 from glassq.model.verdicts import Action
 from glassq.storage import DeadRecord, Replayed
-from tests.model.lanes import HALTED, HELD, READY, SECOND, WAITING, Arrival, Lane, micros
-
-OUTCOMES = {
-    Action.ACK: "succeeded",
-    Action.BURY: "buried",
-    Action.EXPIRE: "expired",
-    Action.CANCEL: "cancelled",
-}
+from tests.model.lanes import HALTED, HELD, OUTCOMES, READY, SECOND, STILL, WAITING, Arrival, Lane, micros
 
 
 class Model:
@@ -46,6 +41,7 @@ class Model:
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
+        self.exists = False  # since something was put into it, or it was paused
         self.seen: int | None = None
         self.lanes: dict[str, Lane] = {}
         self.ready: list[str] = []  # lanes that would be served but for a pause, the next one first
@@ -58,10 +54,17 @@ class Model:
 
     # -- time ------------------------------------------------------------------------------------------
 
-    def touch(self, now: int) -> None:
+    def time(self, now: int) -> int:
+        """A step back of under a tenth of a second is none: time stands still until it is there again."""
+        return self.seen if self.seen is not None and now < self.seen < now + STILL else now
+
+    def touch(self, now: int) -> int:
         """Rule D, in every verb that writes. A clock that was set back takes every lease and wait with it.
         A jump (over a second back, or over a lease forward: perhaps the store was away) gives each holder one
         fresh lease, once until it renews."""
+        now = self.time(now)
+        if not self.exists:
+            return now  # nothing is kept of a queue that is none yet
         step = 0 if self.seen is None else now - self.seen
         self.seen = now
         for lane in self.in_state(HELD, WAITING):
@@ -69,6 +72,7 @@ class Model:
         for lane in self.in_state(HELD):
             if (step < -SECOND or step > lane.lease) and lane.graced != lane.token:
                 lane.until, lane.graced = now + lane.lease, lane.token
+        return now
 
     def in_state(self, *states: LaneState) -> list[Lane]:
         """Lanes by what their state makes them wait for, then by name."""
@@ -82,6 +86,7 @@ class Model:
     ) -> list[Appended]:
         """All or none: a job is a duplicate, or takes its seq, or waits until it is due."""
         answers: list[Appended | None] = []
+        now = self.time(now)
         known, arrived, later, seq = dict(self.known), list[Arrival](), list[Arrival](), self.seq
         for name, job in zip(names, jobs, strict=True):
             twin, until = known.get(job.dedup.id, (None, 0)) if job.dedup else (None, 0)
@@ -101,7 +106,8 @@ class Model:
         fresh = len(arrived) + len(later)
         if limit is not None and fresh and self.left() + fresh > limit:
             raise QueueFull(self.left(), limit)
-        self.touch(now)
+        self.exists = True
+        now = self.touch(now)
         self.known = known
         self.enqueued += fresh
         self.scheduled += later
@@ -143,7 +149,7 @@ class Model:
     def claim(self, now: int, owner: Owner, lanes: int, window: int, lease: int) -> Claimed:
         """What time has brought about comes first: lanes taken back to the front, jobs and retries that are
         due to the tail. Then the lanes that have waited longest are given out."""
-        self.touch(now)
+        now = self.touch(now)
         for lane in reversed(self.in_state(HELD)):
             holder = lane.owner
             if holder and holder.node == owner.node and holder.incarnation != owner.incarnation:
@@ -223,7 +229,7 @@ class Model:
 
     def renew(self, now: int, owner: Owner, leases: Sequence[Lease], length: int) -> Renewed:
         """Who renews lives, and has its grace again."""
-        self.touch(now)
+        now = self.touch(now)
         lost, cancelled = set(), set()
         for lease in leases:
             lane = self.held(owner, lease)
@@ -237,7 +243,7 @@ class Model:
 
     def release(self, now: int, owner: Owner, leases: Sequence[Lease], *, front: bool) -> None:
         """A head that nothing has happened to has not begun, and may be overtaken."""
-        self.touch(now)
+        now = self.touch(now)
         for lane in filter(None, (self.held(owner, lease) for lease in leases)):
             untouched = lane.head.blocked_at is None and not lane.head.unwanted
             (self.vacate if untouched else self.give_up)(lane, at_front=front)
@@ -246,12 +252,16 @@ class Model:
 
     def settle(self, now: int, owner: Owner, whats: Sequence[Settlement]) -> list[Settled]:
         """O2: refused whole when one of the jobs is unsettled and not the head of its lane."""
-        for what in whats:
-            lane = self.held(owner, what.lease)
-            if lane and lane.current and lane.find(what.job_id) and lane.window(1)[0].id != what.job_id:
-                raise StorageError(f"{what.job_id} is not the head")
-        self.touch(now)
+        if any(self.refuses(owner, what) for what in whats):
+            raise StorageError("not the head")
+        now = self.touch(now)
         return [self.settle_one(now, owner, what) for what in whats]
+
+    def refuses(self, owner: Owner, what: Settlement) -> bool:
+        """Whether this would let a job pass those before it."""
+        lane = self.held(owner, what.lease)
+        running = lane is not None and lane.current is not None and lane.find(what.job_id) is not None
+        return running and lane is not None and lane.window(1)[0].id != what.job_id
 
     def settle_one(self, now: int, owner: Owner, what: Settlement) -> Settled:
         """End the attempt; a job that is gone was settled before."""
@@ -329,7 +339,7 @@ class Model:
 
     def retry_lane(self, now: int, name: str) -> bool:
         """The halted head again, next, with fresh retries; its attempts are history and stay."""
-        self.touch(now)
+        now = self.touch(now)
         lane = self.lanes.get(name)
         if lane is None or lane.state is not HALTED:
             return False
@@ -339,7 +349,7 @@ class Model:
 
     def skip_lane(self, now: int, name: str) -> StoredJob | None:
         """The halted head ends, the lane goes on, next."""
-        self.touch(now)
+        now = self.touch(now)
         lane = self.lanes.get(name)
         if lane is None or lane.state is not HALTED:
             return None
@@ -350,7 +360,7 @@ class Model:
 
     def cancel(self, now: int, job_id: str) -> Cancellation | None:
         """What runs is asked; anything else goes, and a lane that waited for that head alone goes on."""
-        self.touch(now)
+        now = self.touch(now)
         if any(each.id == job_id for each in self.scheduled):
             self.scheduled = [each for each in self.scheduled if each.id != job_id]
             self.count(now, [job_id], "cancelled")
@@ -371,7 +381,8 @@ class Model:
 
     def pause(self, now: int, scope: str | None) -> bool:
         """Windows go stale, so that nothing further begins."""
-        self.touch(now)
+        self.exists = True
+        now = self.touch(now)
         before = scope in self.paused
         self.paused.add(scope)
         for lane in self.in_state(HELD):
@@ -380,7 +391,7 @@ class Model:
 
     def resume(self, now: int, scope: str | None) -> bool:
         """A lane goes behind those that are ready; a queue goes on where it was."""
-        self.touch(now)
+        now = self.touch(now)
         before = scope in self.paused
         self.paused.discard(scope)
         if before and scope is not None and scope in self.ready:
@@ -398,7 +409,7 @@ class Model:
 
     def replay(self, now: int, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """O8: in ascending seq, which at the front is their place, at the tail makes way for a new one."""
-        self.touch(now)
+        now = self.touch(now)
         back = sorted((self.dead.pop(each) for each in set(ids) & set(self.dead)), key=lambda r: r.job.seq)
         answers = []
         for record in back:
@@ -415,7 +426,7 @@ class Model:
 
     def purge(self, now: int, *, dead: bool) -> int:
         """Dead letters; or all that waits, as cancelled."""
-        self.touch(now)
+        now = self.touch(now)
         if dead:
             count = len(self.dead)
             self.dead.clear()

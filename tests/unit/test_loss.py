@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from glassq.model.events import LOSSES, DataLossDetected, QueueDeclared
 from glassq.model.watermarks import Counts, Run, Watermark
+from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
 from glassq.policy.loss import Loss, find_loss, later
 from glassq.stores.remembering import Memory
@@ -36,7 +37,7 @@ class Told:
         self.bus = Bus()
         self.losses: list[DataLossDetected] = []
         self.bus.subscribe(self.losses.append, DataLossDetected)
-        self.memory = Memory(self.bus, "redis://localhost:6379/0")
+        self.memory = Memory(self.bus)
 
     def hear(self, found: Watermark, left: Watermark | None = None) -> None:
         """A call that was sent and answered with nothing between."""
@@ -122,6 +123,7 @@ def test_what_is_known_only_grows_within_a_life() -> None:
 
 def test_a_loss_is_told_once(told: Told, caplog: pytest.LogCaptureFixture) -> None:
     """An event and a line that says how much, from where on, and what to do; then everything goes on."""
+    log_losses(told.bus, lambda: "redis://localhost:6379/0")
     told.hear(KNOWN)
     with caplog.at_level(logging.ERROR, "glassq.stores"):
         for _ in range(3):
@@ -134,6 +136,54 @@ def test_a_loss_is_told_once(told: Told, caplog: pytest.LogCaptureFixture) -> No
     assert record.levelno == logging.ERROR
     for part in ("redis://localhost:6379/0", "orders", "at least 3 accepted jobs", "from seq 98", "enqueue"):
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "unsettled", "said"),
+    [
+        ("emptied", 5, 0, "at least 5 accepted jobs are gone, all that were waiting, and the numbers begin"),
+        ("emptied", 0, 0, "(emptied): no job is known to have waited, and the numbers begin at 1 again;"),
+        ("rolled_back", 3, 0, "(rolled_back): at least 3 accepted jobs are gone, from seq 98 on;"),
+        ("rolled_back", 0, 2, "(rolled_back): 2 settlements are gone (what they ended may run again);"),
+        ("rolled_back", 0, 0, "(rolled_back): the seqs from 98 on are given again;"),
+    ],
+)
+def test_the_line_names_what_is_gone_and_no_more(
+    caplog: pytest.LogCaptureFixture, kind: str, missing: int, unsettled: int, said: str
+) -> None:
+    """No figure that is 0."""
+    bus = Bus()
+    log_losses(bus, lambda: "redis://localhost:6379/0")
+    with caplog.at_level(logging.ERROR, "glassq.stores"):
+        bus.emit(
+            DataLossDetected(queue="orders", kind=kind, missing=missing, unsettled=unsettled, first_seq=98)
+        )
+    assert said in caplog.messages[0]
+
+
+class Broken(logging.Handler):
+    """A handler of a program, with a mistake in it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Fails."""
+        raise OSError(record.getMessage())
+
+
+def test_a_broken_log_hides_no_loss(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    """The event and the figures do not depend on it, and the call that noticed does not fail."""
+    registry = CollectorRegistry(auto_describe=True)
+    log_losses(told.bus, lambda: "redis://localhost:6379/0")
+    observe_metrics(told.bus, registry, store=lambda: "redis")
+    broken = Broken()
+    logging.getLogger("glassq.stores").addHandler(broken)
+    try:
+        told.hear(KNOWN)
+        told.hear(Watermark())
+    finally:
+        logging.getLogger("glassq.stores").removeHandler(broken)
+    assert told.kinds == ["emptied"]
+    assert registry.get_sample_value("glassq_data_loss_detected_total", {"queue": "orders"}) == 1.0
+    assert "a log handler raised" in capsys.readouterr().err
 
 
 def test_the_next_loss_is_told_again(told: Told) -> None:

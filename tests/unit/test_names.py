@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassq.errors import BadOption
-from glassq.model.names import MAX_KEY_LENGTH, check_key, check_name, job_id, nearest, queue_of
+from glassq.model.names import MAX_KEY_LENGTH, check_id, check_key, check_name, job_id, nearest, queue_of
 
 names = st.from_regex(r"[A-Za-z0-9_.:-]{1,128}", fullmatch=True)
 
@@ -57,6 +57,14 @@ def test_keys_no_store_could_hold_are_refused(key: object) -> None:
     """Nothing (that is the default lane), too much, text without UTF-8, and other types."""
     with pytest.raises(BadOption, match=r"^key: "):
         check_key(key)
+
+
+@pytest.mark.parametrize("value", ["\ud800", "q/\udcff:1", 7, None, b"q/p:1"])
+def test_ids_no_store_could_look_for_are_refused(value: object) -> None:
+    """Text without UTF-8 and other types; any other text is an id, if perhaps nobody's."""
+    with pytest.raises(BadOption, match=r"^job_id: a job's id is "):
+        check_id("job_id", "a job's id", value)
+    assert check_id("job_id", "a job's id", "") == ""
 
 
 @given(queue=names, producer=names, number=st.integers(0, 2**63))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 
@@ -82,3 +83,80 @@ def test_an_answer_wakes_everybody() -> None:
     for thread in threads:
         thread.join(outage_module._LONGEST_WAIT + 10)
     assert through == [None] * 4
+
+
+def test_a_knock_that_takes_long_stays_the_only_one() -> None:
+    """Its own timeout may be longer than the pause between two knocks."""
+    outage = Outage()
+    outage.met(AWAY)
+    assert outage.hinders(time.monotonic()) is None
+    outage._try_at = 0.0
+    refused: list[object] = []
+    other = threading.Thread(target=lambda: refused.append(outage.hinders(time.monotonic() + 0.05)))
+    other.start()
+    other.join()
+    assert refused == [AWAY]
+
+
+def test_who_was_not_let_through_gives_nothing_back() -> None:
+    """What a call that was on its way already comes to is not what came of the knock."""
+    outage = Outage()
+    outage.met(AWAY)
+    knocker = threading.Thread(target=lambda: outage.hinders(time.monotonic()))
+    knocker.start()
+    knocker.join()
+    outage._try_at = 0.0
+    outage.met(AWAY)
+    outage.give_back()
+    assert outage.hinders(time.monotonic()) is AWAY
+
+
+def test_a_turn_that_is_given_back_goes_to_somebody_who_waits() -> None:
+    """Also when the knocker never learned what came of it: it was interrupted."""
+    outage = Outage()
+    outage.met(AWAY)
+    assert outage.hinders(time.monotonic()) is None
+    outage._try_at = 0.0
+    through: list[object] = []
+    other = threading.Thread(target=lambda: through.append(outage.hinders(time.monotonic() + 3600)))
+    other.start()
+    outage.give_back()
+    other.join(20)
+    assert through == [None]
+
+
+def test_the_end_wakes_everybody() -> None:
+    """Whoever waits for the server, or for its next try, when the store is closed."""
+    outage = Outage()
+    outage.met(AWAY)
+    outage._try_at = time.monotonic() + 3600
+    threads = [
+        threading.Thread(target=outage.hinders, args=(time.monotonic() + 3600,)),
+        threading.Thread(target=outage.pause, args=(3600,)),
+    ]
+    for thread in threads:
+        thread.start()
+    outage.end()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
+    """Neither for a lock that one held, nor for a knock that nobody makes there."""
+    outage = Outage()
+    outage.met(AWAY)
+    assert outage.hinders(time.monotonic()) is None
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+
+    def child() -> None:
+        outage.met(AWAY)
+        writing.send(outage.hinders(time.monotonic() + 3600))
+
+    with outage._changed:
+        process = context.Process(target=child)
+        process.start()
+        assert reading.poll(20), "the child hangs"
+    assert reading.recv() is None
+    process.join()

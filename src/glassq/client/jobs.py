@@ -5,13 +5,13 @@ from __future__ import annotations
 from glassq.client.shown import key_shown, task_named_in
 from glassq.errors import JobNotFound
 from glassq.model.jobs import Cancellation, JobView
-from glassq.model.names import queue_of
+from glassq.model.names import check_id, queue_of
 from glassq.storage import Storage
 
 
 def find_job(storage: Storage, job_id: str) -> JobView:
     """A scheduled, unsettled or buried job; `JobNotFound` otherwise. May read all of its queue."""
-    record = storage.get(job_id)
+    record = storage.get(_checked(job_id))
     if record is None:
         raise _not_found(job_id)
     return JobView(
@@ -32,10 +32,14 @@ def find_job(storage: Storage, job_id: str) -> JobView:
 
 def cancel_job(storage: Storage, job_id: str) -> Cancellation:
     """Take an unsettled job out, or ask the worker that runs it; `JobNotFound` when there is none."""
-    done = storage.cancel(job_id)
+    done = storage.cancel(_checked(job_id))
     if done is None:
         raise _not_found(job_id)
     return done
+
+
+def _checked(job_id: object) -> str:
+    return check_id("job_id", "a job's id", job_id)
 
 
 def _not_found(job_id: str) -> JobNotFound:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from glassq.errors import BadOption
-from glassq.model.names import check_key, nearest
+from glassq.model.names import check_id, check_key, nearest
 from glassq.model.quantities import YEAR_9999, check_priority, check_seconds
 
 DEFAULT_DEDUP_WINDOW = 300.0
@@ -82,7 +82,7 @@ def _dedup_id(option: str, value: object) -> str | None:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= MAX_DEDUP_ID:
         raise BadOption(option, f"is text of 1 to {MAX_DEDUP_ID} characters, got {value!r}")
-    return value
+    return check_id(option, "a dedup_id", value)
 
 
 def _window(option: str, value: object) -> float:

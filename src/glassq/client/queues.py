@@ -8,6 +8,7 @@ from typing import Literal
 from glassq.client.shown import error_shown, key_shown, lane_of, task_named_in
 from glassq.errors import BadOption, JobNotFound
 from glassq.model.jobs import DeadLetter, HaltedLane, PeekedJob, ReplayedJob
+from glassq.model.names import check_id, check_key
 from glassq.model.stats import QueueStats
 from glassq.policy.replay import DeadJob, plan_replay
 from glassq.storage import MAX_APPEND_JOBS, Replayed, Storage
@@ -40,7 +41,7 @@ class Queue:
                 enqueued_at=record.job.eligible_at,
                 size=len(record.job.body),
             )
-            for record in self._storage().waiting(self.name, limit)
+            for record in self._storage().waiting(self.name, _checked(limit))
         ]
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
@@ -58,7 +59,7 @@ class Queue:
                 enqueued_at=record.job.eligible_at,
                 buried_at=record.buried_at,
             )
-            for record in self._storage().dead(self.name, limit)
+            for record in self._storage().dead(self.name, _checked(limit))
         ]
 
     def halted(self, limit: int = 100) -> list[HaltedLane]:
@@ -75,7 +76,7 @@ class Queue:
                 since=record.since,
                 waiting=record.waiting,
             )
-            for record in self._storage().halted(self.name, limit)
+            for record in self._storage().halted(self.name, _checked(limit))
         ]
 
     def retry(self, key: str | None) -> None:
@@ -98,11 +99,11 @@ class Queue:
 
     def pause(self, key: str | None = None) -> None:
         """Let nothing further begin, in the whole queue or in one key's lane. What runs is not disturbed."""
-        self._storage().pause(self.name, key)
+        self._storage().pause(self.name, None if key is None else check_key(key))
 
     def resume(self, key: str | None = None) -> bool:
         """Undo `pause` of the same scope; False when it was not paused."""
-        return self._storage().resume(self.name, key)
+        return self._storage().resume(self.name, None if key is None else check_key(key))
 
     def replay(
         self,
@@ -122,6 +123,7 @@ class Queue:
         """
         if to not in ("front", "tail"):
             raise BadOption("to", f'is "front" or "tail", got {to!r}')
+        ids = None if ids is None else [check_id("ids", "a job's id", each) for each in ids]
         front = to == "front"
         records = {record.job.id: record for record in self._storage().dead(self.name, _ALL)}
         dead = [DeadJob(record.job.id, record.lane, record.job.seq) for record in records.values()]
@@ -186,3 +188,10 @@ class Queue:
 
     def __repr__(self) -> str:
         return f"<queue {self.name}>"
+
+
+def _checked(limit: object) -> int:
+    """A number of rows that both stores can count to."""
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 0 <= limit < 1 << 31:
+        raise BadOption("limit", f"is a whole number from 0 to {(1 << 31) - 1:,}, got {limit!r}")
+    return limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glassq.codec import open_envelope, read_failure
 from glassq.errors import CorruptRecord, FormatMismatch
-from glassq.model.names import DEFAULT_LANE
+from glassq.model.names import DEFAULT_LANE, check_key
 
 UNREADABLE = "(undecodable)"
 """Shown as the task of a job whose envelope cannot be read."""
@@ -16,8 +16,8 @@ def key_shown(lane: str) -> str | None:
 
 
 def lane_of(key: str | None) -> str:
-    """The lane a key names, the default one for None."""
-    return DEFAULT_LANE if key is None else key
+    """The lane a key names, the default one for None; `BadOption` for what no job can have as its key."""
+    return DEFAULT_LANE if key is None else check_key(key)
 
 
 def task_named_in(body: bytes) -> str:

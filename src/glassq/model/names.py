@@ -31,11 +31,22 @@ def check_key(key: object) -> str:
         raise BadOption("key", f"an ordering key is text, got {type(key).__name__}; use str(...)")
     if not key or len(key) > MAX_KEY_LENGTH:
         raise BadOption("key", f"an ordering key has 1 to {MAX_KEY_LENGTH} characters, got {len(key)}")
+    return _check_unicode("key", "an ordering key", key)
+
+
+def check_id(option: str, what: str, value: object) -> str:
+    """An id of some kind, whatever it says: text that a store can look for; `BadOption` otherwise."""
+    if not isinstance(value, str):
+        raise BadOption(option, f"{what} is text, got {type(value).__name__}")
+    return _check_unicode(option, what, value)
+
+
+def _check_unicode(option: str, what: str, text: str) -> str:
     try:
-        key.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise BadOption("key", "an ordering key is valid Unicode; this one has lone surrogates") from None
-    return key
+        raise BadOption(option, f"{what} is valid Unicode; this one has lone surrogates") from None
+    return text
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -27,7 +27,7 @@ class InstrumentedStorage:
     def __init__(self, inner: Storage, bus: Bus) -> None:
         self._inner = inner
         self._bus = bus
-        self._memory = Memory(bus, inner.address)
+        self._memory = Memory(bus)
         self.kind = inner.kind
         self.address = inner.address
 

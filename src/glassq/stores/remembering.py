@@ -3,19 +3,16 @@ loss of data is noticed."""
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from glassq.forking import begin_in_children
 from glassq.model.events import DataLossDetected
 from glassq.model.watermarks import Watermark
 from glassq.policy.loss import Loss, find_loss, later
 from glassq.telemetry import Bus
-
-log = logging.getLogger("glassq.stores")
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -31,20 +28,20 @@ _UNCHANGED: Mapping[str, Watermark] = {}
 
 
 class Memory:
-    """Remembers the last watermark of each queue, compares, and reports a loss once. Thread-safe.
+    """Remembers the last watermark of each queue, compares, and tells of a loss once. Thread-safe.
 
     A call is compared with what was acknowledged before it was sent (`recall`), never with what other threads
     heard while it was on its way: answers may overtake each other.
     """
 
-    def __init__(self, bus: Bus, address: str) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._address = address
         self._known: dict[str, Known] = {}
-        self._begin()
+        begin_in_children(self)
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
+    def begin(self) -> None:
+        """Begin, here and in a forked child: another thread of the parent may have held the lock. What was
+        known is known to the child, too."""
         self._lock = threading.Lock()
 
     def recall(self, queues: Iterable[str]) -> dict[str, Known]:
@@ -61,12 +58,18 @@ class Memory:
         for queue, watermark in found.items():
             loss = self._take_in(queue, before[queue], watermark, left.get(queue, watermark))
             if loss is not None:
-                self._report(queue, loss)
+                self._bus.emit(
+                    DataLossDetected(
+                        queue=queue,
+                        kind=loss.kind,
+                        missing=loss.missing,
+                        unsettled=loss.unsettled,
+                        first_seq=loss.first_seq,
+                    )
+                )
 
     def _take_in(self, queue: str, before: Known, found: Watermark, left: Watermark) -> Loss | None:
         loss = find_loss(before.watermark, found)
-        if self._process != os.getpid():
-            self._begin()  # another thread of the parent may have held the lock at the fork
         with self._lock:
             known = self._known.get(queue, _NOTHING)
             if known.losses != before.losses:
@@ -78,30 +81,3 @@ class Memory:
                 merged = later(known.watermark, left, restarted=restarted)
                 self._known[queue] = Known(merged, known.losses)
         return loss
-
-    def _report(self, queue: str, loss: Loss) -> None:
-        log.error(
-            "the store %s lost data of queue %s (%s): at least %d accepted jobs are gone%s; enqueue again "
-            "what must not be lost, and make the store more durable",
-            self._address,
-            queue,
-            loss.kind,
-            loss.missing,
-            _extent(loss),
-        )
-        self._bus.emit(
-            DataLossDetected(
-                queue=queue,
-                kind=loss.kind,
-                missing=loss.missing,
-                unsettled=loss.unsettled,
-                first_seq=loss.first_seq,
-            )
-        )
-
-
-def _extent(loss: Loss) -> str:
-    """The part of a report that differs by what kind of loss it is."""
-    if loss.kind == "emptied":
-        return ", all that were waiting, and the numbers begin at 1 again"
-    return f", from seq {loss.first_seq} on, and {loss.unsettled} settlements (what they ended may run again)"

@@ -27,7 +27,8 @@ class Summons:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         # Closed when nobody can tell any more: a number that was free again could be a stranger's.
-        weakref.finalize(self, _close, self._reader, self._writer)
+        finalizer = weakref.finalize(self, _close, self._reader, self._writer)
+        finalizer.atexit = False  # daemon threads may tell to the very end
         self._told: deque[None] = deque()
         self._restore = contextlib.ExitStack()
 

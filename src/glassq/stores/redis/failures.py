@@ -19,6 +19,10 @@ class Unanswered(StorageUnavailable):
     """When a request was sent and no answer came: it may have been carried out."""
 
 
+class NeverSent(Exception):
+    """The cause of an error that came before the request: while a connection was made."""
+
+
 class Full(StorageError):
     """When an append would exceed the queue's `max_length`."""
 
@@ -72,7 +76,7 @@ _REFUSED_TYPES: tuple[tuple[type[Exception], str], ...] = (
 # Redis 6.2 wraps what went wrong inside a script, and names missing rights in words only.
 _CODE = re.compile(r"\b(" + "|".join(_REFUSED_CODES) + r")\b")
 _NO_RIGHTS = re.compile(r"can't run this command|can't access at least one of the keys|ACL failure in script")
-_NEVER_CONNECTED = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
+_NEVER_CONNECTED = (NeverSent, ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
 
 
 def diagnose(error: exceptions.RedisError) -> Diagnosis:
@@ -83,11 +87,10 @@ def diagnose(error: exceptions.RedisError) -> Diagnosis:
     for kind, code in _REFUSED_TYPES:
         if isinstance(error, kind):
             return _REFUSED_CODES[code]
-    if isinstance(error, exceptions.TimeoutError):
-        return Diagnosis("timeout", passing=True, lost=True, advice=_LATER)
-    if isinstance(error, exceptions.ConnectionError):
+    if isinstance(error, (exceptions.TimeoutError, exceptions.ConnectionError)):
         sent = not any(isinstance(cause, _NEVER_CONNECTED) for cause in _causes(error))
-        return Diagnosis("connection", passing=True, lost=sent, advice=_LATER)
+        reason = "timeout" if isinstance(error, exceptions.TimeoutError) else "connection"
+        return Diagnosis(reason, passing=True, lost=sent, advice=_LATER)
     if _NO_RIGHTS.search(message):
         return _REFUSED_CODES["NOPERM"]
     found = _CODE.search(message)

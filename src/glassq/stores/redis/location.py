@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -31,11 +32,11 @@ _SETTINGS: dict[str, Any] = {
     "protocol": 2,
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
-    "socket_keepalive": True,
     "health_check_interval": 0,
     "retry_on_timeout": False,
     "retry_on_error": [],
 }
+_NETWORK_SETTINGS: dict[str, Any] = {"socket_keepalive": True}
 _TAKEN_OVER = (
     "host",
     "port",
@@ -116,7 +117,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             address=address,
             namespace=check_name("namespace", options.pop("namespace", DEFAULT_NAMESPACE)),
             allow_eviction=options.pop("allow_eviction", "0") == "1",
-            settings=settings | _tls(options) | _SETTINGS,
+            settings=settings | _tls(options) | _settings(_CLASSES[scheme]),
         )
 
     @classmethod
@@ -137,13 +138,14 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             connection_class=pool.connection_class,
             address=f"unix://{path}" if path else f"redis://{host}:{port}/{db}",
-            settings=settings | _SETTINGS,
+            settings=settings | _settings(pool.connection_class),
         )
 
-    def pool(self) -> redis.ConnectionPool:
-        """Connections of the store's own."""
+    def pool(self, greet: Callable[[Any], None] | None = None) -> redis.ConnectionPool:
+        """Connections of the store's own. `greet` is called with each that was made, and has to sign in."""
         return redis.ConnectionPool(
             connection_class=self.connection_class,
+            redis_connect_func=greet,
             # redis-py would repeat requests by itself, ten times: only the store knows which may be.
             retry=Retry(NoBackoff(), 0),
             **self.settings,
@@ -159,6 +161,12 @@ _CLASSES: dict[str, type[Any]] = {
     "rediss": redis.SSLConnection,
     "unix": redis.UnixDomainSocketConnection,
 }
+
+
+def _settings(connection_class: type[Any]) -> dict[str, Any]:
+    if issubclass(connection_class, redis.UnixDomainSocketConnection):
+        return _SETTINGS  # a file of this machine has no network to keep alive, and redis-py refuses to
+    return _SETTINGS | _NETWORK_SETTINGS
 
 
 def _options(query: str, scheme: str) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
 from typing import Final
 
 from redis import exceptions
+
+from glassq.forking import begin_in_children
 
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 1.0
@@ -19,35 +20,40 @@ server that starts. With the doorbell's a process stays below five a second, how
 class Outage:
     """Lets everybody through while the server answers, and one thread at a time while it does not.
 
+    Who was let through says what came of it (`met`, `answered`), and in any case gives its turn back.
     Thread-safe; a forked child begins without an outage.
     """
 
     def __init__(self) -> None:
-        self._begin()
+        self._ended = False
+        begin_in_children(self)
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
+    def begin(self) -> None:
+        """Begin, here and in a forked child: another thread of the parent may have held the lock."""
         self._changed = threading.Condition()
         self._error: exceptions.RedisError | None = None
+        self._knocker: int | None = None
         self._longest = _FIRST_WAIT
         self._since = 0.0
         self._try_at = 0.0
 
     def hinders(self, deadline: float) -> exceptions.RedisError | None:
         """Wait until this thread may ask the server; at the deadline, what still keeps it from that."""
-        if self._process != os.getpid():
-            self._begin()  # another thread of the parent may have held the lock
         if self._error is None:
             return None
         with self._changed:
             while self._error is not None:
+                if self._ended:
+                    return None  # whoever asks finds the store closed
                 now = time.monotonic()
-                if now >= self._try_at:
+                if self._knocker is None and now >= self._try_at:
+                    self._knocker = threading.get_ident()
                     self._put_off()  # the others wait for what comes of this try
                     return None
                 if now >= deadline:
                     return self._error
-                self._changed.wait(min(self._try_at, deadline) - now)
+                until = deadline if self._knocker is not None else min(self._try_at, deadline)
+                self._changed.wait(until - now)
         return None
 
     def met(self, error: exceptions.RedisError) -> None:
@@ -68,6 +74,25 @@ class Outage:
             with self._changed:
                 self._error = None
                 self._changed.notify_all()
+
+    def give_back(self) -> None:
+        """Let the next one knock, if this thread did."""
+        if self._knocker == threading.get_ident():
+            with self._changed:
+                self._knocker = None
+                self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the store is closed."""
+        if seconds > 0:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended, seconds)
+
+    def end(self) -> None:
+        """Wake everybody: the store is closed."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
     def _put_off(self) -> None:
         self._try_at = time.monotonic() + random.uniform(0, self._longest)  # noqa: S311 - spreads clients

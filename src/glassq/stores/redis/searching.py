@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from glassq.stores.redis import scripts
-from glassq.stores.redis.server import Argument, Server
+from glassq.stores.redis.connections import Argument
+from glassq.stores.redis.server import Server
 
 _LANES_AT_ONCE = 500
 _JOBS_AT_ONCE = 2000

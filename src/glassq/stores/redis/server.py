@@ -12,7 +12,9 @@ import redis
 from redis import exceptions
 
 from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
+from glassq.stores.redis.connections import Argument, Connection, Connections, ask, ask_all
 from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
@@ -28,7 +30,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
 
 R = TypeVar("R")
-Argument = str | bytes | int | float
 
 
 class Server:
@@ -38,12 +39,16 @@ class Server:
         self.address = location.address
         self._location = location
         self._clock = clock
-        self._pool = location.pool()
-        self._client = redis.Redis(connection_pool=self._pool)
+        self._connections = Connections(location)
+        self._client = redis.Redis(connection_pool=self._connections.pool)
         self._outage = Outage()
         self._fit = False
-        self._lock = threading.Lock()
         self._closed = False
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child: another thread of the parent may have held its lock."""
+        self._lock = threading.Lock()
 
     def run(
         self,
@@ -58,9 +63,8 @@ class Server:
         A failure that passes is waited out for up to `patience` seconds; unless `repeatable`, only when
         the request was certainly not carried out. Raises `Unanswered` when it may have been.
         """
-        return self.attempt(
-            self._evaluation(script, key, arguments), patience=patience, repeatable=repeatable
-        )
+        evaluate = self._evaluation(script, key, arguments)
+        return self.attempt(lambda: self._connections.use(evaluate), patience=patience, repeatable=repeatable)
 
     def run_and_copy(
         self, script: Script, key: str, *arguments: Argument, replicas: int, patience: float
@@ -71,13 +75,12 @@ class Server:
         """
         evaluate = self._evaluation(script, key, arguments)
 
-        def call() -> tuple[Any, int]:
+        def copy(connection: Connection) -> tuple[Any, int]:
             # The server counts from what this very connection has written.
-            with redis.Redis(connection_pool=self._pool, single_connection_client=True) as single:
-                answer = evaluate(single)
-                return answer, int(single.wait(replicas, int(REPLICA_SECONDS * 1000)))
+            answer = evaluate(connection)
+            return answer, int(ask(connection, "WAIT", replicas, int(REPLICA_SECONDS * 1000)))
 
-        return self.attempt(call, patience=patience)
+        return self.attempt(lambda: self._connections.use(copy), patience=patience)
 
     def run_each(self, script: Script, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
         """Run a script that may be repeated on several queues. One round trip for all, one more for each
@@ -85,13 +88,14 @@ class Server:
         if len(calls) == 1:
             return [self.run(script, key, *arguments) for key, arguments in calls]
 
-        def evaluate() -> list[Any]:
-            with self._client.pipeline(transaction=False) as pipeline:
-                for key, arguments in calls:
-                    pipeline.evalsha(script.sha, 1, key, self._now(), *arguments)
-                return pipeline.execute(raise_on_error=False)
+        def evaluate(connection: Connection) -> list[Any]:
+            first = self._first(connection)
+            return ask_all(
+                connection,
+                [("EVALSHA", script.sha, 1, key, first, *arguments) for key, arguments in calls],
+            )
 
-        answers = self.attempt(evaluate)
+        answers = self.attempt(lambda: self._connections.use(evaluate))
         for index, (key, arguments) in enumerate(calls):
             if isinstance(answers[index], exceptions.RedisError):
                 answers[index] = self.run(script, key, *arguments)
@@ -118,67 +122,79 @@ class Server:
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         longest, lost = _FIRST_WAIT, False
         while True:
-            asked = False
-            if self._closed:
-                raise StorageUnavailable("this store is closed; open the application again", "connection")
-            away = self._outage.hinders(deadline)
-            if away is not None:
-                raise translated(away, self.address, lost=lost) from away
-            began = time.monotonic()
+            asked, began = False, time.monotonic()
             try:
+                away = self._outage.hinders(deadline)
+                self._require_open()
+                if away is not None:
+                    raise translated(away, self.address, lost=lost) from away
+                began = time.monotonic()
                 self._check_fitness()
                 asked = True
                 answer = call()
             except exceptions.RedisError as error:
                 failure = diagnose(error)
-                self._note(began, error, failure)
                 lost = lost or (asked and failure.lost)
-                wait = random.uniform(0, longest)  # noqa: S311 - spreads clients, hides nothing
                 hopeless = not failure.passing or (lost and not repeatable)
-                if hopeless or time.monotonic() + wait > deadline:
+                wait = self._note(began, error, failure, longest)
+                if hopeless or time.monotonic() + wait >= deadline:
                     raise translated(error, self.address, lost=lost) from error
             else:
                 self._outage.answered(began)
                 return answer
-            time.sleep(wait)
+            finally:
+                self._outage.give_back()
+            self._outage.pause(wait)
             longest = min(2 * longest, _LONGEST_WAIT)
 
-    def _note(self, began: float, error: exceptions.RedisError, failure: Diagnosis) -> None:
-        """An outage is everybody's, a refusal is one request's."""
+    def _note(self, began: float, error: exceptions.RedisError, failure: Diagnosis, longest: float) -> float:
+        """An outage is everybody's, a refusal is one request's. Returns how long to wait before the next."""
         if failure.reason in ("connection", "timeout"):
             self._outage.met(error)
+            longest = _FIRST_WAIT  # beyond it `Outage.hinders` lets nobody through too soon, or wait too long
         else:
             self._outage.answered(began)
+        return random.uniform(0, longest)  # noqa: S311 - spreads clients, hides nothing
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("this store is closed; open the application again", "connection")
 
     def wire(self) -> Wire:
         """A connection that may block: apart from the others, closed by whoever asked for it."""
-        if self._closed:
-            raise StorageUnavailable("this store is closed; open the application again", "connection")
+        self._require_open()
         return self._location.wire()
 
     def close(self) -> None:
         """Close all connections; later calls raise `StorageUnavailable`."""
         self._closed = True
-        self._pool.disconnect()
+        self._outage.end()
+        self._connections.close()
 
-    def _evaluation(self, script: Script, key: str, arguments: Sequence[Argument]) -> Callable[..., Any]:
+    def _evaluation(
+        self, script: Script, key: str, arguments: Sequence[Argument]
+    ) -> Callable[[Connection], Any]:
         """A try to run a script: by its digest, or by its text once it was not known by it."""
         known = True
 
-        def evaluate(client: redis.Redis = self._client) -> Any:
+        def evaluate(connection: Connection) -> Any:
             nonlocal known
+            first = self._first(connection)
             if known:
                 try:
-                    return client.evalsha(script.sha, 1, key, self._now(), *arguments)
+                    return ask(connection, "EVALSHA", script.sha, 1, key, first, *arguments)
                 except exceptions.NoScriptError:  # the server is new, restarted or flushed
                     known = False
-            return client.eval(script.source, 1, key, f"!{self._now()}", *arguments)
+            return ask(connection, "EVAL", script.source, 1, key, first, *arguments)
 
         return evaluate
 
-    def _now(self) -> str | int:
-        """What scripts take the time from: nothing, so that they ask the server, or the clock of a test."""
-        return "" if self._clock is None else round(self._clock.wall() * 1_000_000)
+    def _first(self, connection: Connection) -> str:
+        """The first argument of scripts: the run of the server they are sent to, and the time when it is not
+        theirs to ask for but a test's to say."""
+        if self._clock is None:
+            return connection.run
+        return f"{connection.run}:{round(self._clock.wall() * 1_000_000)}"
 
     def _check_fitness(self) -> None:
         """Refuse servers that would break promises, once, at the first use. One round trip."""

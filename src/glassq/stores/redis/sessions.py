@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from glassq.forking import begin_in_children
 
 
 class Session:
@@ -28,20 +29,20 @@ class Sessions:
     """As many sessions as there are appends at the same time. Thread-safe; a forked child begins anew."""
 
     def __init__(self) -> None:
-        self._begin()
+        begin_in_children(self)
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
+    def begin(self) -> None:
+        """Begin, here and in a forked child.
+
+        Sharing a session with the parent would make the server take one's jobs for repetitions of the
+        other's, and drop them. And another thread of the parent may have held the lock.
+        """
         self._lock = threading.Lock()
         self._idle: list[Session] = []
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session for one append."""
-        if self._process != os.getpid():
-            # Sharing a session with the parent would make the server take one's jobs for repetitions of the
-            # other's, and drop them.
-            self._begin()
         with self._lock:
             session = self._idle.pop() if self._idle else Session()
         yield session

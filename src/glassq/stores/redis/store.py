@@ -26,13 +26,14 @@ from glassq.storage import (
     append_size,
 )
 from glassq.stores.redis import replies, scripts
+from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
 from glassq.stores.redis.searching import find_in_lanes
-from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Argument, Server
+from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
 
 ALIVE_SECONDS = 60.0

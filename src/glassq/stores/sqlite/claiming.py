@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from sqlite3 import Connection
 
 import msgspec
@@ -12,10 +12,14 @@ from glassq.stores.sqlite.arriving import promote_scheduled
 from glassq.stores.sqlite.rows import MICRO, READY, begun_of, head, next_front, next_tail, window
 
 _PROMOTED_AT_ONCE = 100
+STILL = 100_000
+"""µs. A step back of the clock below this is none: it stands still until it has come as far again.
+Corrections of clocks are of some ms, and following each would cost a write per lane that waits."""
 
 
-def touch(cx: Connection, queue: int, now: int) -> None:
-    """Note that time is seen to pass; after a jump of the clock give every holder one fresh lease.
+def touch(cx: Connection, queue: int, now: int) -> int:
+    """Note that time is seen to pass; after a jump of the clock give every holder one fresh lease. Returns
+    the queue's time.
 
     What would end by a clock that was set back ends as much earlier by the new one. The clock jumped, or
     nothing reached the store, when the last touch lies ahead by over a second, or further back than a lease.
@@ -23,6 +27,8 @@ def touch(cx: Connection, queue: int, now: int) -> None:
     which a live owner renews in and a dead one lets run out.
     """
     seen = int(cx.execute("SELECT seen FROM queues WHERE id = ?", (queue,)).fetchone()[0])
+    if seen - STILL < now < seen:
+        return seen
     times = {"queue": queue, "now": now, "back": seen - now}
     if seen > now:
         cx.execute(
@@ -36,6 +42,7 @@ def touch(cx: Connection, queue: int, now: int) -> None:
             times,
         )
     cx.execute("UPDATE queues SET seen = ? WHERE id = ?", (now, queue))
+    return now
 
 
 def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) -> None:
@@ -76,8 +83,15 @@ def _reclaim_expired(cx: Connection, queue: int, now: int) -> None:
         reclaim(cx, queue, lane, now, ClaimCause.LEASE_EXPIRED)
 
 
-def reclaim_from(cx: Connection, owners: Collection[str], now: int, cause: ClaimCause) -> None:
-    """All lanes of owners that are known to be gone, in every queue; the lease that ends first in front."""
+def reclaim_from(
+    cx: Connection,
+    owners: Collection[str],
+    time_of: Callable[[int], int],
+    cause: ClaimCause,
+    queues: Collection[int] | None = None,
+) -> None:
+    """All lanes of owners that are known to be gone, in these queues, None in every one; the lease that ends
+    first in front."""
     if not owners:
         return
     marks = ", ".join("?" * len(owners))
@@ -87,7 +101,8 @@ def reclaim_from(cx: Connection, owners: Collection[str], now: int, cause: Claim
         tuple(owners),
     ).fetchall()
     for queue, lane in rows:
-        reclaim(cx, queue, lane, now, cause)
+        if queues is None or queue in queues:
+            reclaim(cx, queue, lane, time_of(queue), cause)
 
 
 def _promote_due(cx: Connection, queue: int, now: int) -> None:

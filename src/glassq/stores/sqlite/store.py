@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from sqlite3 import Connection
 from typing import TypeVar
@@ -93,10 +93,10 @@ class SqliteStorage:
         size = append_size(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
-        key = self._make(queue)
         with self._writing() as change:
+            key = self._make(change.cx, queue)
             found = watermark(change.cx, key)
-            claiming.touch(change.cx, key, change.now)
+            change.touch(key)
             # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
             answers, change.ring = arriving.append(
                 change.cx,
@@ -141,7 +141,7 @@ class SqliteStorage:
         for name in queues:
             key = self._find(change.cx, name)
             if key is not None:
-                claiming.touch(change.cx, key, change.now)
+                change.touch(key)
         change.cx.execute(
             "INSERT INTO workers (owner, bell, queues, beat) VALUES (?, ?, ?, ?) ON CONFLICT (owner)"
             " DO UPDATE SET bell = excluded.bell, queues = excluded.queues, beat = excluded.beat",
@@ -157,14 +157,13 @@ class SqliteStorage:
             found = [(self._find(change.cx, name), name) for name in queues]
             keys = [(key, name) for key, name in found if key is not None]
             stood = {name: self._stood(change, name) for name in queues}
-            for key, _ in keys:
-                claiming.touch(change.cx, key, change.now)
-            self._take_from_the_gone(change, owner, [key for key, _ in keys])
+            times = {key: change.touch(key) for key, _ in found}
+            self._take_from_the_gone(change, owner, {key: times[key] for key, _ in keys})
             grants: list[Grant] = []
             others: set[str] = set()
             dues: list[float] = []
             for key, name in keys:
-                claiming.bring_up_to_date(change.cx, key, change.now)
+                claiming.bring_up_to_date(change.cx, key, times[key])
                 granted, more = claiming.grant(
                     change.cx,
                     (key, name),
@@ -172,11 +171,11 @@ class SqliteStorage:
                     lanes=lanes - len(grants),
                     size=window,
                     lease=micros(lease_seconds),
-                    now=change.now,
+                    now=times[key],
                 )
                 grants += granted
                 others |= {name} if more else set()
-                due = claiming.next_due(change.cx, key, owner, change.now)
+                due = claiming.next_due(change.cx, key, owner, times[key])
                 dues += [] if due is None else [due]
             return Claimed(
                 grants=tuple(grants),
@@ -188,19 +187,23 @@ class SqliteStorage:
 
         return self._insist(claim)
 
-    def _take_from_the_gone(self, change: _Change, owner: Owner, queues: list[int]) -> None:
+    def _take_from_the_gone(self, change: _Change, owner: Owner, times: Mapping[int, int]) -> None:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
-        cx, now = change.cx, change.now
-        holders = {holder for key in queues for holder in claiming.holders(cx, key)} - {str(owner)}
+        cx = change.cx
+        holders = {holder for key in times for holder in claiming.holders(cx, key)} - {str(owner)}
         parts = {holder: holder.rsplit("/", 2) for holder in holders}
         former = [
             holder
             for holder, (node, incarnation, _) in parts.items()
             if node == owner.node and incarnation != owner.incarnation
         ]
-        claiming.reclaim_from(cx, former, now, ClaimCause.HANDOVER)
+
+        def time_of(queue: int) -> int:
+            return times.get(queue, change.now)
+
+        claiming.reclaim_from(cx, former, time_of, ClaimCause.HANDOVER, queues=times)
         departed = self._liveness.departed(cx, holders)
-        claiming.reclaim_from(cx, departed, now, ClaimCause.OWNER_DIED)
+        claiming.reclaim_from(cx, departed, time_of, ClaimCause.OWNER_DIED)
         for gone in departed:
             self._liveness.clear_away(cx, gone)
 
@@ -273,10 +276,10 @@ class SqliteStorage:
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. One transaction."""
-        key = self._make(queue)  # a queue may be paused before anything is put into it
 
         def pause(change: _Change) -> bool:
-            claiming.touch(change.cx, key, change.now)
+            key = self._make(change.cx, queue)  # it may be paused before anything is put into it
+            change.touch(key)
             return steering.pause(change.cx, key, lane)
 
         return self._insist(pause)
@@ -329,7 +332,9 @@ class SqliteStorage:
             now = micros(self._clock.wall())
             known = {name: self._find(cx, name) for name in queues}
             return [
-                QueueStats(queue=name) if key is None else views.stats(cx, key, name, now)
+                QueueStats(queue=name, workers=views.workers(cx, name))
+                if key is None
+                else views.stats(cx, key, name, now)
                 for name, key in known.items()
             ]
 
@@ -358,7 +363,6 @@ class SqliteStorage:
 
     def _insist(self, work: Callable[[_Change], R]) -> R:
         """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
-        self._connections.follow()
         try:
             with self._writing() as change:
                 return work(change)
@@ -375,7 +379,7 @@ class SqliteStorage:
             key = self._find(change.cx, queue)
             if key is None:
                 return unknown
-            claiming.touch(change.cx, key, change.now)
+            change.touch(key)
             change.ring = True
             return work(change, key)
 
@@ -386,12 +390,12 @@ class SqliteStorage:
         if self._liveness.disowned(str(owner)):
             return None
         key = self._find(change.cx, lease.queue)
-        if key is not None:
-            claiming.touch(change.cx, key, change.now)
+        change.touch(key)
         return key
 
     def _find(self, cx: Connection, name: str) -> int | None:
-        """The queue's row, if anything was ever put into it. Cached: rows of this table are never deleted."""
+        """The queue's row, if anything was ever put into it. Cached: rows of this table are never deleted,
+        and no other file takes the place of this one in the middle of a transaction."""
         known = self._ids.get(name)
         if known is not None:
             return known
@@ -405,17 +409,13 @@ class SqliteStorage:
         key = self._find(change.cx, name)
         return Watermark() if key is None else watermark(change.cx, key)
 
-    def _make(self, name: str) -> int:
-        """The queue's row, made at its first append, in a transaction of its own so that it can be cached."""
-        self._connections.follow()
-        known = self._ids.get(name)
+    def _make(self, cx: Connection, name: str) -> int:
+        """The queue's row, made at its first append. Not cached here: it may be rolled back."""
+        known = self._find(cx, name)
         if known is not None:
             return known
-        with self._connections.writing() as cx:
-            cx.execute(_NEW_QUEUE, (name,))
-            (key,) = cx.execute(_QUEUE, (name,)).fetchone()
-        self._ids[name] = int(key)  # after the commit: a row that was rolled back must not be remembered
-        return self._ids[name]
+        cx.execute(_NEW_QUEUE, (name,))
+        return int(cx.execute(_QUEUE, (name,)).fetchone()[0])
 
     def _forget(self) -> None:
         """Another file has taken the place of the one that was open: nothing of that is known in it."""
@@ -435,9 +435,14 @@ class SqliteStorage:
 class _Change:
     """A transaction under way: its connection, the time it happens at, and whether it made a lane ready."""
 
-    __slots__ = ("cx", "now", "ring")
+    __slots__ = ("_clock", "cx", "now", "ring")
 
     def __init__(self, cx: Connection, now: int) -> None:
         self.cx = cx
-        self.now = now
+        self.now = self._clock = now
         self.ring = False
+
+    def touch(self, queue: int | None) -> int:
+        """Let a queue, if there is one, see what time it is; from here on `now` is its time."""
+        self.now = self._clock if queue is None else claiming.touch(self.cx, queue, self._clock)
+        return self.now

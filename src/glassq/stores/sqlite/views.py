@@ -192,7 +192,7 @@ def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
         last_settled_at=totals.settled_at / MICRO,
         **_ages(cx, queue, now),
         **_dead(cx, queue, now),
-        workers=_workers(cx, name),
+        workers=workers(cx, name),
     )
 
 
@@ -271,7 +271,8 @@ def _dead(cx: Connection, queue: int, now: int) -> dict[str, Any]:
     return {"dead_letters": count, "dead_letter_oldest_age": _age(oldest, now)}
 
 
-def _workers(cx: Connection, name: str) -> int:
+def workers(cx: Connection, name: str) -> int:
+    """How many workers serve a queue, also one that nothing was ever put into."""
     served = (msgspec.json.decode(row[0]) for row in cx.execute("SELECT queues FROM workers"))
     return sum(name in queues for queues in served)
 

@@ -12,6 +12,7 @@
 local session, number, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local FIELDS, HOUR, DAY = 8, 3600 * SECOND, 86400 * SECOND
 local count = (#ARGV - 4) / FIELDS
+stand_still()
 local number_of_last = number + count - 1
 
 local stamp

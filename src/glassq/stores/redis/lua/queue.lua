@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  gq:{queue}:c  the only declared key. All others are built from it, so that they share its slot;
 --                        a node that does not hold it answers MOVED.
--- ARGV[1]  the time in µs, or '' for the server's own (tests move time; nobody else sends one); after a '!' when the
---          server did not know the script, and so perhaps has been started since it was used last
+-- ARGV[1]  the server's run as the client was told it on this connection, or '' when it was not; then, in tests, which
+--          move time, a ':' and the time in µs (nobody else sends one)
 --
 -- c  hash  v format, in incarnation (which life of the queue: when this hash was made, by the server's clock), seq,
 --          en enqueued, rp replayed, so last ordinal (= jobs settled), of these bu buried, ca
@@ -50,8 +50,10 @@ local levels, shortest = conf[3] or '', tonumber(conf[4] or 0)
 local all_paused, paused_lanes = conf[5] == '1', tonumber(conf[6] or 0)
 if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
 
-local is_new = string.sub(ARGV[1], 1, 1) == '!'
-local now = tonumber(is_new and string.sub(ARGV[1], 2) or ARGV[1])
+local run, given_time = string.match(ARGV[1], '^(%w*):?(%d*)$')
+-- Whether the queue's life has no name yet, or the server was started since its run was noted here.
+local is_new = not conf[7] or string.sub(conf[11] or '', 1, #run) ~= run
+local now = tonumber(given_time)
 if not now then
   local time = call('TIME')
   now = tonumber(time[1]) * SECOND + tonumber(time[2])
@@ -65,20 +67,23 @@ local function counts() return (conf[8] or '0') .. ':' .. (conf[9] or '0') .. ':
 -- The same with its incarnation, its server's run and the counts this began with, the latter empty when not known.
 local function found() return (conf[7] or '') .. ':' .. counts() .. ':' .. (conf[11] or '') end
 
--- Note a start of the server before the counters grow again: what they had come to beyond this was not kept.
+-- Name the queue's life: another one, after everything was lost, bears another name. And note a start of the server
+-- before the counters grow again: what they had come to beyond this was not kept.
 local function note_run()
-  local info = redis.pcall('INFO', 'server')
-  local run = type(info) == 'string' and string.match(info, 'run_id:(%w%w%w%w%w%w%w%w%w%w%w%w)')
-  if not run or string.sub(conf[11] or '', 1, #run) == run then return end
-  conf[11] = run .. ':' .. counts()
-  call('HSET', C, 'ru', conf[11])
+  if not conf[7] then
+    local time = call('TIME')
+    conf[7] = string.format('%x.%x', tonumber(time[1]), tonumber(time[2]))
+    call('HSET', C, 'in', conf[7])
+  end
+  if string.sub(conf[11] or '', 1, #run) ~= run then
+    conf[11] = run .. ':' .. counts()
+    call('HSET', C, 'ru', conf[11])
+  end
 end
 
--- The queue's first write. Another life of it, after everything was lost, bears another name.
+-- The queue's first write.
 local function make_queue()
-  local time = call('TIME')
-  conf[7] = string.format('%x.%x', tonumber(time[1]), tonumber(time[2]))
-  call('HSET', C, 'v', '1', 'in', conf[7])
+  call('HSET', C, 'v', '1')
   note_run()
 end
 
@@ -94,10 +99,19 @@ end
 -- Whether any lane waits for a worker and may be served.
 local function others_ready() return not all_paused and call('ZCARD', READY) > 0 end
 
+-- µs. A step back of the clock below this is none: it stands still until it has come as far again. Corrections of
+-- clocks, and replicas that take over, differ by some ms, and following each would cost a write per lane that waits.
+local STILL = 100000
+
+local function stand_still()
+  if seen > now and seen - now < STILL then now = seen end
+end
+
 -- Note that time is seen to pass. What would end by a clock that was set back ends as much earlier by the new one.
 -- After a jump of the clock (over a second back, over a lease forward) or an outage every holder gets one fresh
 -- lease, once per token: no owner can have renewed by a clock that jumped, so none may be judged by it.
 local function touch()
+  stand_still()
   local back = seen - now
   if back > 0 then
     for _, ends in ipairs({HELD, WAITING}) do

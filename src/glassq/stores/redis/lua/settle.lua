@@ -1,7 +1,8 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
 -- ARGV   time, owner, digest of this call, then per settlement: lane, token, job, action, reason, wait (µs), error,
 --        ran, leaving, next job or '', change, window
--- Reply  {<now>|<how far the queue had come>, {status, ordinal, held, others, change, {job...}}...}, one per settlement, in order
+-- Reply  {<now>|<how far the queue had come>, {status, ordinal, held, others, change, {job...}}...}, one per
+--        settlement, in order
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
 -- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,

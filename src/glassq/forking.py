@@ -1,0 +1,31 @@
+"""What a forked child must not share with its parent: locks others held, what is each process' own."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+
+class Begins(Protocol):
+    """Something that every process has for itself."""
+
+    def begin(self) -> None:
+        """Begin anew, with new locks."""
+
+
+def begin_in_children(what: Begins) -> None:
+    """Begin, and begin again in every forked child, before any other code runs in it. Keeps nothing alive."""
+    what.begin()
+    _beginning.add(what)
+
+
+_beginning: weakref.WeakSet[Begins] = weakref.WeakSet()
+
+
+def _begin_again() -> None:
+    for each in _beginning:
+        each.begin()
+
+
+os.register_at_fork(after_in_child=_begin_again)

@@ -1,0 +1,127 @@
+"""The connections of a process to its server: lent to one caller at a time, and each knows which run of the
+server it leads to."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import redis
+from redis import exceptions
+
+from glassq.stores.redis.failures import NeverSent
+from glassq.stores.redis.location import Location
+
+R = TypeVar("R")
+Argument = str | bytes | int | float
+
+_RUN: Final = re.compile(rb"\brun_id:(\w{12})")
+"""As much of a run's id as tells it from others: it is sent with every call."""
+_TAKEN_FOR: Final = inspect.signature(redis.ConnectionPool.get_connection).parameters["command_name"]
+_TO_TAKE: Final = ("_",) if _TAKEN_FOR.default is inspect.Parameter.empty else ()
+"""Before redis-py 5.3 a connection is asked for with a command's name."""
+
+
+class Connection(Protocol):
+    """A connection of redis-py, which gives these no types. All raise `redis.exceptions.RedisError`."""
+
+    run: str
+    """The run of the server, `""` when it does not tell. A restart breaks every connection."""
+
+    def connect(self) -> None:
+        """Open it."""
+
+    def on_connect(self) -> None:
+        """Sign in, as redis-py does by itself where nothing else is asked for."""
+
+    def send_command(self, *parts: Argument) -> None:
+        """Send a request."""
+
+    def pack_commands(self, commands: Sequence[Sequence[Argument]]) -> Sequence[bytes]:
+        """Several requests as they are sent."""
+
+    def send_packed_command(self, command: Sequence[bytes]) -> None:
+        """Send them."""
+
+    def read_response(self) -> Any:
+        """Wait for the next answer."""
+
+    def disconnect(self) -> None:
+        """Close it."""
+
+
+class Connections:
+    """A pool whose connections ask, when they are made, which run of the server they lead to.
+
+    So a request can say what it is sent to, without another round trip and however old the connection is.
+    Thread-safe; a forked child opens its own.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._tells = True
+        self.pool = location.pool(self._greet)
+
+    def use(self, call: Callable[[Connection], R]) -> R:
+        """Call with a connection that is nobody else's meanwhile."""
+        try:
+            connection: Any = self.pool.get_connection(*_TO_TAKE)
+        except exceptions.RedisError as error:
+            raise error from NeverSent()
+        try:
+            return call(connection)
+        except exceptions.ResponseError:
+            raise  # an answer like others: nothing is left to be read
+        except BaseException:
+            connection.disconnect()  # an answer may be left
+            raise
+        finally:
+            self.pool.release(connection)
+
+    def close(self) -> None:
+        """Close all of them."""
+        self.pool.disconnect()
+
+    def _greet(self, connection: Connection) -> None:
+        """What is said on a new connection. One round trip more."""
+        try:
+            connection.on_connect()
+            connection.run = self._run_of(connection) if self._tells else ""
+        except BaseException:
+            connection.disconnect()  # half made, with an answer left perhaps
+            raise
+
+    def _run_of(self, connection: Connection) -> str:
+        try:
+            told = ask(connection, "INFO", "server")
+        except exceptions.NoPermissionError:
+            return ""
+        except exceptions.ResponseError as error:
+            if "unknown command" not in str(error.args).lower():
+                raise
+            # A stand-in for a server has none, and hangs up on whoever asks.
+            self._tells = False
+            connection.disconnect()
+            connection.connect()
+            return ""
+        found = _RUN.search(told)
+        return found[1].decode() if found else ""
+
+
+def ask(connection: Connection, *request: Argument) -> Any:
+    """One request and its answer."""
+    connection.send_command(*request)
+    return connection.read_response()
+
+
+def ask_all(connection: Connection, requests: Sequence[Sequence[Argument]]) -> list[Any]:
+    """Several requests in one round trip; the refusals stand where the answers would."""
+    connection.send_packed_command(connection.pack_commands(requests))
+    answers: list[Any] = []
+    for _ in requests:
+        try:
+            answers.append(connection.read_response())
+        except exceptions.ResponseError as refusal:
+            answers.append(refusal)
+    return answers
