@@ -9,7 +9,8 @@ from pathlib import Path
 from glassq.model.events import StorageCalled
 from tests.chaos import program
 from tests.chaos.clocks import follow
-from tests.chaos.program import QUEUE, app, note, plain
+from tests.chaos.notes import note
+from tests.chaos.program import QUEUE, app, plain
 
 
 @app.fifo(QUEUE, key="key", name="lasting")

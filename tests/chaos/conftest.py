@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -61,9 +62,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section(f"chaos, {SIZES.mode}, CHAOS_SEED={SIZES.seed}")
     for line in summary.lines():
         terminalreporter.write_line(line)
+    skipped = Counter(map(_reason, terminalreporter.stats.get("skipped", ())))
+    if skipped:
+        terminalreporter.section("chaos: rows that were NOT run here")
+        for (test, reason), number in sorted(skipped.items()):
+            terminalreporter.write_line(f"{test} ({number}): {reason}")
     wanted = os.environ.get("CHAOS_REPORT")
     if wanted:
         summary.write(Path(wanted))
+
+
+def _reason(report: pytest.TestReport) -> tuple[str, str]:
+    """The test that a skipped row is of, and why it was skipped."""
+    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return report.nodeid.partition("[")[0], said.removeprefix("Skipped: ")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""Named points at which the program under test ends itself with SIGKILL, or stops itself with SIGSTOP.
+"""Named points at which the program under test ends itself with SIGKILL, or holds a thread.
 
-`GLASSQ_CRASH_AT=point:n` ends it when it gets to the point for the n-th time, `stop@point:n` stops it there.
+`GLASSQ_CRASH_AT=point:n` ends it when it gets to the point for the n-th time. `hold@point:n` holds the thread
+that got there, while the others go on, until there is a file of the name in `CHAOS_HOLD`.
 
 - `before_VERB`, `after_VERB`: around a verb of the store;
 - `sql_VERB`, `commit_VERB` (SQLite): before each statement in a verb, before its COMMIT;
@@ -17,9 +18,11 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 from unittest import mock
@@ -27,12 +30,13 @@ from unittest import mock
 from redis import exceptions
 from redis.connection import AbstractConnection
 
+import glassq.app
 from glassq.app import Glassq
 from glassq.model import events
 from glassq.storage import Storage
-from glassq.stores.open import open_storage
 from glassq.telemetry import Attempting, Sending
 from glassq.worker.engine import Worker
+from tests.chaos.notes import note
 
 VERBS = ("append", "listen", "claim", "settle", "renew", "release", "report")
 
@@ -69,8 +73,8 @@ class Point:
     """Counts how often the program got to its point and acts at the n-th time."""
 
     def __init__(self, spec: str) -> None:
-        self._act = signal.SIGSTOP if spec.startswith("stop@") else signal.SIGKILL
-        self.name, _, number = spec.removeprefix("stop@").partition(":")
+        self._holds = spec.startswith("hold@")
+        self.name, _, number = spec.removeprefix("hold@").partition(":")
         self._left = int(number or 1)
         self._lock = threading.Lock()
 
@@ -81,9 +85,15 @@ class Point:
         with self._lock:
             self._left -= 1
             now = self._left == 0
-        if now:
+        if not now:
+            return
+        note("at_point", point=name)
+        if self._holds:
+            while not Path(os.environ["CHAOS_HOLD"]).exists():
+                time.sleep(0.005)
+        else:
             # To this very thread: it gets no further. A signal to the process may find another one first.
-            signal.pthread_kill(threading.get_ident(), self._act)
+            signal.pthread_kill(threading.get_ident(), signal.SIGKILL)
 
 
 _point: Point | None = None
@@ -97,16 +107,18 @@ def reach(name: str) -> None:
         _point.reach(name)
 
 
-def install(app: Glassq, spec: str | None) -> None:
-    """Put the points into an application that has not opened its store yet."""
+def install(app: Glassq, spec: str | None, name: str) -> None:
+    """Put the points into an application that has not opened its store yet. The process's own `name` and the
+    seed decide what is left to chance."""
     global _point  # noqa: PLW0603 - one program has one point
     cut = os.environ.get("CHAOS_CUT")
     if spec is None and cut is None:
         return
     _point = Point(spec) if spec else None
+    open_storage = vars(glassq.app)["open_storage"]
     mock.patch("glassq.app.open_storage", lambda place: Watched(open_storage(place))).start()
     mock.patch("sqlite3.connect", partial(_connect_traced, sqlite3.connect)).start()
-    _watch_wires(cut)
+    _watch_wires(cut, name)
     app.bus.wrap(_around)
     for each in (
         events.JobEnqueued,
@@ -173,11 +185,11 @@ def _connect_traced(connect: Callable[..., sqlite3.Connection], *args: Any, **kw
     return connection
 
 
-def _watch_wires(cut: str | None) -> None:
+def _watch_wires(cut: str | None, name: str) -> None:
     """See each script on its way, and lose the answers of a verb by chance."""
     send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
     verb_to_cut, _, chance = (cut or "").partition(":")
-    random = Random(f"{os.environ.get('CHAOS_SEED')}:{os.getpid()}")
+    random = Random(f"{os.environ.get('CHAOS_SEED')}:{name}")
 
     def send_watched(self: AbstractConnection, command: Any, *args: Any, **kwargs: Any) -> None:
         chunks = [command] if isinstance(command, bytes | str) else list(command)

@@ -12,7 +12,8 @@ from typing import Any
 
 from glassq import current_job
 from tests.chaos import program
-from tests.chaos.program import app, note
+from tests.chaos.notes import note
+from tests.chaos.program import app
 
 QUEUE = "forks"
 
@@ -129,9 +130,7 @@ def call_outlived() -> int:
 
 def work(concurrency: str) -> int:
     """A worker process, until a signal."""
-    worker = app.worker(concurrency=int(concurrency))
-    note("up")
-    return 0 if worker.run() else 1
+    return program.serve(app.worker(concurrency=int(concurrency)))
 
 
 def prefork(children: str, count: str) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -115,7 +118,8 @@ KINDS: dict[str, Callable[[], Any]] = {
 
 
 def _end_by(number: signal.Signals) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
+    # To this very thread: it gets no further. A signal to the process may find another one first.
+    return lambda: signal.pthread_kill(threading.get_ident(), number)
 
 
 DEATHS: dict[str, Callable[[], Any]] = {
@@ -125,3 +129,33 @@ DEATHS: dict[str, Callable[[], Any]] = {
     "abort": os.abort,
     "sigsegv": _end_by(signal.SIGSEGV),
 }
+
+STATUSES = {
+    "exit": 66,
+    "segfault": -signal.SIGSEGV,
+    "sigkill": -signal.SIGKILL,
+    "abort": -signal.SIGABRT,
+    "sigsegv": -signal.SIGSEGV,
+}
+"""How a process ends of each, in the same order."""
+
+
+# -- the interpreter -----------------------------------------------------------------------------------------
+
+
+def hold_in_a_call(seconds: float) -> None:
+    """A call into C that keeps the GIL."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+def hold_in_a_regex(seconds: float) -> None:
+    """An expression that backtracks through twice as many ways for each letter, and keeps the GIL."""
+    letters, took = 16, 0.0
+    while took < seconds:
+        letters += 1
+        began = time.monotonic()
+        re.match(r"(a|a)*$", "a" * letters + "!")
+        took = time.monotonic() - began
+
+
+HOLDS: dict[str, Callable[[float], None]] = {"call": hold_in_a_call, "regex": hold_in_a_regex}

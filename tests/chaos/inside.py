@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import resource
 from collections.abc import Callable
 
 from glassq import current_job
 from tests.chaos import program
-from tests.chaos.harms import DEATHS, KINDS
-from tests.chaos.program import app, note
+from tests.chaos.harms import DEATHS, HOLDS, KINDS
+from tests.chaos.notes import note
+from tests.chaos.program import app
 
 RAISED = "raised"
 HELD = "held"
@@ -34,13 +34,13 @@ def after(kind: str) -> str:
 
 
 @app.fifo(HELD, key="key", name="hold")
-def hold(key: str, seconds: float) -> None:
+def hold(key: str, how: str, seconds: float) -> None:
     """At the first attempt, keep every other thread of this process from running for so long."""
     job = current_job()
     assert job is not None
     note("holding", attempt=job.attempt)
     if job.attempt == 1:
-        ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # a PyDLL calls with the GIL held
+        HOLDS[how](seconds)
 
 
 @app.fifo(HELD, key="key", name="follow")
@@ -74,9 +74,9 @@ def call_all() -> int:
     return 0
 
 
-def call_holding(seconds: str) -> int:
+def call_holding(how: str, seconds: str) -> int:
     """A job that holds the GIL, and three behind it."""
-    hold("h", float(seconds))
+    hold("h", how, float(seconds))
     for number in range(3):
         follow("h", number)
     return 0
@@ -93,9 +93,7 @@ def call_deadly() -> int:
 
 def work(concurrency: str, max_crashes: str = "5") -> int:
     """A worker process, until a signal."""
-    worker = app.worker(concurrency=int(concurrency), max_crashes=int(max_crashes))
-    note("up")
-    return 0 if worker.run() else 1
+    return program.serve(app.worker(concurrency=int(concurrency), max_crashes=int(max_crashes)))
 
 
 ROLES: dict[str, Callable[..., int]] = {

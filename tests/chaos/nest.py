@@ -14,8 +14,12 @@ import select
 import signal
 import socket
 import sys
+import threading
 from importlib import import_module
 from typing import Any
+
+UNCAUGHT = 99
+"""The exit status of a process in which an error went uncaught elsewhere than in its main thread."""
 
 for each in ("glassq.app", "glassq.stores.redis.store", "glassq.stores.sqlite.store"):
     import_module(each)
@@ -82,6 +86,26 @@ class Nest:
         """Nothing outlives a stage."""
         for child in self._children:
             os.kill(child, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        self._woken.close()
+        self._waker.close()
+
+
+def end_on_uncaught_errors() -> None:
+    """Threads die of errors without a trace in the exit status, and destructors drop theirs: here both end
+    their process."""
+
+    def end_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type is not SystemExit:
+            threading.__excepthook__(args)
+            os._exit(UNCAUGHT)
+
+    def end_destructor(args: sys.UnraisableHookArgs) -> None:
+        sys.__unraisablehook__(args)
+        os._exit(UNCAUGHT)
+
+    threading.excepthook = end_thread
+    sys.unraisablehook = end_destructor
 
 
 def main() -> int:
@@ -91,6 +115,7 @@ def main() -> int:
     if request is None:
         nest.end()
         return 0
+    end_on_uncaught_errors()
     os.environ.update(request["environment"])
     status: int = import_module(request["module"]).main(request["arguments"])
     return status

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,9 +22,11 @@ _STARTING = 30.0
 class Process:
     """One process under test. Signals reach it by its pidfd, so never a stranger with its old number."""
 
-    def __init__(self, nest: Nest, pid: int, role: str, url: str) -> None:
+    def __init__(self, nest: Nest, pid: int, role: str, url: str, endings: Collection[int] = (0,)) -> None:
         self.pid = pid
         self.role = role
+        self.endings = set(endings)
+        """The exit statuses that are meant."""
         self._nest = nest
         self._url = url
         self._stopped = False
@@ -56,6 +58,7 @@ class Process:
 
     def kill(self) -> float:
         """`kill -9`, and wait for its end; returns when it was sent."""
+        self.endings = {-signal.SIGKILL}
         sent = self.signal(signal.SIGKILL)
         self.wait()
         return sent

@@ -8,19 +8,20 @@ program's own notes go. `CHAOS_LEASE`, `CHAOS_NODE` and `CHAOS_DURABILITY` set t
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from glassq import Glassq, current_job
 from glassq.errors import EnqueueError, StorageError
+from glassq.model.events import WorkerChanged
 from glassq.storage import Storage
+from glassq.worker.engine import Worker
 from tests.chaos import crashpoints, planted
+from tests.chaos.notes import note, take_notes
 
 QUEUE = "chaos"
 
@@ -30,15 +31,6 @@ app = Glassq(
     node_id=os.environ.get("CHAOS_NODE"),
 )
 app.queue(QUEUE, max_length=300, full_wait=1.0, durability=os.environ.get("CHAOS_DURABILITY", "memory"))
-
-
-def note(event: str, **entry: Any) -> None:
-    """One line beside the history, one write: `{"e": event, "m": monotonic time, ...}`."""
-    line = json.dumps({"e": event, "m": time.monotonic(), **entry}) + "\n"
-    path = Path(os.environ["CHAOS_NOTES"]) / f"{os.getpid()}-notes.jsonl"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, line.encode())
-    os.close(descriptor)
 
 
 # -- the tasks ---------------------------------------------------------------------------------------------
@@ -76,6 +68,15 @@ def _on_error(error: object, job: object, binding: object) -> None:
 def doomed(key: str | None, number: int) -> None:
     """Always fail: a dead letter."""
     raise Planned("always")
+
+
+@app.fifo(QUEUE, key="key", name="clinging")
+def clinging(key: str) -> None:
+    """At the first attempt, last until the process is killed."""
+    job = current_job()
+    assert job is not None
+    if job.attempt == 1:
+        time.sleep(600)
 
 
 @app.fifo(QUEUE, _on_success, key="key", name="told")
@@ -135,6 +136,13 @@ def enqueue(count: str, seconds: str) -> int:
     return 0
 
 
+def cling(lanes: str) -> int:
+    """A job in each of so many lanes that only ends with its process."""
+    for number in range(int(lanes)):
+        clinging(f"c{number}")
+    return 0
+
+
 class Ending:
     """Whether somebody asked this producer to end (SIGTERM)."""
 
@@ -169,10 +177,18 @@ def work(concurrency: str = "4", drain: str = "10") -> int:
     """A worker process, until a signal; 1 when something outlasted the drain."""
     worker = app.worker(concurrency=int(concurrency))
     crashpoints.stop_by(worker)
-    note("up")
-    clean = worker.run(drain=float(drain))
-    note("down", clean=clean)
-    return 0 if clean else 1
+    return serve(worker, float(drain))
+
+
+def serve(worker: Worker, drain: float = 10.0) -> int:
+    """Run a worker and note when it hears signals; 1 when something outlasted the drain."""
+    app.bus.subscribe(_up, WorkerChanged)
+    return 0 if worker.run(drain=drain) else 1
+
+
+def _up(event: WorkerChanged) -> None:
+    if event.state == "starting":
+        note("up")
 
 
 def drain(timeout: str = "60") -> int:
@@ -189,12 +205,19 @@ def _left(storage: Storage) -> bool:
     return any(stats.scheduled for stats in storage.stats(storage.queues()))
 
 
-ROLES: dict[str, Callable[..., int]] = {"enqueue": enqueue, "produce": produce, "work": work, "drain": drain}
+ROLES: dict[str, Callable[..., int]] = {
+    "enqueue": enqueue,
+    "cling": cling,
+    "produce": produce,
+    "work": work,
+    "drain": drain,
+}
 
 
 def main(arguments: list[str]) -> int:
     """Run a role; what to plant and where to crash comes first."""
     planted.plant(os.environ.get("CHAOS_PLANT"))
-    crashpoints.install(app, os.environ.get("GLASSQ_CRASH_AT"))
+    take_notes()
+    crashpoints.install(app, os.environ.get("GLASSQ_CRASH_AT"), " ".join(arguments))
     role, *rest = arguments
     return ROLES[role](*rest)

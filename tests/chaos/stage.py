@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from glassq.model.stats import QueueStats
 from glassq.stores.open import open_storage
 from glassq.testing.history import History, Report, check, dump, read
+from tests.chaos import verdict
 from tests.chaos.events import Event, Tail
 from tests.chaos.figures import Figures
 from tests.chaos.processes import Nest, Process
 from tests.chaos.sizes import Sizes
+from tests.chaos.verdict import QUEUE
 from tests.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +59,8 @@ class Stage:
             **environment,
         }
         self.processes: list[Process] = []
+        self.complaints_expected = False
+        """Whether its processes may log errors with their tracebacks."""
         self._tail = Tail(self.history, notes)
         self._nest = Nest(self.output, self.environment)
 
@@ -72,9 +77,14 @@ class Stage:
     # -- processes -----------------------------------------------------------------------------------------
 
     def start(self, role: str, *arguments: str, module: str = PROGRAM, **environment: str) -> Process:
-        """A process in a role of a program: a module with `main(arguments)`, with more environment."""
+        """A process in a role of a program: a module with `main(arguments)`, with more environment.
+
+        One with a point to end at is meant to end there, any other one with status 0.
+        """
         pid = self._nest.start(module, [role, *arguments], environment)
-        process = Process(self._nest, pid, role, self.url)
+        point = environment.get("GLASSQ_CRASH_AT", "hold@")
+        endings = [0] if point.startswith("hold@") else [-signal.SIGKILL]
+        process = Process(self._nest, pid, role, self.url, endings)
         self.processes.append(process)
         return process
 
@@ -115,17 +125,20 @@ class Stage:
 
     # -- the end ---------------------------------------------------------------------------------------------
 
-    def check_history(self, timeout: float = 90, **expectations: Any) -> Report:
+    def check_history(
+        self, timeout: float = 90, *, notes: Collection[str] = (), **expectations: Any
+    ) -> Report:
         """Let everything that is left run, and check the history; fails with what was found.
 
         Stopped processes go on, producers and workers end in peace (one that fails is a failure), and a fresh
-        worker drains the store. `expectations` go to the checker.
+        worker drains the store. `expectations` go to the checker, `notes` are what it may say about what it
+        could not check.
         """
-        report = self.judge(timeout, **expectations)
+        report = self.judge(timeout, notes=notes, **expectations)
         assert not report.findings, self.describe(report)
         return report
 
-    def judge(self, timeout: float = 90, **expectations: Any) -> Report:
+    def judge(self, timeout: float = 90, *, notes: Collection[str] = (), **expectations: Any) -> Report:
         """What `check_history` does, with the findings as its answer."""
         self.retire(timeout)
         drain = self.start("drain", str(timeout))
@@ -133,6 +146,9 @@ class Stage:
         self.dump()
         report = check(self.read(), **expectations)
         self.figures.add(report.figures)
+        verdict.assert_told_enough(report, notes)
+        self._judge_processes()
+        self._judge_store()
         return report
 
     def retire(self, timeout: float = 60) -> None:
@@ -142,28 +158,35 @@ class Stage:
                 process.go_on()
         for role in ("produce", "work"):
             ending = [each for each in self.processes if each.role == role and each.running]
+            up = {event["pid"] for event in self.events("up")}
             for process in ending:
+                if process.pid not in up:  # it may not hear signals yet, and end by this one
+                    process.endings.add(-signal.SIGTERM)
                 process.signal(signal.SIGTERM)
             for process in ending:
-                status = process.wait(timeout)
-                # Killed by the signal itself: it had begun to start, and not to listen.
-                assert status in (0, 1, -signal.SIGTERM), f"{process} ended so: {status}; {self._evidence()}"
+                process.wait(timeout)
+
+    def _judge_processes(self) -> None:
+        said = self.output.read_text()
+        verdict.assert_ended_as_meant(self.processes, said)
+        if not self.complaints_expected:
+            verdict.assert_no_complaints(said)
+
+    def _judge_store(self) -> None:
+        killed = sum(-signal.SIGKILL in process.endings for process in self.processes)
+        with closing(open_storage(self.url)) as storage:
+            verdict.assert_nothing_left(storage)
+            verdict.assert_doomed_alone_died(storage, self.events("lease.taken"), killed)
 
     def dump(self) -> None:
         """Put the final state of the store into the history."""
-        storage = open_storage(self.url)
-        try:
+        with closing(open_storage(self.url)) as storage:
             dump(storage, self.history)
-        finally:
-            storage.close()
 
     def stats(self) -> QueueStats:
         """Where the queue stands."""
-        storage = open_storage(self.url)
-        try:
-            return storage.stats(["chaos"])[0]
-        finally:
-            storage.close()
+        with closing(open_storage(self.url)) as storage:
+            return storage.stats([QUEUE])[0]
 
     def read(self) -> History:
         """The whole history."""

@@ -17,16 +17,17 @@ WATCHING = "tests.chaos.watching"
 
 
 @pytest.fixture
-def deaf_collector() -> Iterator[str]:
-    """The address of a trace collector that takes connections and never answers."""
+def deaf_collector() -> Iterator[socket.socket]:
+    """A trace collector that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield server
 
 
 def test_what_raises_changes_nothing(store_url: str, stages: Stages) -> None:
     """Every observer, Around, log handler and callback raises, also what would end a thread: each job runs
     once, ends as it would have and is told once, and the worker ends in peace."""
     stage = stages(store_url, WATCHING="errors")
+    stage.complaints_expected = True
     serve(stage, 8)
     assert ends_with_nothing_left(stage) == {"succeeded": 8, "buried": 8}
     assert len(stage.events("start")) == 16
@@ -34,12 +35,17 @@ def test_what_raises_changes_nothing(store_url: str, stages: Stages) -> None:
     assert len(told) == len(set(told)) == 16
 
 
-def test_what_sleeps_costs_no_lease(store_url: str, stages: Stages, deaf_collector: str) -> None:
-    """Observers (of the calls that renew leases, too), log handlers and callbacks that sleep for two leases,
+def test_what_sleeps_costs_no_lease(store_url: str, stages: Stages, deaf_collector: socket.socket) -> None:
+    """Observers (of calls that renew leases, too), log handlers and callbacks that sleep for over a lease,
     and a collector that never answers: no lane is lost to the standby, nothing runs twice."""
-    stage = stages(store_url, WATCHING="2.1", OTEL_EXPORTER_OTLP_ENDPOINT=deaf_collector)
+    port = deaf_collector.getsockname()[1]
+    stage = stages(store_url, WATCHING="1.6", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
     serve(stage, 1)
     assert stage.events("logged"), "the log was never used"
+    assert {"claimed", "renew"} <= {event["observer"] for event in stage.events("slept")}
+    deaf_collector.settimeout(0)
+    connection, _ = deaf_collector.accept()  # raises where no exporter ever came
+    connection.close()
     assert ends_with_nothing_left(stage) == {"succeeded": 1, "buried": 1}
     assert len(stage.events("start")) == 2
     assert not stage.events("lease.lost", "settle.fenced")

@@ -9,22 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from random import Random
+from urllib.parse import urlsplit
 
 import redis
 
+from tests.chaos.bounds import NOTICED_IN_A_CROWD, STALLED_IN_FLIGHT, assert_reruns, assert_takeovers
 from tests.chaos.conftest import Stages
 from tests.chaos.figures import Figures
 from tests.chaos.sizes import Sizes
 from tests.chaos.stage import Stage
-from tests.chaos.tracing import reruns, takeovers
 from tests.processes import quiet
 
 KILLS_A_ROUND = 100
 """A history and what judges it stay small: each round has a store of its own."""
-LATEST = {"sqlite": 2.0, "redis": 1.0}
-"""Seconds after which a dead owner's lane must be taken, on Redis from the end of its lease. On SQLite 50 ms
-are promised where the cores are free; here a dozen processes share them, so the figure is what counts."""
-MAX_IN_FLIGHT = 16
+LEASE = {"sqlite": 4.0, "redis": 1.0}
+"""On SQLite deaths are noticed, not waited for: a long lease tells the two apart on a busy machine, too."""
 
 
 def test_random_kills(store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures) -> None:
@@ -32,13 +31,14 @@ def test_random_kills(store_url: str, stages: Stages, chance: Random, sizes: Siz
     left = sizes.pick(100, 1000) if store_url.startswith("sqlite") else sizes.pick(40, 1000)
     ends = time.monotonic() + sizes.budget
     for number in count():
-        stage = stages(fresh(store_url, number))
+        url = fresh(store_url, number)
+        stage = stages(url, lease=LEASE[urlsplit(url).scheme])
         deaths = kill_at_random(stage, min(left, KILLS_A_ROUND), chance, ends)
         left -= len(deaths)
         figures.count(kills=len(deaths), kill_seed_rounds=1)
         stage.check_history()
-        assert_takeovers(stage, deaths)
-        assert_reruns(stage, 1)
+        assert_takeovers(stage, deaths, "takeover_under_load", mostly=NOTICED_IN_A_CROWD)
+        assert_reruns(stage)
         if left <= 0 or time.monotonic() > ends:
             break
 
@@ -61,7 +61,7 @@ def test_kills_while_the_store_stalls(
         if time.monotonic() > ends:
             break
     stage.check_history()
-    assert_reruns(stage, MAX_IN_FLIGHT)
+    assert_reruns(stage, STALLED_IN_FLIGHT)
 
 
 def begin(stage: Stage) -> None:
@@ -90,26 +90,6 @@ def kill_at_random(stage: Stage, kills: int, chance: Random, ends: float) -> dic
         if time.monotonic() > ends:
             break
     return deaths
-
-
-def assert_takeovers(stage: Stage, deaths: dict[int, float]) -> None:
-    """Every lane of a dead process got a new owner in time; the times go into the figures."""
-    found = takeovers(stage.events("lease.taken"), deaths)
-    latest = LATEST[stage.store] + (stage.lease if stage.store == "redis" else 0.0)
-    unknown = [each for each in found if each.seconds > latest >= each.least]
-    known = [each.seconds for each in found if each not in unknown]
-    stage.figures.time(f"takeover_{stage.store}", known)
-    stage.figures.count(takeovers_by_unknown_owners=len(unknown))
-    late = [each for each in found if each.least > latest]
-    assert not late, f"later than {latest} s: {late}"
-
-
-def assert_reruns(stage: Stage, most: int) -> None:
-    """O4: at most so many jobs of a stay in a lane ran again."""
-    again = reruns(stage.events("start"), stage.events("settle.ok"))
-    stage.figures.count(ran_again=sum(map(len, again.values())))
-    worst = {stay: jobs for stay, jobs in again.items() if len(jobs) > most}
-    assert not worst, f"more than {most} ran again: {worst}"
 
 
 def fresh(url: str, number: int) -> str:

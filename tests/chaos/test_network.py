@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.bounds import STALLED_IN_FLIGHT, assert_reruns
 from tests.chaos.conftest import Stages
 from tests.chaos.proxy import STRIKING, Fault, Proxy
 from tests.chaos.servers import AOF_EVERYSEC, serving
@@ -48,4 +49,6 @@ def test_a_bad_network_changes_nothing(tmp_path: Path, stages: Stages, sizes: Si
             proxy.sever()  # what is silent would stay so
         stage.check_history()
     assert not stage.events("loss")
+    # To whom nothing comes back the store stalls, for as long as it takes to give a connection up.
+    assert_reruns(stage, STALLED_IN_FLIGHT if fault in SILENT else 1)
     assert min(calling.faults_done, working.faults_done) >= sizes.pick(wanted, 1)

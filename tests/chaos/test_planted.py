@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from glassq.testing.history import Report
 from tests.chaos.conftest import Stages
 from tests.chaos.stage import Stage
-from tests.chaos.test_stops import stays_of, wait_for_end, wait_for_takeover
+from tests.chaos.test_stops import sleep_between_jobs, stays_of, wait_for_takeover
+
+ENDINGS = ("settle.ok", "settle.fenced", "lease.lost")
+"""How a sleeper's job ends for it: it settles, is refused, or has heard before that its lane is lost."""
 
 
 def invariants(report: Report) -> set[str]:
@@ -30,7 +31,7 @@ def sleep_through_a_takeover(stage: Stage) -> Report:
     stage.wait_for(lambda: [each["id"] for each in stage.events("start")].count(first) == 2, "it again")
     sleeper.go_on()
     stage.wait_for(
-        lambda: sleeper.pid in {each["pid"] for each in stage.events("settle.ok", "settle.fenced")},
+        lambda: sleeper.pid in {each["pid"] for each in stage.events(*ENDINGS)},
         "the sleeper's own end of it",
     )
     return stage.judge()
@@ -63,22 +64,15 @@ def test_appends_that_are_not_replay_safe_are_found(redis_url: str, stages: Stag
 
 
 @pytest.mark.parametrize("plant", ["", "deadline"])
-def test_a_worker_that_trusts_its_lease_for_ever_is_seen(redis_url: str, stages: Stages, plant: str) -> None:
+def test_a_worker_that_trusts_its_lease_for_ever_is_seen(store_url: str, stages: Stages, plant: str) -> None:
     """A worker stands still between two jobs of a lane until another one has run the second. Without its own
     deadline it runs that once more, after it was settled; with it, it begins nothing.
 
     One such start in a stay may always slip in between looking at the lease and starting, so the checker
     counts the first (`late_starts`) and accuses from the second on; the store's fence allows no second.
     """
-    stage = stages(redis_url, CHAOS_PLANT=plant)
-    stage.start("enqueue", "6", "0.01").wait()
-    sleeper = stage.worker(1, GLASSQ_CRASH_AT="stop@event_AttemptSettled:2")
-    stage.wait_for(lambda: len(stage.events("settle.ok")) == 2, "two jobs")
-    held = stays_of(stage, sleeper)
-    stage.worker(1)
-    stage.wait_for(lambda: len({event["id"] for event in stage.events("settle.ok")}) == 6, "all jobs")
-    sleeper.signal(signal.SIGCONT)
-    wait_for_end(stage, held)
+    stage = stages(store_url, CHAOS_PLANT=plant)
+    sleep_between_jobs(stage, 2)
     report = stage.judge()
     assert not report.findings, report
     assert report.figures["late_starts"] == (1 if plant else 0)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import Stages
+from tests.chaos.figures import Figures
 from tests.chaos.servers import AOF_EVERYSEC, RedisServer, ServerClock, serving
 from tests.chaos.sizes import Sizes
+from tests.chaos.test_takeovers import LANES, held_lanes, ready, taken_lanes
 
 HOUR = 3600
 
@@ -21,7 +23,7 @@ def test_an_hour_ahead_or_back_takes_no_lane_from_the_living(
     data): every owner keeps its lanes, order stays, and delayed jobs at most come early or late."""
     clock = ServerClock(tmp_path / "clock")
     with serving(tmp_path / "server", *AOF_EVERYSEC, environment=clock.environment) as server:
-        stage = stages(server.url, lease=5.0)
+        stage = stages(server.url, lease=2.5)
         for number in range(2):
             stage.producer(f"p{number}")
             stage.worker()
@@ -48,3 +50,30 @@ def step(server: RedisServer, clock: ServerClock, offset: int, *, restarting: bo
     clock.set(offset)
     if restarting:
         server.start()
+
+
+def test_a_dead_owner_goes_within_two_leases_of_a_jump(
+    tmp_path: Path, stages: Stages, sizes: Sizes, figures: Figures
+) -> None:
+    """Its lease may seem to have ended, or to last for an hour: after the jump it gets one fresh lease like
+    the living, then its lanes go to the standby."""
+    clock = ServerClock(tmp_path / "clock")
+    with serving(tmp_path / "server", *AOF_EVERYSEC, environment=clock.environment) as server:
+        stage = stages(server.url, lease=2.0)
+        owner = ready(stage)
+        waits = []
+        for offset in (HOUR, 0) * sizes.pick(1, 10):
+            assert stage.start("cling", str(LANES)).wait() == 0
+            stage.wait_for(lambda: held_lanes(stage, owner) == LANES, "the owner of all lanes")  # noqa: B023
+            standby = ready(stage)
+            killed = owner.kill()
+            clock.set(offset)
+            stage.wait_for(lambda: taken_lanes(stage, standby) == LANES, "the takeover")  # noqa: B023
+            claims = [each["m"] for each in stage.events("claimed") if each["pid"] == standby.pid]
+            waits.append(max(claims) - killed)
+            figures.count(kills=1, clock_steps=1)
+            owner = standby
+            stage.wait_for(lambda: stage.stats().depth == 0, "the second attempts")
+        stage.check_history()
+    figures.time("takeover_after_a_jump", waits)
+    assert max(waits) <= 2 * stage.lease, f"later than two leases: {waits}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,25 +21,38 @@ def stay_of(event: Event) -> Held:
 
 
 class Takeover(NamedTuple):
-    """A lane that was taken back from a dead process, and the seconds since that death. `least` are those
-    since the last death of anybody: one that died between its claim and the line it would have written about
-    it was an owner nobody knows of."""
+    """A lane that was taken back from a dead process, and the seconds since that death.
+
+    `least` are those since the last death of anybody who may have been its owner meanwhile without having
+    written so: it died with a claim in flight.
+    """
 
     lane: str
+    cause: str
     seconds: float
     least: float
 
 
-def takeovers(taken: Iterable[Event], deaths: Mapping[int, float]) -> list[Takeover]:
+def takeovers(
+    taken: Iterable[Event], deaths: Mapping[int, float], in_flight: Collection[int]
+) -> list[Takeover]:
     """How long each lane waited that a dead process held; `deaths` are monotonic times by pid."""
     found = []
     for before, after in _successions(taken):
         died = deaths.get(before["pid"])
         if died is None or not died <= after["m"] or after["cause"] not in RECLAIMED:
             continue
-        last = max(death for death in deaths.values() if death <= after["m"])
-        found.append(Takeover(after["lane"], after["m"] - died, after["m"] - last))
+        unseen = [deaths[pid] for pid in in_flight if died <= deaths[pid] <= after["m"]]
+        last = max([died, *unseen])
+        found.append(Takeover(after["lane"], after["cause"], after["m"] - died, after["m"] - last))
     return found
+
+
+def died_claiming(deaths: Iterable[int], claiming: Iterable[Event], noted: Iterable[Event]) -> set[int]:
+    """Who of the dead was in the middle of a claim: what it was granted, nobody has read of."""
+    begun = Counter(event["pid"] for event in claiming)
+    ended = Counter(event["pid"] for event in noted)
+    return {pid for pid in deaths if begun[pid] > ended[pid]}
 
 
 def _successions(taken: Iterable[Event]) -> Iterable[tuple[Event, Event]]:

@@ -14,7 +14,8 @@ from glassq.model import events
 from glassq.model.events import Event, LaneClaimed, StorageCalled
 from glassq.observe.exporting import export_traces_from_environment
 from tests.chaos import program
-from tests.chaos.program import app, note
+from tests.chaos.notes import note
+from tests.chaos.program import app
 
 QUEUE = "watched"
 
@@ -116,10 +117,12 @@ def surround_with_sleepers(seconds: float) -> None:
         if not claimed.is_set():
             claimed.set()
             time.sleep(seconds)
+            note("slept", observer="claimed")
 
     def on_call(event: StorageCalled) -> None:
         if event.operation in ("renew", "report"):
             time.sleep(seconds)
+            note("slept", observer=event.operation)
 
     app.bus.subscribe(on_claim, LaneClaimed)
     app.bus.subscribe(on_call, StorageCalled)
@@ -171,11 +174,10 @@ def work(concurrency: str = "2") -> int:
     else:
         surround_with_sleepers(float(wanted))
     worker = app.worker(concurrency=int(concurrency), callback_timeout=0.05)
-    note("up")
-    clean = worker.run()
+    status = program.serve(worker)
     if finish is not None:
         finish()
-    return 0 if clean else 1
+    return status
 
 
 ROLES: dict[str, Callable[..., int]] = {"work": work, "call": call, "drain": program.drain}
