@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Protocol
@@ -25,8 +26,17 @@ class Forkable(Protocol):
 
 
 _known: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_forking: list[Forkable] = []
-"""Those that wait for the end of a fork: the same ones after it as before, whatever was opened meanwhile."""
+
+
+class _Fork(threading.local):
+    """The fork this thread is about to make. Another thread may be about to make one, too, and waits."""
+
+    def __init__(self) -> None:
+        self.told: list[Forkable] = []
+        """Those that wait for its end: the same ones after it as before, whatever was opened meanwhile."""
+
+
+_fork = _Fork()
 
 
 def tell_of_forks(each: Forkable) -> None:
@@ -35,16 +45,16 @@ def tell_of_forks(each: Forkable) -> None:
 
 
 def _before_fork() -> None:
-    _forking[:] = list(_known)
-    for each in _forking:
+    _fork.told = sorted(_known, key=id)  # in one order in all threads, or two would wait for each other
+    for each in _fork.told:
         each.before_fork()
 
 
 def _after(verb: Callable[[Forkable], None]) -> Callable[[], None]:
     def run() -> None:
-        for each in _forking:
+        told, _fork.told = _fork.told, []
+        for each in told:
             verb(each)
-        _forking.clear()
 
     return run
 
