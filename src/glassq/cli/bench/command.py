@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from types import FrameType
-
 import click
 
 from glassq.cli.bench.sizes import FULL, QUICK, USUAL, Sizes, scaled
+from glassq.cli.leaving import leaving_on_signals
 from glassq.cli.options import as_json
 from glassq.cli.terminal import open_console, print_json
 
@@ -62,11 +59,9 @@ def bench(
     from glassq.cli.bench.report import document, table
     from glassq.cli.bench.run import Options, run
 
-    # As Ctrl-C: no process that was started may outlive us.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
     sizes = scaled(_sizes(quick=quick, full=full), scale)
-    report = run(Options(sizes=sizes, url=url, peers=peers, file_only=sqlite_only), _tell)
+    with leaving_on_signals():
+        report = run(Options(sizes=sizes, url=url, peers=peers, file_only=sqlite_only), _tell)
     if as_json:
         print_json(document(report))
     else:
@@ -80,7 +75,3 @@ def _sizes(*, quick: bool, full: bool) -> Sizes:
 
 def _tell(what: str) -> None:
     click.echo(f"measuring: {what}", err=True)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-    sys.exit(128 + number)

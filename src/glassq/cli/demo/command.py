@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from importlib.util import find_spec
-from types import FrameType
 
 import click
 
+from glassq.cli.leaving import leaving_on_signals
 from glassq.cli.terminal import open_console
 from glassq.errors import BadOption, MissingExtra
 from glassq.stores.open import locate
@@ -52,18 +50,12 @@ def demo(seconds: float, url: str | None, keep: bool) -> int:
     from glassq.cli.demo.children import ChildFailed  # these need the extra `otel`
     from glassq.cli.demo.run import Options, run
 
-    # As Ctrl-C: the workers must not outlive us when a terminal closes or a supervisor stops us.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
     console = open_console()
     try:
-        return 0 if run(Options(seconds=seconds, url=url, keep=keep), console) else 1
+        with leaving_on_signals():
+            return 0 if run(Options(seconds=seconds, url=url, keep=keep), console) else 1
     except ChildFailed as failure:
         raise click.ClickException(str(failure)) from failure
-
-
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-    sys.exit(128 + number)
 
 
 def _require_extras() -> None:
