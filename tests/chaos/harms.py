@@ -148,14 +148,24 @@ def hold_in_a_call(seconds: float) -> None:
     ctypes.PyDLL(None).usleep(int(seconds * 1e6))
 
 
-def hold_in_a_regex(seconds: float) -> None:
+def hold_in_a_regex(letters: float) -> None:
     """An expression that backtracks through twice as many ways for each letter, and keeps the GIL."""
+    re.match(r"(a|a)*$", "a" * int(letters) + "!")
+
+
+def letters_for(seconds: float) -> float:
+    """How many make it take so long. Not found out by the job itself: between two tries it would let go of
+    the GIL, and the thread that renews leases could be caught in the middle of a write to a SQLite file,
+    which then stays locked for the standby, too."""
     letters, took = 16, 0.0
     while took < seconds:
         letters += 1
         began = time.monotonic()
-        re.match(r"(a|a)*$", "a" * letters + "!")
+        hold_in_a_regex(letters)
         took = time.monotonic() - began
+    return letters
 
 
 HOLDS: dict[str, Callable[[float], None]] = {"call": hold_in_a_call, "regex": hold_in_a_regex}
+AMOUNTS: dict[str, Callable[[float], float]] = {"call": lambda seconds: seconds, "regex": letters_for}
+"""What to tell each of them to hold for so many seconds."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from glassq import current_job
 from tests.chaos import program
-from tests.chaos.harms import DEATHS, HOLDS, KINDS
+from tests.chaos.harms import AMOUNTS, DEATHS, HOLDS, KINDS
 from tests.chaos.notes import note
 from tests.chaos.program import app
 
@@ -34,13 +34,13 @@ def after(kind: str) -> str:
 
 
 @app.fifo(HELD, key="key", name="hold")
-def hold(key: str, how: str, seconds: float) -> None:
-    """At the first attempt, keep every other thread of this process from running for so long."""
+def hold(key: str, how: str, amount: float) -> None:
+    """At the first attempt, keep every other thread of this process from running."""
     job = current_job()
     assert job is not None
     note("holding", attempt=job.attempt)
     if job.attempt == 1:
-        HOLDS[how](seconds)
+        HOLDS[how](amount)
 
 
 @app.fifo(HELD, key="key", name="follow")
@@ -76,7 +76,7 @@ def call_all() -> int:
 
 def call_holding(how: str, seconds: str) -> int:
     """A job that holds the GIL, and three behind it."""
-    hold("h", how, float(seconds))
+    hold("h", how, AMOUNTS[how](float(seconds)))
     for number in range(3):
         follow("h", number)
     return 0

@@ -59,7 +59,7 @@ def test_a_held_interpreter(
     the late settlement is refused."""
     stage = stages(store_url)
     holder = stage.start("work", "1", module=INSIDE)
-    call(stage, "hold", how, "2.5")
+    call(stage, "hold", how, "2.2")
     stage.wait_for(lambda: stage.events("holding"), "the job that holds the interpreter")
     if watched:
         stage.start("work", "1", module=INSIDE)
