@@ -111,11 +111,11 @@ def test_a_start_of_the_server_is_compared_with_what_it_began_with(
 
 def test_what_is_known_only_grows_within_a_life() -> None:
     """Answers come in any order; those of another life are left to the next call."""
-    assert later(mark(5, 9, 2), mark(6, 7, 3), restarted=False) == mark(6, 9, 3)
-    assert later(Watermark(), mark(6, 7, 3), restarted=False) == mark(6, 7, 3)
-    assert later(mark(5, 9, 2), mark(1, 1, 1, "other"), restarted=False) == mark(5, 9, 2)
+    assert later(mark(5, 9, 2), mark(6, 7, 3), overtaken=False) == mark(6, 9, 3)
+    assert later(Watermark(), mark(6, 7, 3), overtaken=False) == mark(6, 7, 3)
+    assert later(mark(5, 9, 2), mark(1, 1, 1, "other"), overtaken=False) == mark(5, 9, 2)
     late, known = mark(3, 3, 3, run=FIRST), mark(2, 2, 2, run=SECOND)
-    assert later(known, late, restarted=True) == mark(3, 3, 3, run=SECOND)
+    assert later(known, late, overtaken=True) == known, "what one run told is not held against another"
 
 
 # -- the memory ------------------------------------------------------------------------------------------
@@ -223,6 +223,44 @@ def test_answers_to_calls_of_before_a_loss_are_left_out(told: Told) -> None:
     told.memory.learn(third, {"orders": KNOWN})
     told.hear(mark(91, 91, 40))
     assert told.kinds == ["rolled_back"]
+
+
+def test_calls_that_outlast_two_restarts_are_no_loss(told: Told) -> None:
+    """Sent before the first and answered after the second, while others heard of the run between: what the
+    last run acknowledged is not held against its own beginning, in whichever order the answers come."""
+    runs = [Run("one", Counts(10, 10, 5)), Run("two", Counts(20, 20, 15)), Run("three", Counts(30, 30, 25))]
+    told.hear(mark(12, 12, 8, run=runs[0]))
+    slow, late, other = (told.memory.recall(["orders"]) for _ in range(3))
+    told.memory.learn(other, {"orders": mark(22, 22, 18, run=runs[1])})
+    told.memory.learn(slow, {"orders": mark(33, 33, 28, run=runs[2])})
+    told.hear(mark(33, 33, 28, run=runs[2]))
+    told.memory.learn(late, {"orders": mark(21, 21, 16, run=runs[1])})
+    told.hear(mark(34, 34, 29, run=runs[2]))
+    assert told.losses == []
+
+
+def test_a_call_that_outlasts_two_restarts_finds_what_the_second_lost(told: Told) -> None:
+    """Another thread was told of more by the run between than the last one began with."""
+    runs = [Run("one", Counts(10, 10, 5)), Run("two", Counts(20, 20, 15)), Run("three", Counts(30, 30, 25))]
+    told.hear(mark(12, 12, 8, run=runs[0]))
+    slow, other = (told.memory.recall(["orders"]) for _ in range(2))
+    told.memory.learn(other, {"orders": mark(34, 34, 25, run=runs[1])})
+    told.memory.learn(slow, {"orders": mark(35, 35, 28, run=runs[2])})
+    told.hear(mark(36, 36, 28, run=runs[2]))
+    assert [(loss.kind, loss.missing, loss.first_seq) for loss in told.losses] == [("rolled_back", 4, 31)]
+
+
+def test_an_answer_of_an_earlier_run_may_show_what_the_next_one_lost(told: Told) -> None:
+    """It comes late, and tells of more than the run that is known by now began with."""
+    runs = [Run("one", Counts(10, 10, 5)), Run("two", Counts(20, 20, 15))]
+    told.hear(mark(12, 12, 8, run=runs[0]))
+    late, other = (told.memory.recall(["orders"]) for _ in range(2))
+    told.memory.learn(other, {"orders": mark(22, 22, 18, run=runs[1])})
+    told.memory.learn(
+        late, {"orders": mark(24, 24, 15, run=runs[0])}, {"orders": mark(25, 25, 15, run=runs[0])}
+    )
+    told.hear(mark(23, 23, 18, run=runs[1]))
+    assert [(loss.kind, loss.missing, loss.first_seq) for loss in told.losses] == [("rolled_back", 5, 21)]
 
 
 def test_threads_tell_a_loss_once_between_them(told: Told) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from glassq.forking import begin_in_children
 from glassq.model.events import DataLossDetected
 from glassq.model.watermarks import Watermark
-from glassq.policy.loss import Loss, find_loss, later
+from glassq.policy.loss import Loss, take_in
 from glassq.telemetry import Bus
 
 
@@ -69,15 +69,10 @@ class Memory:
                 )
 
     def _take_in(self, queue: str, before: Known, found: Watermark, left: Watermark) -> Loss | None:
-        loss = find_loss(before.watermark, found)
         with self._lock:
             known = self._known.get(queue, _NOTHING)
             if known.losses != before.losses:
                 return None  # another thread has noticed, after this call was sent
-            if loss is not None:
-                self._known[queue] = Known(left, known.losses + 1)
-            else:
-                restarted = known.watermark.run != before.watermark.run
-                merged = later(known.watermark, left, restarted=restarted)
-                self._known[queue] = Known(merged, known.losses)
+            loss, watermark = take_in(known.watermark, before.watermark, found, left)
+            self._known[queue] = Known(watermark, known.losses + (loss is not None))
         return loss
