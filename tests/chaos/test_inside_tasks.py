@@ -58,11 +58,14 @@ def test_a_held_interpreter(
     the renewals. Alone, the worker keeps its lane or gets it back; with a standby the lane goes there, and
     the late settlement is refused."""
     stage = stages(store_url)
-    holder = stage.start("work", "1", module=INSIDE)
+    holder, *standbys = [stage.start("work", "1", module=INSIDE) for _ in range(1 + watched)]
+    stage.wait_for(lambda: len(stage.events("worker.listening")) == 1 + watched, "all workers")
+    for standby in standbys:  # there, and not in the way: how long a process takes to start is not tested
+        standby.stop()
     call(stage, "hold", how, "2.2")
     stage.wait_for(lambda: stage.events("holding"), "the job that holds the interpreter")
-    if watched:
-        stage.start("work", "1", module=INSIDE)
+    for standby in standbys:
+        standby.go_on()
     stage.wait_for(lambda: settled(store_url, HELD) == 4, "all four jobs")
     stage.check_history()
     starts = [(event["pid"] == holder.pid, event["seq"]) for event in stage.events("start")]
