@@ -2,7 +2,7 @@
 
 Every store passes `glassq.testing.conformance`. The promises each verb keeps:
 
-- a call is atomic: it happened whole or not at all;
+- a call is atomic in each queue it is about: there it happened whole or not at all;
 - `StorageUnavailable` means "not now", and every verb may be repeated after it without harm;
 - a lost lease is a value (`FENCED`, or a lease in the returned set), never an exception;
 - every write under a lease checks the token *and* the owner;

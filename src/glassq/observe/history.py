@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from glassq.errors import BadOption
+from glassq.forking import begin_in_children
 from glassq.model.events import AttemptStarted, DataLossDetected, LaneLeft, LaneLost
 from glassq.model.names import DEFAULT_LANE
 from glassq.shielding import Log
@@ -56,8 +57,7 @@ class HistoryFile:
         self._close: Callable[[], object] = lambda: None
         self._descriptor: int | None = None
         self.name = _new_name()
-        self.begin()
-        _open_histories.add(self)
+        begin_in_children(self)
 
     def begin(self) -> None:
         """Begin a new file with the next event. For a child after a fork: its parent's is not its own."""
@@ -140,15 +140,6 @@ class HistoryFile:
 
 
 _encode = msgspec.json.Encoder().encode
-_open_histories: weakref.WeakSet[HistoryFile] = weakref.WeakSet()
-
-
-def _begin_again() -> None:
-    for history in _open_histories:
-        history.begin()
-
-
-os.register_at_fork(after_in_child=_begin_again)
 
 
 def _new_name() -> str:

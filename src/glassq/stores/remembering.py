@@ -30,8 +30,9 @@ _UNCHANGED: Mapping[str, Watermark] = {}
 class Memory:
     """Remembers the last watermark of each queue, compares, and tells of a loss once. Thread-safe.
 
-    A call is compared with what was acknowledged before it was sent (`recall`), never with what other threads
-    heard while it was on its way: answers may overtake each other.
+    A call is compared with what was acknowledged before it was sent (`recall`), not with what other threads
+    heard while it was on its way, as answers may overtake each other; except with what an earlier or a later
+    run of the server is known to have said (`take_in`).
     """
 
     def __init__(self, bus: Bus) -> None:
