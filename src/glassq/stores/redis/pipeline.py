@@ -1,0 +1,230 @@
+"""One connection shared by all threads: requests go out as they come, answers come back in their order.
+
+No thread of its own reads: of those that wait for an answer, one reads for all (the leader) until its own
+has come, and then hands the reading on. A single caller so pays for no change of threads, and many callers
+share the server's round trips.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis import exceptions
+
+from glassq.forking import begin_in_children
+from glassq.stores.redis.failures import NeverSent
+from glassq.stores.redis.location import Wire
+
+Command = Sequence[str | bytes | float]
+
+
+class _Request:
+    """A request on its way. `gate` is held while its thread sleeps until it is answered or to lead."""
+
+    __slots__ = ("answer", "done", "gate", "leads")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.answer: Any = None
+        self.leads = False
+        self.gate: threading.Lock | None = None
+
+
+class _Stream:
+    """One connection's life. Broken once, it stays broken: what waited for it may have been carried out."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.run = wire.run
+        """The run of the server it leads to."""
+        self._sending = threading.Lock()
+        self._state = threading.Lock()
+        self._waiting: deque[_Request] = deque()
+        self._led = False
+        self._idle = select.poll()
+        if wire._sock is not None:  # noqa: SLF001 - nothing else tells whether the server has hung up
+            self._idle.register(wire._sock, select.POLLIN)  # noqa: SLF001
+        self._broken = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it has not broken yet."""
+        return not self._broken
+
+    def send(self, packed: bytes, count: int) -> list[_Request] | None:
+        """Put requests on the wire, whole and next to each other; None when it had broken before."""
+        requests = [_Request() for _ in range(count)]
+        with self._sending:
+            # Something to read while nothing was asked is the server's goodbye: a request that followed it
+            # would be lost, and nobody could know whether it was carried out.
+            if not self._waiting and self._idle.poll(0):
+                self._break(exceptions.ConnectionError("the server closed the connection"))
+            if self._broken:
+                return None
+            # Before it is sent: its answer may be there at once.
+            self._waiting.extend(requests)
+            try:
+                self._wire.send_packed_command([packed], check_health=False)
+            except BaseException as error:
+                # Also on Ctrl-C: half a request would make the next one a part of it.
+                self._break(error)
+                raise
+        return requests
+
+    def answer(self, request: _Request) -> Any:
+        """Wait for this answer, reading those before it; a failure is an answer, too."""
+        try:
+            while not request.done:
+                if self._lead_or_sleep(request):
+                    self._read_until(request)
+        finally:
+            # In this order: a promotion sets `leads` first.
+            if request.gate is not None or request.leads:
+                self._leave(request)
+        return request.answer
+
+    def shut(self, error: BaseException) -> None:
+        """Break it for this reason."""
+        with self._sending:
+            self._break(error)
+
+    def _lead_or_sleep(self, request: _Request) -> bool:
+        """Become the leader if there is none; otherwise sleep until answered or promoted."""
+        with self._state:
+            if request.done:
+                return False
+            if not self._led:
+                self._led = request.leads = True
+                return True
+            gate = request.gate = threading.Lock()
+            gate.acquire()
+        gate.acquire()  # released by whoever answers or promotes
+        return request.leads and not request.done
+
+    def _read_until(self, request: _Request) -> None:
+        while not request.done:
+            try:
+                answer = self._read()
+            except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
+                self.shut(error)
+                return
+            except BaseException as error:
+                self.shut(error)
+                raise
+            self._deliver(answer)
+
+    def _read(self) -> Any:
+        try:
+            return self._wire.read_response(disconnect_on_error=False)
+        except exceptions.ResponseError as refusal:
+            return refusal
+
+    def _deliver(self, answer: Any) -> bool:
+        """Give the answer to the request that waits longest; False when none does."""
+        with self._state:
+            if not self._waiting:  # another thread has broken the stream meanwhile
+                return False
+            request = self._waiting.popleft()
+            request.answer = answer
+            request.done = True
+            if request.gate is not None:
+                request.gate.release()
+                request.gate = None
+        return True
+
+    def _leave(self, request: _Request) -> None:
+        """Sleep and lead no more; a leader hands on to the first of those who sleep."""
+        with self._state:
+            request.gate = None
+            if not request.leads:
+                return
+            request.leads = self._led = False
+            sleeper = next((other for other in self._waiting if other.gate is not None), None)
+            if sleeper is not None and sleeper.gate is not None:
+                self._led = sleeper.leads = True
+                sleeper.gate.release()
+                sleeper.gate = None
+
+    def _break(self, error: BaseException) -> None:
+        """Tell everybody who waits. The first meets the very failure, as the server may have said it about
+        that request; of the others nobody knows whether they were carried out."""
+        if self._broken:
+            return
+        self._broken = True
+        self._wire.disconnect()
+        kind = (
+            exceptions.TimeoutError
+            if isinstance(error, exceptions.TimeoutError)
+            else exceptions.ConnectionError
+        )
+        lost = kind("the connection broke before the answer came")
+        lost.__cause__ = error
+        if self._deliver(error if isinstance(error, exceptions.RedisError) else lost):
+            while self._deliver(lost):
+                pass
+
+
+class Pipeline:
+    """The process's connection for everything that does not block. Thread-safe; a forked child has its own.
+
+    A broken connection is replaced by the next request. Nothing is repeated here: only `Server` knows what
+    may be.
+    """
+
+    def __init__(self, connect: Callable[[], Wire]) -> None:
+        self._connect = connect
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child: the parent's socket is its own, and its threads are not here to
+        let go of their locks."""
+        self._opening = threading.Lock()
+        self._stream: _Stream | None = None
+
+    def ask_each(self, requests: Sequence[Callable[[str], Command]]) -> list[Any]:
+        """Send commands together, each made for the run of the server they reach; their answers in order,
+        failures among them as values. One round trip, shared with whoever asks meanwhile.
+
+        Raises `redis.exceptions.RedisError` when it cannot be connected, caused by `NeverSent`.
+        """
+        while True:
+            stream = self._opened()
+            packed = b"".join([_packed(request(stream.run)) for request in requests])
+            sent = stream.send(packed, len(requests))
+            if sent is not None:
+                return [stream.answer(each) for each in sent]
+
+    def close(self) -> None:
+        """Close the connection; the next request would open another one."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.shut(exceptions.ConnectionError("the store was closed"))
+
+    def _opened(self) -> _Stream:
+        stream = self._stream
+        if stream is not None and stream.usable:
+            return stream
+        with self._opening:
+            stream = self._stream
+            if stream is None or not stream.usable:
+                wire = self._connect()
+                try:
+                    wire.connect()
+                except exceptions.RedisError as error:
+                    raise error from NeverSent()
+                stream = self._stream = _Stream(wire)
+            return stream
+
+
+def _packed(command: Command) -> bytes:
+    """A command as RESP, the server's protocol. The client library's own packing is built for what may be
+    anything, and took a third of an enqueue."""
+    parts = [b"*%d\r\n" % len(command)]
+    for part in command:
+        value = part if isinstance(part, bytes) else str(part).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
+    return b"".join(parts)

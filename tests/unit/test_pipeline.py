@@ -1,0 +1,307 @@
+"""One connection for all threads: every answer reaches the one who asked, whatever happens to the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from redis import exceptions
+
+from glassq.stores.redis.failures import diagnose
+from glassq.stores.redis.location import Location
+from glassq.stores.redis.pipeline import Pipeline
+from tests.conformance.redisservers import standing_in
+
+
+class Hand:
+    """A server played by the test: it hears requests and says what the test wants, when it wants."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(10)
+        self.port = self._listener.getsockname()[1]
+        self._peer: socket.socket | None = None
+        self._heard = b""
+        self.connections = 0
+
+    def hear(self, count: int = 1) -> list[bytes]:
+        """The next requests' words, of a connection that is accepted first if there is none."""
+        words: list[bytes] = []
+        while len(words) < count:
+            if self._peer is None:
+                self._peer, _ = self._listener.accept()
+                self._peer.settimeout(10)
+                self.connections += 1
+            word, rest = _parsed(self._heard)
+            if word is None:
+                more = self._peer.recv(65536)
+                assert more, "the client hung up"
+                self._heard += more
+                continue
+            self._heard = rest
+            if word.startswith(b"CLIENT"):  # what the library says of itself when it connects
+                self.say(b"+OK\r\n")
+            else:
+                words.append(word)
+        return words
+
+    def say(self, answer: bytes) -> None:
+        """Send this."""
+        assert self._peer is not None
+        self._peer.sendall(answer)
+
+    def hang_up(self) -> None:
+        """Close the connection; the next request is on a new one."""
+        assert self._peer is not None
+        self._peer.close()
+        self._peer, self._heard = None, b""
+
+    def close(self) -> None:
+        """Gone."""
+        if self._peer is not None:
+            self._peer.close()
+        self._listener.close()
+
+
+def _parsed(data: bytes) -> tuple[bytes | None, bytes]:
+    """The first request in `data` as words with spaces between them, and what follows it."""
+    head, found, rest = data.partition(b"\r\n")
+    words = []
+    for _ in range(int(head[1:]) if found else 0):
+        length, found, rest = rest.partition(b"\r\n")
+        size = int(length[1:]) if found else 0
+        if not found or len(rest) < size + 2:
+            return None, data
+        words.append(rest[:size])
+        rest = rest[size + 2 :]
+    return (b" ".join(words), rest) if words else (None, data)
+
+
+class Words(Pipeline):
+    """Asks one thing at a time, in words."""
+
+    def ask(self, *words: str) -> Any:
+        """The answer; raises what is a refusal."""
+        (answer,) = self.ask_each([lambda _: words])
+        if isinstance(answer, exceptions.RedisError):
+            raise answer
+        return answer
+
+
+def greet(wire: Any) -> None:
+    """What is said on a new connection, which then knows where it leads to."""
+    wire.on_connect()
+    wire.run = "run"
+
+
+@pytest.fixture
+def hand() -> Iterator[Hand]:
+    """The server."""
+    played = Hand()
+    yield played
+    played.close()
+
+
+@pytest.fixture
+def shared(hand: Hand) -> Iterator[Words]:
+    """The connection under test."""
+    location = Location.parse(f"redis://127.0.0.1:{hand.port}/0")
+    pipeline = Words(partial(location.wire, greet))
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Those who ask."""
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def ask(threads: ThreadPoolExecutor, shared: Words, hand: Hand, word: str) -> Future[Any]:
+    """Ask in a thread of its own, and wait until the server has heard it."""
+    asked = threads.submit(shared.ask, word)
+    assert hand.hear() == [word.encode()]
+    return asked
+
+
+def test_answers_reach_those_who_asked_in_the_order_of_the_requests(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor
+) -> None:
+    """Several threads share one connection; nobody waits for another one's answer before it sends."""
+    asked = [ask(threads, shared, hand, word) for word in ("a", "b", "c")]
+    for number in (1, 2, 3):
+        hand.say(b":%d\r\n" % number)
+        assert asked[number - 1].result(timeout=10) == number
+    assert hand.connections == 1
+
+
+def test_the_leader_hands_the_reading_on(hand: Hand, shared: Words, threads: ThreadPoolExecutor) -> None:
+    """Whoever reads leaves with its own answer; those who still wait are read for by one of them."""
+    asked = [ask(threads, shared, hand, word) for word in "abcdefgh"]
+    for number, each in enumerate(asked):
+        hand.say(b":%d\r\n" % number)
+        assert each.result(timeout=10) == number
+
+
+def test_a_refusal_concerns_only_its_request(hand: Hand, shared: Words, threads: ThreadPoolExecutor) -> None:
+    """An error the server answers with is raised where it was asked; the connection goes on."""
+    first, second = ask(threads, shared, hand, "a"), ask(threads, shared, hand, "b")
+    hand.say(b"-NOSCRIPT no such script\r\n+OK\r\n")
+    with pytest.raises(exceptions.NoScriptError):
+        first.result(timeout=10)
+    assert second.result(timeout=10) == b"OK"
+
+
+def test_a_broken_connection_is_told_to_everybody_who_waits(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor
+) -> None:
+    """All that were on their way may have been carried out; the next request opens a new connection."""
+    asked = [ask(threads, shared, hand, word) for word in "abc"]
+    hand.hang_up()
+    for each in asked:
+        with pytest.raises(exceptions.ConnectionError) as raised:
+            each.result(timeout=10)
+        assert diagnose(raised.value).lost
+    again = ask(threads, shared, hand, "d")
+    hand.say(b"+OK\r\n")
+    assert again.result(timeout=10) == b"OK"
+    assert hand.connections == 2
+
+
+def test_what_the_server_says_last_concerns_the_first_who_waits(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor
+) -> None:
+    """LOADING ends a connection in the client library: the one it was said to knows it was not carried out,
+    of the others nobody knows."""
+    first, second = ask(threads, shared, hand, "a"), ask(threads, shared, hand, "b")
+    hand.say(b"-LOADING Redis is loading the dataset in memory\r\n")
+    with pytest.raises(exceptions.BusyLoadingError):
+        first.result(timeout=10)
+    with pytest.raises(exceptions.ConnectionError) as raised:
+        second.result(timeout=10)
+    assert diagnose(raised.value).lost
+
+
+def test_a_goodbye_while_nobody_asks_is_heard_before_the_next_request(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor
+) -> None:
+    """A server that restarted while the connection was idle costs nothing: the request goes to the new one,
+    and nobody has to doubt whether it was carried out."""
+    first = ask(threads, shared, hand, "a")
+    hand.say(b"+OK\r\n")
+    first.result(timeout=10)
+    hand.hang_up()
+    again = ask(threads, shared, hand, "b")
+    hand.say(b"+OK\r\n")
+    assert again.result(timeout=10) == b"OK"
+
+
+def test_requests_sent_together_are_answered_together(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor
+) -> None:
+    """Refusals among them are values, so that the others' answers are not lost."""
+    asked = threads.submit(shared.ask_each, [lambda _: ("a", 1), lambda _: ("b", b"\xff"), lambda _: ("c",)])
+    assert hand.hear(3) == [b"a 1", b"b \xff", b"c"]
+    hand.say(b":1\r\n-ERR no\r\n:3\r\n")
+    one, two, three = asked.result(timeout=10)
+    assert (one, type(two), three) == (1, exceptions.ResponseError, 3)
+
+
+def asleep(shared: Words) -> bool:
+    """Whether the last one who asked waits for another thread to read."""
+    assert shared._stream is not None
+    return shared._stream._waiting[-1].gate is not None
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "sleeper"])
+def test_an_interrupted_caller_leaves_the_others_their_answers(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor, leads: bool
+) -> None:
+    """Ctrl-C while it waits: a sleeper is simply answered to nobody; a leader's place in the stream is lost
+    with it, so all are told and nobody waits for ever."""
+    other = None if leads else ask(threads, shared, hand, "other")
+
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        hand.hear()
+        while not leads and not asleep(shared):  # in the middle of sending it would break the connection
+            threading.Event().wait(0.001)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threads.submit(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        shared.ask("mine")
+    if other is not None:
+        late = ask(threads, shared, hand, "late")
+        hand.say(b":1\r\n:2\r\n:3\r\n")
+        assert (other.result(timeout=10), late.result(timeout=10)) == (1, 3)
+    else:
+        hand.hang_up()
+        after = ask(threads, shared, hand, "after")
+        hand.say(b":1\r\n")
+        assert after.result(timeout=10) == 1
+
+
+def test_a_forked_child_has_a_connection_of_its_own(
+    hand: Hand, shared: Words, threads: ThreadPoolExecutor
+) -> None:
+    """It neither reads the parent's answers nor closes its connection."""
+    first = ask(threads, shared, hand, "a")
+    hand.say(b"+OK\r\n")
+    first.result(timeout=10)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            shared.ask("child")
+        except exceptions.RedisError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.close(writer)
+    second = ask(threads, shared, hand, "b")  # on the old connection: the child's is not accepted yet
+    hand.say(b"+OK\r\n")
+    assert second.result(timeout=10) == b"OK"
+    hand.hang_up()
+    assert hand.hear() == [b"child"]
+    hand.hang_up()
+    assert os.waitpid(child, 0)[1] == 0
+    assert b"closed" in os.read(reader, 1000)
+    os.close(reader)
+
+
+@pytest.fixture
+def redis_like() -> Iterator[str]:
+    """A stand-in that echoes."""
+    with standing_in() as url:
+        yield url
+
+
+def test_many_threads_get_their_own_answers(redis_like: str) -> None:
+    """Under load, with many leaders in turn, no answer goes astray."""
+    shared = Words(partial(Location.parse(redis_like).wire, greet))
+    wrong: list[tuple[str, Any]] = []
+
+    def echo(name: int) -> None:
+        for number in range(300):
+            word = f"{name}:{number}"
+            answer = shared.ask("ECHO", word)
+            if answer != word.encode():
+                wrong.append((word, answer))
+
+    everyone = [threading.Thread(target=echo, args=(name,)) for name in range(16)]
+    for each in everyone:
+        each.start()
+    for each in everyone:
+        each.join()
+    shared.close()
+    assert not wrong
