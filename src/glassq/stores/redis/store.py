@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import redis
@@ -25,7 +24,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import replies, scripts
+from glassq.stores.redis import replies, requests, scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
@@ -81,14 +80,13 @@ class RedisStorage:
         if not jobs:
             return []
         self._register(queue)
-        arguments: list[Argument] = ["" if max_length is None else max_length]
-        for job in jobs:
-            arguments += _new_job(job)
+        most = "" if max_length is None else max_length
         key = self._keys.counters(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
             first = full_id(queue, f"{session.name}:{number}")
-            sent: list[Argument] = [session.name, number, *arguments]
+            sent: list[Argument] = [session.name, number, len(jobs), most]
+            sent += requests.new_jobs(session.name, number, jobs)
             try:
                 if replicas:
                     reply, copies = self._server.run_and_copy(
@@ -224,16 +222,11 @@ class RedisStorage:
             raise ValueError("at most one settlement per lane goes into one call")
         answers: dict[int, Settled] = {}
         for queue, chosen in _by_queue(each.lease.queue for each in settlements):
-            arguments: list[Argument] = []
-            for index in chosen:
-                arguments += _settlement(settlements[index])
-            # The same call is the same digest, so that a repetition is known after its lease is gone.
-            digest = blake2b(repr(arguments).encode(), digest_size=8).hexdigest()
-            head, *found = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
-            now, _, stood = head.partition(b"|")
-            watermark = replies.watermark(stood)
-            for index, reply in zip(chosen, found, strict=True):
-                answers[index] = replies.settled(queue, now, watermark, reply)
+            told = [settlements[index] for index in chosen]
+            arguments = [part for each in told for part in requests.settlement(each)]
+            digest = requests.digest(told)
+            reply = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
+            answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
         return [answers[index] for index in range(len(settlements))]
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
@@ -380,36 +373,3 @@ def _named(leases: Iterable[Lease]) -> list[Argument]:
 
 def _scope(lane: str | None) -> tuple[str, str]:
     return ("", "") if lane is None else ("1", lane)
-
-
-def _new_job(job: NewJob) -> list[Argument]:
-    """The eight fields `lua/append.lua` reads."""
-    due, kind, dedup, window = "", "", "", 0
-    if job.due is not None:
-        due = f"{'@' if job.due_is_time else '+'}{micros(job.due)}"
-    if job.dedup is not None:
-        dedup = job.dedup.id
-        kind = "u" if job.dedup.window is None else "w"
-        window = micros(job.dedup.window or 0.0)
-    ttl = "" if job.ttl is None else micros(job.ttl)
-    # An enumeration's text would not be its number.
-    return [job.lane, int(job.level), job.body, due, ttl, kind, dedup, window]
-
-
-def _settlement(what: Settlement) -> list[Argument]:
-    """The twelve fields `lua/settle.lua` reads."""
-    queue = what.lease.queue
-    return [
-        what.lease.lane,
-        what.lease.token,
-        local_id(queue, what.job_id),
-        str(what.action),
-        what.reason,
-        micros(what.wait),
-        what.error,
-        int(what.ran),
-        str(what.leaving),
-        local_id(queue, what.next_id) if what.next_id is not None else "",
-        what.change,
-        what.window,
-    ]

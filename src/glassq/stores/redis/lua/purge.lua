@@ -49,7 +49,7 @@ local function drain(lane, keep)
 end
 
 local function purge_lanes()
-  for _, lane in ipairs(call('ZRANGE', LOWEST, 0, limit - 1)) do
+  for _, lane in ipairs(call('ZRANGE', P .. LOWEST, 0, limit - 1)) do
     if count >= limit then return end
     drain(lane, nil)
     if first(lane) then
@@ -59,7 +59,7 @@ local function purge_lanes()
       vanish(lane)
     end
   end
-  for _, lane in ipairs(call('ZRANGE', HELD, 0, -1)) do
+  for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
     if count >= limit then return end
     local before = count
     local held = call('HMGET', lane_key(lane), 'cu', 'b')

@@ -35,8 +35,8 @@ for index = 1, (#ARGV - 3) / 2 do
       vanish(lane)
     elseif begun then -- the head's history stays, with its place
       call('HDEL', key, 'o', 'cu')
-      call('ZREM', HELD, lane)
-      call('SREM', KEPT, lane)
+      call('ZREM', P .. HELD, lane)
+      call('SREM', P .. KEPT, lane)
       note_lowest(lane)
       make_ready(lane, at_front)
       rings = true

@@ -1,0 +1,74 @@
+"""From the model's records to what the scripts are told. The formats are said at the top of each script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from glassq.model.jobs import NewJob
+from glassq.model.leases import Settlement
+from glassq.model.verdicts import Action
+from glassq.stores.redis.replies import local_id, micros
+from glassq.stores.redis.server import Argument
+
+_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
+_FAILED = (Action.RETRY, Action.HALT, Action.BURY)
+
+
+def new_jobs(session: str, number: int, jobs: Sequence[NewJob]) -> list[Argument]:
+    """What `lua/append.lua` reads after its first arguments, of jobs that get the numbers from this one on.
+
+    Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
+    as the end of what is stored: server and client so have the least to do per job.
+    """
+    if any(job.due is not None or job.ttl is not None or job.dedup is not None for job in jobs):
+        return ["", *(part for job in jobs for part in _new_job(job))]
+    told: list[Argument] = ["1"]
+    named = session.encode()
+    for (lane, level), run in groupby(jobs, key=_place):
+        stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, number)]
+        number += len(stored)
+        told += (lane, level, len(stored), *stored)
+    return told
+
+
+def settlement(what: Settlement) -> list[Argument]:
+    """What `lua/settle.lua` reads of one settlement."""
+    lease = what.lease
+    told: list[Argument] = [
+        str(what.action),
+        lease.lane,
+        lease.token,
+        local_id(lease.queue, what.job_id),
+        str(what.leaving),
+        local_id(lease.queue, what.next_id) if what.next_id is not None else "",
+        what.change,
+        what.window,
+    ]
+    if what.action in _FAILED:
+        told += (what.reason, micros(what.wait), what.error, int(what.ran))
+    return told
+
+
+def digest(whats: Sequence[Settlement]) -> str:
+    """What a call of `settle` is known by when it is repeated after its leases are gone: the same in this
+    process, and other processes are other owners."""
+    return f"{hash(tuple(whats)) & _64_BITS:016x}"
+
+
+def _place(job: NewJob) -> tuple[str, int]:
+    # An enumeration's text would not be its number.
+    return job.lane, int(job.level)
+
+
+def _new_job(job: NewJob) -> list[Argument]:
+    """The eight fields of a job that asks for more than its place."""
+    due, kind, dedup, window = "", "", "", 0
+    if job.due is not None:
+        due = f"{'@' if job.due_is_time else '+'}{micros(job.due)}"
+    if job.dedup is not None:
+        dedup = job.dedup.id
+        kind = "u" if job.dedup.window is None else "w"
+        window = micros(job.dedup.window or 0.0)
+    ttl = "" if job.ttl is None else micros(job.ttl)
+    return [*_place(job), job.body, due, ttl, kind, dedup, window]
