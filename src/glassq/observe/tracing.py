@@ -118,7 +118,8 @@ class _Enqueue(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         self._span = self._tracing.tracer().start_span(f"enqueue {self._queue}", kind=SpanKind.PRODUCER)
-        inject(self._span, self._job.headers)
+        if self._span.get_span_context().is_valid:
+            inject(self._span, self._job.headers)
         self._token = _attach_quietly(self._span)
 
     def __exit__(self, *failure: Any) -> None:
@@ -145,6 +146,8 @@ class _EnqueueBatch(AbstractContextManager[None]):
         self._creates: list[tuple[Span, int]] = []
         for job in self._jobs:
             span = tracer.start_span(f"create {self._queue}", kind=SpanKind.PRODUCER)
+            if not span.get_span_context().is_valid:
+                break  # nobody traces: those of the other jobs would be nothing, too
             inject(span, job.headers)
             self._creates.append((span, time.time_ns()))
         links = [Link(span.get_span_context()) for span, _ in self._creates if span.is_recording()]
@@ -154,7 +157,7 @@ class _EnqueueBatch(AbstractContextManager[None]):
     def __exit__(self, *failure: Any) -> None:
         otel_context.detach(self._token)
         try:
-            for job, (span, ended) in zip(self._jobs, self._creates, strict=True):
+            for job, (span, ended) in zip(self._jobs, self._creates, strict=False):
                 if span.is_recording():
                     extra = _job_attributes(job)
                     span.set_attributes(self._tracing.attributes("create", "create", self._queue, extra))
