@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import (
     Link,
     NoOpTracer,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
     Span,
     SpanContext,
     SpanKind,
@@ -36,6 +38,9 @@ from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 MAX_LANES_REMEMBERED = 1024
+
+_NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
+_NO_SPAN = nullcontext()
 
 CountContext = Callable[[str, str], None]
 Attributes = dict[str, str | int | float]
@@ -64,6 +69,8 @@ class Tracing:
         """The span, or spans, of one append or one attempt."""
         if isinstance(subject, Attempting):
             return _Process(self, subject)
+        if _nobody_traces():
+            return _NO_SPAN
         if len(subject.jobs) == 1:
             return _Enqueue(self, subject)
         return _EnqueueBatch(self, subject)
@@ -118,8 +125,7 @@ class _Enqueue(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         self._span = self._tracing.tracer().start_span(f"enqueue {self._queue}", kind=SpanKind.PRODUCER)
-        if self._span.get_span_context().is_valid:
-            inject(self._span, self._job.headers)
+        inject(self._span, self._job.headers)
         self._token = _attach_quietly(self._span)
 
     def __exit__(self, *failure: Any) -> None:
@@ -146,8 +152,6 @@ class _EnqueueBatch(AbstractContextManager[None]):
         self._creates: list[tuple[Span, int]] = []
         for job in self._jobs:
             span = tracer.start_span(f"create {self._queue}", kind=SpanKind.PRODUCER)
-            if not span.get_span_context().is_valid:
-                break  # nobody traces: those of the other jobs would be nothing, too
             inject(span, job.headers)
             self._creates.append((span, time.time_ns()))
         links = [Link(span.get_span_context()) for span, _ in self._creates if span.is_recording()]
@@ -157,7 +161,7 @@ class _EnqueueBatch(AbstractContextManager[None]):
     def __exit__(self, *failure: Any) -> None:
         otel_context.detach(self._token)
         try:
-            for job, (span, ended) in zip(self._jobs, self._creates, strict=False):
+            for job, (span, ended) in zip(self._jobs, self._creates, strict=True):
                 if span.is_recording():
                     extra = _job_attributes(job)
                     span.set_attributes(self._tracing.attributes("create", "create", self._queue, extra))
@@ -249,6 +253,13 @@ class _LaneMemory:
             self._lanes.move_to_end((job.queue, job.key))
             if len(self._lanes) > MAX_LANES_REMEMBERED:
                 self._lanes.popitem(last=False)
+
+
+def _nobody_traces() -> bool:
+    """Whether there is neither a provider nor a trace to continue: every span would be nothing."""
+    if not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS):
+        return False
+    return not trace.get_current_span().get_span_context().is_valid
 
 
 def _attach_quietly(span: Span) -> Any:
