@@ -131,6 +131,8 @@ local function is_paused(lane)
   return all_paused or (paused_lanes > 0 and call('SISMEMBER', P .. PAUSED, lane) == 1)
 end
 
+local ready = call('ZCARD', P .. READY)
+
 -- The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with its next job. Whether it is
 -- still held, and its window when the one the worker has is not to be used any more.
 local function move_on(what)
@@ -146,10 +148,12 @@ local function move_on(what)
   if tried then forget_blocked(lane) end
   local paused = is_paused(lane)
   if leaving == 'yield' or leaving == 'release' or (paused and leaving == 'stay') then
-    -- Where lanes wait already, whoever could take this one has been rung for those.
-    local alone = call('ZCARD', P .. READY) == 0
-    vacate(lane, leaving ~= 'yield')
-    if not paused and (alone or leaving == 'release') then ring() end
+    vacate(lane, leaving ~= 'yield', head)
+    if not paused then
+      -- Where lanes wait already, whoever could take this one has been rung for those.
+      if ready == 0 or leaving == 'release' then ring() end
+      ready = ready + 1
+    end
     return false
   end
   local key = lane_key(lane)
@@ -186,7 +190,7 @@ for index, what in ipairs(all) do
   elseif status == 'gone' then
     status = 'already'
   end
-  local others = not all_paused and call('ZCARD', P .. READY) > 0
+  local others = not all_paused and ready > 0
   marks = marks .. (status == 'fenced' and 'f' or 'd')
   answers = answers .. (index > 1 and ';' or '|') .. status .. ':' .. ordinal .. (held and ':1:' or ':0:')
     .. (others and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)

@@ -76,12 +76,16 @@ local function vanish(lane)
   call('DEL', lane_key(lane))
 end
 
--- The head is settled and the lane nobody's: it waits without history.
-local function vacate(lane, at_front)
+-- The head is settled and the lane nobody's: it waits without history. `head` is what comes first now, if known.
+local function vacate(lane, at_front, head)
   call('ZREM', P .. HELD, lane)
   call('SREM', P .. KEPT, lane)
   call('DEL', lane_key(lane))
-  note_lowest(lane)
+  if head and #levels == 1 then
+    call('ZADD', P .. LOWEST, string.match(head, '^%d+'), lane)
+  else
+    note_lowest(lane)
+  end
   make_ready(lane, at_front)
 end
 
