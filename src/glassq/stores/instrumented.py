@@ -59,8 +59,11 @@ class InstrumentedStorage:
         )
         if answers and answers[0].found is not None:
             found = answers[0].found
-            created = sum(answer.disposition is Disposition.CREATED for answer in answers)
-            last = max(answer.seq or 0 for answer in answers)
+            created = last = 0
+            for answer in answers:  # a generator would cost a single append more than all the rest of this
+                created += answer.disposition is Disposition.CREATED
+                if answer.seq is not None and answer.seq > last:
+                    last = answer.seq
             left = found.after(seq=last, enqueued=created)
             self._memory.learn(before, {queue: found}, {queue: left})
         return answers

@@ -21,10 +21,13 @@ def new_jobs(session: str, number: int, jobs: Sequence[NewJob]) -> list[Argument
     Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
     as the end of what is stored: server and client so have the least to do per job.
     """
-    if any(job.due is not None or job.ttl is not None or job.dedup is not None for job in jobs):
-        return ["", *(part for job in jobs for part in _new_job(job))]
-    told: list[Argument] = ["1"]
+    for job in jobs:
+        if job.due is not None or job.ttl is not None or job.dedup is not None:
+            return ["", *(part for job in jobs for part in _new_job(job))]
     named = session.encode()
+    if len(jobs) == 1:
+        return ["1", *_place(jobs[0]), 1, b"%b:%d|%b" % (named, number, jobs[0].body)]
+    told: list[Argument] = ["1"]
     for (lane, level), run in groupby(jobs, key=_place):
         stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, number)]
         number += len(stored)
