@@ -8,8 +8,8 @@ from itertools import groupby
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Settlement
 from glassq.model.verdicts import Action
+from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
-from glassq.stores.redis.server import Argument
 
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
