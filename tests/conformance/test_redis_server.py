@@ -334,7 +334,7 @@ def test_a_connection_knows_its_servers_run(server: str, store: RedisStorage, ad
     for queue in (QUEUE, "others"):
         life = admin.hget(f"gq:{{{queue}}}:c", "id")
         assert life is not None
-        assert life.partition(b":")[2] == f"{run}:0:0:0".encode()
+        assert str(life).endswith(f":{run}:0:0:0'")
 
 
 def test_a_server_that_does_not_tell_its_run_is_spoken_to(server: str, admin: redis.Redis) -> None:
