@@ -12,11 +12,12 @@ Every store passes `glassq.testing.conformance`. The promises each verb keeps:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from glassq.errors import StorageError
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
@@ -99,6 +100,40 @@ class Doorbell(Protocol):
         ...
 
 
+class Settling(Protocol):
+    """A settlement that is on its way."""
+
+    def arrived(self) -> bool:
+        """Whether its answer is there, or never will be. Does not wait; takes in what has come."""
+        ...
+
+    def answer(self) -> Settled:
+        """The answer, waited for. Raises as `settle` does, but repeats nothing: what became of a settlement
+        that was not answered is known by repeating it, before any later one of its lane."""
+        ...
+
+
+class Answered:
+    """A settlement that was answered at once, by its result or by a failure."""
+
+    def __init__(self, settle: Callable[[], Settled]) -> None:
+        self._failure: StorageError | None = None
+        try:
+            self._result = settle()
+        except StorageError as error:
+            self._failure = error
+
+    def arrived(self) -> bool:
+        """See `Settling.arrived`."""
+        return True
+
+    def answer(self) -> Settled:
+        """See `Settling.answer`."""
+        if self._failure is not None:
+            raise self._failure
+        return self._result
+
+
 class Storage(Protocol):
     """What a store can do. One call is one round trip unless stated."""
 
@@ -152,6 +187,15 @@ class Storage(Protocol):
         ACK, EXPIRE and CANCEL remove the job; BURY moves it to the dead letters; RETRY leaves it at the head
         and the lane waits; HALT leaves it and the lane stops until `retry_lane` or `skip_lane`. RETRY and
         HALT give the lease up. A lane without jobs leaves nothing behind.
+        """
+        ...
+
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
+        """Send one settlement whose next job begins at once (`begun`), and do not wait for the answer.
+
+        When this returns, it is on its way before anything that is sent later. Raises nothing of the store's:
+        what went wrong is the answer. A store that answers at once may take it for any other settlement:
+        an answer that is there already, with a window, says what is next.
         """
         ...
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import redis
 
-from glassq.model.jobs import Dedup, NewJob
+from glassq.model.jobs import Cancellation, Dedup, NewJob
 from glassq.model.leases import Grant, Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
@@ -50,8 +50,10 @@ class Story:
         *,
         owner: Owner = ALICE,
         leaving: Leaving = Leaving.STAY,
+        ahead: int = 0,
+        begun: bool = False,
     ) -> None:
-        """Acknowledge a job, naming the one after it."""
+        """Acknowledge a job, naming the one after it, which may have `begun`."""
         what = Settlement(
             lease=grant.lease,
             job_id=job,
@@ -60,6 +62,8 @@ class Story:
             next_id=following,
             change=grant.change,
             window=3,
+            ahead=ahead,
+            begun=begun,
         )
         [answer] = self.store.settle(owner, [what])
         self.answers.append(msgspec.structs.replace(answer, found=answer.found and answer.found.counts))
@@ -96,6 +100,27 @@ def tell(server: str) -> list[Any]:
     return story.answers
 
 
+def tell_ahead(server: str) -> list[Any]:
+    """A story of a lane that is run ahead, with what ends that; its answers."""
+    story = Story(server)
+    [a] = story.append(NewJob(body=b"a"))
+    b, c, d, e, f, g, h = story.append(*(NewJob(body=bytes([each])) for each in b"bcdefgh"))
+    grant = story.claim(window=9)
+    story.settle(grant, a, b, ahead=2)
+    story.settle(grant, b, c, begun=True)
+    story.settle(grant, b, c, begun=True)  # repeated
+    story.settle(grant, c, d, begun=True)
+    story.settle(grant, d, e, begun=True, owner=BOB)  # not his
+    story.settle(grant, d, e, ahead=2)
+    story.settle(grant, e, f, ahead=0)  # was slow
+    story.settle(grant, f, g, ahead=2)
+    story.answers.append(story.store.cancel(h))
+    story.settle(grant, g, h, begun=True)  # asked to be cancelled, but begun
+    story.settle(grant, h, None, begun=False)
+    story.store.close()
+    return story.answers
+
+
 def dump(admin: redis.Redis) -> dict[str, Any]:
     """All that a queue's keys hold, but what the server's own clock and name are in."""
     held: dict[str, Any] = {}
@@ -120,6 +145,24 @@ def commands(admin: redis.Redis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): told["calls"] for name, told in admin.info("commandstats").items()}
 
 
+def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who go on leave no digest, and the wish for a cancel is left to the whole script."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_ahead(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "wishes"))
+        admin.config_resetstat()
+        assert tell_ahead(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert Cancellation.ASKED in answers
+    assert whole["hdel"] - shortened["hdel"] >= 5
+
+
 def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same story with and without them: the same answers, and every key the same afterwards."""
     monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
@@ -128,7 +171,7 @@ def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: py
         answers, held, shortened = tell(server), dump(admin), commands(admin)
         admin.flushall()
         monkeypatch.setattr(scripts, "APPEND", scripts.Script("append", "arriving"))
-        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing"))
+        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "wishes"))
         admin.config_resetstat()
         assert tell(server) == answers
         assert dump(admin) == held

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -16,7 +17,7 @@ from redis import exceptions
 
 from glassq.stores.redis.failures import diagnose
 from glassq.stores.redis.location import Location
-from glassq.stores.redis.pipeline import Pipeline
+from glassq.stores.redis.pipeline import Pending, Pipeline
 from tests.conformance.redisservers import standing_in
 
 
@@ -93,6 +94,10 @@ class Words(Pipeline):
         if isinstance(answer, exceptions.RedisError):
             raise answer
         return answer
+
+    def send(self, *words: str) -> Pending:
+        """Do not wait for the answer."""
+        return self.submit(lambda _: words)
 
 
 def greet(wire: Any) -> None:
@@ -305,3 +310,75 @@ def test_many_threads_get_their_own_answers(redis_like: str) -> None:
         each.join()
     shared.close()
     assert not wrong
+
+
+@pytest.fixture
+def connected(hand: Hand, shared: Words, threads: ThreadPoolExecutor) -> Words:
+    """The connection under test, open."""
+    asked = ask(threads, shared, hand, "hello")
+    hand.say(b"+OK\r\n")
+    assert asked.result(timeout=10) == b"OK"
+    return shared
+
+
+def test_an_answer_that_nobody_waits_for_is_taken_in_by_whoever_looks(hand: Hand, connected: Words) -> None:
+    """Sent without waiting, looked for without waiting; a look takes in all that has come."""
+    sent = [connected.send(word) for word in "abc"]
+    assert hand.hear(3) == [b"a", b"b", b"c"]
+    assert not any(each.arrived() for each in sent)
+    hand.say(b"+one\r\n+two\r\n")
+    assert sent[1].answer() == b"two"
+    assert [each.arrived() for each in sent] == [True, True, False]
+    assert sent[0].answer() == b"one"
+    hand.say(b"-ERR no\r\n")
+    with pytest.raises(exceptions.ResponseError):
+        sent[2].answer()
+    assert sent[2].arrived()
+
+
+def test_a_look_finds_what_an_earlier_reader_has_taken_in(hand: Hand, connected: Words) -> None:
+    """The socket may be empty already, and the answer in the reader's memory."""
+    first, second = connected.send("a"), connected.send("b")
+    hand.hear(2)
+    hand.say(b":1\r\n:2\r\n")
+    assert first.answer() == 1
+    assert second.arrived()
+    assert second.answer() == 2
+
+
+def test_whoever_waits_reads_what_nobody_waited_for(
+    hand: Hand, connected: Words, threads: ThreadPoolExecutor
+) -> None:
+    """The answers before its own are on the same connection."""
+    sent = connected.send("a")
+    hand.hear()
+    asked = ask(threads, connected, hand, "b")
+    assert not sent.arrived()
+    hand.say(b":1\r\n:2\r\n")
+    assert asked.result(timeout=10) == 2
+    assert sent.arrived()
+    assert sent.answer() == 1
+
+
+def test_a_connection_that_breaks_is_told_to_those_who_did_not_wait(hand: Hand, connected: Words) -> None:
+    """Nobody knows whether their requests were carried out; the next one goes out on a new connection."""
+    sent = [connected.send(word) for word in "ab"]
+    hand.hear(2)
+    hand.hang_up()
+    for each in sent:
+        with pytest.raises(exceptions.ConnectionError):
+            each.answer()
+    assert all(each.arrived() for each in sent)
+    assert hand.connections == 1
+
+
+def test_a_look_at_a_broken_connection_says_that_nothing_will_come(hand: Hand, connected: Words) -> None:
+    """Not waiting must not mean never hearing of it."""
+    sent = connected.send("a")
+    hand.hear()
+    hand.hang_up()
+    deadline = time.monotonic() + 10
+    while not sent.arrived():
+        assert time.monotonic() < deadline
+    with pytest.raises(exceptions.ConnectionError):
+        sent.answer()

@@ -14,7 +14,7 @@ from redis import exceptions
 
 from glassq.stores.redis.failures import NeverSent
 from glassq.stores.redis.location import Location
-from glassq.stores.redis.pipeline import Pipeline
+from glassq.stores.redis.pipeline import Pending, Pipeline
 
 R = TypeVar("R")
 Argument = str | bytes | int | float
@@ -83,6 +83,16 @@ class Connections:
         if self._shared is not None:
             return self._shared.ask_each(requests)
         return self.use(lambda own: ask_all(own, [request(own.run) for request in requests]))
+
+    @property
+    def shares(self) -> bool:
+        """Whether requests can be sent without waiting for the answers of earlier ones."""
+        return self._shared is not None
+
+    def submit(self, request: Request) -> Pending:
+        """Send a request and do not wait: it is on the wire when this returns. Only where it `shares`."""
+        assert self._shared is not None  # noqa: S101 - see above
+        return self._shared.submit(request)
 
     def use(self, call: Callable[[Connection], R]) -> R:
         """Call with a connection that is nobody else's meanwhile."""

@@ -70,6 +70,9 @@ class Wire(Protocol):
     def read_response(self, *, disconnect_on_error: bool = True) -> Any:
         """Wait for the next answer."""
 
+    def can_read(self, *, timeout: float) -> bool:
+        """Whether something can be read within so many seconds; `ConnectionError` when that is the end."""
+
     def disconnect(self) -> None:
         """Close it."""
 

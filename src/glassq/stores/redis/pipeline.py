@@ -45,6 +45,7 @@ class _Stream:
         self._state = threading.Lock()
         self._waiting: deque[_Request] = deque()
         self._led = False
+        self._has_more = False  # perhaps: one look at the socket takes in what several are to be told
         self._idle = select.poll()
         if wire._sock is not None:  # noqa: SLF001 - nothing else tells whether the server has hung up
             self._idle.register(wire._sock, select.POLLIN)  # noqa: SLF001
@@ -87,6 +88,19 @@ class _Stream:
                 self._leave(request)
         return request.answer
 
+    def arrived(self, request: _Request) -> bool:
+        """Whether this answer is there. Reads what has come, for everybody, if nobody else reads now."""
+        if request.done or not self._may_read(request):
+            return request.done
+        try:
+            while self._readable():
+                self._read_one()
+        except exceptions.RedisError as error:  # it broke while nobody waited
+            self.shut(error)
+        finally:
+            self._leave(request)
+        return request.done
+
     def shut(self, error: BaseException) -> None:
         """Break it for this reason."""
         with self._sending:
@@ -105,17 +119,41 @@ class _Stream:
         gate.acquire()  # released by whoever answers or promotes
         return request.leads and not request.done
 
+    def _may_read(self, request: _Request) -> bool:
+        """Become the leader if there is none."""
+        with self._state:
+            if self._led:
+                return False
+            self._led = request.leads = True
+            return True
+
+    def _readable(self) -> bool:
+        """Whether something can be read without waiting. Not while somebody sends: looking changes the
+        time-out of the socket for a moment."""
+        if not (self._idle.poll(0) or self._has_more) or not self._sending.acquire(blocking=False):
+            return False
+        try:
+            self._has_more = not self._broken and self._wire.can_read(timeout=0)
+            return self._has_more
+        finally:
+            self._sending.release()
+
     def _read_until(self, request: _Request) -> None:
         while not request.done:
-            try:
-                answer = self._read()
-            except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
-                self.shut(error)
-                return
-            except BaseException as error:
-                self.shut(error)
-                raise
-            self._deliver(answer)
+            self._read_one()
+
+    def _read_one(self) -> None:
+        """Read the next answer and deliver it. The stream is broken after a failure."""
+        try:
+            answer = self._read()
+        except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
+            self.shut(error)
+            return
+        except BaseException as error:
+            self.shut(error)
+            raise
+        self._has_more = True
+        self._deliver(answer)
 
     def _read(self) -> Any:
         try:
@@ -168,6 +206,29 @@ class _Stream:
                 pass
 
 
+class Pending:
+    """A command that was sent without waiting. Somebody has to ask for its answer, or for that of a later
+    one: what has come is read only by those who ask."""
+
+    __slots__ = ("_request", "_stream")
+
+    def __init__(self, stream: _Stream, request: _Request) -> None:
+        self._stream = stream
+        self._request = request
+
+    def arrived(self) -> bool:
+        """Whether the answer is there, or never will be. Does not wait."""
+        return self._stream.arrived(self._request)
+
+    def answer(self) -> Any:
+        """The answer, waited for. Raises `redis.exceptions.RedisError`: what the server said, or what became
+        of the connection."""
+        answer = self._stream.answer(self._request)
+        if isinstance(answer, exceptions.RedisError):
+            raise answer
+        return answer
+
+
 class Pipeline:
     """The process's connection for everything that does not block. Thread-safe; a forked child has its own.
 
@@ -197,6 +258,15 @@ class Pipeline:
             sent = stream.send(packed, len(requests))
             if sent is not None:
                 return [stream.answer(each) for each in sent]
+
+    def submit(self, request: Callable[[str], Command]) -> Pending:
+        """Send one command, made as those of `ask_each`: it is on the wire when this returns. Nobody waits
+        for its answer yet."""
+        while True:
+            stream = self._opened()
+            sent = stream.send(_packed(request(stream.run)), 1)
+            if sent is not None:
+                return Pending(stream, sent[0])
 
     def close(self) -> None:
         """Close the connection; the next request would open another one."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from glassq.model.jobs import NewJob
-from glassq.model.leases import Settlement
+from glassq.model.leases import Owner, Settlement
 from glassq.model.verdicts import Action
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
@@ -35,18 +35,29 @@ def new_jobs(session: str, number: int, jobs: Sequence[NewJob]) -> list[Argument
     return told
 
 
-def settlement(what: Settlement) -> list[Argument]:
-    """What `lua/settle.lua` reads of one settlement."""
+def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
+    """What `lua/settle.lua` reads after its first argument.
+
+    A settlement whose next job has begun is not kept by a digest: the lane does not end with it, so that its
+    head tells a repetition.
+    """
+    if len(whats) == 1:
+        return [str(owner), "" if whats[0].begun else digest(whats), *_settlement(whats[0])]
+    return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
+
+
+def _settlement(what: Settlement) -> list[Argument]:
     lease = what.lease
     told: list[Argument] = [
         str(what.action),
         lease.lane,
         lease.token,
         local_id(lease.queue, what.job_id),
-        str(what.leaving),
+        "go_on" if what.begun else str(what.leaving),
         local_id(lease.queue, what.next_id) if what.next_id is not None else "",
         what.change,
         what.window,
+        what.ahead,
     ]
     if what.action in _FAILED:
         told += (what.reason, micros(what.wait), what.error, int(what.ran))

@@ -25,10 +25,10 @@ def _read(name: str) -> str:
 
 
 APPEND = Script("append", "arriving", shortcut="append_plain")
-CLAIM = Script("claim", "standing", "arriving")
-SETTLE = Script("settle", "standing", shortcut="settle_next")
+CLAIM = Script("claim", "standing", "wishes", "arriving")
+SETTLE = Script("settle", "standing", "wishes", shortcut="settle_next")
 RENEW = Script("renew")
-RELEASE = Script("release", "standing")
+RELEASE = Script("release", "standing", "wishes")
 RESTART = Script("restart")
 SKIP = Script("skip", "standing")
 CANCEL = Script("cancel", "standing")

@@ -11,13 +11,14 @@ from typing import Any, Final, TypeVar
 import redis
 from redis import exceptions
 
-from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.errors import ConfigurationError, StorageError, StorageUnavailable
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.stores.redis.connections import Argument, Connection, Connections, Request, ask
 from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
+from glassq.stores.redis.pipeline import Pending
 from glassq.stores.redis.scripts import Script
 
 PATIENCE: Final = 2.0
@@ -30,6 +31,28 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
 
 R = TypeVar("R")
+
+
+class Sent:
+    """A script on its way to the server, or what kept it from being sent."""
+
+    def __init__(self, server: Server, began: float, pending: Pending | StorageError) -> None:
+        self._server = server
+        self._began = began
+        self._pending = pending
+
+    def arrived(self) -> bool:
+        """Whether its answer is there, or never will be."""
+        return isinstance(self._pending, StorageError) or self._pending.arrived()
+
+    def answer(self) -> Any:
+        """Its answer, waited for. Raises as `Server.run` does, but repeats nothing."""
+        if isinstance(self._pending, StorageError):
+            raise self._pending
+        try:
+            return self._pending.answer()
+        except exceptions.RedisError as error:
+            raise self._server.failed(self._began, error) from error
 
 
 class Server:
@@ -65,6 +88,36 @@ class Server:
         """
         evaluate = self._evaluation(script, key, arguments)
         return self.attempt(lambda: evaluate(self._connections.ask), patience=patience, repeatable=repeatable)
+
+    @property
+    def shares(self) -> bool:
+        """Whether requests can be sent without waiting for the answers of earlier ones."""
+        return self._connections.shares
+
+    def send(self, script: Script, key: str, *arguments: Argument) -> Sent:
+        """Send a script and do not wait: it is on its way when this returns. Only where it `shares`.
+
+        Nothing is repeated, and no outage is waited for: whoever asks for the answer is told.
+        """
+        began = time.monotonic()
+        try:
+            self._require_open()
+            away = self._outage.error
+            if away is not None:
+                raise translated(away, self.address, lost=False) from away
+            self._check_fitness()
+            pending = self._connections.submit(self._request("EVALSHA", script.sha, key, arguments))
+        except exceptions.RedisError as error:
+            return Sent(self, began, self.failed(began, error))
+        except StorageError as error:
+            return Sent(self, began, error)
+        return Sent(self, began, pending)
+
+    def failed(self, began: float, error: exceptions.RedisError) -> StorageError:
+        """What to tell about a request that was sent then and will not be repeated here."""
+        failure = diagnose(error)
+        self._note(began, error, failure, _FIRST_WAIT)
+        return translated(error, self.address, lost=failure.lost)
 
     def run_and_copy(
         self, script: Script, key: str, *arguments: Argument, replicas: int, patience: float

@@ -18,9 +18,11 @@ from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
+    Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
+    Settling,
     WaitingRecord,
     append_size,
 )
@@ -34,6 +36,7 @@ from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
+from glassq.stores.redis.settling import GoingOn
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
@@ -223,11 +226,17 @@ class RedisStorage:
         answers: dict[int, Settled] = {}
         for queue, chosen in _by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
-            arguments = [part for each in told for part in requests.settlement(each)]
-            digest = requests.digest(told)
-            reply = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
+            reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
         return [answers[index] for index in range(len(settlements))]
+
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
+        """See `Storage.settle_later`. A connection of its own for each request (TLS) answers at once."""
+        if not self._server.shares:
+            return Answered(lambda: self.settle(owner, [settlement])[0])
+        queue = settlement.lease.queue
+        told = requests.settlements(owner, [settlement])
+        return GoingOn(queue, self._server.send(scripts.SETTLE, self._keys.counters(queue), *told))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""

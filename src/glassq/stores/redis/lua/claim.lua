@@ -19,7 +19,8 @@ local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') e
 -- Ready again at the front, with the job it was running blamed for the crash.
 local function reclaim(lane, cause)
   local key = lane_key(lane)
-  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b')
+  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw')
+  grant_wishes(lane, held[5], held[1])
   if not first(lane) then -- the owner died in the callback of the lane's last job
     vanish(lane)
     return
@@ -33,7 +34,7 @@ local function reclaim(lane, cause)
     call('HDEL', key, 'b')
   end
   call('HSET', key, 'ca', cause)
-  call('HDEL', key, 'o', 'cu')
+  call('HDEL', key, 'o', 'cu', 'ah')
   call('ZREM', P .. HELD, lane)
   call('SREM', P .. KEPT, lane)
   note_lowest(lane)

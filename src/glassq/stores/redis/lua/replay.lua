@@ -17,10 +17,12 @@ for index = 3, #ARGV do
 end
 table.sort(seqs)
 
--- order: before every job of a higher seq, behind a head that has begun.
+-- order: before every job of a higher seq, behind a head that has begun, and what may have in a lane run ahead.
 local function insert(lane, level, seq, job)
   local key, at = list_key(level, lane), 0
-  if call('HGET', lane_key(lane), 'b') == level then at = 1 end
+  local held = call('HMGET', lane_key(lane), 'b', 'ah')
+  if held[1] == level then at = 1 end
+  if tonumber(held[2] or 0) > 0 then at = tonumber(held[2]) + 1 end
   while true do
     local other = call('LINDEX', key, at)
     if not other then

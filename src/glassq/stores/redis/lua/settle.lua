@@ -1,6 +1,8 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
 -- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
---        change, window, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran
+--        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
+--        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
+--        the lane is held, its head says enough
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
 --        <status>:<ordinal>:<held>:<others>:<change>:<size of the new window>; as one text because each part would
 --        cost its reader 4 µs. With new windows an array of this and of their jobs
@@ -17,9 +19,9 @@ local FAILED = {retry = true, halt = true, bury = true}
 local function settlement(at, held)
   return {
     action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
-    next = ARGV[at + 5], change = ARGV[at + 6], at = at, status = false, head = false,
+    next = ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false, head = false,
     current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
-    tried = held[6] or held[7] or held[8] or held[9] or held[10]
+    tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11] or '0', wishes = held[12]
   }
 end
 
@@ -40,7 +42,8 @@ end
 
 local all, fenced, at, ends = {}, false, 4, #ARGV
 while at <= ends do
-  local held = call('HMGET', P .. 'l:' .. ARGV[at + 1], 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx')
+  local held = call('HMGET', P .. 'l:' .. ARGV[at + 1], 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'ah',
+    'cw')
   local what = settlement(at, held)
   -- fence: the number and the owner; `o` is there only while the lane is held.
   if held[1] ~= what.token or held[2] ~= owner then
@@ -58,14 +61,14 @@ while at <= ends do
     end
   end
   all[#all + 1] = what
-  at = at + (FAILED[what.action] and 12 or 8)
+  at = at + (FAILED[what.action] and 13 or 9)
 end
 
 call('HDEL', C, '_') -- the first write, one that needs no memory
 pass_time()
 if is_new and format then note_run() end
 
-if fenced then -- perhaps because this very call has been carried out before
+if fenced and digest ~= '' then -- perhaps because this very call has been carried out before
   for _, earlier in ipairs(call('LRANGE', P .. 'u:' .. owner, 0, -1)) do
     if string.sub(earlier, 1, #digest) == digest then
       for index, what in ipairs(all) do
@@ -80,7 +83,7 @@ end
 -- What is told of an attempt that failed.
 local function failure(what)
   local at = what.at
-  return ARGV[at + 8], tonumber(ARGV[at + 9]), ARGV[at + 10], tonumber(what.attempts or 0) + tonumber(ARGV[at + 11])
+  return ARGV[at + 9], tonumber(ARGV[at + 10]), ARGV[at + 11], tonumber(what.attempts or 0) + tonumber(ARGV[at + 12])
 end
 
 local function bury(what)
@@ -93,14 +96,17 @@ local function bury(what)
   call('HSET', P .. 'xi', what.job, seq)
 end
 
+local settled = tonumber(conf[4] or 0)
+
 -- RETRY and HALT: the head stays in its place, the lane waits without an owner.
 local function stop(what)
   local key, since = lane_key(what.lane), tonumber(what.blocked or now)
   local reason, wait, error, attempts = failure(what)
   call('HSET', key, 'ba', text(since), 're', reason, 'er', error)
-  if ARGV[what.at + 11] ~= '0' then call('HSET', key, 'n', text(attempts)) end
+  if ARGV[what.at + 12] ~= '0' then call('HSET', key, 'n', text(attempts)) end
   call('HINCRBY', key, 'f', '1')
-  call('HDEL', key, 'o', 'cu')
+  call('HDEL', key, 'o', 'cu', 'ah')
+  settled = settled + grant_wishes(what.lane, what.wishes, what.job)
   call('ZREM', P .. HELD, what.lane)
   if what.action == 'halt' then
     call('ZADD', P .. HALTED, instant, what.lane)
@@ -112,13 +118,13 @@ local function stop(what)
   note_lowest(what.lane)
 end
 
--- The lane's next job: the one the worker named while its window is fresh, else the lane's true head; and whether
--- it is the one that was named.
-local function follower(what, is_fresh)
+-- The lane's next job: the one the worker named if its window is fresh or it has begun, else the lane's true head; and
+-- whether it is the one that was named.
+local function follower(what, goes_by_name)
   local head, level = first(what.lane)
   if not head or what.next == '' then return head, level, false end
   if is_job(head, what.next) then return head, level, true end
-  if is_fresh then
+  if goes_by_name then
     for each in string.gmatch(levels, '%d') do
       local job = call('LINDEX', list_key(each, what.lane), 0)
       if job and is_job(job, what.next) then return job, each, true end
@@ -133,10 +139,32 @@ end
 
 local ready = call('ZCARD', P .. READY)
 
+-- The head is gone and the worker is at the next job already. Whether the lane is still held.
+local function go_on(what)
+  if what.status == 'already' then return true end -- what follows was named the first time
+  local head, level, is_named = follower(what, true)
+  if not head then
+    vanish(what.lane)
+    return false
+  end
+  local key, id = lane_key(what.lane), is_named and what.next or identity(head)
+  if what.tried then
+    forget_blocked(what.lane)
+    call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx')
+  end
+  call('HSET', key, 'cu', id, 'b', level)
+  if is_wished(what.wishes, id) then call('HSET', key, 'cx', id) end
+  return true
+end
+
 -- The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with its next job. Whether it is
 -- still held, and its window when the one the worker has is not to be used any more.
 local function move_on(what)
   local lane, leaving, is_fresh = what.lane, what.leaving, what.change == what.changes
+  if leaving == 'go_on' then return go_on(what) end
+  if what.wishes then
+    settled = settled + grant_wishes(lane, what.wishes, what.status == 'already' and what.current)
+  end
   local head, level, is_named = follower(what, is_fresh)
   if not head and leaving ~= 'keep' then
     vanish(lane)
@@ -160,17 +188,18 @@ local function move_on(what)
   -- The counters are the head's: its successor starts without.
   if tried then call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx') end
   if leaving == 'keep' then -- held for a callback; what comes next has not begun
-    call('HDEL', key, 'cu', 'b')
+    call('HDEL', key, 'cu', 'b', 'ah')
     call('SADD', P .. KEPT, lane)
     return true
   end
   if what.status == 'already' then call('SREM', P .. KEPT, lane) end
   call('HSET', key, 'cu', id, 'b', level)
+  if what.ahead ~= what.was_ahead then call('HSET', key, 'ah', what.ahead) end
   if is_named and is_fresh then return true end
   return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
 end
 
-local settled, marks, answers, windows = tonumber(conf[4] or 0), digest, '', nil
+local marks, answers, windows = digest, '', nil
 for index, what in ipairs(all) do
   local status, ordinal, held, jobs = what.status, 0, false, nil
   if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
@@ -204,7 +233,7 @@ if settled > tonumber(conf[4] or 0) then
 elseif format then
   call('HSET', C, 'seen', instant)
 end
-if format then
+if format and digest ~= '' then
   local calls = P .. 'u:' .. owner
   if call('LPUSH', calls, marks) > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
 end
