@@ -382,3 +382,27 @@ def test_a_look_at_a_broken_connection_says_that_nothing_will_come(hand: Hand, c
         assert time.monotonic() < deadline
     with pytest.raises(exceptions.ConnectionError):
         sent.answer()
+
+
+def test_those_who_send_and_those_who_look_do_not_get_in_each_others_way(
+    hand: Hand, connected: Words, threads: ThreadPoolExecutor
+) -> None:
+    """Some threads look for answers while others send: nothing fails, nothing is lost."""
+
+    def serve() -> None:
+        for _ in range(4 * 200):
+            hand.hear()
+            hand.say(b"+OK\r\n")
+
+    def run_ahead() -> list[Any]:
+        answers = []
+        for _ in range(200):
+            sent = connected.send("a")
+            sent.arrived()
+            answers.append(sent.answer())
+        return answers
+
+    served = threads.submit(serve)
+    found = [each.result(timeout=30) for each in [threads.submit(run_ahead) for _ in range(4)]]
+    served.result(timeout=10)
+    assert found == [[b"OK"] * 200] * 4

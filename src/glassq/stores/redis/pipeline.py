@@ -46,9 +46,8 @@ class _Stream:
         self._waiting: deque[_Request] = deque()
         self._led = False
         self._has_more = False  # perhaps: one look at the socket takes in what several are to be told
-        self._idle = select.poll()
-        if wire._sock is not None:  # noqa: SLF001 - nothing else tells whether the server has hung up
-            self._idle.register(wire._sock, select.POLLIN)  # noqa: SLF001
+        # One for whoever sends and one for whoever reads: a poll object is no two threads' at a time.
+        self._goodbye, self._incoming = _poll_of(wire), _poll_of(wire)
         self._broken = False
 
     @property
@@ -62,7 +61,7 @@ class _Stream:
         with self._sending:
             # Something to read while nothing was asked is the server's goodbye: a request that followed it
             # would be lost, and nobody could know whether it was carried out.
-            if not self._waiting and self._idle.poll(0):
+            if not self._waiting and self._goodbye.poll(0):
                 self._break(exceptions.ConnectionError("the server closed the connection"))
             if self._broken:
                 return None
@@ -130,7 +129,9 @@ class _Stream:
     def _readable(self) -> bool:
         """Whether something can be read without waiting. Not while somebody sends: looking changes the
         time-out of the socket for a moment."""
-        if not (self._idle.poll(0) or self._has_more) or not self._sending.acquire(blocking=False):
+        if self._incoming.poll(0):
+            return not self._broken
+        if not self._has_more or not self._sending.acquire(blocking=False):
             return False
         try:
             self._has_more = not self._broken and self._wire.can_read(timeout=0)
@@ -290,11 +291,19 @@ class Pipeline:
             return stream
 
 
+def _poll_of(wire: Wire) -> select.poll:
+    """Tells whether there is something to read on a connection, without waiting."""
+    watched = select.poll()
+    if wire._sock is not None:  # noqa: SLF001 - nothing else tells whether the server has hung up
+        watched.register(wire._sock, select.POLLIN)  # noqa: SLF001
+    return watched
+
+
 def _packed(command: Command) -> bytes:
     """A command as RESP, the server's protocol. The client library's own packing is built for what may be
     anything, and took a third of an enqueue."""
-    parts = [b"*%d\r\n" % len(command)]
-    for part in command:
-        value = part if isinstance(part, bytes) else str(part).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
-    return b"".join(parts)
+    values = [
+        part if type(part) is bytes else part.encode() if type(part) is str else str(part).encode()
+        for part in command
+    ]
+    return b"*%d\r\n" % len(values) + b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import redis
 
 from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
@@ -36,7 +37,7 @@ from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
-from glassq.stores.redis.settling import GoingOn
+from glassq.stores.redis.settling import GoingOn, Steering
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
@@ -57,6 +58,7 @@ class RedisStorage:
         self._keys = Keys(location.namespace)
         self._sessions = Sessions()
         self._registered: set[str] = set()
+        self._steering = Steering()
         self._lease_seconds = 0.0
         self._handle = secrets.token_hex(4)
         self._claims = itertools.count(1)
@@ -231,10 +233,12 @@ class RedisStorage:
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. A connection of its own for each request (TLS) answers at once."""
-        if not self._server.shares:
-            return Answered(lambda: self.settle(owner, [settlement])[0])
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), and right after this
+        process has steered the queue: what it was told is done takes effect before the next job."""
         queue = settlement.lease.queue
+        if not self._server.shares or self._steering.is_fresh(queue):
+            waited_for = msgspec.structs.replace(settlement, begun=False)
+            return Answered(lambda: self.settle(owner, [waited_for])[0])
         told = requests.settlements(owner, [settlement])
         return GoingOn(queue, self._server.send(scripts.SETTLE, self._keys.counters(queue), *told))
 
@@ -274,6 +278,7 @@ class RedisStorage:
         """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
         job = local_id(queue, job_id)
+        self._steering.note(queue)
         done = self._run(scripts.CANCEL, queue, job, repeatable=False)
         if done is None:
             found = find_in_lanes(self._server, self._keys.counters(queue), job)
@@ -301,6 +306,7 @@ class RedisStorage:
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`."""
         self._register(queue)  # it may be paused before anything is put into it
+        self._steering.note(queue)
         return bool(self._run(scripts.PAUSE, queue, *_scope(lane)))
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
@@ -312,6 +318,7 @@ class RedisStorage:
         if len(ids) > MAX_APPEND_JOBS:
             raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
         jobs = [local_id(queue, each) for each in ids]
+        self._steering.note(queue)
         found = self._run(scripts.REPLAY, queue, int(front), *jobs, repeatable=False)
         return [
             Replayed(full_id(queue, job.decode()), lane.decode(), int(was), int(seq))
@@ -321,6 +328,7 @@ class RedisStorage:
     def purge(self, queue: str, *, dead: bool) -> int:
         """See `Storage.purge`. A round trip for every 500 jobs."""
         total = 0
+        self._steering.note(queue)
         while count := int(self._run(scripts.PURGE, queue, int(dead), _PURGED_AT_ONCE)):
             total += count
         return total

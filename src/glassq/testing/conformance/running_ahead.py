@@ -10,7 +10,7 @@ from glassq.errors import StorageError
 from glassq.model.jobs import Cancellation, Priority
 from glassq.model.leases import Grant, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.storage import Settling
+from glassq.storage import Settling, Storage
 from glassq.testing.conformance.scenario import ALICE, BOB, LEASE, QUEUE, Scenario, bodies, refused, stale
 
 _AHEAD = 3
@@ -30,6 +30,10 @@ class RunningAhead(Scenario):
         answer = self.store.settle(ALICE, [self.ending(grant, 0, ahead=_AHEAD)])[0]
         assert (answer.status, answer.held) == (SettleStatus.DONE, True)
         return grant
+
+    def elsewhere(self) -> Storage:
+        """The store as another process has it."""
+        return self.another_handle()
 
     def ending(self, grant: Grant, index: int, *, ahead: int = 0, begun: bool = False) -> Settlement:
         """The success of a job of the window, naming the one after it."""
@@ -110,7 +114,7 @@ class RunningAhead(Scenario):
         jobs = self.put("a", "b", "c")
         grant = self.run_ahead()
         self.send(grant, 1).answer()
-        assert self.store.cancel(jobs[2].id) is Cancellation.ASKED
+        assert self.elsewhere().cancel(jobs[2].id) is Cancellation.ASKED
         assert self.send(grant, 1).answer().status is SettleStatus.ALREADY
         assert self.store.renew(ALICE, [grant.lease], lease_seconds=LEASE).cancelled == {jobs[2].id}
 
@@ -141,20 +145,31 @@ class RunningAhead(Scenario):
         """What has begun is not disturbed, and nothing else of the lane begins."""
         self.put(*"abcd")
         grant = self.run_ahead()
-        self.store.pause(QUEUE)
+        self.elsewhere().pause(QUEUE)
         answer = self.send(grant, 1).answer()
         if answer.held:
             assert answer.change != grant.change
             assert not self.settle_now(grant, 2).held
         assert self.claim(BOB).grants == ()
-        self.store.resume(QUEUE)
+        self.elsewhere().resume(QUEUE)
         assert bodies(self.claim_one(BOB)) in (["c", "d"], ["d"])
+
+    def test_what_the_same_handle_was_told_takes_effect_at_once(self) -> None:
+        """A task that pauses its own queue is the last one to run."""
+        self.put(*"abcd")
+        grant = self.run_ahead()
+        self.store.pause(QUEUE)
+        sent = self.send(grant, 1)
+        assert sent.arrived()
+        assert not sent.answer().held
+        self.store.resume(QUEUE)
+        assert bodies(self.claim_one(BOB)) == ["c", "d"]
 
     def test_a_job_that_may_have_begun_is_asked_or_never_runs(self) -> None:
         """`removed` means that it will not run. Whoever is asked ends unrun, unless it had begun."""
         jobs = self.put(*"abcdef")
         grant = self.run_ahead()
-        near = self.store.cancel(jobs[3].id)
+        near = self.elsewhere().cancel(jobs[3].id)
         answer = self.send(grant, 1).answer()
         assert answer.held
         following = answer.jobs or self.settle_now(grant, 2).jobs
@@ -167,7 +182,7 @@ class RunningAhead(Scenario):
         """The wish for it is told to its worker while it runs, and is over with it."""
         jobs = self.put(*"abcd")
         grant = self.run_ahead()
-        if self.store.cancel(jobs[2].id) is Cancellation.REMOVED:
+        if self.elsewhere().cancel(jobs[2].id) is Cancellation.REMOVED:
             return  # a store that answers at once: it cannot have begun
         self.send(grant, 1).answer()
         assert self.store.renew(ALICE, [grant.lease], lease_seconds=LEASE).cancelled == {jobs[2].id}
@@ -178,7 +193,7 @@ class RunningAhead(Scenario):
         """Whoever takes the lane over does not run what was asked to be cancelled and had not begun."""
         jobs = self.put(*"abcd")
         grant = self.run_ahead()
-        self.store.cancel(jobs[3].id)
+        self.elsewhere().cancel(jobs[3].id)
         self.send(grant, 1).answer()
         self.live_through(LEASE + 1)
         taken = self.claim_one(BOB)
@@ -191,14 +206,14 @@ class RunningAhead(Scenario):
         """What no worker can have begun is taken out as ever."""
         jobs = self.put(*"abcdefgh")
         grant = self.run_ahead()
-        assert self.store.cancel(jobs[7].id) is Cancellation.REMOVED
+        assert self.elsewhere().cancel(jobs[7].id) is Cancellation.REMOVED
         assert self.send(grant, 1).answer().held
 
     def test_a_purge_leaves_what_may_have_begun(self) -> None:
         """The rest is dropped."""
         self.put(*"abcdefgh")
         grant = self.run_ahead()
-        self.store.purge(QUEUE, dead=False)
+        self.elsewhere().purge(QUEUE, dead=False)
         left = self.unsettled()
         assert left in (["b"], ["b", "c", "d", "e"])
         if len(left) > 1:
@@ -212,7 +227,7 @@ class RunningAhead(Scenario):
         self.bury(self.claim_one(), leaving=Leaving.YIELD)
         grant = self.run_ahead()
         [dead] = self.store.dead(QUEUE, 1)
-        self.store.replay(QUEUE, [dead.job.id], front=True)
+        self.elsewhere().replay(QUEUE, [dead.job.id], front=True)
         for index in (1, 2):
             answer = self.send(grant, index).answer()
             assert answer.status is SettleStatus.DONE
@@ -228,7 +243,7 @@ class RunningAhead(Scenario):
         grant = self.run_ahead()
         self.send(grant, 1).answer()
         assert self.settle_now(grant, 2).held
-        assert self.store.cancel(jobs[4].id) is Cancellation.REMOVED
+        assert self.elsewhere().cancel(jobs[4].id) is Cancellation.REMOVED
 
     def test_a_retry_after_settlements_on_their_way(self) -> None:
         """The head is the job that failed, with its history."""
