@@ -108,7 +108,7 @@ class Bus:
     def around(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
         """Enter every Around. One that raises while entering or leaving is logged and left out:
         telemetry never decides about a job."""
-        return _Wrapped(self._arounds, subject) if self._arounds else _NOTHING
+        return _Wrapped(self._arounds, subject) if self._arounds else NOTHING_AROUND
 
     def _remove(self, observer: Observer) -> bool:
         """True when it was subscribed until now."""
@@ -127,7 +127,8 @@ class Bus:
         self.emit(ObserverDetached(observer=name, error_type=type(error).__name__))
 
 
-_NOTHING = nullcontext()
+NOTHING_AROUND: AbstractContextManager[None] = nullcontext()
+"""What an Around returns that has nothing to do for its subject: entering this one costs nothing."""
 
 
 class _Wrapped(AbstractContextManager[None]):
@@ -145,6 +146,8 @@ class _Wrapped(AbstractContextManager[None]):
         for around in self._arounds:
             try:
                 inner = around(self._subject)
+                if inner is NOTHING_AROUND:
+                    continue
                 inner.__enter__()
             except BaseException as error:  # licensed: around observers
                 if passes(error):
