@@ -81,7 +81,9 @@ class Stay:
         bus = Bus()
         bus.subscribe(self.events.append, AttemptSettled, AttemptAbandoned, LaneLost, WriteFenced)
         settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
-        self.flight = InFlight(settler, self.lane, most=most, hear=self.heard.append)
+        self.flight = InFlight(
+            settler, self.lane, most=most, hear=lambda answer, _: self.heard.append(answer)
+        )
 
     def send(self, *jobs: str) -> None:
         """These jobs have succeeded, one after the other."""
@@ -89,7 +91,7 @@ class Stay:
             stored = StoredJob(id=job, seq=number + 1, level=3, body=b"", eligible_at=0.0)
             ran = Ran(Outcome.SUCCEEDED, None, None, 0.0)
             ended = Ended(stored, 1, "charge", {}, None, ran, Verdict(Action.ACK), did_run=True)
-            self.flight.send(ended, Settlement(lease=LEASE, job_id=job, action=Action.ACK, begun=True))
+            self.flight.send(ended, Settlement(lease=LEASE, job_id=job, action=Action.ACK, begun=True), 0.0)
 
     def told(self, kind: type[Event]) -> list[str]:
         """The jobs that events of this kind were about."""

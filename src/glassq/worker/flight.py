@@ -20,22 +20,23 @@ log = Log("glassq.worker")
 
 
 class _Sent(msgspec.Struct, frozen=True):
-    """A settlement on its way, with the attempt it ends."""
+    """A settlement on its way, with the attempt it ends. `at` is when it was sent, by the local clock."""
 
     ended: Ended
     settlement: Settlement
     settling: Settling
+    at: float
 
 
 class InFlight:
     """One lane's settlements that were sent and not heard of yet, oldest first.
 
-    `hear` is called with each answer. A lane that is lost meanwhile is marked so, and what is left then is
-    reported as abandoned. Belongs to the lane's thread.
+    `hear` is called with each answer, and when what it answers was sent. A lane that is lost meanwhile is
+    marked so, and what is left then is reported as abandoned. Belongs to the lane's thread.
     """
 
     def __init__(
-        self, settler: Settler, lane: HeldLane, *, most: int, hear: Callable[[Settled], None]
+        self, settler: Settler, lane: HeldLane, *, most: int, hear: Callable[[Settled, float], None]
     ) -> None:
         self._settler = settler
         self._lane = lane
@@ -43,7 +44,7 @@ class InFlight:
         self._hear = hear
         self._sent: deque[_Sent] = deque()
 
-    def send(self, ended: Ended, settlement: Settlement) -> None:
+    def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it."""
         while len(self._sent) >= self._most:
             self._hear_oldest()
@@ -52,7 +53,7 @@ class InFlight:
             return
         # order: on the wire when this returns, in this thread, before the lane's next job begins.
         self._lane.leaving = True  # a store that settles at once may give the lane up
-        self._sent.append(_Sent(ended, settlement, self._settler.send(settlement)))
+        self._sent.append(_Sent(ended, settlement, self._settler.send(settlement), at))
         self.hear_arrived()
         self._lane.leaving = self._lane.leaving and not self._sent
 
@@ -105,4 +106,4 @@ class InFlight:
             return
         self._lane.leaving = not answer.held
         self._settler.settled(self._lane, sent.ended, answer)
-        self._hear(answer)
+        self._hear(answer, sent.at)

@@ -56,6 +56,7 @@ class LaneRun:
         self._others = others
         self._held = True
         self._ahead = False
+        self._asked = services.clock.monotonic()
         self._in_flight = InFlight(
             services.settler, lane, most=services.options.max_in_flight, hear=self._take_in
         )
@@ -75,12 +76,13 @@ class LaneRun:
         ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now())
         self._served += 1
         self._past = Standing()
-        if self._may_go_on(ended):
-            self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True))
+        now = self._with.clock.monotonic()
+        if self._may_go_on(ended, now):
+            self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True), now)
         else:
-            self._settle(ended)
+            self._settle(ended, now)
 
-    def _settle(self, ended: Ended) -> None:
+    def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
         self._in_flight.hear_all()
         if self._lane.lost:
@@ -96,7 +98,7 @@ class LaneRun:
                 answer = self._with.settler.move_on(self._lane, self._settlement(ended, self._leaving()))
         if answer is not None:
             self._ahead = _is_quick(ended)
-            self._take_in(answer)
+            self._take_in(answer, now)
 
     # -- before ------------------------------------------------------------------------------------------
 
@@ -104,7 +106,7 @@ class LaneRun:
         """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
         may have ended, not while stopping."""
         self._in_flight.hear_arrived()
-        if not self._held or not self._jobs:
+        if self._lane.lost or not self._held or not self._jobs:
             return False
         # fence: the one place in a worker that lets a job begin.
         if not self._lane.ours():
@@ -112,14 +114,16 @@ class LaneRun:
             return False
         return not self._with.stopping()
 
-    def _may_go_on(self, ended: Ended) -> bool:
+    def _may_go_on(self, ended: Ended, now: float) -> bool:
         """Whether the next job may begin before the store has answered: all is well, and what is next known.
 
         Everything that may end the stay is waited for, and so is what takes much longer than an answer: then
-        little is gained by it, and what others ask of the lane reaches it at once.
+        little is gained by it, and what others ask of the lane reaches it at once. Whoever has not heard from
+        the store for as long as leases are renewed asks first: this process may have stood still.
         """
         return (
             self._ahead
+            and now - self._asked < self._with.options.lease_seconds / 3
             and bool(self._jobs)
             and ended.verdict.action is Action.ACK
             and ended.callback is None
@@ -158,8 +162,9 @@ class LaneRun:
             return Leaving.YIELD
         return Leaving.STAY
 
-    def _take_in(self, answer: Settled) -> None:
+    def _take_in(self, answer: Settled, asked: float) -> None:
         """What the store said: its time, whether others wait, what replaces a used up or stale window."""
+        self._asked = asked
         self._note_time(answer.now)
         self._others = answer.others
         self._held = answer.held
