@@ -222,8 +222,9 @@ class Storage(Protocol):
         """Take a job out that has not been settled: None when there is none of this id.
 
         A scheduled, waiting, retrying or halted job is removed and counts as settled (`cancelled`); the lane
-        of a halted head goes on. A job that is running is asked (see `renew`). Reads the lane: never in the
-        path of a job.
+        of a halted head goes on. A job that is running is asked (see `renew`), and so is one that may have
+        begun in a lane that is run ahead: if it had not, it ends as cancelled once its worker is heard of.
+        Reads the lane: never in the path of a job.
         """
         ...
 
@@ -247,14 +248,16 @@ class Storage(Protocol):
         """Bring dead letters back, in ascending seq, all in one step; unknown ids are left out of the answer.
 
         At the front they keep their seq and come before all waiting jobs of their lane, behind a head that
-        has begun; at the tail they take a new one. Either way they are marked as replayed, keep their id, and
-        start with no attempts. At most `MAX_APPEND_JOBS` ids (`ValueError` otherwise).
+        has begun, and behind those that may have in a lane that is run ahead; at the tail they take a new
+        one. Either way they are marked as replayed, keep their id, and start with no attempts. At most
+        `MAX_APPEND_JOBS` ids (`ValueError` otherwise).
         """
         ...
 
     def purge(self, queue: str, *, dead: bool) -> int:
         """Drop dead letters, or with `dead=False` every scheduled and waiting job (settled as cancelled; the
-        ones that run are left alone). Returns how many. May take several round trips on a long queue."""
+        ones that run, or may, are left alone). Returns how many. May take several round trips on a long
+        queue."""
         ...
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
