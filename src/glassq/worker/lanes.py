@@ -85,9 +85,6 @@ class LaneRun:
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
         self._in_flight.hear_all()
-        if self._lane.lost:
-            self._with.settler.abandoned(self._lane, ended)
-            return
         # A callback comes before whatever happens to the lane next.
         leaving = self._leaving() if ended.callback is None else Leaving.KEEP
         answer = self._with.settler.settle(self._lane, ended, self._settlement(ended, leaving))

@@ -153,8 +153,8 @@ class _Stream:
         except BaseException as error:
             self.shut(error)
             raise
-        self._has_more = True
         self._deliver(answer)
+        self._has_more = bool(self._waiting)
 
     def _read(self) -> Any:
         try:

@@ -40,10 +40,9 @@ class Sent:
         self._server = server
         self._began = began
         self._pending = pending
-
-    def arrived(self) -> bool:
+        # Asked for before each job: no call more than it takes.
+        self.arrived = _at_once if isinstance(pending, StorageError) else pending.arrived
         """Whether its answer is there, or never will be."""
-        return isinstance(self._pending, StorageError) or self._pending.arrived()
 
     def answer(self) -> Any:
         """Its answer, waited for. Raises as `Server.run` does, but repeats nothing."""
@@ -53,6 +52,10 @@ class Sent:
             return self._pending.answer()
         except exceptions.RedisError as error:
             raise self._server.failed(self._began, error) from error
+
+
+def _at_once() -> bool:
+    return True
 
 
 class Server:

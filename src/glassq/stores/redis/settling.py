@@ -16,10 +16,8 @@ class GoingOn:
     def __init__(self, queue: str, sent: Sent) -> None:
         self._queue = queue
         self._sent = sent
-
-    def arrived(self) -> bool:
+        self.arrived = sent.arrived
         """See `Settling.arrived`."""
-        return self._sent.arrived()
 
     def answer(self) -> Settled:
         """See `Settling.answer`."""
