@@ -9,10 +9,10 @@ local owner, node, incarnation, handle, number = ARGV[2], ARGV[3], ARGV[4], ARGV
 local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
-local leased_until = text(now + lease)
 
 if not format then return {instant, 0, '', 0, found()} end
 begin()
+local leased_until = text(now + lease) -- after `begin`: there time may stand still
 
 local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
 

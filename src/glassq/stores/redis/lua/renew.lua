@@ -5,10 +5,10 @@
 -- May be repeated at will.
 
 local owner, lease = ARGV[2], tonumber(ARGV[3])
-local leases, ends = P .. HELD, text(now + lease)
 local shortest = tonumber(call('HGET', C, 'ml') or 0)
 
 begin()
+local leases, ends = P .. HELD, text(now + lease) -- after `begin`: there time may stand still
 local lost, cancelled = {}, {}
 for index = 1, (#ARGV - 3) / 2 do
   local lane, token = ARGV[index * 2 + 2], ARGV[index * 2 + 3]
