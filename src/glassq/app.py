@@ -291,8 +291,8 @@ class Glassq:
     def worker(self, queues: Sequence[str] | None = None, concurrency: int = 4, **options: Any) -> Worker:
         """A worker for these queues (None: all of the application, later ones too), not started yet.
 
-        `concurrency` lanes run at the same time, one thread each. Other options are those of
-        `WorkerOptions`: `window`, `turn`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
+        `concurrency` lanes run at the same time, one thread each. Other options are those of `WorkerOptions`:
+        `window`, `max_in_flight`, `turn`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
         """
         known = WorkerOptions.__struct_fields__
         for option in options:

@@ -12,11 +12,12 @@ Every store passes `glassq.testing.conformance`. The promises each verb keeps:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from glassq.errors import StorageError
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
@@ -99,6 +100,40 @@ class Doorbell(Protocol):
         ...
 
 
+class Settling(Protocol):
+    """A settlement that is on its way."""
+
+    def arrived(self) -> bool:
+        """Whether its answer is there, or never will be. Does not wait; takes in what has come."""
+        ...
+
+    def answer(self) -> Settled:
+        """The answer, waited for. Raises as `settle` does, but repeats nothing: what became of a settlement
+        that was not answered is known by repeating it, before any later one of its lane."""
+        ...
+
+
+class Answered:
+    """A settlement that was answered at once, by its result or by a failure."""
+
+    def __init__(self, settle: Callable[[], Settled]) -> None:
+        self._failure: StorageError | None = None
+        try:
+            self._result = settle()
+        except StorageError as error:
+            self._failure = error
+
+    def arrived(self) -> bool:
+        """See `Settling.arrived`."""
+        return True
+
+    def answer(self) -> Settled:
+        """See `Settling.answer`."""
+        if self._failure is not None:
+            raise self._failure
+        return self._result
+
+
 class Storage(Protocol):
     """What a store can do. One call is one round trip unless stated."""
 
@@ -155,6 +190,15 @@ class Storage(Protocol):
         """
         ...
 
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
+        """Send one settlement whose next job begins at once (`begun`), and do not wait for the answer.
+
+        When this returns, it is on its way before anything that is sent later. Raises nothing of the store's:
+        what went wrong is the answer. A store that answers at once may take it for any other settlement:
+        an answer that is there already, with a window, says what is next.
+        """
+        ...
+
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """Extend leases; says which are lost, and which of their current jobs are asked to be cancelled."""
         ...
@@ -178,8 +222,9 @@ class Storage(Protocol):
         """Take a job out that has not been settled: None when there is none of this id.
 
         A scheduled, waiting, retrying or halted job is removed and counts as settled (`cancelled`); the lane
-        of a halted head goes on. A job that is running is asked (see `renew`). Reads the lane: never in the
-        path of a job.
+        of a halted head goes on. A job that is running is asked (see `renew`), and so is one that may have
+        begun in a lane that is run ahead: if it had not, it ends as cancelled once its worker is heard of.
+        Reads the lane: never in the path of a job.
         """
         ...
 
@@ -203,14 +248,16 @@ class Storage(Protocol):
         """Bring dead letters back, in ascending seq, all in one step; unknown ids are left out of the answer.
 
         At the front they keep their seq and come before all waiting jobs of their lane, behind a head that
-        has begun; at the tail they take a new one. Either way they are marked as replayed, keep their id, and
-        start with no attempts. At most `MAX_APPEND_JOBS` ids (`ValueError` otherwise).
+        has begun, and behind those that may have in a lane that is run ahead; at the tail they take a new
+        one. Either way they are marked as replayed, keep their id, and start with no attempts. At most
+        `MAX_APPEND_JOBS` ids (`ValueError` otherwise).
         """
         ...
 
     def purge(self, queue: str, *, dead: bool) -> int:
         """Drop dead letters, or with `dead=False` every scheduled and waiting job (settled as cancelled; the
-        ones that run are left alone). Returns how many. May take several round trips on a long queue."""
+        ones that run, or may, are left alone). Returns how many. May take several round trips on a long
+        queue."""
         ...
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:

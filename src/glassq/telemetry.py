@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -105,22 +105,10 @@ class Bus:
         finally:
             del self._here.hand_on
 
-    @contextmanager
-    def around(self, subject: Sending | Attempting) -> Iterator[None]:
+    def around(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
         """Enter every Around. One that raises while entering or leaving is logged and left out:
         telemetry never decides about a job."""
-        if not self._arounds:
-            yield
-            return
-        with ExitStack() as stack:
-            for around in self._arounds:
-                try:
-                    stack.enter_context(_Guarded(around(subject), self._report_around))
-                except BaseException as error:  # licensed: around observers
-                    if passes(error):
-                        raise
-                    self._report_around(error)
-            yield
+        return _Wrapped(self._arounds, subject) if self._arounds else NOTHING_AROUND
 
     def _remove(self, observer: Observer) -> bool:
         """True when it was subscribed until now."""
@@ -138,27 +126,52 @@ class Bus:
         log.error("observer %s raised and is detached", name, exc_info=error)
         self.emit(ObserverDetached(observer=name, error_type=type(error).__name__))
 
-    @staticmethod
-    def _report_around(error: BaseException) -> None:
-        log.error("an Around raised and was left out of this job", exc_info=error)
+
+NOTHING_AROUND: AbstractContextManager[None] = nullcontext()
+"""What an Around returns that has nothing to do for its subject: entering this one costs nothing."""
 
 
-class _Guarded(AbstractContextManager[None]):
-    """An Around that sees the body's exception but can neither swallow nor replace it."""
+class _Wrapped(AbstractContextManager[None]):
+    """Arounds, entered in their order. They see the body's exception, and can neither swallow nor replace
+    it."""
 
-    def __init__(self, inner: AbstractContextManager[Any], report: Callable[[BaseException], None]) -> None:
-        self._inner = inner
-        self._report = report
+    __slots__ = ("_arounds", "_entered", "_subject")
+
+    def __init__(self, arounds: Sequence[Around], subject: Sending | Attempting) -> None:
+        self._arounds = arounds
+        self._subject = subject
+        self._entered: list[AbstractContextManager[Any]] = []
 
     def __enter__(self) -> None:
-        self._inner.__enter__()
+        for around in self._arounds:
+            try:
+                inner = around(self._subject)
+                if inner is NOTHING_AROUND:
+                    continue
+                inner.__enter__()
+            except BaseException as error:  # licensed: around observers
+                if passes(error):
+                    self.__exit__(type(error), error, error.__traceback__)
+                    raise
+                _report_around(error)
+            else:
+                self._entered.append(inner)
 
     def __exit__(self, *failure: Any) -> None:
-        try:
-            self._inner.__exit__(*failure)
-        except BaseException as error:  # licensed: around observers
-            if error is failure[1]:  # a context manager may pass the body's own exception on
-                return
-            if passes(error):
-                raise
-            self._report(error)
+        passing: BaseException | None = None
+        for inner in reversed(self._entered):
+            try:
+                inner.__exit__(*failure)
+            except BaseException as error:  # licensed: around observers
+                if error is failure[1]:  # a context manager may pass the body's own exception on
+                    continue
+                if passes(error):
+                    passing, failure = error, (type(error), error, error.__traceback__)
+                else:
+                    _report_around(error)
+        if passing is not None:
+            raise passing
+
+
+def _report_around(error: BaseException) -> None:
+    log.error("an Around raised and was left out of this job", exc_info=error)

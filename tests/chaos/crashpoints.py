@@ -33,7 +33,8 @@ from redis.connection import AbstractConnection
 import glassq.app
 from glassq.app import Glassq
 from glassq.model import events
-from glassq.storage import Storage
+from glassq.model.leases import Settled
+from glassq.storage import Settling, Storage
 from glassq.telemetry import Attempting, Sending
 from glassq.worker.engine import Worker
 from tests.chaos.notes import note
@@ -148,20 +149,48 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
+        if name == "settle_later":
+            return partial(self._watch_sending, value)
         return partial(self._watch, name, value) if name in VERBS else value
+
+    @staticmethod
+    def _watch_sending(call: Callable[..., Settling], *args: Any) -> Settling:
+        reach("before_settle")
+        return WatchedSettling(_asking("settle", call, *args))
 
     @staticmethod
     def _watch(verb: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         reach(f"before_{verb}")
-        _within.verb = verb
-        try:
-            answer = call(*args, **kwargs)
-        finally:
-            _within.verb = None
+        answer = _asking(verb, call, *args, **kwargs)
         if verb == "claim" and answer.grants and _worker is not None:
             _worker.stop(drain=0)
         reach(f"after_{verb}")
         return answer
+
+
+class WatchedSettling:
+    """A settlement on its way, that passes the same points as one that is waited for."""
+
+    def __init__(self, inner: Settling) -> None:
+        self._inner = inner
+
+    def arrived(self) -> bool:
+        """See `Settling.arrived`."""
+        return bool(_asking("settle", self._inner.arrived))
+
+    def answer(self) -> Settled:
+        """See `Settling.answer`."""
+        answer: Settled = _asking("settle", self._inner.answer)
+        reach("after_settle")
+        return answer
+
+
+def _asking(verb: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    _within.verb = verb
+    try:
+        return call(*args, **kwargs)
+    finally:
+        _within.verb = None
 
 
 @contextmanager

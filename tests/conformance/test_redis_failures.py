@@ -54,14 +54,14 @@ class Line:
     """The connection of a store, which can be cut after the server did what it was asked."""
 
     def __init__(self, store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._use: Callable[..., Any] = store._server._connections.use
+        self._ask: Callable[..., Any] = store._server._connections.ask
         self.losses = 0
         self.meanwhile: Callable[[], object] = lambda: None
-        monkeypatch.setattr(store._server._connections, "use", self._call)
+        monkeypatch.setattr(store._server._connections, "ask", self._call)
 
-    def _call(self, call: Any) -> Any:
-        answer = self._use(call)
-        if self.losses:
+    def _call(self, request: Any) -> Any:
+        answer = self._ask(request)
+        if self.losses and request("")[0] == "EVALSHA":
             self.losses -= 1
             self.meanwhile()
             raise exceptions.ConnectionError("Connection reset by peer")
@@ -94,7 +94,8 @@ def test_what_was_never_sent_is_not_uncertain(store: RedisStorage, monkeypatch: 
 
     monkeypatch.setattr(store_module, "APPEND_PATIENCE", 0.0)
     store.append(QUEUE, [NewJob(body=b"a")])
-    monkeypatch.setattr(store._server._connections.pool, "get_connection", silent)
+    monkeypatch.setattr(redis.Connection, "connect", silent)
+    store._server._connections.close()
     with pytest.raises(StorageUnavailable, match="Timeout reading") as failure:
         store.append(QUEUE, [NewJob(body=b"b")])
     assert failure.value.reason == "timeout"
@@ -262,14 +263,14 @@ def test_lanes_of_one_queue_are_not_lost_with_the_answer_of_another(
     calls = iter([0, 1])
     through = line._call
 
-    def second_is_lost(call: Any) -> Any:
+    def second_is_lost(request: Any) -> Any:
         line.losses = next(calls)
-        return through(call)
+        return through(request)
 
-    monkeypatch.setattr(store._server._connections, "use", second_is_lost)
+    monkeypatch.setattr(store._server._connections, "ask", second_is_lost)
     claimed = store.claim(ALICE, ["one", "two"], lanes=2, window=1, lease_seconds=15)
     assert [grant.lease.queue for grant in claimed.grants] == ["one"]
-    monkeypatch.setattr(store._server._connections, "use", through)
+    monkeypatch.setattr(store._server._connections, "ask", through)
     claimed = store.claim(ALICE, ["one", "two"], lanes=2, window=1, lease_seconds=15)
     assert [grant.lease.queue for grant in claimed.grants] == ["two"]
 

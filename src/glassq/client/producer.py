@@ -123,10 +123,10 @@ class Producer:
         started = perf_counter()
         with _Reported(self._bus, queue):
             storage = self._storage()  # its first use opens it, which is not part of this call's span
-        with _Reported(self._bus, queue), self._bus.around(Sending(queue, outgoing)):
-            answers = self._append(storage, queue, list(map(self._job, packed, outgoing)))
-            for out, answer in zip(outgoing, answers, strict=True):
-                out.job_id, out.seq = answer.id, answer.seq
+            with self._bus.around(Sending(queue, outgoing)):
+                answers = self._append(storage, queue, list(map(self._job, packed, outgoing)))
+                for out, answer in zip(outgoing, answers, strict=True):
+                    out.job_id, out.seq = answer.id, answer.seq
         seconds = perf_counter() - started
         receipts = []
         for out, answer in zip(outgoing, answers, strict=True):

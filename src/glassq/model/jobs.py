@@ -64,7 +64,7 @@ class Dedup(msgspec.Struct, frozen=True):
     window: float | None = None
 
 
-class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job on its way into a store: the store sees where it goes, never what is in `body`.
 
     `due` is when it joins the tail of its lane, by the store's clock: None is now, a number of seconds
@@ -80,7 +80,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     dedup: Dedup | None = None
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """A store's answer for one appended job. A duplicate carries the id and seq of the job known already;
     `seq` is None while a job is scheduled."""
 
@@ -91,7 +91,7 @@ class Appended(msgspec.Struct, frozen=True):
     """Where the queue stood before this append; the same for all its jobs. None: the store does not say."""
 
 
-class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
+class StoredJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One unsettled job as a store hands it out. Times are seconds by the store's clock."""
 
     id: str
@@ -133,7 +133,7 @@ class Cancellation(StrEnum):
     """It is running: `current_job().check()` raises, and only if the task heeds that it ends as cancelled."""
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due)
     and whether it is new (`created`) or known already (`duplicate`)."""
 

@@ -116,6 +116,13 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     next_id: str | None = None
     change: int = 0
     window: int = 1
+    ahead: int = 0
+    """How many settlements this worker may send, once this is answered and until another one says otherwise,
+    before it hears of the first of them. The store leaves so many jobs to it: what would take one of them
+    away asks the worker instead, and what would come before them comes behind."""
+    begun: bool = False
+    """Whether the job that is named begins before this is answered, in a lane that is run ahead: the store
+    goes on with it, whatever has changed, and gives no new window."""
 
 
 class SettleStatus(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """Counters of a queue. They only grow, for as long as its store keeps what it acknowledged."""
 
     seq: int = 0
@@ -16,7 +16,7 @@ class Counts(msgspec.Struct, frozen=True):
     """Jobs settled."""
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """One run of the server's process, and how far the queue had come when it began: what was counted beyond
     that before was not kept, however far the counters have come again."""
 
@@ -24,7 +24,7 @@ class Run(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-class Watermark(msgspec.Struct, frozen=True):
+class Watermark(msgspec.Struct, frozen=True, gc=False):
     """How far a queue had come when a call reached its store, before that call did anything itself."""
 
     incarnation: str = ""

@@ -46,7 +46,8 @@ def exemplar_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> dict[s
         if not context.is_valid or not context.trace_flags.sampled:
             return None
         return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
-    match = _TRACEPARENT.match(headers.get("traceparent", ""))
+    traceparent = headers.get("traceparent")
+    match = _TRACEPARENT.match(traceparent) if traceparent else None
     if match is None or not int(match["flags"], 16) & _SAMPLED:
         return None
     return {"trace_id": match["trace"], "span_id": match["span"]}
@@ -77,6 +78,8 @@ class Ration:
 
     def take(self, of: AttemptRef, headers: Mapping[str, str]) -> dict[str, str] | None:
         """The attempt's exemplar, or None when it has none or the last one is too fresh."""
+        if not headers and _last.attempt is None:
+            return None  # nothing is traced here
         now = self._clock.monotonic()
         if now < self._next:
             return None

@@ -20,6 +20,8 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import (
     Link,
     NoOpTracer,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
     Span,
     SpanContext,
     SpanKind,
@@ -31,11 +33,13 @@ from opentelemetry.trace import (
 
 from glassq.observe.exemplars import remember
 from glassq.observe.propagation import extract, inject
-from glassq.telemetry import Attempting, Outgoing, Sending
+from glassq.telemetry import NOTHING_AROUND, Attempting, Outgoing, Sending
 from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 MAX_LANES_REMEMBERED = 1024
+
+_NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
 
 CountContext = Callable[[str, str], None]
 Attributes = dict[str, str | int | float]
@@ -63,10 +67,18 @@ class Tracing:
     def __call__(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
         """The span, or spans, of one append or one attempt."""
         if isinstance(subject, Attempting):
-            return _Process(self, subject)
+            return _Process(self, subject) if subject.headers or _is_provided() else self._unseen(subject)
+        if _nobody_traces():
+            return NOTHING_AROUND
         if len(subject.jobs) == 1:
             return _Enqueue(self, subject)
         return _EnqueueBatch(self, subject)
+
+    def _unseen(self, subject: Attempting) -> AbstractContextManager[None]:
+        """An attempt without a trace to go on with, in a process that records none."""
+        if self._count_context is not None:
+            self._count_context(subject.job.queue, "missing")
+        return NOTHING_AROUND
 
     def tracer(self) -> Tracer:
         """The tracer of the provider of this moment: one may be installed after the application was made.
@@ -246,6 +258,16 @@ class _LaneMemory:
             self._lanes.move_to_end((job.queue, job.key))
             if len(self._lanes) > MAX_LANES_REMEMBERED:
                 self._lanes.popitem(last=False)
+
+
+def _nobody_traces() -> bool:
+    """Whether there is neither a provider nor a trace to continue: every span would be nothing."""
+    return not _is_provided() and not trace.get_current_span().get_span_context().is_valid
+
+
+def _is_provided() -> bool:
+    """Whether somebody has installed a provider."""
+    return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
 
 
 def _attach_quietly(span: Span) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
@@ -12,12 +12,20 @@ from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, Ne
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
-from glassq.storage import DeadRecord, Doorbell, HaltedRecord, Replayed, Storage, WaitingRecord
-from glassq.stores.remembering import Memory
+from glassq.storage import DeadRecord, Doorbell, HaltedRecord, Replayed, Settling, Storage, WaitingRecord
+from glassq.stores.remembering import Known, Memory
 from glassq.telemetry import Bus
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Heard:
+    """A settlement on its way, whose answer is told to somebody else, too, when it is asked for."""
+
+    def __init__(self, arrived: Callable[[], bool], take_in: Callable[[], Settled]) -> None:
+        self.arrived = arrived
+        self.answer = take_in
 
 
 class InstrumentedStorage:
@@ -32,7 +40,11 @@ class InstrumentedStorage:
         self.address = inner.address
 
     def _timed(self, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        started = perf_counter()
+        return self._timed_since(perf_counter(), operation, call, *args, **kwargs)
+
+    def _timed_since(
+        self, started: float, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         error: str | None = None
         try:
             return call(*args, **kwargs)
@@ -59,8 +71,11 @@ class InstrumentedStorage:
         )
         if answers and answers[0].found is not None:
             found = answers[0].found
-            created = sum(answer.disposition is Disposition.CREATED for answer in answers)
-            last = max(answer.seq or 0 for answer in answers)
+            created = last = 0
+            for answer in answers:  # a generator would cost a single append more than all the rest of this
+                created += answer.disposition is Disposition.CREATED
+                if answer.seq is not None and answer.seq > last:
+                    last = answer.seq
             left = found.after(seq=last, enqueued=created)
             self._memory.learn(before, {queue: found}, {queue: left})
         return answers
@@ -91,6 +106,12 @@ class InstrumentedStorage:
         """See `Storage.settle`."""
         before = self._memory.recall(each.lease.queue for each in settlements)
         answers = self._timed("settle", self._inner.settle, owner, settlements)
+        self._learn_settled(before, settlements, answers)
+        return answers
+
+    def _learn_settled(
+        self, before: Mapping[str, Known], settlements: Sequence[Settlement], answers: Sequence[Settled]
+    ) -> None:
         found: dict[str, Watermark] = {}
         left: dict[str, Watermark] = {}
         for settlement, answer in zip(settlements, answers, strict=True):
@@ -99,7 +120,19 @@ class InstrumentedStorage:
                 found.setdefault(queue, answer.found)
                 left[queue] = left.get(queue, answer.found).after(settled=answer.ordinal)
         self._memory.learn(before, found, left)
-        return answers
+
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
+        """See `Storage.settle_later`. Timed from the sending until its answer is taken in."""
+        before = self._memory.recall((settlement.lease.queue,))
+        started = perf_counter()
+        sent = self._inner.settle_later(owner, settlement)
+
+        def take_in() -> Settled:
+            answer = self._timed_since(started, "settle", sent.answer)
+            self._learn_settled(before, [settlement], [answer])
+            return answer
+
+        return Heard(sent.arrived, take_in)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`."""

@@ -10,8 +10,8 @@ from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, St
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
-from glassq.storage import Doorbell, Replayed, Storage
-from glassq.stores.instrumented import InstrumentedStorage
+from glassq.storage import Doorbell, Replayed, Settling, Storage
+from glassq.stores.instrumented import Heard, InstrumentedStorage
 from glassq.telemetry import Bus
 
 R = TypeVar("R")
@@ -104,6 +104,17 @@ class RecordedStorage(InstrumentedStorage):
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`."""
+        self._settling(settlements)
+        settle = super().settle
+        return self._settled(settlements, lambda: settle(owner, settlements))
+
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
+        """See `Storage.settle_later`. Written down when it is sent, and when its answer is taken in."""
+        self._settling([settlement])
+        sent = super().settle_later(owner, settlement)
+        return Heard(sent.arrived, lambda: self._settled([settlement], lambda: [sent.answer()])[0])
+
+    def _settling(self, settlements: Sequence[Settlement]) -> None:
         for each in settlements:
             self._history.write(
                 "settle.invoked",
@@ -113,8 +124,12 @@ class RecordedStorage(InstrumentedStorage):
                 ran=each.ran,
                 leaving=str(each.leaving),
             )
+
+    def _settled(
+        self, settlements: Sequence[Settlement], answered: Callable[[], list[Settled]]
+    ) -> list[Settled]:
         try:
-            answers = super().settle(owner, settlements)
+            answers = answered()
         except BaseException as error:
             for each in settlements:
                 self._history.write("settle.unknown", **_settlement(each), error=type(error).__name__)

@@ -244,7 +244,15 @@ def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
 
 
 def settlement(
-    lane: HeldLane, ended: Ended, *, leaving: Leaving, next_id: str | None, change: int, window: int
+    lane: HeldLane,
+    ended: Ended,
+    *,
+    leaving: Leaving,
+    next_id: str | None,
+    change: int,
+    window: int,
+    ahead: int = 0,
+    begun: bool = False,
 ) -> Settlement:
     """What to tell the store about an attempt that is over."""
     failed = ended.ran.error is not None
@@ -260,6 +268,8 @@ def settlement(
         next_id=next_id,
         change=change,
         window=window,
+        ahead=ahead,
+        begun=begun,
     )
 
 

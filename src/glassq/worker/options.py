@@ -18,8 +18,13 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = 15.0
     """Length of a lease, renewed every third of it. Too short: a busy machine loses lanes it is running.
     Too long: on Redis a crashed worker's lanes stand still for as long."""
-    window: int = 16
-    """Jobs read ahead per lane. More delays how soon a change of the lane is noticed."""
+    window: int = 64
+    """Jobs read ahead per lane. Fewer cost a wait each time the window is used up; more need memory, as
+    payloads are read with them."""
+    max_in_flight: int = 16
+    """Settlements of one lane that may be on their way while its next jobs run, where jobs are quick and the
+    store takes such settlements. That many jobs run again when the store cannot be reached for longer than a
+    lease; fewer cost rate."""
     turn: int = 1
     """Jobs of one lane run in a row while other lanes wait. More trades fairness for rate."""
     max_crashes: int = 5
@@ -31,7 +36,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for queue in self.queues or ():
             check_name("queues", queue)
-        for option in ("concurrency", "window", "turn", "max_crashes"):
+        for option in ("concurrency", "window", "max_in_flight", "turn", "max_crashes"):
             value = getattr(self, option)
             if not isinstance(value, int) or value < 1:
                 raise BadOption(option, f"is a whole number from 1 up, got {value!r}")

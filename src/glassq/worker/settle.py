@@ -10,7 +10,7 @@ from glassq.model.events import AttemptAbandoned, AttemptSettled, LaneLost, Writ
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.shielding import Log
-from glassq.storage import Storage
+from glassq.storage import Settling, Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
@@ -35,23 +35,28 @@ class Settler:
         """The store's answer; None when the verdict was not accepted and the job will run again."""
         if ended.verdict.action is Action.DROP:
             self.lose(lane, "expired")
-            self._abandoned(lane, ended)
+            self.abandoned(lane, ended)
             return None
         answer = self.move_on(lane, settlement)
         if answer is None:
-            self._abandoned(lane, ended)
+            self.abandoned(lane, ended)
             return None
-        self._settled(lane, ended, answer)
+        self.settled(lane, ended, answer)
         return answer
+
+    def send(self, settlement: Settlement) -> Settling:
+        """Tell the store without waiting for what it says."""
+        return self._storage.settle_later(self._owner, settlement)
 
     def move_on(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
         """Tell the store, for the first time or again after a callback; None when the lane is lost."""
         lane.leaving = True
         answer = self._tell(lane, settlement)
-        if answer is None or answer.status is SettleStatus.FENCED:
-            if answer is not None:
-                self._bus.emit(WriteFenced(queue=lane.lease.queue, operation="settle"))
-            self.lose(lane, "taken_over" if answer else "expired")
+        if answer is None:
+            self.lose(lane, "expired")
+            return None
+        if answer.status is SettleStatus.FENCED:
+            self.fenced(lane)
             return None
         lane.leaving = not answer.held
         return answer
@@ -72,13 +77,19 @@ class Settler:
                 return None
             pause.wait()
 
+    def fenced(self, lane: HeldLane) -> None:
+        """The store has refused a settlement: somebody else holds the lane."""
+        self._bus.emit(WriteFenced(queue=lane.lease.queue, operation="settle"))
+        self.lose(lane, "taken_over")
+
     def lose(self, lane: HeldLane, reason: str) -> None:
         """Note that a lane is no longer ours; told to the observers once."""
         if not lane.lost:
             lane.lost = True
             self._bus.emit(LaneLost(lease=lane.lease, reason=reason))
 
-    def _abandoned(self, lane: HeldLane, ended: Ended) -> None:
+    def abandoned(self, lane: HeldLane, ended: Ended) -> None:
+        """Tell that an attempt was not settled as far as is known: its job runs again."""
         self._bus.emit(
             AttemptAbandoned(
                 lease=lane.lease,
@@ -89,7 +100,8 @@ class Settler:
             )
         )
 
-    def _settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
+    def settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
+        """Tell that an attempt was settled."""
         done = ended.verdict.action not in (Action.RETRY, Action.HALT)
         self._bus.emit(
             AttemptSettled(

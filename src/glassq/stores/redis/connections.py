@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import redis
@@ -13,6 +14,7 @@ from redis import exceptions
 
 from glassq.stores.redis.failures import NeverSent
 from glassq.stores.redis.location import Location
+from glassq.stores.redis.pipeline import Pending, Pipeline
 
 R = TypeVar("R")
 Argument = str | bytes | int | float
@@ -52,8 +54,13 @@ class Connection(Protocol):
         """Close it."""
 
 
+Request = Callable[[str], Sequence[Argument]]
+"""A request that is made for the run of the server it is sent to."""
+
+
 class Connections:
-    """A pool whose connections ask, when they are made, which run of the server they lead to.
+    """One connection that all threads share, and a pool for what needs one to itself. Each asks, when it is
+    made, which run of the server it leads to.
 
     So a request can say what it is sent to, without another round trip and however old the connection is.
     Thread-safe; a forked child opens its own.
@@ -62,6 +69,30 @@ class Connections:
     def __init__(self, location: Location) -> None:
         self._tells = True
         self.pool = location.pool(self._greet)
+        self._shared = Pipeline(partial(location.wire, self._greet)) if location.shareable else None
+
+    def ask(self, request: Request) -> Any:
+        """A request and its answer. One round trip, shared with whoever asks meanwhile."""
+        (answer,) = self.ask_each([request])
+        if isinstance(answer, exceptions.RedisError):
+            raise answer
+        return answer
+
+    def ask_each(self, requests: Sequence[Request]) -> list[Any]:
+        """Several requests in one round trip; the refusals stand where the answers would."""
+        if self._shared is not None:
+            return self._shared.ask_each(requests)
+        return self.use(lambda own: ask_all(own, [request(own.run) for request in requests]))
+
+    @property
+    def shares(self) -> bool:
+        """Whether requests can be sent without waiting for the answers of earlier ones."""
+        return self._shared is not None
+
+    def submit(self, request: Request) -> Pending:
+        """Send a request and do not wait: it is on the wire when this returns. Only where it `shares`."""
+        assert self._shared is not None  # noqa: S101 - see above
+        return self._shared.submit(request)
 
     def use(self, call: Callable[[Connection], R]) -> R:
         """Call with a connection that is nobody else's meanwhile."""
@@ -81,6 +112,8 @@ class Connections:
 
     def close(self) -> None:
         """Close all of them."""
+        if self._shared is not None:
+            self._shared.close()
         self.pool.disconnect()
 
     def _greet(self, connection: Connection) -> None:

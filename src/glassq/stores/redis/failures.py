@@ -12,7 +12,7 @@ from redis import exceptions
 from glassq.errors import CorruptRecord, FormatMismatch, StorageError, StorageUnavailable
 
 FORMAT = 1
-"""The format version the scripts read and write; `lua/queue.lua` checks it."""
+"""The format version the scripts read and write; `lua/opening.lua` checks it."""
 
 
 class Unanswered(StorageUnavailable):

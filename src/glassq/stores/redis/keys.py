@@ -1,4 +1,4 @@
-"""How keys are named outside the scripts. What each of a queue's keys holds is said in `lua/queue.lua`."""
+"""How keys are named outside the scripts. What each of a queue's keys holds is said in `lua/opening.lua`."""
 
 from __future__ import annotations
 

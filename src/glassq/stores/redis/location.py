@@ -55,6 +55,8 @@ class Wire(Protocol):
     """A connection of redis-py, which gives these no types. All raise `redis.exceptions.RedisError`."""
 
     _sock: socket.socket | None
+    run: str
+    """The run of the server, where it was asked for; see `Connections`."""
 
     def connect(self) -> None:
         """Open it."""
@@ -62,8 +64,14 @@ class Wire(Protocol):
     def send_command(self, *parts: str | int) -> None:
         """Send a request."""
 
-    def read_response(self) -> Any:
+    def send_packed_command(self, command: list[bytes], *, check_health: bool = True) -> None:
+        """Send requests. Connects first when it is not connected."""
+
+    def read_response(self, *, disconnect_on_error: bool = True) -> Any:
         """Wait for the next answer."""
+
+    def can_read(self, *, timeout: float) -> bool:
+        """Whether something can be read within so many seconds; `ConnectionError` when that is the end."""
 
     def disconnect(self) -> None:
         """Close it."""
@@ -141,6 +149,11 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             settings=settings | _settings(pool.connection_class),
         )
 
+    @property
+    def shareable(self) -> bool:
+        """Whether one thread may send while another one reads: not on the state TLS keeps."""
+        return not issubclass(self.connection_class, redis.SSLConnection)
+
     def pool(self, greet: Callable[[Any], None] | None = None) -> redis.ConnectionPool:
         """Connections of the store's own. `greet` is called with each that was made, and has to sign in."""
         return redis.ConnectionPool(
@@ -151,9 +164,12 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             **self.settings,
         )
 
-    def wire(self) -> Wire:
-        """One more connection, for somebody who blocks on it."""
-        return cast("Wire", self.connection_class(retry=Retry(NoBackoff(), 0), **self.settings))
+    def wire(self, greet: Callable[[Any], None] | None = None) -> Wire:
+        """One more connection: for somebody who blocks on it, or to be shared. `greet`: see `pool`."""
+        return cast(
+            "Wire",
+            self.connection_class(retry=Retry(NoBackoff(), 0), redis_connect_func=greet, **self.settings),
+        )
 
 
 _CLASSES: dict[str, type[Any]] = {

@@ -37,6 +37,11 @@ class Outage:
         self._since = 0.0
         self._try_at = 0.0
 
+    @property
+    def error(self) -> exceptions.RedisError | None:
+        """What keeps everybody from the server now, if anything does."""
+        return self._error
+
     def hinders(self, deadline: float) -> exceptions.RedisError | None:
         """Wait until this thread may ask the server; at the deadline, what still keeps it from that."""
         if self._error is None:

@@ -1,4 +1,4 @@
-"""From what the scripts answer to the model's records. The formats are those of `lua/queue.lua`."""
+"""From what the scripts answer to the model's records. The formats are those of `lua/opening.lua`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
 MICRO = 1_000_000
+_STATUSES = {status.value.encode(): status for status in SettleStatus}
 
 
 def micros(seconds: float) -> int:
@@ -59,48 +60,61 @@ def jobs(queue: str, values: Sequence[bytes]) -> tuple[StoredJob, ...]:
     return tuple(stored_job(queue, value) for value in values)
 
 
-def grant(queue: str, reply: Sequence[Any]) -> Grant:
+def grant(queue: str, reply: Sequence[bytes]) -> Grant:
     """A granted lane, from `claim`."""
-    lane, token, cause, attempts, failures, crashes, change, cancelled, window = reply
+    lane, header, *window = reply
+    token, cause, attempts, failures, crashes, change, cancelled = header.split(b":")
     return Grant(
         lease=Lease(queue, lane.decode(), int(token)),
         jobs=jobs(queue, window),
         cause=ClaimCause(cause.decode()),
-        attempts=attempts,
-        failures=failures,
-        crashes=crashes,
-        cancelled=bool(cancelled),
-        change=change,
+        attempts=int(attempts),
+        failures=int(failures),
+        crashes=int(crashes),
+        cancelled=cancelled == b"1",
+        change=int(change),
     )
 
 
 def watermark(reply: bytes) -> Watermark:
     """Where a queue stood, from `found` of `lua/queue.lua`."""
-    incarnation, seq, enqueued, settled, run = reply.split(b":", 4)
-    return Watermark(incarnation.decode(), Counts(int(seq), int(enqueued), int(settled)), _run(run))
+    seq, enqueued, settled, life = reply.split(b":", 3)
+    incarnation, run = _life(life)
+    return Watermark(incarnation, Counts(int(seq), int(enqueued), int(settled)), run)
 
 
 @lru_cache(maxsize=1024)  # it changes with a start of the server, and is told in every answer
-def _run(told: bytes) -> Run | None:
-    if not told:
-        return None
-    name, seq, enqueued, settled = told.split(b":")
-    return Run(name.decode(), Counts(int(seq), int(enqueued), int(settled)))
+def _life(told: bytes) -> tuple[str, Run | None]:
+    """The name of a queue's life, and of the server's run."""
+    incarnation, _, run = told.decode().partition(":")
+    if not run:
+        return incarnation, None
+    name, seq, enqueued, settled = run.split(":")
+    return incarnation, Run(name, Counts(int(seq), int(enqueued), int(settled)))
 
 
-def settled(queue: str, now: bytes, found: Watermark, reply: Sequence[Any]) -> Settled:
-    """One answer of `settle`."""
-    status, ordinal, held, others, change, window = reply
-    return Settled(
-        status=SettleStatus(status.decode()),
-        now=int(now) / MICRO,
-        ordinal=ordinal,
-        held=bool(held),
-        others=bool(others),
-        change=change,
-        jobs=jobs(queue, window),
-        found=found,
-    )
+def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
+    """The answers of `settle`."""
+    head, windows = (reply, ()) if isinstance(reply, bytes) else (reply[0], reply[1:])
+    now, stood, answers = head.split(b"|")
+    found, at, told, read = watermark(stood), int(now) / MICRO, [], 0
+    for answer in answers.split(b";"):
+        status, ordinal, held, others, change, size = answer.split(b":")
+        window = jobs(queue, windows[read : read + int(size)])
+        read += len(window)
+        told.append(
+            Settled(
+                status=_STATUSES[status],
+                now=at,
+                ordinal=int(ordinal),
+                held=held == b"1",
+                others=others == b"1",
+                change=int(change),
+                jobs=window,
+                found=found,
+            )
+        )
+    return told
 
 
 def dead_record(queue: str, value: bytes) -> DeadRecord:
@@ -220,25 +234,22 @@ def stats(queue: str, reply: Sequence[bytes]) -> QueueStats:
 def appended(queue: str, session: str, number: int, count: int, reply: bytes) -> list[Appended]:
     """The answers of an `append` whose first job got this number of this session."""
     answer, stood, repeated = reply.split(b"|")
-    ids = [full_id(queue, f"{session}:{number + index}") for index in range(count)]
-    places = _places(answer.decode(), count)
     found = watermark(stood)
-    if repeated == b"1":  # what it found is what it had done itself
-        found = found.after(enqueued=-sum(not twin for _, twin in places))
+    if b"," not in answer:
+        if repeated == b"1":  # what it found is what it had done itself
+            found = found.after(enqueued=-count)
+        name, ahead = full_id(queue, session), int(answer) - number
+        numbers = range(number, number + count)
+        return [Appended(f"{name}:{each}", each + ahead, found=found) for each in numbers]
+    places = [part.partition(",") for part in answer.decode().split(";")]
+    if repeated == b"1":
+        found = found.after(enqueued=-sum(not twin for _, _, twin in places))
     return [
-        Appended(full_id(queue, twin), seq, Disposition.DUPLICATE, found)
+        Appended(full_id(queue, twin), int(seq) if seq else None, Disposition.DUPLICATE, found)
         if twin
-        else Appended(each, seq, found=found)
-        for each, (seq, twin) in zip(ids, places, strict=True)
+        else Appended(full_id(queue, f"{session}:{each}"), int(seq) if seq else None, found=found)
+        for each, (seq, _, twin) in enumerate(places, number)
     ]
-
-
-def _places(answer: str, count: int) -> list[tuple[int | None, str]]:
-    """Each job's seq, if it has one yet, and what it is a duplicate of, if it is one."""
-    if "," not in answer:
-        return [(int(answer) + index, "") for index in range(count)]
-    parts = (part.partition(",") for part in answer.split(";"))
-    return [(int(seq) if seq else None, twin) for seq, _, twin in parts]
 
 
 def scheduled_record(queue: str, due: bytes, record: bytes) -> JobRecord:

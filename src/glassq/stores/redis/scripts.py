@@ -1,4 +1,4 @@
-"""The Lua scripts, read once: shared beginnings and one verb make one script."""
+"""The Lua scripts, read once: an opening, a shortcut for the commonest calls, shared parts, and the verb."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _FOLDER = Path(__file__).with_name("lua")
 class Script:
     """A script's text and the digest servers know it by. The text is constant: values travel as arguments."""
 
-    def __init__(self, verb: str, *parts: str) -> None:
+    def __init__(self, verb: str, *parts: str, shortcut: str | None = None) -> None:
         self.verb = verb
-        self.source = "".join(map(_read, ("queue", *parts, verb)))
+        beginning = ("opening",) if shortcut is None else ("opening", shortcut)
+        self.source = "".join(map(_read, (*beginning, "queue", *parts, verb)))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -23,24 +24,24 @@ def _read(name: str) -> str:
     return _FOLDER.joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-APPEND = Script("append", "arriving")
-CLAIM = Script("claim", "arriving")
-SETTLE = Script("settle")
+APPEND = Script("append", "arriving", shortcut="append_plain")
+CLAIM = Script("claim", "standing", "wishes", "arriving")
+SETTLE = Script("settle", "standing", "wishes", shortcut="settle_next")
 RENEW = Script("renew")
-RELEASE = Script("release")
+RELEASE = Script("release", "standing", "wishes")
 RESTART = Script("restart")
-SKIP = Script("skip")
-CANCEL = Script("cancel")
+SKIP = Script("skip", "standing")
+CANCEL = Script("cancel", "standing")
 PAUSE = Script("pause")
 RESUME = Script("resume")
 REPLAY = Script("replay", "arriving")
-PURGE = Script("purge")
+PURGE = Script("purge", "standing")
 LOOKUP = Script("lookup")
 LANES = Script("lanes")
 FIND = Script("find")
 WAITING = Script("waiting")
 DEAD = Script("dead")
-HALTED = Script("halted")
-STATS = Script("stats")
+HALTED = Script("halted", "standing")
+STATS = Script("stats", "standing")
 REPORT = Script("report")
 LEAVE = Script("leave")

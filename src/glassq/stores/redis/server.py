@@ -6,18 +6,19 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import redis
 from redis import exceptions
 
-from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.errors import ConfigurationError, StorageError, StorageUnavailable
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
-from glassq.stores.redis.connections import Argument, Connection, Connections, ask, ask_all
+from glassq.stores.redis.connections import Argument, Connection, Connections, Request, ask
 from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
+from glassq.stores.redis.pipeline import Pending
 from glassq.stores.redis.scripts import Script
 
 PATIENCE: Final = 2.0
@@ -30,6 +31,31 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
 
 R = TypeVar("R")
+
+
+class Sent:
+    """A script on its way to the server, or what kept it from being sent."""
+
+    def __init__(self, server: Server, began: float, pending: Pending | StorageError) -> None:
+        self._server = server
+        self._began = began
+        self._pending = pending
+        # Asked for before each job: no call more than it takes.
+        self.arrived = _at_once if isinstance(pending, StorageError) else pending.arrived
+        """Whether its answer is there, or never will be."""
+
+    def answer(self) -> Any:
+        """Its answer, waited for. Raises as `Server.run` does, but repeats nothing."""
+        if isinstance(self._pending, StorageError):
+            raise self._pending
+        try:
+            return self._pending.answer()
+        except exceptions.RedisError as error:
+            raise self._server.failed(self._began, error) from error
+
+
+def _at_once() -> bool:
+    return True
 
 
 class Server:
@@ -64,7 +90,37 @@ class Server:
         the request was certainly not carried out. Raises `Unanswered` when it may have been.
         """
         evaluate = self._evaluation(script, key, arguments)
-        return self.attempt(lambda: self._connections.use(evaluate), patience=patience, repeatable=repeatable)
+        return self.attempt(lambda: evaluate(self._connections.ask), patience=patience, repeatable=repeatable)
+
+    @property
+    def shares(self) -> bool:
+        """Whether requests can be sent without waiting for the answers of earlier ones."""
+        return self._connections.shares
+
+    def send(self, script: Script, key: str, *arguments: Argument) -> Sent:
+        """Send a script and do not wait: it is on its way when this returns. Only where it `shares`.
+
+        Nothing is repeated, and no outage is waited for: whoever asks for the answer is told.
+        """
+        began = time.monotonic()
+        try:
+            self._require_open()
+            away = self._outage.error
+            if away is not None:
+                raise translated(away, self.address, lost=False) from away
+            self._check_fitness()
+            pending = self._connections.submit(self._request("EVALSHA", script.sha, key, arguments))
+        except exceptions.RedisError as error:
+            return Sent(self, began, self.failed(began, error))
+        except StorageError as error:
+            return Sent(self, began, error)
+        return Sent(self, began, pending)
+
+    def failed(self, began: float, error: exceptions.RedisError) -> StorageError:
+        """What to tell about a request that was sent then and will not be repeated here."""
+        failure = diagnose(error)
+        self._note(began, error, failure, _FIRST_WAIT)
+        return translated(error, self.address, lost=failure.lost)
 
     def run_and_copy(
         self, script: Script, key: str, *arguments: Argument, replicas: int, patience: float
@@ -77,7 +133,7 @@ class Server:
 
         def copy(connection: Connection) -> tuple[Any, int]:
             # The server counts from what this very connection has written.
-            answer = evaluate(connection)
+            answer = evaluate(lambda request: ask(connection, *request(connection.run)))
             return answer, int(ask(connection, "WAIT", replicas, int(REPLICA_SECONDS * 1000)))
 
         return self.attempt(lambda: self._connections.use(copy), patience=patience)
@@ -88,14 +144,8 @@ class Server:
         if len(calls) == 1:
             return [self.run(script, key, *arguments) for key, arguments in calls]
 
-        def evaluate(connection: Connection) -> list[Any]:
-            first = self._first(connection)
-            return ask_all(
-                connection,
-                [("EVALSHA", script.sha, 1, key, first, *arguments) for key, arguments in calls],
-            )
-
-        answers = self.attempt(lambda: self._connections.use(evaluate))
+        requests = [self._request("EVALSHA", script.sha, key, arguments) for key, arguments in calls]
+        answers = self.attempt(lambda: self._connections.ask_each(requests))
         for index, (key, arguments) in enumerate(calls):
             if isinstance(answers[index], exceptions.RedisError):
                 answers[index] = self.run(script, key, *arguments)
@@ -105,16 +155,16 @@ class Server:
         """The store's clock, in epoch seconds. One round trip."""
         if self._clock is not None:
             return self._clock.wall()
-        seconds, micros = self.attempt(self._client.time)
-        return seconds + micros / 1_000_000
+        seconds, micros = self.attempt(lambda: self._connections.ask(lambda _: ("TIME",)))
+        return int(seconds) + int(micros) / 1_000_000
 
     def add_member(self, key: str, member: str) -> None:
         """Put a member into a set. One round trip."""
-        self.attempt(lambda: self._client.sadd(key, member), patience=APPEND_PATIENCE)
+        self.attempt(lambda: self._connections.ask(lambda _: ("SADD", key, member)), patience=APPEND_PATIENCE)
 
     def members(self, key: str) -> list[str]:
         """The members of a set, sorted. One round trip."""
-        found = self.attempt(lambda: cast("set[bytes]", self._client.smembers(key)))
+        found: list[bytes] = self.attempt(lambda: self._connections.ask(lambda _: ("SMEMBERS", key)))
         return sorted(member.decode() for member in found)
 
     def attempt(self, call: Callable[[], R], *, patience: float | None = None, repeatable: bool = True) -> R:
@@ -173,28 +223,32 @@ class Server:
 
     def _evaluation(
         self, script: Script, key: str, arguments: Sequence[Argument]
-    ) -> Callable[[Connection], Any]:
+    ) -> Callable[[Callable[[Request], Any]], Any]:
         """A try to run a script: by its digest, or by its text once it was not known by it."""
+        by_digest = self._request("EVALSHA", script.sha, key, arguments)
+        by_text = self._request("EVAL", script.source, key, arguments)
         known = True
 
-        def evaluate(connection: Connection) -> Any:
+        def evaluate(ask: Callable[[Request], Any]) -> Any:
             nonlocal known
-            first = self._first(connection)
             if known:
                 try:
-                    return ask(connection, "EVALSHA", script.sha, 1, key, first, *arguments)
+                    return ask(by_digest)
                 except exceptions.NoScriptError:  # the server is new, restarted or flushed
                     known = False
-            return ask(connection, "EVAL", script.source, 1, key, first, *arguments)
+            return ask(by_text)
 
         return evaluate
 
-    def _first(self, connection: Connection) -> str:
-        """The first argument of scripts: the run of the server they are sent to, and the time when it is not
-        theirs to ask for but a test's to say."""
-        if self._clock is None:
-            return connection.run
-        return f"{connection.run}:{round(self._clock.wall() * 1_000_000)}"
+    def _request(self, command: str, script: str, key: str, arguments: Sequence[Argument]) -> Request:
+        """A call of a script. Its first argument is the run of the server it is sent to, and the time when it
+        is not theirs to ask for but a test's to say."""
+
+        def made_for(run: str) -> Sequence[Argument]:
+            first = run if self._clock is None else f"{run}:{round(self._clock.wall() * 1_000_000)}"
+            return (command, script, 1, key, first, *arguments)
+
+        return made_for
 
     def _check_fitness(self) -> None:
         """Refuse servers that would break promises, once, at the first use. One round trip."""
@@ -206,6 +260,7 @@ class Server:
                 self._check_version(info)
                 if not self._location.allow_eviction:
                     self._check_eviction(info)
+                self._connections.pool.disconnect()  # from now on these are used seldom
                 self._fit = True
 
     def _info(self) -> dict[str, Any]:

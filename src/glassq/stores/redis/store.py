@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import redis
 
 from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
@@ -19,13 +19,15 @@ from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
+    Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
+    Settling,
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import replies, scripts
+from glassq.stores.redis import replies, requests, scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
@@ -35,6 +37,7 @@ from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
+from glassq.stores.redis.settling import GoingOn, Steering
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
@@ -55,6 +58,7 @@ class RedisStorage:
         self._keys = Keys(location.namespace)
         self._sessions = Sessions()
         self._registered: set[str] = set()
+        self._steering = Steering()
         self._lease_seconds = 0.0
         self._handle = secrets.token_hex(4)
         self._claims = itertools.count(1)
@@ -81,14 +85,13 @@ class RedisStorage:
         if not jobs:
             return []
         self._register(queue)
-        arguments: list[Argument] = ["" if max_length is None else max_length]
-        for job in jobs:
-            arguments += _new_job(job)
+        most = "" if max_length is None else max_length
         key = self._keys.counters(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
             first = full_id(queue, f"{session.name}:{number}")
-            sent: list[Argument] = [session.name, number, *arguments]
+            sent: list[Argument] = [session.name, number, len(jobs), most]
+            sent += requests.new_jobs(session.name, number, jobs)
             try:
                 if replicas:
                     reply, copies = self._server.run_and_copy(
@@ -224,17 +227,20 @@ class RedisStorage:
             raise ValueError("at most one settlement per lane goes into one call")
         answers: dict[int, Settled] = {}
         for queue, chosen in _by_queue(each.lease.queue for each in settlements):
-            arguments: list[Argument] = []
-            for index in chosen:
-                arguments += _settlement(settlements[index])
-            # The same call is the same digest, so that a repetition is known after its lease is gone.
-            digest = blake2b(repr(arguments).encode(), digest_size=8).hexdigest()
-            head, *found = self._run(scripts.SETTLE, queue, str(owner), digest, *arguments)
-            now, _, stood = head.partition(b"|")
-            watermark = replies.watermark(stood)
-            for index, reply in zip(chosen, found, strict=True):
-                answers[index] = replies.settled(queue, now, watermark, reply)
+            told = [settlements[index] for index in chosen]
+            reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
+            answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
         return [answers[index] for index in range(len(settlements))]
+
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), and right after this
+        process has steered the queue: what it was told is done takes effect before the next job."""
+        queue = settlement.lease.queue
+        if not self._server.shares or self._steering.is_fresh(queue):
+            waited_for = msgspec.structs.replace(settlement, begun=False)
+            return Answered(lambda: self.settle(owner, [waited_for])[0])
+        told = requests.settlements(owner, [settlement])
+        return GoingOn(queue, self._server.send(scripts.SETTLE, self._keys.counters(queue), *told))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""
@@ -272,6 +278,7 @@ class RedisStorage:
         """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
         job = local_id(queue, job_id)
+        self._steering.note(queue)
         done = self._run(scripts.CANCEL, queue, job, repeatable=False)
         if done is None:
             found = find_in_lanes(self._server, self._keys.counters(queue), job)
@@ -299,6 +306,7 @@ class RedisStorage:
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`."""
         self._register(queue)  # it may be paused before anything is put into it
+        self._steering.note(queue)
         return bool(self._run(scripts.PAUSE, queue, *_scope(lane)))
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
@@ -310,6 +318,7 @@ class RedisStorage:
         if len(ids) > MAX_APPEND_JOBS:
             raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
         jobs = [local_id(queue, each) for each in ids]
+        self._steering.note(queue)
         found = self._run(scripts.REPLAY, queue, int(front), *jobs, repeatable=False)
         return [
             Replayed(full_id(queue, job.decode()), lane.decode(), int(was), int(seq))
@@ -319,6 +328,7 @@ class RedisStorage:
     def purge(self, queue: str, *, dead: bool) -> int:
         """See `Storage.purge`. A round trip for every 500 jobs."""
         total = 0
+        self._steering.note(queue)
         while count := int(self._run(scripts.PURGE, queue, int(dead), _PURGED_AT_ONCE)):
             total += count
         return total
@@ -380,36 +390,3 @@ def _named(leases: Iterable[Lease]) -> list[Argument]:
 
 def _scope(lane: str | None) -> tuple[str, str]:
     return ("", "") if lane is None else ("1", lane)
-
-
-def _new_job(job: NewJob) -> list[Argument]:
-    """The eight fields `lua/append.lua` reads."""
-    due, kind, dedup, window = "", "", "", 0
-    if job.due is not None:
-        due = f"{'@' if job.due_is_time else '+'}{micros(job.due)}"
-    if job.dedup is not None:
-        dedup = job.dedup.id
-        kind = "u" if job.dedup.window is None else "w"
-        window = micros(job.dedup.window or 0.0)
-    ttl = "" if job.ttl is None else micros(job.ttl)
-    # An enumeration's text would not be its number.
-    return [job.lane, int(job.level), job.body, due, ttl, kind, dedup, window]
-
-
-def _settlement(what: Settlement) -> list[Argument]:
-    """The twelve fields `lua/settle.lua` reads."""
-    queue = what.lease.queue
-    return [
-        what.lease.lane,
-        what.lease.token,
-        local_id(queue, what.job_id),
-        str(what.action),
-        what.reason,
-        micros(what.wait),
-        what.error,
-        int(what.ran),
-        str(what.leaving),
-        local_id(queue, what.next_id) if what.next_id is not None else "",
-        what.change,
-        what.window,
-    ]

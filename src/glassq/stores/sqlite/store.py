@@ -31,6 +31,7 @@ from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
+    Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
@@ -39,6 +40,7 @@ from glassq.storage import (
 )
 from glassq.stores.sqlite import arriving, claiming, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
+from glassq.stores.sqlite.changes import Change
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
@@ -131,13 +133,13 @@ class SqliteStorage:
         """See `Storage.report`. One transaction."""
         bell = self._liveness.bell_of(str(owner))
 
-        def report(change: _Change) -> dict[str, Watermark]:
+        def report(change: Change) -> dict[str, Watermark]:
             self._register(change, owner, bell, queues)
             return {name: self._stood(change, name) for name in queues}
 
         return self._insist(report)
 
-    def _register(self, change: _Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
+    def _register(self, change: Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
         for name in queues:
             key = self._find(change.cx, name)
             if key is not None:
@@ -153,7 +155,7 @@ class SqliteStorage:
     ) -> Claimed:
         """See `Storage.claim`. One transaction for all queues."""
 
-        def claim(change: _Change) -> Claimed:
+        def claim(change: Change) -> Claimed:
             found = [(self._find(change.cx, name), name) for name in queues]
             keys = [(key, name) for key, name in found if key is not None]
             stood = {name: self._stood(change, name) for name in queues}
@@ -187,7 +189,7 @@ class SqliteStorage:
 
         return self._insist(claim)
 
-    def _take_from_the_gone(self, change: _Change, owner: Owner, times: Mapping[int, int]) -> None:
+    def _take_from_the_gone(self, change: Change, owner: Owner, times: Mapping[int, int]) -> None:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
         cx = change.cx
         holders = {holder for key in times for holder in claiming.holders(cx, key)} - {str(owner)}
@@ -210,7 +212,7 @@ class SqliteStorage:
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`. One transaction."""
 
-        def settle(change: _Change) -> list[Settled]:
+        def settle(change: Change) -> list[Settled]:
             stood = {name: self._stood(change, name) for name in {each.lease.queue for each in settlements}}
             return [
                 msgspec.structs.replace(self._settle(change, owner, each), found=stood[each.lease.queue])
@@ -219,7 +221,11 @@ class SqliteStorage:
 
         return self._insist(settle)
 
-    def _settle(self, change: _Change, owner: Owner, settlement: Settlement) -> Settled:
+    def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
+        """See `Storage.settle_later`. What is settled here is answered at once."""
+        return Answered(lambda: self.settle(owner, [settlement])[0])
+
+    def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         key = self._held_queue(change, owner, settlement.lease)
         if key is None:
             return Settled(status=SettleStatus.FENCED, now=change.now / MICRO)
@@ -231,7 +237,7 @@ class SqliteStorage:
         """See `Storage.renew`. One transaction."""
         length = micros(lease_seconds)
 
-        def renew(change: _Change) -> Renewed:
+        def renew(change: Change) -> Renewed:
             lost, cancelled = set(), set()
             stood = {name: self._stood(change, name) for name in {lease.queue for lease in leases}}
             for lease in leases:
@@ -250,7 +256,7 @@ class SqliteStorage:
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One transaction."""
 
-        def release(change: _Change) -> None:
+        def release(change: Change) -> None:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 if key is not None and settling.release(change.cx, key, owner, lease, front=front):
@@ -277,7 +283,7 @@ class SqliteStorage:
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. One transaction."""
 
-        def pause(change: _Change) -> bool:
+        def pause(change: Change) -> bool:
             key = self._make(change.cx, queue)  # it may be paused before anything is put into it
             change.touch(key)
             return steering.pause(change.cx, key, lane)
@@ -351,17 +357,17 @@ class SqliteStorage:
     # -- inside ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _writing(self) -> Iterator[_Change]:
+    def _writing(self) -> Iterator[Change]:
         """A transaction; when it made a lane ready, every worker is woken after its commit."""
         with self._connections.writing() as cx:
-            change = _Change(cx, micros(self._clock.wall()))
+            change = Change(cx, micros(self._clock.wall()))
             yield change
             if change.ring:
                 self._liveness.learn(cx)
         if change.ring:
             self._liveness.ring_all()
 
-    def _insist(self, work: Callable[[_Change], R]) -> R:
+    def _insist(self, work: Callable[[Change], R]) -> R:
         """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
         try:
             with self._writing() as change:
@@ -372,10 +378,10 @@ class SqliteStorage:
             with self._writing() as change:
                 return work(change)
 
-    def _steer(self, queue: str, unknown: U, work: Callable[[_Change, int], R]) -> R | U:
+    def _steer(self, queue: str, unknown: U, work: Callable[[Change, int], R]) -> R | U:
         """Do what a person asked of a queue and wake the workers; `unknown` answers for no such queue."""
 
-        def steer(change: _Change) -> R | U:
+        def steer(change: Change) -> R | U:
             key = self._find(change.cx, queue)
             if key is None:
                 return unknown
@@ -385,7 +391,7 @@ class SqliteStorage:
 
         return self._insist(steer)
 
-    def _held_queue(self, change: _Change, owner: Owner, lease: Lease) -> int | None:
+    def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
         if self._liveness.disowned(str(owner)):
             return None
@@ -405,7 +411,7 @@ class SqliteStorage:
         self._ids[name] = key = int(row[0])
         return key
 
-    def _stood(self, change: _Change, name: str) -> Watermark:
+    def _stood(self, change: Change, name: str) -> Watermark:
         key = self._find(change.cx, name)
         return Watermark() if key is None else watermark(change.cx, key)
 
@@ -430,19 +436,3 @@ class SqliteStorage:
         """In the child: another producer, and the owner of nothing."""
         self._begin_producing()
         self._liveness.forked()
-
-
-class _Change:
-    """A transaction under way: its connection, the time it happens at, and whether it made a lane ready."""
-
-    __slots__ = ("_clock", "cx", "now", "ring")
-
-    def __init__(self, cx: Connection, now: int) -> None:
-        self.cx = cx
-        self.now = self._clock = now
-        self.ring = False
-
-    def touch(self, queue: int | None) -> int:
-        """Let a queue, if there is one, see what time it is; from here on `now` is its time."""
-        self.now = self._clock if queue is None else claiming.touch(self.cx, queue, self._clock)
-        return self.now

@@ -25,6 +25,7 @@ from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
 from glassq.testing.conformance.remembering import Remembering
 from glassq.testing.conformance.ringing import Closing, Ringing
+from glassq.testing.conformance.running_ahead import RunningAhead
 from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
 from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Purging, Replaying
@@ -36,6 +37,7 @@ class StorageConformance(
     Appending,
     Claiming,
     Settling,
+    RunningAhead,
     Releasing,
     Leasing,
     Jumping,

@@ -267,6 +267,19 @@ class Jumping(Scenario):
         self.clock.step_wall(0.1)
         assert lanes_of(self.claim(BOB)) == ["lost", "waiting"]
 
+    def test_a_lease_taken_while_time_stands_still_is_a_whole_one(self) -> None:
+        """It ends by the time the store went by, not by the clock that was set back."""
+        self.put("a", lane="claimed")
+        self.put("b", lane="renewed")
+        renewed = self.claim(lanes=1).grants[0].lease
+        self.clock.step_wall(-0.06)
+        assert self.claim().grants
+        assert not self.renew(ALICE, [renewed])
+        self.live_through(LEASE + 0.03)
+        assert self.claim(BOB).grants == ()
+        self.live_through(0.04)
+        assert len(self.claim(BOB).grants) == 2  # noqa: PLR2004 - both
+
     def test_tiny_steps_back_do_not_add_up(self) -> None:
         """Over a tenth of a second in all, and the clock is followed with everything that ends by it."""
         self.put("a")

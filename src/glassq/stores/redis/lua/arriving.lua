@@ -14,47 +14,43 @@ local function change(lane)
   if call('HEXISTS', lane_key(lane), 'o') == 1 then call('HINCRBY', lane_key(lane), 'ch', '1') end
 end
 
--- A lane that was idle is ready from now on; whether it was.
-local function wake(lane)
-  if call('EXISTS', lane_key(lane)) == 1 or call('ZSCORE', READY, lane) then return false end
-  if paused_lanes > 0 and call('ZSCORE', STOPPED, lane) then return false end
+-- A lane that was idle, and whose only jobs begin at this seq, is ready from now on; whether it was.
+local function wake(lane, seq)
+  if call('EXISTS', lane_key(lane)) == 1 or call('ZSCORE', P .. READY, lane) then return false end
+  if paused_lanes > 0 and call('ZSCORE', P .. STOPPED, lane) then return false end
   make_ready(lane, false)
-  note_lowest(lane)
+  call('ZADD', P .. LOWEST, text(seq), lane)
   return true
 end
 
--- Whether a job of this level comes before some that are there, and that a window may show.
-local function overtakes(lane, level)
-  for each in string.gmatch(levels, '%d') do
-    if each < level and call('EXISTS', list_key(each, lane)) == 1 then return true end
+-- Jobs of a higher level come before some that are there, and that a window may show.
+local function note_overtaking(runs)
+  local lanes, best = {}, {}
+  for _, run in ipairs(runs) do
+    if not best[run.lane] then lanes[#lanes + 1] = run.lane end
+    if run.level > (best[run.lane] or '') then best[run.lane] = run.level end
   end
-  return false
+  for _, lane in ipairs(lanes) do
+    for level in string.gmatch(levels, '%d') do
+      if level < best[lane] and call('EXISTS', list_key(level, lane)) == 1 then
+        change(lane)
+        break
+      end
+    end
+  end
 end
 
--- Put jobs ({lane, level, seq, job}, ascending) into their lanes; whether an idle one became ready.
-local function arrive(jobs)
-  local keys, batches, lanes, best = {}, {}, {}, {}
-  for _, each in ipairs(jobs) do
-    know_level(each.level)
-    if not best[each.lane] then lanes[#lanes + 1] = each.lane end
-    if each.level > (best[each.lane] or '') then best[each.lane] = each.level end
-    local key = list_key(each.level, each.lane)
-    if not batches[key] then
-      batches[key] = {lane = each.lane, level = each.level}
-      keys[#keys + 1] = key
-    end
-    table.insert(batches[key], each.job)
-  end
+-- Put jobs into their lanes, as runs {lane, level, seq of the first, jobs} in ascending order; whether an idle lane
+-- became ready.
+local function arrive(runs)
+  for _, run in ipairs(runs) do know_level(run.level) end
   -- Before they are in: they may stand in any order among themselves.
-  for _, lane in ipairs(lanes) do
-    if overtakes(lane, best[lane]) then change(lane) end
-  end
+  if #levels > 1 then note_overtaking(runs) end
   local woken = false
-  for _, key in ipairs(keys) do
-    local batch = batches[key]
+  for _, run in ipairs(runs) do
+    local was_empty = call('RPUSH', list_key(run.level, run.lane), unpack(run.jobs)) == #run.jobs
     -- Where jobs of this level were waiting already, the lane is known to somebody.
-    local was_empty = call('RPUSH', key, unpack(batch)) == #batch
-    if was_empty and wake(batch.lane) then woken = true end
+    if was_empty and wake(run.lane, run.seq) then woken = true end
   end
   return woken
 end

@@ -25,10 +25,19 @@ end
 if unschedule() then return 'removed' end
 if not lane then return false end
 local key = lane_key(lane)
-local held = call('HMGET', key, 'o', 'cu', 'b')
+local held = call('HMGET', key, 'o', 'cu', 'b', 'ah', 'cw')
 if held[1] and held[2] == id then
   call('HSET', key, 'cx', id)
   return 'asked'
+end
+-- In a lane that is run ahead it may have begun: its worker stops running ahead, and is heard of.
+local ahead = tonumber(held[1] and held[4] or 0)
+for _, near in ipairs(ahead > 0 and call('LRANGE', list_key(level, lane), 0, ahead) or {}) do
+  if near == job then
+    call('HSET', key, 'cw', (held[5] and held[5] .. ' ' or '') .. id)
+    call('HINCRBY', key, 'ch', '1')
+    return 'asked'
+  end
 end
 local was_begun = held[3] == level and call('LINDEX', list_key(level, lane), 0) == job
 if call('LREM', list_key(level, lane), 1, job) == 0 then return false end

@@ -1,7 +1,7 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs)
--- Reply  {now, whether further lanes are ready, µs until something is due or '', whether this is a repetition,
---         how far the queue had come, {lane, token, cause, attempts, failures, crashes, change, cancelled, {job...}}...}
+-- Reply  {now, whether further lanes are ready, µs until something is due or '', whether this is a repetition, how far
+--         the queue had come, {lane, <token>:<cause>:<attempts>:<failures>:<crashes>:<change>:<cancelled>, job...}...}
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -10,15 +10,17 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
-if not format then return {text(now), 0, '', 0, found()} end
+if not format then return {instant, 0, '', 0, found()} end
 begin()
+local leased_until = text(now + lease) -- after `begin`: there time may stand still
 
 local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
 
 -- Ready again at the front, with the job it was running blamed for the crash.
 local function reclaim(lane, cause)
   local key = lane_key(lane)
-  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b')
+  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw')
+  grant_wishes(lane, held[5], held[1])
   if not first(lane) then -- the owner died in the callback of the lane's last job
     vanish(lane)
     return
@@ -26,15 +28,15 @@ local function reclaim(lane, cause)
   if held[1] then
     local attempts = call('HINCRBY', key, 'n', '1')
     call('HINCRBY', key, 'k', '1')
-    if not held[3] then call('HSET', key, 'ba', text(now)) end
+    if not held[3] then call('HSET', key, 'ba', instant) end
     note_blocked(lane, attempts, tonumber(held[3] or now))
   elseif not held[2] then
     call('HDEL', key, 'b')
   end
   call('HSET', key, 'ca', cause)
-  call('HDEL', key, 'o', 'cu')
-  call('ZREM', HELD, lane)
-  call('SREM', KEPT, lane)
+  call('HDEL', key, 'o', 'cu', 'ah')
+  call('ZREM', P .. HELD, lane)
+  call('SREM', P .. KEPT, lane)
   note_lowest(lane)
   make_ready(lane, true)
 end
@@ -43,14 +45,14 @@ local function owner_of(lane) return call('HGET', lane_key(lane), 'o') end
 
 -- An earlier incarnation of this very node is gone: its lanes wait for no lease to end. Looked for once.
 if call('HGET', P .. 'i', node) ~= incarnation then
-  for _, lane in ipairs(call('ZREVRANGE', HELD, 0, -1)) do
+  for _, lane in ipairs(call('ZREVRANGE', P .. HELD, 0, -1)) do
     local its_node, its_incarnation = node_of(owner_of(lane))
     if its_node == node and its_incarnation ~= incarnation then reclaim(lane, 'handover') end
   end
   call('HSET', P .. 'i', node, incarnation)
 end
 
-local ended = call('ZRANGEBYSCORE', HELD, '-inf', text(now), 'LIMIT', 0, AT_ONCE)
+local ended = call('ZRANGEBYSCORE', P .. HELD, '-inf', instant, 'LIMIT', 0, AT_ONCE)
 for index = #ended, 1, -1 do -- the one that ended first comes first
   call('HDEL', P .. 'i', (node_of(owner_of(ended[index]))))
   reclaim(ended[index], 'lease_expired')
@@ -58,53 +60,56 @@ end
 
 -- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
 local arrived = {}
-for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', text(now), 'LIMIT', 0, AT_ONCE)) do
+for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
   local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
   local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
   at, length = tonumber(at), tonumber(length)
   local seq = call('HINCRBY', C, 'seq', '1')
   arrived[#arrived + 1] = {
-    lane = string.sub(record, at, at + length - 1), level = level, seq = seq,
-    job = text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
-      .. ':' .. flags .. ':' .. id .. '|' .. string.sub(record, at + length)
+    lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
+      text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
+        .. ':' .. flags .. ':' .. id .. '|' .. string.sub(record, at + length)
+    }
   }
   call('ZREM', P .. 'd', number)
   call('HDEL', P .. 'dp', number)
   call('HDEL', P .. 'di', id)
 end
-if arrive(arrived) then ring() end
+if #arrived > 0 and arrive(arrived) then ring() end
 
-for _, lane in ipairs(call('ZRANGEBYSCORE', WAITING, '-inf', text(now), 'LIMIT', 0, AT_ONCE)) do
-  call('ZREM', WAITING, lane)
+for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  call('ZREM', P .. WAITING, lane)
   make_ready(lane, false)
 end
 
 local grants = {}
 
 local function tell(lane, jobs, token, history)
-  grants[#grants + 1] = {
-    lane, token, history[5] or 'ready', tonumber(history[2] or 0), tonumber(history[3] or 0),
-    tonumber(history[4] or 0), tonumber(history[6] or 0), history[7] == identity(jobs[1]) and 1 or 0, jobs
-  }
+  local told = token .. ':ready:0:0:0:0:0'
+  if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
+    told = token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
+      .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
+  end
+  grants[#grants + 1] = {lane, told, unpack(jobs)}
 end
 
 local function grant(lane, token, alone)
   local key = lane_key(lane)
   local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
-  local head, level = first(lane, history[1])
   -- A head that was tried before comes alone: what follows it is decided after it.
-  local jobs = (history[1] or alone == 1) and {head} or window(lane, alone)
+  local jobs = history[1] and {(first(lane, history[1]))} or window(lane, alone)
+  local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, 't', token, 'o', owner, 'cu', identity(head), 'b', level, 'ln', text(lease), 'cl', name)
+  call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name)
   if history[5] then call('HDEL', key, 'ca') end
-  call('ZREM', READY, lane)
-  call('ZREM', LOWEST, lane)
-  call('ZADD', HELD, text(now + lease), lane)
+  call('ZREM', P .. READY, lane)
+  call('ZREM', P .. LOWEST, lane)
+  call('ZADD', P .. HELD, leased_until, lane)
   tell(lane, jobs, token, history)
 end
 
 local function tell_again()
-  for _, lane in ipairs(call('ZRANGE', HELD, 0, -1)) do
+  for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't')
     if held[8] == owner and held[9] == name then tell(lane, {(first(lane, held[1]))}, held[10], held) end
   end
@@ -115,10 +120,11 @@ local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   tell_again()
 elseif lanes > 0 then
-  local picked = all_paused and {} or call('ZRANGE', READY, 0, lanes - 1)
-  local crowded = not all_paused and call('ZCARD', READY) > #picked
+  local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, lanes - 1)
+  local crowded = not all_paused and call('ZCARD', P .. READY) > #picked
   local share = crowded and 1 or math.max(1, math.min(size, math.floor(BUDGET / math.max(1, #picked))))
-  local token = math.max(tonumber(call('HGET', C, 'tok') or 0), now - 1)
+  local last = call('HMGET', C, 'tok', 'ml')
+  local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
   for _, lane in ipairs(picked) do
     token = token + 1
     grant(lane, text(token), share)
@@ -126,16 +132,16 @@ elseif lanes > 0 then
   call('HSET', P .. 'k', owner, name)
   if #picked > 0 then
     call('HSET', C, 'tok', text(token))
-    if shortest == 0 or lease < shortest then call('HSET', C, 'ml', text(lease)) end
+    if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
 end
 
 -- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease.
 local function next_due()
-  local due = tonumber(call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2])
+  local due = tonumber(call('ZRANGE', P .. WAITING, 0, 0, 'WITHSCORES')[2])
   local scheduled = tonumber(call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')[2])
   if scheduled then due = math.min(due or scheduled, scheduled) end
-  local held = call('ZRANGE', HELD, 0, 15, 'WITHSCORES')
+  local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.
     if index == 31 or owner_of(held[index]) ~= owner then
@@ -147,7 +153,8 @@ local function next_due()
 end
 
 local due = next_due()
-local reply = {text(now), others_ready() and 1 or 0, due and text(math.max(0, due - now)) or '',
+local others = not all_paused and call('ZCARD', P .. READY) > 0
+local reply = {instant, others and 1 or 0, due and text(math.max(0, due - now)) or '',
   repeated and 1 or 0, found()}
 for _, each in ipairs(grants) do reply[#reply + 1] = each end
 return reply

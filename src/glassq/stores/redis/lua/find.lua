@@ -19,7 +19,7 @@ for index = 1, lists do
         local is_begun = held[2] == level and from + place == 1
         return {
           'found', lane, level, job, held[1] or '', is_begun and level or '', tonumber(held[3] or 0), held[4] or '',
-          call('ZSCORE', HALTED, lane) and 1 or 0
+          call('ZSCORE', P .. HALTED, lane) and 1 or 0
         }
       end
     end

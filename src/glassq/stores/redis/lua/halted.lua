@@ -5,7 +5,7 @@
 local limit = tonumber(ARGV[2])
 if limit < 1 then return {} end
 local found = {}
-local lanes = call('ZRANGE', HALTED, 0, limit - 1, 'WITHSCORES')
+local lanes = call('ZRANGE', P .. HALTED, 0, limit - 1, 'WITHSCORES')
 for index = 1, #lanes, 2 do
   local lane = lanes[index]
   local held = call('HMGET', lane_key(lane), 'b', 're', 'n', 'er')

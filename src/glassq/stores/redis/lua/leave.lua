@@ -8,6 +8,6 @@ local owner, node, incarnation = ARGV[2], ARGV[3], ARGV[4]
 begin()
 call('ZREM', P .. 'o', owner)
 call('HDEL', P .. 'k', owner)
-call('HDEL', P .. 'u', owner)
+call('DEL', P .. 'u:' .. owner)
 if call('HGET', P .. 'i', node) == incarnation then call('HDEL', P .. 'i', node) end
 return 1

@@ -8,20 +8,20 @@ local lane = ARGV[3]
 begin()
 if not format then
   make_queue()
-  call('HSET', C, 'seen', text(now))
+  call('HSET', C, 'seen', instant)
 end
 if ARGV[2] == '' then
   if all_paused then return 1 end
-  call('HSET', C, 'pa', '1')
-  for _, held in ipairs(call('ZRANGE', HELD, 0, -1)) do call('HINCRBY', lane_key(held), 'ch', '1') end
+  call('HINCRBY', C, 'pa', '1')
+  for _, held in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do call('HINCRBY', lane_key(held), 'ch', '1') end
 else
-  if call('SADD', PAUSED, lane) == 0 then return 1 end
-  call('HINCRBY', C, 'pn', '1')
-  local place = call('ZSCORE', READY, lane)
+  if call('SADD', P .. PAUSED, lane) == 0 then return 1 end
+  call('HINCRBY', C, 'pa', '2')
+  local place = call('ZSCORE', P .. READY, lane)
   if place then
-    call('ZREM', READY, lane)
-    call('ZADD', STOPPED, place, lane)
+    call('ZREM', P .. READY, lane)
+    call('ZADD', P .. STOPPED, place, lane)
   end
-  if call('ZSCORE', HELD, lane) then call('HINCRBY', lane_key(lane), 'ch', '1') end
+  if call('ZSCORE', P .. HELD, lane) then call('HINCRBY', lane_key(lane), 'ch', '1') end
 end
 return 0

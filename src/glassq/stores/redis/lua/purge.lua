@@ -35,12 +35,13 @@ for _, slot in ipairs(call('ZRANGE', P .. 'd', 0, limit - 1)) do
 end
 
 -- From the tail, so that what is left is in order at every moment.
-local function drain(lane, keep)
+local function drain(lane, keep, ahead)
   local begun = call('HGET', lane_key(lane), 'b')
   local order = string.reverse(levels)
   if begun then order = string.gsub(order, begun, '') .. begun end
   for level in string.gmatch(order, '%d') do
     local key, least = list_key(level, lane), keep == level and 1 or 0
+    if ahead > 0 then least = ahead + 1 end -- they may have begun
     while count < limit and call('LLEN', key) > least do
       forget_unique(call('RPOP', key))
       count = count + 1
@@ -49,9 +50,9 @@ local function drain(lane, keep)
 end
 
 local function purge_lanes()
-  for _, lane in ipairs(call('ZRANGE', LOWEST, 0, limit - 1)) do
+  for _, lane in ipairs(call('ZRANGE', P .. LOWEST, 0, limit - 1)) do
     if count >= limit then return end
-    drain(lane, nil)
+    drain(lane, nil, 0)
     if first(lane) then
       note_lowest(lane)
     else
@@ -59,11 +60,11 @@ local function purge_lanes()
       vanish(lane)
     end
   end
-  for _, lane in ipairs(call('ZRANGE', HELD, 0, -1)) do
+  for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
     if count >= limit then return end
     local before = count
-    local held = call('HMGET', lane_key(lane), 'cu', 'b')
-    drain(lane, held[1] and held[2])
+    local held = call('HMGET', lane_key(lane), 'cu', 'b', 'ah')
+    drain(lane, held[1] and held[2], tonumber(held[3] or 0))
     if count > before then call('HINCRBY', lane_key(lane), 'ch', '1') end
   end
 end

@@ -17,10 +17,12 @@ for index = 3, #ARGV do
 end
 table.sort(seqs)
 
--- order: before every job of a higher seq, behind a head that has begun.
+-- order: before every job of a higher seq, behind a head that has begun, and what may have in a lane run ahead.
 local function insert(lane, level, seq, job)
   local key, at = list_key(level, lane), 0
-  if call('HGET', lane_key(lane), 'b') == level then at = 1 end
+  local held = call('HMGET', lane_key(lane), 'b', 'ah')
+  if held[1] == level then at = 1 end
+  if tonumber(held[2] or 0) > 0 then at = tonumber(held[2]) + 1 end
   while true do
     local other = call('LINDEX', key, at)
     if not other then
@@ -44,15 +46,15 @@ for _, was in ipairs(seqs) do
   local job = string.sub(record, at + lane_length + tonumber(reason) + tonumber(error))
   local level, id, body = string.match(job, '^%d+:(%d):%d+:%d*:%a*:([^|]+)|()')
   local seq = at_front and was or call('HINCRBY', C, 'seq', '1')
-  local back = text(seq) .. ':' .. level .. ':' .. text(now) .. '::r:' .. id .. '|' .. string.sub(job, tonumber(body))
+  local back = text(seq) .. ':' .. level .. ':' .. instant .. '::r:' .. id .. '|' .. string.sub(job, tonumber(body))
   know_level(level)
   if at_front then insert(lane, level, seq, back) else call('RPUSH', list_key(level, lane), back) end
-  if wake(lane) then
+  if wake(lane, seq) then
     rings = true
   else
     change(lane)
-    local lowest = call('ZSCORE', LOWEST, lane)
-    if lowest and seq < tonumber(lowest) then call('ZADD', LOWEST, text(seq), lane) end
+    local lowest = call('ZSCORE', P .. LOWEST, lane)
+    if lowest and seq < tonumber(lowest) then call('ZADD', P .. LOWEST, text(seq), lane) end
   end
   call('HDEL', P .. 'x', field)
   call('ZREM', P .. 'xs', field)

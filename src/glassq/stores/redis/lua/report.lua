@@ -7,12 +7,12 @@ local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') e
 
 begin()
 call('ZADD', P .. 'o', text(now + tonumber(ARGV[5])), ARGV[2])
-local silent = call('ZRANGEBYSCORE', P .. 'o', '-inf', text(now), 'LIMIT', 0, 10)
+local silent = call('ZRANGEBYSCORE', P .. 'o', '-inf', instant, 'LIMIT', 0, 10)
 for _, gone in ipairs(silent) do
   local node, incarnation = node_of(gone)
   call('ZREM', P .. 'o', gone)
   call('HDEL', P .. 'k', gone)
-  call('HDEL', P .. 'u', gone)
+  call('DEL', P .. 'u:' .. gone)
   if call('HGET', P .. 'i', node) == incarnation then call('HDEL', P .. 'i', node) end
 end
 local last = call('XREVRANGE', P .. 'b', '+', '-', 'COUNT', 1)

@@ -6,11 +6,13 @@ local lane = ARGV[3]
 
 begin()
 if ARGV[2] == '' then
-  if call('HDEL', C, 'pa') == 0 then return 0 end
+  if not all_paused then return 0 end
+  call('HINCRBY', C, 'pa', '-1')
 else
-  if call('SREM', PAUSED, lane) == 0 then return 0 end
-  paused_lanes = call('HINCRBY', C, 'pn', '-1')
-  if call('ZREM', STOPPED, lane) == 1 then make_ready(lane, false) end
+  if call('SREM', P .. PAUSED, lane) == 0 then return 0 end
+  paused_lanes = paused_lanes - 1
+  call('HINCRBY', C, 'pa', '-2')
+  if call('ZREM', P .. STOPPED, lane) == 1 then make_ready(lane, false) end
 end
 ring()
 return 1

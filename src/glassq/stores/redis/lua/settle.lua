@@ -1,42 +1,50 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
--- ARGV   time, owner, digest of this call, then per settlement: lane, token, job, action, reason, wait (µs), error,
---        ran, leaving, next job or '', change, window
--- Reply  {<now>|<how far the queue had come>, {status, ordinal, held, others, change, {job...}}...}, one per
---        settlement, in order
+-- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
+--        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
+--        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
+--        the lane is held, its head says enough
+-- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
+--        <status>:<ordinal>:<held>:<others>:<change>:<size of the new window>; as one text because each part would
+--        cost its reader 4 µs. With new windows an array of this and of their jobs
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
 -- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,
 -- or its lease ended, with the first one.
 
 local owner, digest = ARGV[2], ARGV[3]
-local FIELDS, DEEP, REMEMBERED = 12, 1000, 1024 -- bytes: the last fifty calls of a worker, or the last of 100 lanes
+local DEEP = 1000
+local FAILED = {retry = true, halt = true, bury = true}
 
-local function settlement(index)
-  local at = 3 + (index - 1) * FIELDS
+-- The settlement that begins at this argument, with what the lane said of itself.
+local function settlement(at, held)
   return {
-    lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], action = ARGV[at + 4], reason = ARGV[at + 5],
-    wait = tonumber(ARGV[at + 6]), error = ARGV[at + 7], ran = tonumber(ARGV[at + 8]), leaving = ARGV[at + 9],
-    next = ARGV[at + 10], change = ARGV[at + 11], window = tonumber(ARGV[at + 12])
+    action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
+    next = ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false, head = false,
+    current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
+    tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11] or '0', wishes = held[12]
   }
+end
+
+local function is_job(value, id)
+  local mark = string.find(value, '|', 1, true)
+  return mark and string.sub(value, mark - #id - 1, mark - 1) == ':' .. id
 end
 
 -- Only for the refusal of a worker's mistake, so it looks as deep as windows reach, not further.
 local function is_unsettled(lane, job)
   for level in string.gmatch(levels, '%d') do
     for _, each in ipairs(call('LRANGE', list_key(level, lane), 0, DEEP)) do
-      if identity(each) == job then return true end
+      if is_job(each, job) then return true end
     end
   end
   return false
 end
 
-local all, fenced = {}, false
-for index = 1, (#ARGV - 3) / FIELDS do
-  local what = settlement(index)
-  local held = call('HMGET', lane_key(what.lane), 't', 'o', 'b', 'n', 'ba', 'ch', 'f', 'k', 'cx', 'cu')
-  what.begun, what.attempts, what.blocked = held[3], tonumber(held[4] or 0), tonumber(held[5])
-  what.changes, what.tried = held[6] or '0', held[4] or held[5] or held[7] or held[8] or held[9]
-  what.current = held[10]
+local all, fenced, at, ends = {}, false, 4, #ARGV
+while at <= ends do
+  local held = call('HMGET', P .. 'l:' .. ARGV[at + 1], 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'ah',
+    'cw')
+  local what = settlement(at, held)
   -- fence: the number and the owner; `o` is there only while the lane is held.
   if held[1] ~= what.token or held[2] ~= owner then
     what.status, fenced = 'fenced', true
@@ -44,7 +52,7 @@ for index = 1, (#ARGV - 3) / FIELDS do
     what.status = 'already'
   else
     what.head = first(what.lane, what.begun)
-    if what.head and identity(what.head) == what.job then
+    if what.head and is_job(what.head, what.job) then
       what.status = 'done'
     elseif is_unsettled(what.lane, what.job) then -- order: settling it would let it pass the jobs before it
       return redis.error_reply('GLASSQNOTHEAD ' .. what.job)
@@ -52,118 +60,184 @@ for index = 1, (#ARGV - 3) / FIELDS do
       what.status = 'already'
     end
   end
-  all[index] = what
+  all[#all + 1] = what
+  at = at + (FAILED[what.action] and 13 or 9)
 end
 
-begin()
+call('HDEL', C, '_') -- the first write, one that needs no memory
+pass_time()
+if is_new and format then note_run() end
 
-if fenced then -- perhaps because this very call has been carried out before
-  local _, at = string.find(call('HGET', P .. 'u', owner) or '', digest, 1, true)
-  if at then
-    local done = string.match(call('HGET', P .. 'u', owner), '^[df]*', at + 1)
-    for index, what in ipairs(all) do
-      if what.status == 'fenced' and string.sub(done, index, index) == 'd' then what.status = 'gone' end
+if fenced and digest ~= '' then -- perhaps because this very call has been carried out before
+  for _, earlier in ipairs(call('LRANGE', P .. 'u:' .. owner, 0, -1)) do
+    if string.sub(earlier, 1, #digest) == digest then
+      for index, what in ipairs(all) do
+        local was_done = string.sub(earlier, #digest + index, #digest + index) == 'd'
+        if what.status == 'fenced' and was_done then what.status = 'gone' end
+      end
+      break
     end
   end
 end
 
+-- What is told of an attempt that failed.
+local function failure(what)
+  local at = what.at
+  return ARGV[at + 9], tonumber(ARGV[at + 10]), ARGV[at + 11], tonumber(what.attempts or 0) + tonumber(ARGV[at + 12])
+end
+
 local function bury(what)
   local seq = text(sequence(what.head))
-  local attempts = text(what.attempts + what.ran)
-  local header = #what.lane .. ':' .. #what.reason .. ':' .. #what.error .. ':' .. attempts .. ':' .. text(now)
-  call('HSET', P .. 'x', seq, header .. '|' .. what.lane .. what.reason .. what.error .. what.head)
+  local reason, _, error, attempts = failure(what)
+  local header = #what.lane .. ':' .. #reason .. ':' .. #error .. ':' .. text(attempts) .. ':' .. instant
+  call('HSET', P .. 'x', seq, header .. '|' .. what.lane .. reason .. error .. what.head)
   call('ZADD', P .. 'xs', seq, seq)
-  call('ZADD', P .. 'xt', text(now), seq)
+  call('ZADD', P .. 'xt', instant, seq)
   call('HSET', P .. 'xi', what.job, seq)
 end
 
+local settled = tonumber(conf[4] or 0)
+
 -- RETRY and HALT: the head stays in its place, the lane waits without an owner.
 local function stop(what)
-  local key, since = lane_key(what.lane), what.blocked or now
-  local attempts = what.attempts + what.ran
-  call('HSET', key, 'ba', text(since), 're', what.reason, 'er', what.error)
-  if what.ran > 0 then call('HSET', key, 'n', text(attempts)) end
+  local key, since = lane_key(what.lane), tonumber(what.blocked or now)
+  local reason, wait, error, attempts = failure(what)
+  call('HSET', key, 'ba', text(since), 're', reason, 'er', error)
+  if ARGV[what.at + 12] ~= '0' then call('HSET', key, 'n', text(attempts)) end
   call('HINCRBY', key, 'f', '1')
-  call('HDEL', key, 'o', 'cu')
-  call('ZREM', HELD, what.lane)
+  call('HDEL', key, 'o', 'cu', 'ah')
+  settled = settled + grant_wishes(what.lane, what.wishes, what.job)
+  call('ZREM', P .. HELD, what.lane)
   if what.action == 'halt' then
-    call('ZADD', HALTED, text(now), what.lane)
+    call('ZADD', P .. HALTED, instant, what.lane)
   else
-    call('ZADD', WAITING, text(now + what.wait), what.lane)
+    call('ZADD', P .. WAITING, text(now + wait), what.lane)
     ring() -- others learn when it is due
   end
   note_blocked(what.lane, attempts, since)
   note_lowest(what.lane)
 end
 
--- The lane's next job: the one the worker named while its window is fresh, else the lane's true head.
-local function follower(what)
+-- The lane's next job: the one the worker named if its window is fresh or it has begun, else the lane's true head; and
+-- whether it is the one that was named.
+local function follower(what, goes_by_name)
   local head, level = first(what.lane)
-  if not head or what.next == '' or what.change ~= what.changes or identity(head) == what.next then
-    return head, level
+  if not head or what.next == '' then return head, level, false end
+  if is_job(head, what.next) then return head, level, true end
+  if goes_by_name then
+    for each in string.gmatch(levels, '%d') do
+      local job = call('LINDEX', list_key(each, what.lane), 0)
+      if job and is_job(job, what.next) then return job, each, true end
+    end
   end
-  for each in string.gmatch(levels, '%d') do
-    local job = call('LINDEX', list_key(each, what.lane), 0)
-    if job and identity(job) == what.next then return job, each end
-  end
-  return head, level
+  return head, level, false
 end
 
--- The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with its next job.
-local function move_on(what)
-  local lane, key = what.lane, lane_key(what.lane)
-  local head, level = follower(what)
-  -- One that was named before, by a call that is repeated, keeps what happened to it since.
-  local tried = what.tried and not (head and what.leaving == 'stay' and identity(head) == what.current)
-  if not head and what.leaving ~= 'keep' then
-    vanish(lane)
-    return false, {}
+local function is_paused(lane)
+  return all_paused or (paused_lanes > 0 and call('SISMEMBER', P .. PAUSED, lane) == 1)
+end
+
+local ready = call('ZCARD', P .. READY)
+
+-- The head is gone and the worker is at the next job already. Whether the lane is still held.
+local function go_on(what)
+  if what.status == 'already' then return true end -- what follows was named the first time
+  local head, level, is_named = follower(what, true)
+  if not head then
+    vanish(what.lane)
+    return false
   end
+  local key, id = lane_key(what.lane), is_named and what.next or identity(head)
+  if what.tried then
+    forget_blocked(what.lane)
+    call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx')
+  end
+  call('HSET', key, 'cu', id, 'b', level)
+  if is_wished(what.wishes, id) then call('HSET', key, 'cx', id) end
+  return true
+end
+
+-- The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with its next job. Whether it is
+-- still held, and its window when the one the worker has is not to be used any more.
+local function move_on(what)
+  local lane, leaving, is_fresh = what.lane, what.leaving, what.change == what.changes
+  if leaving == 'go_on' then return go_on(what) end
+  if what.wishes then
+    settled = settled + grant_wishes(lane, what.wishes, what.status == 'already' and what.current)
+  end
+  local head, level, is_named = follower(what, is_fresh)
+  if not head and leaving ~= 'keep' then
+    vanish(lane)
+    return false
+  end
+  local id = head and (is_named and what.next or identity(head))
+  -- One that was named before, by a call that is repeated, keeps what happened to it since.
+  local tried = what.tried and not (head and leaving == 'stay' and id == what.current)
   if tried then forget_blocked(lane) end
   local paused = is_paused(lane)
-  if what.leaving == 'yield' or what.leaving == 'release' or (paused and what.leaving == 'stay') then
-    -- Where lanes wait already, whoever could take this one has been rung for those.
-    local alone = call('ZCARD', READY) == 0
-    vacate(lane, what.leaving ~= 'yield')
-    if not paused and (alone or what.leaving == 'release') then ring() end
-    return false, {}
+  if leaving == 'yield' or leaving == 'release' or (paused and leaving == 'stay') then
+    vacate(lane, leaving ~= 'yield', head)
+    if not paused then
+      -- Where lanes wait already, whoever could take this one has been rung for those.
+      if ready == 0 or leaving == 'release' then ring() end
+      ready = ready + 1
+    end
+    return false
   end
+  local key = lane_key(lane)
   -- The counters are the head's: its successor starts without.
   if tried then call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx') end
-  if what.leaving == 'keep' then -- held for a callback; what comes next has not begun
-    call('HDEL', key, 'cu', 'b')
-    call('SADD', KEPT, lane)
-    return true, {}
+  if leaving == 'keep' then -- held for a callback; what comes next has not begun
+    call('HDEL', key, 'cu', 'b', 'ah')
+    call('SADD', P .. KEPT, lane)
+    return true
   end
-  local id = identity(head)
-  if what.status == 'already' then call('SREM', KEPT, lane) end
+  if what.status == 'already' then call('SREM', P .. KEPT, lane) end
   call('HSET', key, 'cu', id, 'b', level)
-  if id == what.next and what.change == what.changes then return true, {} end
-  return true, window(lane, math.max(1, what.window))
+  if what.ahead ~= what.was_ahead then call('HSET', key, 'ah', what.ahead) end
+  if is_named and is_fresh then return true end
+  return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
 end
 
-local marks, reply = {}, {text(now) .. '|' .. found()}
+local marks, answers, windows = digest, '', nil
 for index, what in ipairs(all) do
-  local ordinal, held, jobs = 0, false, {}
-  if what.status == 'done' and (what.action == 'retry' or what.action == 'halt') then
+  local status, ordinal, held, jobs = what.status, 0, false, nil
+  if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
     stop(what)
-  elseif what.status == 'done' then
+  elseif status == 'done' then
     call('LPOP', list_key(what.begun or string.match(what.head, '^%d+:(%d)'), what.lane))
-    if what.action == 'bury' then bury(what) end
+    if what.action ~= 'ack' then
+      if what.action == 'bury' then bury(what) end
+      call('HINCRBY', C, OUTCOMES[what.action], '1')
+    end
     forget_unique(what.head)
-    ordinal = count_settled(what.action, 1)
-  end
-  if what.status == 'already' or (what.status == 'done' and what.action ~= 'retry' and what.action ~= 'halt') then
+    settled = settled + 1
+    ordinal = settled
     held, jobs = move_on(what)
+  elseif status == 'already' then
+    held, jobs = move_on(what)
+  elseif status == 'gone' then
+    status = 'already'
   end
-  marks[index] = what.status == 'fenced' and 'f' or 'd'
-  reply[index + 1] = {
-    what.status == 'gone' and 'already' or what.status, ordinal, held and 1 or 0,
-    others_ready() and 1 or 0, tonumber(what.changes), jobs
-  }
+  local others = not all_paused and ready > 0
+  marks = marks .. (status == 'fenced' and 'f' or 'd')
+  answers = answers .. (index > 1 and ';' or '|') .. status .. ':' .. ordinal .. (held and ':1:' or ':0:')
+    .. (others and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)
+  if jobs then
+    windows = windows or {false}
+    for _, job in ipairs(jobs) do windows[#windows + 1] = job end
+  end
 end
-if format then
-  local earlier = call('HGET', P .. 'u', owner) or ''
-  call('HSET', P .. 'u', owner, string.sub(digest .. table.concat(marks) .. ';' .. earlier, 1, REMEMBERED))
+if settled > tonumber(conf[4] or 0) then
+  call('HSET', C, 'seen', instant, 'so', text(settled), 'last', instant)
+elseif format then
+  call('HSET', C, 'seen', instant)
 end
-return reply
+if format and digest ~= '' then
+  local calls = P .. 'u:' .. owner
+  if call('LPUSH', calls, marks) > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
+end
+local reply = instant .. '|' .. found() .. answers
+if not windows then return reply end
+windows[1] = reply
+return windows

@@ -6,7 +6,7 @@
 local lane = ARGV[2]
 
 begin()
-if call('ZREM', HALTED, lane) == 0 then return false end
+if call('ZREM', P .. HALTED, lane) == 0 then return false end
 local head, level = first(lane, call('HGET', lane_key(lane), 'b'))
 call('LPOP', list_key(level, lane))
 forget_unique(head)

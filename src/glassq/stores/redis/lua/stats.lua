@@ -19,8 +19,8 @@ local function look_at(lane)
     end
   end
 end
-for _, lane in ipairs(call('ZRANGE', LOWEST, 0, 0)) do look_at(lane) end
-for _, lane in ipairs(call('ZRANGE', HELD, 0, -1)) do look_at(lane) end
+for _, lane in ipairs(call('ZRANGE', P .. LOWEST, 0, 0)) do look_at(lane) end
+for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do look_at(lane) end
 
 local function jobs_of(lane)
   local count = 0
@@ -29,26 +29,27 @@ local function jobs_of(lane)
 end
 
 local halted_jobs = 0
-for _, lane in ipairs(call('ZRANGE', HALTED, 0, -1)) do halted_jobs = halted_jobs + jobs_of(lane) end
+for _, lane in ipairs(call('ZRANGE', P .. HALTED, 0, -1)) do halted_jobs = halted_jobs + jobs_of(lane) end
 
 -- Of lanes that are paused by themselves: what runs is leased even there, and halted comes before paused.
 local paused_jobs, paused_waiting = 0, 0
-for _, lane in ipairs(call('SMEMBERS', PAUSED)) do
-  if not call('ZSCORE', HALTED, lane) then
+for _, lane in ipairs(call('SMEMBERS', P .. PAUSED)) do
+  if not call('ZSCORE', P .. HALTED, lane) then
     paused_jobs = paused_jobs + jobs_of(lane)
-    if call('ZSCORE', HELD, lane) and call('SISMEMBER', KEPT, lane) == 0 then paused_jobs = paused_jobs - 1 end
-    if call('ZSCORE', WAITING, lane) then paused_waiting = paused_waiting + 1 end
+    local runs = call('ZSCORE', P .. HELD, lane) and call('SISMEMBER', P .. KEPT, lane) == 0
+    if runs then paused_jobs = paused_jobs - 1 end
+    if call('ZSCORE', P .. WAITING, lane) then paused_waiting = paused_waiting + 1 end
   end
 end
 
 local totals = call('HMGET', C, 'en', 'rp', 'so', 'bu', 'ca', 'ex', 'last')
-local most = tonumber(call('ZREVRANGE', TRIED, 0, 0, 'WITHSCORES')[2] or 0)
+local most = tonumber(call('ZREVRANGE', P .. TRIED, 0, 0, 'WITHSCORES')[2] or 0)
 local figures = {
   now, totals[1] or 0, totals[2] or 0, totals[3] or 0, totals[4] or 0, totals[5] or 0, totals[6] or 0, totals[7] or 0,
-  all_paused and 1 or 0, call('ZCARD', READY), call('ZCARD', HELD), call('SCARD', KEPT), call('ZCARD', WAITING),
-  call('ZCARD', HALTED), call('ZCARD', STOPPED), call('ZCARD', P .. 'd'), halted_jobs, paused_jobs, paused_waiting,
-  call('ZCARD', P .. 'xs'), lowest_score(P .. 'xt'), oldest_at, lowest_score(BLOCKED), most,
-  call('ZCOUNT', P .. 'o', text(now), '+inf')
+  all_paused and 1 or 0, call('ZCARD', P .. READY), call('ZCARD', P .. HELD), call('SCARD', P .. KEPT),
+  call('ZCARD', P .. WAITING), call('ZCARD', P .. HALTED), call('ZCARD', P .. STOPPED), call('ZCARD', P .. 'd'),
+  halted_jobs, paused_jobs, paused_waiting, call('ZCARD', P .. 'xs'), lowest_score(P .. 'xt'), oldest_at,
+  lowest_score(P .. BLOCKED), most, call('ZCOUNT', P .. 'o', text(now), '+inf')
 }
 for index, figure in ipairs(figures) do figures[index] = text(tonumber(figure)) end
 return figures

@@ -34,7 +34,7 @@ end
 
 if limit < 1 then return {} end
 -- Of the lanes that are not held the `limit` with the lowest seqs are enough.
-for _, lanes in ipairs({call('ZRANGE', LOWEST, 0, limit - 1), call('ZRANGE', HELD, 0, -1)}) do
+for _, lanes in ipairs({call('ZRANGE', P .. LOWEST, 0, limit - 1), call('ZRANGE', P .. HELD, 0, -1)}) do
   for _, lane in ipairs(lanes) do
     for level in string.gmatch(levels, '%d') do open(lane, list_key(level, lane)) end
   end

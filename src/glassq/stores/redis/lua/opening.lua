@@ -1,0 +1,65 @@
+-- What every verb reads of its queue: stands before each of the other files of this folder.
+--
+-- KEYS[1]  gq:{queue}:c  the only declared key. All others are built from it, so that they share its slot;
+--                        a node that does not hold it answers MOVED.
+-- ARGV[1]  the server's run as the client was told it on this connection, or '' when it was not; then, in tests, which
+--          move time, a ':' and the time in µs (nobody else sends one)
+--
+-- c  hash  v format, seq, en enqueued, rp replayed, so last ordinal (= jobs settled), of these bu buried, ca
+--          cancelled, ex expired; tok last token, tail and front (places given at the ends of r), seen (when
+--          anything last happened), last (settled at), ml shortest lease, lv levels ever used, highest first,
+--          pa how many lanes are paused, times two, and one more when the queue is, dn last number of a scheduled
+--          job, id <incarnation>:<run>: which life of the queue this is (when this hash was made, by the server's
+--          clock), and in <id>:<seq>:<en>:<so> the server's run and how far the queue was when that began, or ''
+-- s<level>:<lane>  list  exactly the unsettled jobs of a lane and level, in order:
+--                        <seq>:<level>:<eligible at>:<expires at>:<flags>:<session>:<number>|<body>
+--                        flags: r was replayed, u is unique until it is settled
+-- l:<lane> hash  made at the first claim, gone when the lane is ready without history or has no job left:
+--          t token, o owner (while held), cu current job, b level of a begun head, n attempts, f failures,
+--          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
+--          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
+--          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled
+-- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
+--          or would be ready but are paused (place): a lane with jobs is in exactly one
+-- pl set   paused lanes, also those without jobs
+-- a  zset  lanes that are not held -> their lowest seq          e  set   held lanes without a current job
+-- f n zsets  lanes with a blocked head -> since when, -> its attempts
+-- x  hash  seq -> dead letter;  xs xt zsets  seq -> seq, -> buried at;  xi hash  job -> seq
+-- d  zset  number -> due, dp hash  number -> <ttl>:<level>:<flags>:<length of lane>:<session>:<number>|<lane><body>,
+--          di hash  job -> number: the scheduled jobs
+-- y  hash  unique job -> its deduplication id;  dd hash  that id -> <until>:<seq>:<job>, dz zset  -> until
+-- b  stream  the doorbell, one entry                            o  zset  workers -> alive until
+-- p  hash  producer session -> last number:seq:stamp; pz zset  session -> stamp
+-- i  hash  node -> incarnation that claimed last;  k hash  worker -> last claim
+-- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
+--
+-- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it
+-- never fails. Full servers refuse a script at its first write only if that command needs memory (deny-oom): so
+-- `begin` starts with one that needs none, and settling goes on where appending stops.
+-- Numbers above 2^46 (tokens, µs) are turned to text by `text` alone: `..` would print 1.75e+15.
+--
+-- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs and each text that
+-- is put together 0.2, used or not; a command costs 0.4 and more, a number above 2^46 made into text 0.5. So the
+-- commonest calls are answered by `append_plain` and `settle_next`, which stand before all functions and leave what
+-- is not common to these; and what only some verbs use is in files of its own.
+
+local call = redis.call
+local C = KEYS[1]
+local P = string.sub(C, 1, -2)
+local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 64
+
+local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa')
+local format, levels = conf[1], conf[6] or ''
+if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
+
+local run, instant = ARGV[1], nil -- `now` as text
+local colon = string.find(run, ':', 1, true)
+if colon then run, instant = string.sub(run, 1, colon - 1), string.sub(run, colon + 1) end
+-- Whether the queue's life has no name yet, or the server was started since its run was noted here.
+local is_new = not conf[7] or (run ~= '' and not string.find(conf[7], ':' .. run .. ':', 1, true))
+if not instant then
+  local time = call('TIME')
+  instant = time[1] .. string.sub('00000' .. time[2], -6)
+end
+local now = tonumber(instant)
+

@@ -1,0 +1,41 @@
+-- settle_next: stands before `settle`, which says what is asked and answered, and does what most calls ask for: end
+-- the head of one lane as succeeded and go on with the next job, the one that is named, of the only level there is.
+-- Whatever is otherwise is left to `settle`, with nothing changed.
+
+local goes_on = ARGV[8] == 'go_on'
+if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and format and not is_new and #levels == 1
+    and (conf[8] or '0') == '0' and now >= tonumber(conf[5]) and now - tonumber(conf[5]) <= MOMENT then
+  local key, list = P .. 'l:' .. ARGV[5], P .. 's' .. levels .. ':' .. ARGV[5]
+  local job, following = ':' .. ARGV[7], ':' .. ARGV[9]
+  local lane = call('HMGET', key, 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'cw', 'ah')
+  -- fence: the number and the owner; `o` is there only while the lane is held.
+  local is_ours = lane[1] == ARGV[6] and lane[2] == ARGV[2]
+  local is_fresh = lane[3] == ARGV[7] and lane[4] == levels and (lane[5] or '0') == ARGV[10]
+  local is_plain = not (lane[6] or lane[7] or lane[8] or lane[9] or lane[10] or lane[11])
+  -- The first write, one that needs no memory: taking a job and comparing it is cheaper than reading it before.
+  local head = is_ours and is_fresh and is_plain and call('LPOP', list)
+  if head then
+    local mark = string.find(head, '|', 1, true)
+    local is_it = mark and string.sub(head, mark - #job - 1, mark - 1) == ':' .. job -- and has no flags
+    local next_job = is_it and call('LINDEX', list, 0)
+    mark = next_job and string.find(next_job, '|', 1, true)
+    if mark and string.sub(next_job, mark - #following, mark - 1) == following then
+      local ordinal = string.format('%.0f', (conf[4] or 0) + 1)
+      if goes_on or (lane[12] or '0') == ARGV[12] then
+        call('HSET', key, 'cu', ARGV[9])
+      else
+        call('HSET', key, 'cu', ARGV[9], 'ah', ARGV[12])
+      end
+      call('HSET', C, 'so', ordinal, 'seen', instant, 'last', instant)
+      if ARGV[3] ~= '' then
+        local calls = P .. 'u:' .. ARGV[2]
+        if call('LPUSH', calls, ARGV[3] .. 'd') > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
+      end
+      local others = call('ZCARD', P .. 'r') > 0
+      return instant .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. (conf[4] or '0') .. ':' .. conf[7] .. '|done:'
+        .. ordinal .. ':1:' .. (others and '1:' or '0:') .. ARGV[10] .. ':0'
+    end
+    call('LPUSH', list, head)
+  end
+end
+

@@ -1,0 +1,91 @@
+-- How lanes stand: their heads, and the states they are in and leave. Stands before the verbs that change that.
+
+-- order: the one place that says which job of a lane comes first. A begun head is not overtaken.
+local function first(lane, begun)
+  if begun then return call('LINDEX', list_key(begun, lane), 0), begun end
+  for level in string.gmatch(levels, '%d') do
+    local job = call('LINDEX', list_key(level, lane), 0)
+    if job then return job, level end
+  end
+  return false, false
+end
+
+local function window(lane, size)
+  local jobs = {}
+  for level in string.gmatch(levels, '%d') do
+    if #jobs >= size then break end
+    for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, size - #jobs - 1)) do jobs[#jobs + 1] = job end
+  end
+  return jobs
+end
+
+-- The lane is nobody's (ready, waiting or halted): it counts for the age of the oldest job by its lowest seq.
+local function note_lowest(lane)
+  local lowest
+  for level in string.gmatch(levels, '%d') do
+    -- The second, too: a begun head stands before replayed jobs of lower seqs.
+    for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, 1)) do
+      local seq = sequence(job)
+      if not lowest or seq < lowest then lowest = seq end
+    end
+  end
+  call('ZADD', P .. LOWEST, text(lowest), lane)
+end
+
+-- A job leaves for good: what it alone might hold is free again.
+local function forget_unique(job)
+  if not string.find(job, '^%d+:%d:%d+:%d*:%a*u') then return end
+  local id = identity(job)
+  local dedup = call('HGET', P .. 'y', id)
+  if dedup then
+    call('HDEL', P .. 'y', id)
+    call('HDEL', P .. 'dd', dedup)
+  end
+end
+
+local OUTCOMES = {bury = 'bu', cancel = 'ca', expire = 'ex'}
+
+-- Count jobs that were ended; the last one's ordinal.
+local function count_settled(action, count)
+  if OUTCOMES[action] then call('HINCRBY', C, OUTCOMES[action], text(count)) end
+  call('HSET', C, 'last', instant)
+  return call('HINCRBY', C, 'so', text(count))
+end
+
+local function note_blocked(lane, attempts, since)
+  call('ZADD', P .. BLOCKED, text(since), lane)
+  if attempts > 0 then call('ZADD', P .. TRIED, text(attempts), lane) end
+end
+
+local function forget_blocked(lane)
+  call('ZREM', P .. BLOCKED, lane)
+  call('ZREM', P .. TRIED, lane)
+end
+
+-- Take a lane that nobody holds out of whatever state it is in.
+local function forget_state(lane)
+  for _, state in ipairs({P .. READY, P .. WAITING, P .. HALTED, P .. STOPPED}) do call('ZREM', state, lane) end
+end
+
+-- A lane without jobs leaves nothing behind.
+local function vanish(lane)
+  call('ZREM', P .. HELD, lane)
+  call('SREM', P .. KEPT, lane)
+  call('ZREM', P .. LOWEST, lane)
+  forget_blocked(lane)
+  call('DEL', lane_key(lane))
+end
+
+-- The head is settled and the lane nobody's: it waits without history. `head` is what comes first now, if known.
+local function vacate(lane, at_front, head)
+  call('ZREM', P .. HELD, lane)
+  call('SREM', P .. KEPT, lane)
+  call('DEL', lane_key(lane))
+  if head and #levels == 1 then
+    call('ZADD', P .. LOWEST, string.match(head, '^%d+'), lane)
+  else
+    note_lowest(lane)
+  end
+  make_ready(lane, at_front)
+end
+

@@ -1,0 +1,31 @@
+-- Jobs of a lane that is run ahead and that somebody wants cancelled: `cw` names them, with spaces between. Whether they
+-- run already only their worker knows; once it has been heard of, what has not begun is ended.
+
+local function is_wished(wishes, id)
+  return wishes and string.find(' ' .. wishes .. ' ', ' ' .. id .. ' ', 1, true)
+end
+
+local function find_in_lane(lane, id)
+  for level in string.gmatch(levels, '%d') do
+    for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, 1000)) do
+      if identity(job) == id then return list_key(level, lane), job end
+    end
+  end
+end
+
+-- Nothing has begun but the current job: end the others. How many.
+local function grant_wishes(lane, wishes, current)
+  local count = 0
+  for id in string.gmatch(wishes or '', '%S+') do
+    local key, job = find_in_lane(lane, id)
+    if job and id ~= current then
+      call('LREM', key, 1, job)
+      forget_unique(job)
+      count_settled('cancel', 1)
+      count = count + 1
+    end
+  end
+  if wishes then call('HDEL', lane_key(lane), 'cw') end
+  return count
+end
+

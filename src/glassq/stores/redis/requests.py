@@ -1,0 +1,88 @@
+"""From the model's records to what the scripts are told. The formats are said at the top of each script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from glassq.model.jobs import NewJob
+from glassq.model.leases import Owner, Settlement
+from glassq.model.verdicts import Action
+from glassq.stores.redis.connections import Argument
+from glassq.stores.redis.replies import local_id, micros
+
+_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
+_FAILED = (Action.RETRY, Action.HALT, Action.BURY)
+
+
+def new_jobs(session: str, number: int, jobs: Sequence[NewJob]) -> list[Argument]:
+    """What `lua/append.lua` reads after its first arguments, of jobs that get the numbers from this one on.
+
+    Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
+    as the end of what is stored: server and client so have the least to do per job.
+    """
+    for job in jobs:
+        if job.due is not None or job.ttl is not None or job.dedup is not None:
+            return ["", *(part for job in jobs for part in _new_job(job))]
+    named = session.encode()
+    if len(jobs) == 1:
+        return ["1", *_place(jobs[0]), 1, b"%b:%d|%b" % (named, number, jobs[0].body)]
+    told: list[Argument] = ["1"]
+    for (lane, level), run in groupby(jobs, key=_place):
+        stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, number)]
+        number += len(stored)
+        told += (lane, level, len(stored), *stored)
+    return told
+
+
+def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
+    """What `lua/settle.lua` reads after its first argument.
+
+    A settlement whose next job has begun is not kept by a digest: the lane does not end with it, so that its
+    head tells a repetition.
+    """
+    if len(whats) == 1:
+        return [str(owner), "" if whats[0].begun else digest(whats), *_settlement(whats[0])]
+    return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
+
+
+def _settlement(what: Settlement) -> list[Argument]:
+    lease = what.lease
+    told: list[Argument] = [
+        str(what.action),
+        lease.lane,
+        lease.token,
+        local_id(lease.queue, what.job_id),
+        "go_on" if what.begun else str(what.leaving),
+        local_id(lease.queue, what.next_id) if what.next_id is not None else "",
+        what.change,
+        what.window,
+        what.ahead,
+    ]
+    if what.action in _FAILED:
+        told += (what.reason, micros(what.wait), what.error, int(what.ran))
+    return told
+
+
+def digest(whats: Sequence[Settlement]) -> str:
+    """What a call of `settle` is known by when it is repeated after its leases are gone: the same in this
+    process, and other processes are other owners."""
+    return f"{hash(tuple(whats)) & _64_BITS:016x}"
+
+
+def _place(job: NewJob) -> tuple[str, int]:
+    # An enumeration's text would not be its number.
+    return job.lane, int(job.level)
+
+
+def _new_job(job: NewJob) -> list[Argument]:
+    """The eight fields of a job that asks for more than its place."""
+    due, kind, dedup, window = "", "", "", 0
+    if job.due is not None:
+        due = f"{'@' if job.due_is_time else '+'}{micros(job.due)}"
+    if job.dedup is not None:
+        dedup = job.dedup.id
+        kind = "u" if job.dedup.window is None else "w"
+        window = micros(job.dedup.window or 0.0)
+    ttl = "" if job.ttl is None else micros(job.ttl)
+    return [*_place(job), job.body, due, ttl, kind, dedup, window]

@@ -1,0 +1,182 @@
+"""The shortcuts of the scripts answer and leave what the whole scripts do."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from glassq.model.jobs import Cancellation, Dedup, NewJob
+from glassq.model.leases import Grant, Leaving, Owner, Settlement
+from glassq.model.verdicts import Action
+from glassq.stores.redis import scripts
+from glassq.stores.redis.store import RedisStorage
+from glassq.testing.clock import FakeClock
+
+QUEUE = "orders"
+ALICE, BOB = Owner("alice", "first"), Owner("bob", "first")
+
+
+class Story:
+    """Calls to one store, and all its answers."""
+
+    def __init__(self, server: str) -> None:
+        self.clock = FakeClock()
+        self.store = RedisStorage.open(server, clock=self.clock)
+        self.answers: list[Any] = []
+
+    def append(self, *jobs: NewJob) -> list[str]:
+        """The ids."""
+        found = self.store.append(QUEUE, jobs)
+        self.answers += [
+            msgspec.structs.replace(each, found=each.found and each.found.counts) for each in found
+        ]
+        return [each.id for each in found]
+
+    def claim(self, window: int) -> Grant:
+        """The one lane that is ready."""
+        [grant] = self.store.claim(ALICE, [QUEUE], lanes=1, window=window, lease_seconds=15).grants
+        self.answers.append(grant)
+        return grant
+
+    def settle(
+        self,
+        grant: Grant,
+        job: str,
+        following: str | None,
+        *,
+        owner: Owner = ALICE,
+        leaving: Leaving = Leaving.STAY,
+        ahead: int = 0,
+        begun: bool = False,
+    ) -> None:
+        """Acknowledge a job, naming the one after it, which may have `begun`."""
+        what = Settlement(
+            lease=grant.lease,
+            job_id=job,
+            action=Action.ACK,
+            leaving=leaving,
+            next_id=following,
+            change=grant.change,
+            window=3,
+            ahead=ahead,
+            begun=begun,
+        )
+        [answer] = self.store.settle(owner, [what])
+        self.answers.append(msgspec.structs.replace(answer, found=answer.found and answer.found.counts))
+
+
+def tell(server: str) -> list[Any]:
+    """A story in which both shortcuts are taken, and left for each reason there is; its answers."""
+    story = Story(server)
+    [a] = story.append(NewJob(body=b"a|:b:"))
+    b, c = story.append(NewJob(body=b"b"), NewJob(body=b"c"))
+    story.append(NewJob(body=b"elsewhere", lane="k"))
+    [d] = story.append(NewJob(body=b"d"))
+    story.append(NewJob(body=b"far", lane="k"), NewJob(body=b"near"))
+    grant = story.claim(window=9)
+    story.settle(grant, a, b)
+    story.settle(grant, a, b)  # repeated
+    story.settle(grant, b, c, owner=BOB)  # not his
+    story.clock.sleep(0.001)
+    story.settle(grant, b, c)
+    story.settle(grant, c, c)  # not its successor
+    story.clock.sleep(5)
+    [unique] = story.append(NewJob(body=b"once", dedup=Dedup("once")))
+    [last] = story.append(NewJob(body=b"last"))
+    near = story.answers[-3].jobs[1].id
+    story.settle(grant, d, near)
+    story.settle(grant, near, unique)
+    story.settle(grant, unique, last)
+    story.append(NewJob(body=b"once", dedup=Dedup("once")))
+    story.store.pause(QUEUE, "other")
+    story.settle(grant, last, None, leaving=Leaving.KEEP)
+    story.append(NewJob(body=b"urgent", level=6))
+    story.append(NewJob(body=b"usual"))
+    story.store.close()
+    return story.answers
+
+
+def tell_ahead(server: str) -> list[Any]:
+    """A story of a lane that is run ahead, with what ends that; its answers."""
+    story = Story(server)
+    [a] = story.append(NewJob(body=b"a"))
+    b, c, d, e, f, g, h = story.append(*(NewJob(body=bytes([each])) for each in b"bcdefgh"))
+    grant = story.claim(window=9)
+    story.settle(grant, a, b, ahead=2)
+    story.settle(grant, b, c, begun=True)
+    story.settle(grant, b, c, begun=True)  # repeated
+    story.settle(grant, c, d, begun=True)
+    story.settle(grant, d, e, begun=True, owner=BOB)  # not his
+    story.settle(grant, d, e, ahead=2)
+    story.settle(grant, e, f, ahead=0)  # was slow
+    story.settle(grant, f, g, ahead=2)
+    story.answers.append(story.store.cancel(h))
+    story.settle(grant, g, h, begun=True)  # asked to be cancelled, but begun
+    story.settle(grant, h, None, begun=False)
+    story.store.close()
+    return story.answers
+
+
+def dump(admin: redis.Redis) -> dict[str, Any]:
+    """All that a queue's keys hold, but what the server's own clock and name are in."""
+    held: dict[str, Any] = {}
+    for key in admin.scan_iter("gq:{*"):
+        name = key.decode().removeprefix(f"gq:{{{QUEUE}}}:")
+        match admin.type(key):
+            case b"hash":
+                held[name] = {field: value for field, value in admin.hgetall(key).items() if field != b"id"}
+            case b"list":
+                held[name] = admin.lrange(key, 0, -1)
+            case b"zset":
+                held[name] = admin.zrange(key, 0, -1, withscores=True)
+            case b"set":
+                held[name] = admin.smembers(key)
+            case b"stream":
+                held[name] = admin.xlen(key)
+    return held
+
+
+def commands(admin: redis.Redis) -> dict[str, int]:
+    """How often each was called since the statistics were reset."""
+    return {name.removeprefix("cmdstat_"): told["calls"] for name, told in admin.info("commandstats").items()}
+
+
+def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who go on leave no digest, and the wish for a cancel is left to the whole script."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_ahead(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "wishes"))
+        admin.config_resetstat()
+        assert tell_ahead(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert Cancellation.ASKED in answers
+    assert whole["hdel"] - shortened["hdel"] >= 5
+
+
+def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same story with and without them: the same answers, and every key the same afterwards."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "APPEND", scripts.Script("append", "arriving"))
+        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "wishes"))
+        admin.config_resetstat()
+        assert tell(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    # Only a shortcut pushes behind what is there, and only a whole settlement begins with an empty write.
+    assert shortened["rpushx"] >= 2
+    assert "rpushx" not in whole
+    assert whole["hdel"] - shortened["hdel"] >= 3

@@ -1,0 +1,204 @@
+"""Settlements that nobody waits for: sent, heard of and repeated in their order, whatever becomes of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import cast
+
+import pytest
+
+from glassq.errors import StorageError, StorageUnavailable
+from glassq.model.events import AttemptAbandoned, AttemptSettled, Event, LaneLost, WriteFenced
+from glassq.model.jobs import StoredJob
+from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
+from glassq.model.verdicts import Action, Outcome, Verdict
+from glassq.storage import Storage
+from glassq.telemetry import Bus
+from glassq.testing.clock import FakeClock
+from glassq.worker.attempt import Ended
+from glassq.worker.executors import Ran
+from glassq.worker.flight import InFlight
+from glassq.worker.holdings import HeldLane
+from glassq.worker.settle import Settler
+
+LEASE = Lease("orders", "", 7)
+LOST = StorageUnavailable("the connection broke", "connection")
+
+
+class Sending:
+    """A settlement on its way; the test says when its answer is there, and what it is."""
+
+    def __init__(self, store: PlayedStore, job: str) -> None:
+        self._store = store
+        self._job = job
+
+    def arrived(self) -> bool:
+        """Whether the test has put the answer there."""
+        return self._job in self._store.answers
+
+    def answer(self) -> Settled:
+        """Waits for nothing: an answer that is not there yet is done at this moment."""
+        self._store.waited.append(self._job)
+        answer = self._store.answers.get(self._job) or done()
+        if isinstance(answer, StorageError):
+            raise answer
+        return answer
+
+
+class PlayedStore:
+    """What a lane's settlements are told to."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Settled | StorageError] = {}
+        self.repeated: deque[Settled | StorageError] = deque()
+        self.sent: list[str] = []
+        self.waited: list[str] = []
+        self.told: list[str] = []
+
+    def settle_later(self, _: Owner, settlement: Settlement) -> Sending:
+        """Sent."""
+        self.sent.append(settlement.job_id)
+        return Sending(self, settlement.job_id)
+
+    def settle(self, _: Owner, settlements: list[Settlement]) -> list[Settled]:
+        """Told again, and waited for."""
+        self.told.append(settlements[0].job_id)
+        answer = self.repeated.popleft() if self.repeated else done()
+        if isinstance(answer, StorageError):
+            raise answer
+        return [answer]
+
+
+class Stay:
+    """A lane with its settlements on their way."""
+
+    def __init__(self, most: int = 3) -> None:
+        self.store = PlayedStore()
+        self.clock = FakeClock()
+        self.lane = HeldLane(LEASE, self.clock.monotonic() + 15, self.clock)
+        self.events: list[Event] = []
+        self.heard: list[Settled] = []
+        bus = Bus()
+        bus.subscribe(self.events.append, AttemptSettled, AttemptAbandoned, LaneLost, WriteFenced)
+        settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
+        self.flight = InFlight(
+            settler, self.lane, most=most, hear=lambda answer, _: self.heard.append(answer)
+        )
+
+    def send(self, *jobs: str) -> None:
+        """These jobs have succeeded, one after the other."""
+        for number, job in enumerate(jobs):
+            stored = StoredJob(id=job, seq=number + 1, level=3, body=b"", eligible_at=0.0)
+            ran = Ran(Outcome.SUCCEEDED, None, None, 0.0)
+            ended = Ended(stored, 1, "charge", {}, None, ran, Verdict(Action.ACK), did_run=True)
+            self.flight.send(ended, Settlement(lease=LEASE, job_id=job, action=Action.ACK, begun=True), 0.0)
+
+    def told(self, kind: type[Event]) -> list[str]:
+        """The jobs that events of this kind were about."""
+        return [event.job_id for event in self.events if isinstance(event, kind)]  # type: ignore[attr-defined]
+
+
+def done(status: SettleStatus = SettleStatus.DONE, *, held: bool = True) -> Settled:
+    """An answer."""
+    return Settled(status=status, now=0.0, held=held)
+
+
+@pytest.fixture
+def stay() -> Stay:
+    """A lane that may have three settlements on their way."""
+    return Stay()
+
+
+def test_nobody_waits_while_few_are_on_their_way(stay: Stay) -> None:
+    """They are sent at once, and told to observers when they are answered."""
+    stay.send("a", "b")
+    assert (stay.store.sent, stay.store.waited, stay.events) == (["a", "b"], [], [])
+    stay.store.answers = {"a": done(), "b": done()}
+    stay.flight.hear_arrived()
+    assert stay.told(AttemptSettled) == ["a", "b"]
+    assert len(stay.heard) == 2
+
+
+def test_answers_are_taken_in_in_the_order_of_the_sending(stay: Stay) -> None:
+    """One that is there waits for those before it."""
+    stay.send("a", "b")
+    stay.store.answers["b"] = done()
+    stay.flight.hear_arrived()
+    assert stay.events == []
+    stay.store.answers["a"] = done()
+    stay.flight.hear_arrived()
+    assert stay.told(AttemptSettled) == ["a", "b"]
+
+
+def test_the_oldest_is_waited_for_when_too_many_are_on_their_way(stay: Stay) -> None:
+    """O4: no more than these run again when the store cannot be reached."""
+    stay.send("a", "b", "c", "d")
+    assert stay.store.waited == ["a"]
+    assert stay.store.sent == ["a", "b", "c", "d"]
+    stay.flight.hear_all()
+    assert stay.told(AttemptSettled) == ["a", "b", "c", "d"]
+
+
+def test_what_was_not_answered_is_repeated_from_the_oldest(stay: Stay) -> None:
+    """One was lost with its connection, the next was refused on a new one, because it is not the head then:
+    no error, but a matter of order."""
+    stay.send("a", "b", "c")
+    stay.store.answers = {"a": LOST, "b": StorageError("b is not the head of its lane"), "c": LOST}
+    stay.flight.hear_arrived()
+    assert stay.store.told == ["a", "b", "c"]
+    assert stay.told(AttemptSettled) == ["a", "b", "c"]
+    assert not stay.lane.lost
+
+
+def test_a_repetition_goes_on_while_the_lease_lasts(stay: Stay) -> None:
+    """The store is away for a moment: nothing is given up for that, and nothing overtakes."""
+    stay.send("a", "b")
+    stay.store.answers = {"a": LOST, "b": LOST}
+    stay.store.repeated.extend([LOST, LOST, done(SettleStatus.ALREADY), done()])
+    stay.flight.hear_all()
+    assert stay.store.told == ["a", "a", "a", "b"]
+    assert stay.told(AttemptSettled) == ["a", "b"]
+
+
+def test_a_store_that_stays_away_costs_the_lane(stay: Stay) -> None:
+    """What was not answered when the lease ended runs again elsewhere, and is reported as that."""
+    stay.send("a", "b")
+    stay.store.answers = {"a": LOST, "b": LOST}
+    stay.store.repeated.extend([LOST] * 100)
+    stay.flight.hear_all()
+    assert stay.lane.lost
+    assert set(stay.store.told) == {"a"}
+    assert stay.told(AttemptAbandoned) == ["a", "b"]
+    assert [event.reason for event in stay.events if isinstance(event, LaneLost)] == ["expired"]
+
+
+def test_a_fenced_settlement_loses_the_lane_at_once(stay: Stay) -> None:
+    """O5: what else was sent is refused too, and what comes after is not sent any more."""
+    stay.send("a", "b")
+    stay.store.answers["a"] = done(SettleStatus.FENCED, held=False)
+    stay.flight.hear_arrived()
+    assert stay.lane.lost
+    stay.send("c")
+    assert stay.store.sent == ["a", "b"]
+    stay.flight.abandon()
+    assert stay.told(AttemptAbandoned) == ["a", "c", "b"]
+    assert stay.told(AttemptSettled) == []
+    assert [event.reason for event in stay.events if isinstance(event, LaneLost)] == ["taken_over"]
+
+
+def test_what_was_answered_before_the_lane_was_lost_is_settled(stay: Stay) -> None:
+    """A lease that ended by the local clock does not undo what the store has said."""
+    stay.send("a", "b")
+    stay.store.answers["a"] = done()
+    stay.lane.lost = True
+    stay.flight.abandon()
+    assert (stay.told(AttemptSettled), stay.told(AttemptAbandoned)) == (["a"], ["b"])
+
+
+def test_a_settlement_on_its_way_does_not_hide_a_takeover(stay: Stay) -> None:
+    """Whoever renews may find the lane lost meanwhile; only an answer that gives it up explains that."""
+    stay.send("a")
+    assert not stay.lane.leaving
+    stay.store.answers = {"a": done(), "b": done(held=False)}
+    stay.send("b")
+    assert stay.lane.leaving
