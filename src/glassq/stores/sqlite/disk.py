@@ -16,7 +16,7 @@ RESERVE_BYTES = 16 << 20
 """Appends are refused when less than this is free."""
 
 BALLAST_BYTES = 4 << 20
-"""One write-ahead log at SQLite's default checkpoint (1,000 pages of 4 KiB)."""
+"""One write-ahead log, as long as it gets before it goes into the file."""
 
 
 class Disk:
