@@ -37,14 +37,14 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, settling, steering, views
+from glassq.stores.sqlite import arriving, claiming, jumps, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
-from glassq.stores.sqlite.rows import MICRO, micros, watermark
+from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
@@ -95,18 +95,18 @@ class SqliteStorage:
             self._disk.require_room(size)
         with self._writing() as change:
             key = self._make(change.cx, queue)
-            found = watermark(change.cx, key)
-            change.touch(key)
+            stood = queue_row(change.cx, key)
             # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
             answers, change.ring = arriving.append(
                 change.cx,
                 key,
+                stood,
                 jobs,
                 lambda: self._identify(queue),
                 max_length=max_length,
-                now=change.now,
+                clock=change.clock,
             )
-        return [msgspec.structs.replace(answer, found=found) for answer in answers]
+        return answers
 
     def _identify(self, queue: str) -> str:
         self._produced += 1
@@ -211,21 +211,22 @@ class SqliteStorage:
         """See `Storage.settle`. One transaction."""
 
         def settle(change: _Change) -> list[Settled]:
-            stood = {name: self._stood(change, name) for name in {each.lease.queue for each in settlements}}
-            return [
-                msgspec.structs.replace(self._settle(change, owner, each), found=stood[each.lease.queue])
-                for each in settlements
-            ]
+            answers = [self._settle(change, owner, each) for each in settlements]
+            return answers if len(answers) == 1 else settling.found_alike(settlements, answers)
 
         return self._insist(settle)
 
     def _settle(self, change: _Change, owner: Owner, settlement: Settlement) -> Settled:
-        key = self._held_queue(change, owner, settlement.lease)
+        name = str(owner)
+        key = self._find(change.cx, settlement.lease.queue)
         if key is None:
-            return Settled(status=SettleStatus.FENCED, now=change.now / MICRO)
+            return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=Watermark())
+        if self._liveness.disowned(name):
+            found = queue_row(change.cx, key).watermark
+            return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=found)
         if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
             change.ring = True
-        return settling.settle(change.cx, key, owner, settlement, change.now)
+        return settling.settle(change.cx, key, name, settlement, change.clock)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One transaction."""
@@ -238,7 +239,7 @@ class SqliteStorage:
                 key = self._held_queue(change, owner, lease)
                 asked = None
                 if key is not None:
-                    asked = settling.renew(change.cx, key, owner, lease, length, change.now)
+                    asked = settling.renew(change.cx, key, str(owner), lease, length, change.now)
                 if asked is None:
                     lost.add(lease)
                 elif asked:
@@ -253,7 +254,7 @@ class SqliteStorage:
         def release(change: _Change) -> None:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
-                if key is not None and settling.release(change.cx, key, owner, lease, front=front):
+                if key is not None and settling.release(change.cx, key, str(owner), lease, front=front):
                     change.ring = True
 
         self._insist(release)
@@ -407,7 +408,7 @@ class SqliteStorage:
 
     def _stood(self, change: _Change, name: str) -> Watermark:
         key = self._find(change.cx, name)
-        return Watermark() if key is None else watermark(change.cx, key)
+        return Watermark() if key is None else queue_row(change.cx, key).watermark
 
     def _make(self, cx: Connection, name: str) -> int:
         """The queue's row, made at its first append. Not cached here: it may be rolled back."""
@@ -435,14 +436,14 @@ class SqliteStorage:
 class _Change:
     """A transaction under way: its connection, the time it happens at, and whether it made a lane ready."""
 
-    __slots__ = ("_clock", "cx", "now", "ring")
+    __slots__ = ("clock", "cx", "now", "ring")
 
-    def __init__(self, cx: Connection, now: int) -> None:
+    def __init__(self, cx: Connection, clock: int) -> None:
         self.cx = cx
-        self.now = self._clock = now
+        self.now = self.clock = clock
         self.ring = False
 
     def touch(self, queue: int | None) -> int:
         """Let a queue, if there is one, see what time it is; from here on `now` is its time."""
-        self.now = self._clock if queue is None else claiming.touch(self.cx, queue, self._clock)
+        self.now = self.clock if queue is None else jumps.touch(self.cx, queue, self.clock)
         return self.now
