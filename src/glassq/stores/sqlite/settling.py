@@ -152,10 +152,13 @@ def _take_out(cx: Connection, queue: int, lane: str, job: Place, outcome: str, n
             "DELETE FROM dedup WHERE queue = ? AND id = ? AND job = ? AND until IS NULL",
             (queue, job.dedup, job.id),
         )
-    cx.execute(
+    gone = cx.execute(
         "DELETE FROM jobs WHERE queue = ? AND lane = ? AND rank = ? AND seq = ?",
         (queue, lane, job.rank, job.seq),
     )
+    if gone.rowcount != 1:
+        # A damaged tree lists it and does not find it by its key: it would run for ever.
+        raise LookupError(f"{job.id} is in its lane, and not at its place in it")
     cx.execute(
         f"UPDATE queues SET settled = settled + 1, {outcome} = {outcome} + 1, settled_at = ?1, seen = ?1"
         " WHERE id = ?2",
