@@ -36,7 +36,7 @@ class Placed(NamedTuple):
     id: str
     eligible_at: int
     expires_at: int | None
-    replayed: bool
+    replayed: int
     dedup: str | None
     body: bytes
 
@@ -130,7 +130,7 @@ def promote_scheduled(cx: Connection, queue: int, now: int) -> None:
             id=job,
             eligible_at=due,
             expires_at=None if ttl is None else due + ttl,
-            replayed=False,
+            replayed=0,
             dedup=dedup,
             body=a_body(body),
         )
@@ -171,7 +171,7 @@ def _placed(queue: int, job: NewJob, job_id: str, seq: int, now: int) -> Placed:
         job_id,
         eligible_at=now,
         expires_at=None if job.ttl is None else now + micros(job.ttl),
-        replayed=False,
+        replayed=0,
         dedup=_until_settled(job.dedup),
         body=job.body,
     )

@@ -161,7 +161,7 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
             id=job,
             eligible_at=now,
             expires_at=None,
-            replayed=True,
+            replayed=1,
             dedup=None,
             body=a_body(body),
         )

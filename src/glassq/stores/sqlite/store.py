@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
 
 import msgspec
 
-from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.errors import ConfigurationError, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import (
@@ -37,8 +36,9 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, jumps, settling, steering, views
+from glassq.stores.sqlite import arriving, claiming, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
+from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
@@ -69,6 +69,7 @@ class SqliteStorage:
         self._disk = Disk(path) if path else None
         self._connections = Connections(path, location, self._forked, self._forget)
         self._liveness = Liveness(path)
+        self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         self._ids: dict[str, int] = {}
         self._begin_producing()
         if self._disk is not None:
@@ -93,20 +94,34 @@ class SqliteStorage:
         size = append_size(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
-        with self._writing() as change:
-            key = self._make(change.cx, queue)
-            stood = queue_row(change.cx, key)
+
+        def append(change: Change, key: int) -> list[Appended]:
             # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
             answers, change.ring = arriving.append(
                 change.cx,
                 key,
-                stood,
+                queue_row(change.cx, key),
                 jobs,
                 lambda: self._identify(queue),
                 max_length=max_length,
                 clock=change.clock,
             )
-        return answers
+            return answers
+
+        def append_to_known(change: Change) -> list[Appended] | QueueFull | None:
+            key = self._find(change.cx, queue)
+            try:
+                return None if key is None else append(change, key)
+            except QueueFull as full:  # before anything was written: no reason to undo what others did
+                return full
+
+        answer = self._changes.make(append_to_known, shared=True)
+        if answer is None:
+            # Not shared: others would find a queue, and remember it, that may be rolled back with them.
+            answer = self._changes.make(lambda change: append(change, self._make(change.cx, queue)))
+        if isinstance(answer, QueueFull):
+            raise answer
+        return answer
 
     def _identify(self, queue: str) -> str:
         self._produced += 1
@@ -117,10 +132,13 @@ class SqliteStorage:
     def listen(self, owner: Owner, queues: Sequence[str]) -> SqliteDoorbell:
         """See `Storage.listen`. Makes the worker's FIFO; one transaction."""
         bell = Bell(self._path)
+
+        def listen(change: Change) -> None:
+            self._register(change, owner, bell.name, queues)
+            change.ring = True  # the others learn that there is one more to watch
+
         try:
-            with self._writing() as change:
-                self._register(change, owner, bell.name, queues)
-                change.ring = True  # the others learn that there is one more to watch
+            self._changes.make(listen)
         except BaseException:
             bell.close()
             raise
@@ -131,13 +149,13 @@ class SqliteStorage:
         """See `Storage.report`. One transaction."""
         bell = self._liveness.bell_of(str(owner))
 
-        def report(change: _Change) -> dict[str, Watermark]:
+        def report(change: Change) -> dict[str, Watermark]:
             self._register(change, owner, bell, queues)
             return {name: self._stood(change, name) for name in queues}
 
-        return self._insist(report)
+        return self._changes.insist(report)
 
-    def _register(self, change: _Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
+    def _register(self, change: Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
         for name in queues:
             key = self._find(change.cx, name)
             if key is not None:
@@ -153,7 +171,7 @@ class SqliteStorage:
     ) -> Claimed:
         """See `Storage.claim`. One transaction for all queues."""
 
-        def claim(change: _Change) -> Claimed:
+        def claim(change: Change) -> Claimed:
             found = [(self._find(change.cx, name), name) for name in queues]
             keys = [(key, name) for key, name in found if key is not None]
             stood = {name: self._stood(change, name) for name in queues}
@@ -185,9 +203,9 @@ class SqliteStorage:
                 found=stood,
             )
 
-        return self._insist(claim)
+        return self._changes.insist(claim)
 
-    def _take_from_the_gone(self, change: _Change, owner: Owner, times: Mapping[int, int]) -> None:
+    def _take_from_the_gone(self, change: Change, owner: Owner, times: Mapping[int, int]) -> None:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
         cx = change.cx
         holders = {holder for key in times for holder in claiming.holders(cx, key)} - {str(owner)}
@@ -210,13 +228,13 @@ class SqliteStorage:
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`. One transaction."""
 
-        def settle(change: _Change) -> list[Settled]:
+        def settle(change: Change) -> list[Settled]:
             answers = [self._settle(change, owner, each) for each in settlements]
             return answers if len(answers) == 1 else settling.found_alike(settlements, answers)
 
-        return self._insist(settle)
+        return self._changes.insist(settle, shared=True)
 
-    def _settle(self, change: _Change, owner: Owner, settlement: Settlement) -> Settled:
+    def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)
         key = self._find(change.cx, settlement.lease.queue)
         if key is None:
@@ -232,7 +250,7 @@ class SqliteStorage:
         """See `Storage.renew`. One transaction."""
         length = micros(lease_seconds)
 
-        def renew(change: _Change) -> Renewed:
+        def renew(change: Change) -> Renewed:
             lost, cancelled = set(), set()
             stood = {name: self._stood(change, name) for name in {lease.queue for lease in leases}}
             for lease in leases:
@@ -246,18 +264,18 @@ class SqliteStorage:
                     cancelled.add(asked)
             return Renewed(frozenset(lost), frozenset(cancelled), stood)
 
-        return self._insist(renew)
+        return self._changes.insist(renew)
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One transaction."""
 
-        def release(change: _Change) -> None:
+        def release(change: Change) -> None:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 if key is not None and settling.release(change.cx, key, str(owner), lease, front=front):
                     change.ring = True
 
-        self._insist(release)
+        self._changes.insist(release)
 
     # -- people ------------------------------------------------------------------------------------------
 
@@ -278,12 +296,12 @@ class SqliteStorage:
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. One transaction."""
 
-        def pause(change: _Change) -> bool:
+        def pause(change: Change) -> bool:
             key = self._make(change.cx, queue)  # it may be paused before anything is put into it
             change.touch(key)
             return steering.pause(change.cx, key, lane)
 
-        return self._insist(pause)
+        return self._changes.insist(pause)
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. One transaction."""
@@ -351,32 +369,10 @@ class SqliteStorage:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _writing(self) -> Iterator[_Change]:
-        """A transaction; when it made a lane ready, every worker is woken after its commit."""
-        with self._connections.writing() as cx:
-            change = _Change(cx, micros(self._clock.wall()))
-            yield change
-            if change.ring:
-                self._liveness.learn(cx)
-        if change.ring:
-            self._liveness.ring_all()
-
-    def _insist(self, work: Callable[[_Change], R]) -> R:
-        """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
-        try:
-            with self._writing() as change:
-                return work(change)
-        except StorageUnavailable as error:
-            if error.reason != "enospc" or self._disk is None or not self._disk.drop_ballast():
-                raise
-            with self._writing() as change:
-                return work(change)
-
-    def _steer(self, queue: str, unknown: U, work: Callable[[_Change, int], R]) -> R | U:
+    def _steer(self, queue: str, unknown: U, work: Callable[[Change, int], R]) -> R | U:
         """Do what a person asked of a queue and wake the workers; `unknown` answers for no such queue."""
 
-        def steer(change: _Change) -> R | U:
+        def steer(change: Change) -> R | U:
             key = self._find(change.cx, queue)
             if key is None:
                 return unknown
@@ -384,9 +380,9 @@ class SqliteStorage:
             change.ring = True
             return work(change, key)
 
-        return self._insist(steer)
+        return self._changes.insist(steer)
 
-    def _held_queue(self, change: _Change, owner: Owner, lease: Lease) -> int | None:
+    def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
         if self._liveness.disowned(str(owner)):
             return None
@@ -406,7 +402,7 @@ class SqliteStorage:
         self._ids[name] = key = int(row[0])
         return key
 
-    def _stood(self, change: _Change, name: str) -> Watermark:
+    def _stood(self, change: Change, name: str) -> Watermark:
         key = self._find(change.cx, name)
         return Watermark() if key is None else queue_row(change.cx, key).watermark
 
@@ -431,19 +427,3 @@ class SqliteStorage:
         """In the child: another producer, and the owner of nothing."""
         self._begin_producing()
         self._liveness.forked()
-
-
-class _Change:
-    """A transaction under way: its connection, the time it happens at, and whether it made a lane ready."""
-
-    __slots__ = ("clock", "cx", "now", "ring")
-
-    def __init__(self, cx: Connection, clock: int) -> None:
-        self.cx = cx
-        self.now = self.clock = clock
-        self.ring = False
-
-    def touch(self, queue: int | None) -> int:
-        """Let a queue, if there is one, see what time it is; from here on `now` is its time."""
-        self.now = self.clock if queue is None else jumps.touch(self.cx, queue, self.clock)
-        return self.now
