@@ -33,8 +33,12 @@ class Book:
         self.transactions: list[tuple[list[int], str]] = []
         self.begun = threading.Event()
         self.go_on = threading.Event()
+        self.refusals: list[StorageUnavailable] = []
+        """What the next transactions cannot begin for."""
 
     def _transact(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        if self.refusals:
+            raise self.refusals.pop(0)
         before = self.numbers()
         self.connection.execute("BEGIN IMMEDIATE")
         try:
@@ -128,6 +132,29 @@ def test_a_call_that_fails_takes_no_other_one_with_it(book: Book) -> None:
     assert isinstance(outcomes.pop(2), sqlite3.IntegrityError)
     assert outcomes == {0: 10, 1: 20, 3: 30}
     assert book.numbers() == [1, 2, 3]
+
+
+def test_what_cannot_begin_is_not_tried_by_each(book: Book) -> None:
+    """Another process has the file for longer than one waits for it: all are told so at once, not in turn."""
+    told: list[str] = []
+
+    def put(number: int) -> None:
+        try:
+            book.put(number)
+        except StorageUnavailable as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
+    for place, thread in enumerate(threads):
+        thread.start()
+        book.waiting(place + 1)
+    book.refusals.append(StorageUnavailable("locked", "timeout"))
+    book.go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert told == ["locked"] * 4
+    assert book.put(7) == 70
+    assert book.numbers() == [7]
 
 
 def test_nobody_waits_for_a_thread_that_was_ended(book: Book) -> None:

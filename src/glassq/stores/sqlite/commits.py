@@ -98,12 +98,22 @@ class Commits:
         return calls
 
     def _carry_out(self, calls: list[_Call[Any]]) -> None:
-        """In one transaction; when that fails, each in its own."""
+        """In one transaction; when that fails, each in its own. When it cannot begin, none of them could."""
+        begun = False
+
+        def all_of_them(cx: Connection) -> list[Any]:
+            nonlocal begun
+            begun = True
+            return [call.work(cx) for call in calls]
+
         try:
-            answers = self._transact(lambda cx: [call.work(cx) for call in calls])
-        except Exception:  # licensed: whatever it was and whosever, each gets its own below
+            answers = self._transact(all_of_them)
+        except Exception as error:  # licensed: whatever it was and whosever, each gets its own below
             for call in calls:
-                call.be_done(self._transact)
+                if begun:
+                    call.be_done(self._transact)
+                else:
+                    call.fail(error)
         else:
             for call, answer in zip(calls, answers, strict=True):
                 call.end(answer)
@@ -174,8 +184,7 @@ class _Call(Generic[R]):
         try:
             answer = transact(self.work)
         except Exception as error:  # licensed: raised again in the thread that asked for it
-            self._error = error
-            self.done = True
+            self.fail(error)
         else:
             self.end(answer)
 
@@ -184,13 +193,19 @@ class _Call(Generic[R]):
         self._answer = answer
         self.done = True
 
+    def fail(self, error: Exception) -> None:
+        """It was not done."""
+        self._error = error
+        self.done = True
+
     def let_go(self) -> None:
         """Its thread goes on, whatever became of the thread that did it."""
         if not self.done:
-            self._error = StorageUnavailable(
-                "the thread that wrote this with its own was ended meanwhile; it may have been written"
+            self.fail(
+                StorageUnavailable(
+                    "the thread that wrote this with its own was ended meanwhile; it may have been written"
+                )
             )
-            self.done = True
         self.wake()
 
     def outcome(self) -> R:
