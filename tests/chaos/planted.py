@@ -27,8 +27,8 @@ def _remove_fence() -> None:
     _replace(scripts.SETTLE, "if held[1] ~= what.token or held[2] ~= owner then", "if false then")
     for script in (scripts.RENEW, scripts.RELEASE):
         _replace(script, "if held[1] == token and held[2] == owner then", "if held[2] then")
-    fenced = "AND state = 'held' AND token = ? AND owner = ?"
-    _replace_statement("_held", fenced, "AND state = 'held' AND (token = ? OR owner = ? OR 1)")
+    fenced = "AND state = 'held' AND lanes.token = ? AND owner = ?"
+    _replace_statement("_held", fenced, "AND state = 'held' AND (lanes.token = ? OR owner = ? OR 1)")
 
 
 def _forget_appends() -> None:

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -214,13 +214,10 @@ def test_settlements_go_on_when_the_disk_is_really_full(tmp_path: Path) -> None:
         doorbell = storage.listen(owner, ["q"])
         storage.append("q", [NewJob(body=b"x" * 2000, lane=str(n)) for n in range(100)])
         assert (small / "jobs.db-ballast").stat().st_size == disk.BALLAST_BYTES
-        with (small / "filler").open("wb") as filler:
-            try:
-                while True:
-                    filler.write(b"\0" * 65536)
-                    filler.flush()
-            except OSError:
-                pass
+        # Unbuffered, so that nothing is left to be written when it is closed.
+        with (small / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(b"\0" * 65536)
         settled = 0
         for _ in range(100):
             claimed = _claim_one(storage, owner)

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -229,16 +229,18 @@ def test_another_thread_finds_the_new_file_first(
     """The file is replaced and opened by another thread right before this one's transaction begins: what was
     known of the old file's queues is not used in the new one."""
     storage.append("other", [JOB])
-    begin = storage._writing
+    follow = storage._connections._follow
+    found: list[threading.Thread] = []
 
-    def after_the_others() -> AbstractContextManager[Any]:
-        swapped(live, "other", "q")
-        thread = threading.Thread(target=storage.stats, args=(["q", "other"],))
-        thread.start()
-        thread.join()
-        return begin()
+    def before_the_others() -> None:
+        follow()
+        if not found:
+            found.append(threading.Thread(target=storage.stats, args=(["q", "other"],)))
+            swapped(live, "other", "q")
+            found[0].start()
+            found[0].join()
 
-    monkeypatch.setattr(storage, "_writing", after_the_others)
+    monkeypatch.setattr(storage._connections, "_follow", before_the_others)
     VERBS[verb](storage)
     with closing(open_storage(url(live))) as after:
         q, other = after.stats(["q", "other"])

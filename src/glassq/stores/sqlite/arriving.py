@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from sqlite3 import Connection
-
-import msgspec
+from typing import NamedTuple
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
-from glassq.stores.sqlite.rows import a_body, micros, next_tail
+from glassq.stores.sqlite.jumps import catch_up, time_of
+from glassq.stores.sqlite.rows import QueueRow, a_body, micros, next_tail
 
 _PROMOTED_AT_ONCE = 100
 _FORGOTTEN_AT_ONCE = 10
@@ -19,54 +19,74 @@ _INSERT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_LANE_BEFORE = (
+    "SELECT state = 'held' AND EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND lane = ?2 AND rank > ?3)"
+    " FROM lanes WHERE queue = ?1 AND lane = ?2"
+)
+"""Whether jobs of a rank overtake what the owner of their lane may have in its window; no row: it is idle."""
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that takes its place in a lane now. Times are microseconds."""
 
+class Placed(NamedTuple):
+    """A job that takes its place in a lane now: its row. Times are microseconds."""
+
+    queue: int
     lane: str
     rank: int
     seq: int
     id: str
     eligible_at: int
     expires_at: int | None
+    replayed: int
+    dedup: str | None
     body: bytes
-    replayed: bool = False
-    dedup: str | None = None
 
 
 def append(
     cx: Connection,
     queue: int,
+    stood: QueueRow,
     jobs: Sequence[NewJob],
     identify: Callable[[], str],
     *,
     max_length: int | None,
-    now: int,
+    clock: int,
 ) -> tuple[list[Appended], bool]:
-    """Store new jobs, all or none; and whether anybody should be woken. `identify` gives each its id."""
+    """Store new jobs, all or none; and whether anybody should be woken. `identify` gives each its id.
+
+    Writes the queue's row once, `seen` too. `QueueFull` comes before anything is written.
+    """
+    now = time_of(stood.seen, clock)
     known = _known(cx, queue, jobs, now)
-    fresh = [index for index in range(len(jobs)) if index not in known]
+    fresh = len(jobs) - len(known)
     if max_length is not None and fresh:
-        _refuse_overflow(cx, queue, len(fresh), max_length)
+        _refuse_overflow(stood, fresh, max_length)
+    catch_up(cx, queue, stood.seen, now)
+    found = stood.watermark
     answers: dict[int, Appended] = {}
     placed: list[Placed] = []
-    due_at = {index: _due_at(jobs[index], now) for index in fresh}
-    seqs = iter(take_seqs(cx, queue, sum(due <= now for due in due_at.values())))
-    for index in fresh:
-        job, due = jobs[index], due_at[index]
-        seq = next(seqs) if due <= now else None
-        answers[index] = Appended(identify(), seq)
-        if seq is None:
-            _schedule(cx, queue, job, answers[index].id, due)
+    # order: sequences are given under the file's write lock, in the transaction that stores the jobs.
+    seq = stood.seq
+    for index, job in enumerate(jobs):
+        if index in known:
+            continue
+        due = now if job.due is None else _due_at(job.due, now, is_time=job.due_is_time)
+        if due <= now:
+            seq += 1
+            answers[index] = Appended(identify(), seq, found=found)
+            placed.append(_placed(queue, job, answers[index].id, seq, now))
         else:
-            placed.append(_placed(job, answers[index].id, seq, now))
+            answers[index] = Appended(identify(), None, found=found)
+            _schedule(cx, queue, job, answers[index].id, due)
         if job.dedup is not None:
             _remember(cx, queue, job.dedup, answers[index], now)
-    cx.execute("UPDATE queues SET enqueued = enqueued + ? WHERE id = ?", (len(fresh), queue))
+    cx.execute(
+        "UPDATE queues SET seq = ?, enqueued = enqueued + ?, seen = ? WHERE id = ?", (seq, fresh, now, queue)
+    )
     woken = place(cx, queue, placed)
     for index, twin in known.items():
-        answers[index] = twin if isinstance(twin, Appended) else _duplicate(answers[twin])
-    return [answers[index] for index in range(len(jobs))], woken or len(placed) < len(fresh)
+        original = twin if isinstance(twin, Appended) else answers[twin]
+        answers[index] = Appended(original.id, original.seq, Disposition.DUPLICATE, found)
+    return [answers[index] for index in range(len(jobs))], woken or len(placed) < fresh
 
 
 def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
@@ -78,24 +98,7 @@ def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
         best[job.lane] = min(job.rank, best.get(job.lane, job.rank))
     # Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
     woken = _make_ready(cx, queue, best.items())
-    cx.executemany(
-        _INSERT,
-        [
-            (
-                queue,
-                job.lane,
-                job.rank,
-                job.seq,
-                job.id,
-                job.eligible_at,
-                job.expires_at,
-                job.replayed,
-                job.dedup,
-                job.body,
-            )
-            for job in jobs
-        ],
-    )
+    cx.executemany(_INSERT, jobs)
     return woken
 
 
@@ -120,12 +123,14 @@ def promote_scheduled(cx: Connection, queue: int, now: int) -> None:
     seqs = take_seqs(cx, queue, len(rows))
     placed = [
         Placed(
+            queue=queue,
             lane=lane,
             rank=rank,
             seq=seq,
             id=job,
             eligible_at=due,
             expires_at=None if ttl is None else due + ttl,
+            replayed=0,
             dedup=dedup,
             body=a_body(body),
         )
@@ -139,7 +144,7 @@ def _make_ready(cx: Connection, queue: int, lanes: Iterable[tuple[str, int]]) ->
     """Put idle lanes behind the ready ones; tell owners of held ones that a higher level came in."""
     added = False
     for lane, rank in lanes:
-        known = cx.execute("SELECT 1 FROM lanes WHERE queue = ? AND lane = ?", (queue, lane)).fetchone()
+        known = cx.execute(_LANE_BEFORE, (queue, lane, rank)).fetchone()
         if known is None:
             cx.execute(
                 "INSERT INTO lanes (queue, lane, paused, state, place) SELECT :queue, :lane, p,"
@@ -148,30 +153,25 @@ def _make_ready(cx: Connection, queue: int, lanes: Iterable[tuple[str, int]]) ->
                 {"queue": queue, "lane": lane, "place": next_tail(cx, queue)},
             )
             added = True
-        else:
-            cx.execute(
-                "UPDATE lanes SET change = change + 1"
-                " WHERE queue = :queue AND lane = :lane AND state = 'held'"
-                " AND EXISTS (SELECT 1 FROM jobs WHERE queue = :queue AND lane = :lane AND rank > :rank)",
-                {"queue": queue, "lane": lane, "rank": rank},
-            )
+        elif known[0]:
+            cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND lane = ?", (queue, lane))
     return added
 
 
-def _due_at(job: NewJob, now: int) -> int:
-    if job.due is None:
-        return now
-    return micros(job.due) if job.due_is_time else now + micros(job.due)
+def _due_at(due: float, now: int, *, is_time: bool) -> int:
+    return micros(due) if is_time else now + micros(due)
 
 
-def _placed(job: NewJob, job_id: str, seq: int, now: int) -> Placed:
+def _placed(queue: int, job: NewJob, job_id: str, seq: int, now: int) -> Placed:
     return Placed(
-        lane=job.lane,
-        rank=-job.level,
-        seq=seq,
-        id=job_id,
+        queue,
+        job.lane,
+        -job.level,
+        seq,
+        job_id,
         eligible_at=now,
         expires_at=None if job.ttl is None else now + micros(job.ttl),
+        replayed=0,
         dedup=_until_settled(job.dedup),
         body=job.body,
     )
@@ -194,8 +194,8 @@ def _schedule(cx: Connection, queue: int, job: NewJob, job_id: str, due_at: int)
     )
 
 
-def _refuse_overflow(cx: Connection, queue: int, count: int, max_length: int) -> None:
-    (left,) = cx.execute("SELECT enqueued + replayed - settled FROM queues WHERE id = ?", (queue,)).fetchone()
+def _refuse_overflow(stood: QueueRow, count: int, max_length: int) -> None:
+    left = stood.enqueued + stood.replayed - stood.settled
     if left + count > max_length:
         raise QueueFull(left, max_length)
 
@@ -219,12 +219,8 @@ def _known(cx: Connection, queue: int, jobs: Sequence[NewJob], now: int) -> dict
             (queue, job.dedup.id, now),
         ).fetchone()
         if row is not None:
-            found[index] = _duplicate(Appended(*row))
+            found[index] = Appended(*row)
     return found
-
-
-def _duplicate(of: Appended) -> Appended:
-    return Appended(of.id, of.seq, Disposition.DUPLICATE)
 
 
 def _remember(cx: Connection, queue: int, dedup: Dedup, answer: Appended, now: int) -> None:

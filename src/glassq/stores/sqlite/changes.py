@@ -1,23 +1,78 @@
-"""What every changing verb goes through: a transaction at one time."""
+"""What every changing verb goes through: a transaction at one time, and the rings that follow its commit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from sqlite3 import Connection
+from typing import TypeVar
 
-from glassq.stores.sqlite import claiming
+from glassq.errors import StorageUnavailable
+from glassq.model.clock import Clock
+from glassq.stores.sqlite import jumps
+from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.disk import Disk
+from glassq.stores.sqlite.liveness import Liveness
+from glassq.stores.sqlite.rows import micros
+
+R = TypeVar("R")
 
 
 class Change:
-    """A transaction under way: its connection, the time it happens at, and whether it made a lane ready."""
+    """A call at work in a transaction: its connection, the time it happens at, and whether it made a lane
+    ready."""
 
-    __slots__ = ("_clock", "cx", "now", "ring")
+    __slots__ = ("clock", "cx", "now", "ring")
 
-    def __init__(self, cx: Connection, now: int) -> None:
+    def __init__(self, cx: Connection, clock: int) -> None:
         self.cx = cx
-        self.now = self._clock = now
+        self.now = self.clock = clock
         self.ring = False
 
     def touch(self, queue: int | None) -> int:
         """Let a queue, if there is one, see what time it is; from here on `now` is its time."""
-        self.now = self._clock if queue is None else claiming.touch(self.cx, queue, self._clock)
+        self.now = self.clock if queue is None else jumps.touch(self.cx, queue, self.clock)
         return self.now
+
+
+class Changes:
+    """Carries out changes. `shared`: one transaction may hold calls of several threads.
+
+    What a lane's order rests on is not shared: a claim begins when all that came before it is committed. And
+    two settlements of one lane are never in one transaction, for the second job's begins after the first one
+    was answered.
+    """
+
+    def __init__(self, connections: Connections, liveness: Liveness, disk: Disk | None, clock: Clock) -> None:
+        self._connections = connections
+        self._liveness = liveness
+        self._disk = disk
+        self._clock = clock
+
+    def make(self, work: Callable[[Change], R], *, shared: bool = False) -> R:
+        """Do a work; when it made a lane ready, every worker is woken after its commit."""
+        ring = False
+
+        def change(cx: Connection) -> R:
+            nonlocal ring
+            change = Change(cx, micros(self._clock.wall()))
+            answer = work(change)
+            ring = change.ring
+            if ring:
+                self._liveness.learn(cx)
+            return answer
+
+        answer = self._connections.write(change, shared=shared)
+        if ring:
+            self._liveness.ring_all()
+        return answer
+
+    def insist(self, work: Callable[[Change], R], *, shared: bool = False) -> R:
+        """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
+        try:
+            return self.make(work, shared=shared)
+        except StorageUnavailable as error:
+            if error.reason != "enospc" or self._disk is None:
+                raise
+            # Another thread may have given the ballast up since: tried again either way.
+            self._disk.drop_ballast()
+            return self.make(work, shared=shared)

@@ -12,37 +12,6 @@ from glassq.stores.sqlite.arriving import promote_scheduled
 from glassq.stores.sqlite.rows import MICRO, READY, begun_of, head, next_front, next_tail, window
 
 _PROMOTED_AT_ONCE = 100
-STILL = 100_000
-"""µs. A step back of the clock below this is none: it stands still until it has come as far again.
-Corrections of clocks are of some ms, and following each would cost a write per lane that waits."""
-
-
-def touch(cx: Connection, queue: int, now: int) -> int:
-    """Note that time is seen to pass; after a jump of the clock give every holder one fresh lease. Returns
-    the queue's time.
-
-    What would end by a clock that was set back ends as much earlier by the new one. The clock jumped, or
-    nothing reached the store, when the last touch lies ahead by over a second, or further back than a lease.
-    No owner can have renewed by that clock, so none may be judged by it: each gets one lease, once per token,
-    which a live owner renews in and a dead one lets run out.
-    """
-    seen = int(cx.execute("SELECT seen FROM queues WHERE id = ?", (queue,)).fetchone()[0])
-    if seen - STILL < now < seen:
-        return seen
-    times = {"queue": queue, "now": now, "back": seen - now}
-    if seen > now:
-        cx.execute(
-            "UPDATE lanes SET place = place - :back WHERE queue = :queue AND state IN ('held', 'waiting')",
-            times,
-        )
-    if seen and abs(now - seen) > MICRO:  # no lease is shorter than a second
-        cx.execute(
-            "UPDATE lanes SET place = :now + lease, graced = token"
-            " WHERE queue = :queue AND state = 'held' AND graced <> token AND (:back > 0 OR -:back > lease)",
-            times,
-        )
-    cx.execute("UPDATE queues SET seen = ? WHERE id = ?", (now, queue))
-    return now
 
 
 def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) -> None:

@@ -7,26 +7,35 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from glassq.errors import StorageUnavailable
-from glassq.stores.sqlite.failures import translated
+from glassq.stores.sqlite.commits import Commits
+from glassq.stores.sqlite.failures import UNTRANSLATED, raise_translated, translated
 from glassq.stores.sqlite.forking import tell_of_forks
 from glassq.stores.sqlite.format import migrate
 from glassq.stores.sqlite.identity import Identity
 from glassq.stores.sqlite.location import Location, prepare
 
+R = TypeVar("R")
+
 BUSY_SECONDS = 5.0
+_PAGE_BYTES = 2048
+"""A commit writes whole pages: at SQLite's 4096 it costs a fifth more, at 1024 jobs of 250 bytes overflow."""
+_LOG_BYTES = 4 << 20
+"""The write-ahead log goes into the file when it is this long. The disk's ballast is one such log."""
 
 
 class Connections:
-    """One writing connection per process, behind a lock, and one for reading beside it.
+    """One writing connection per process, which threads use in turn, and one for reading beside it.
 
-    SQLite forbids carrying a connection across `fork()`: the lock is taken before every fork, so that no
+    SQLite forbids carrying a connection across `fork()`: the turn is taken before every fork, so that no
     transaction is half done in the child's copy, and the child forgets the connections and opens its own.
 
-    What a user remembers of the file is true inside a transaction: `on_replaced` runs behind both locks.
+    What a user remembers of the file is true inside a transaction: `on_replaced` runs when nobody else writes
+    or reads.
     """
 
     def __init__(
@@ -42,56 +51,67 @@ class Connections:
         self._on_fork = on_fork
         self._on_replaced = on_replaced
         self._identity = Identity(path)
-        self._write_lock = threading.RLock()
+        self._commits = Commits(self._transact)
         self._read_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._abandoned: list[sqlite3.Connection | None] = []
         self._closed = False
         tell_of_forks(self)
-        with self._write_lock:
+        with self._commits.turn():
             self._open_writer()
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the file's write lock from its start; committed whole or rolled back."""
+    def write(self, work: Callable[[sqlite3.Connection], R], *, shared: bool = False) -> R:
+        """Do a work in a transaction that holds the file's write lock from its start; committed whole or
+        rolled back. `shared`: works of other threads may be in it, too, and this one may be done again."""
         self._follow()
-        with self._write_lock:
-            connection = self._writer or self._open_writer()
-            _refuse_reentry(connection)
-            with translated(self._path):
-                # Inside the `try`: an interrupt is likeliest right after the wait for the lock.
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:  # also KeyboardInterrupt: half a transaction must not stay open
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+        if shared:
+            return self._commits.share(work)
+        with self._commits.turn():
+            return self._transact(work)
+
+    def _transact(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        connection = self._writer or self._open_writer()
+        _refuse_reentry(connection)
+        try:
+            # Inside the `try`: an interrupt is likeliest right after the wait for the lock.
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                answer = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:  # also KeyboardInterrupt: half a transaction must not stay open
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except UNTRANSLATED as error:
+            raise_translated(error, self._path)
+        return answer
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A consistent snapshot that blocks no writer (in memory: the writing connection itself)."""
         if self._path is None:
-            with self.writing() as connection:
+            with self._commits.turn(), self._snapshot(self._writer or self._open_writer()) as connection:
                 yield connection
             return
         self._follow()
-        with self._read_lock:
-            connection = self._reader or self._open_reader()
-            _refuse_reentry(connection)
-            with translated(self._path):
-                try:
-                    connection.execute("BEGIN")
-                    yield connection
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
+        with self._read_lock, self._snapshot(self._reader or self._open_reader()) as connection:
+            yield connection
+
+    @contextmanager
+    def _snapshot(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        _refuse_reentry(connection)
+        with translated(self._path):
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close both connections; later use raises `StorageUnavailable`."""
-        with self._write_lock, self._read_lock:
+        with self._commits.turn(), self._read_lock:
             self._closed = True
             self._drop()
 
@@ -102,7 +122,7 @@ class Connections:
         whatever they wrote would be gone with its last user."""
         if self._current():
             return
-        with self._write_lock, self._read_lock:
+        with self._commits.turn(), self._read_lock:
             busy = any(each and each.in_transaction for each in (self._writer, self._reader))
             if busy or self._current():
                 return  # a signal handler in the middle of a call, or another thread has done it
@@ -148,7 +168,9 @@ class Connections:
 
         def accept(connection: sqlite3.Connection) -> None:
             if self._path is not None:
+                connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # heeded by an empty file only
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
             migrate(connection, str(self._path))
             self._identity.note(before)
 
@@ -168,20 +190,20 @@ class Connections:
 
     def before_fork(self) -> None:
         """Wait until no transaction is under way in this process."""
-        self._write_lock.acquire()
+        self._commits.take()
         self._read_lock.acquire()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
         self._read_lock.release()
-        self._write_lock.release()
+        self._commits.give()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's connections; the next use opens the child's own."""
         # Kept, not closed: closing would touch locks and shared memory that belong to the parent.
         self._abandoned += [self._writer, self._reader]
         self._writer = self._reader = None
-        self._write_lock = threading.RLock()
+        self._commits.begin_anew()
         self._read_lock = threading.RLock()
         if self._path is None:
             self._closed = True  # a store in memory does not exist in the child

@@ -16,7 +16,7 @@ RESERVE_BYTES = 16 << 20
 """Appends are refused when less than this is free."""
 
 BALLAST_BYTES = 4 << 20
-"""One write-ahead log at SQLite's default checkpoint (1,000 pages of 4 KiB)."""
+"""One write-ahead log, as long as it gets before it goes into the file."""
 
 
 class Disk:
@@ -36,7 +36,7 @@ class Disk:
                 "for settling what is queued; free some space, nothing was enqueued",
                 "enospc",
             )
-        if free > RESERVE_BYTES + 2 * BALLAST_BYTES and not self._ballast.exists():
+        if free > RESERVE_BYTES + 2 * BALLAST_BYTES and not os.access(self._ballast, os.F_OK):
             self.lay_ballast()
 
     def lay_ballast(self) -> None:
@@ -51,10 +51,7 @@ class Disk:
             finally:
                 os.close(descriptor)
 
-    def drop_ballast(self) -> bool:
-        """Give the reserve back to the disk; False when it was spent already."""
-        try:
+    def drop_ballast(self) -> None:
+        """Give the reserve back to the disk, unless it was spent already."""
+        with contextlib.suppress(OSError):
             self._ballast.unlink()
-        except OSError:
-            return False
-        return True

@@ -43,8 +43,9 @@ class SqliteDoorbell:
     def close(self) -> None:
         """Not alive any more. The row goes first, so that nobody takes the silent bell for a crash."""
         try:
-            with self._connections.writing() as cx:
-                cx.execute("DELETE FROM workers WHERE owner = ?", (self._owner,))
+            self._connections.write(
+                lambda cx: cx.execute("DELETE FROM workers WHERE owner = ?", (self._owner,))
+            )
         finally:
             self._liveness.dismiss(self._owner)
             if self._watched is not None:

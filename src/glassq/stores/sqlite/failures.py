@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 import msgspec
 
@@ -36,26 +37,35 @@ _READERS = {"glassq", "contextlib", "enum", "pathlib", "posixpath"}
 """Whose code reads rows here, and what that calls for it."""
 
 
+UNTRANSLATED = (sqlite3.Error, *_SENSELESS)
+"""What `raise_translated` takes."""
+
+
 @contextmanager
 def translated(path: Path | None) -> Iterator[None]:
+    """What is raised in here comes out translated."""
+    try:
+        yield
+    except UNTRANSLATED as error:
+        raise_translated(error, path)
+
+
+def raise_translated(error: Exception, path: Path | None) -> NoReturn:
     """Errors of SQLite, and those of reading what cannot have been written, leave this as glassq's own.
 
     All others pass. Any line may be where a signal handler of the program raises a `ValueError` of its own:
     that is the program's, and says nothing of the file.
     """
-    try:
-        yield
-    except sqlite3.Error as error:
+    if isinstance(error, sqlite3.Error):
         raise _of_sqlite(error, path) from error
-    except _SENSELESS as error:
-        # Text that was read can be written again: what cannot be encoded was given by the caller.
-        if path is None or isinstance(error, UnicodeEncodeError) or not _raised_by_readers(error):
-            raise
-        # Most damage is none to SQLite: a flipped bit in a column is another value.
-        raise CorruptRecord(
-            f"{path} holds what glassq cannot have written ({type(error).__name__}: {error}): it is damaged, "
-            f"or this is a mistake in glassq; {_recovery(path)}"
-        ) from error
+    # Text that was read can be written again: what cannot be encoded was given by the caller.
+    if path is None or isinstance(error, UnicodeEncodeError) or not _raised_by_readers(error):
+        raise error
+    # Most damage is none to SQLite: a flipped bit in a column is another value.
+    raise CorruptRecord(
+        f"{path} holds what glassq cannot have written ({type(error).__name__}: {error}): it is damaged, "
+        f"or this is a mistake in glassq; {_recovery(path)}"
+    ) from error
 
 
 def _of_sqlite(error: sqlite3.Error, path: Path | None) -> CorruptRecord | StorageUnavailable:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from glassq.model.jobs import StoredJob
 from glassq.model.watermarks import Counts, Watermark
@@ -13,6 +15,7 @@ READY = "CASE WHEN paused THEN 'paused' ELSE 'ready' END"
 """The state of a lane that nothing but a pause keeps from being served."""
 FRESH = "cancel = NULL, attempts = 0, failures = 0, crashes = 0, blocked_at = NULL"
 """What a lane knows of a head that is new to it."""
+PLACE_COLUMNS = "id, rank, seq, dedup"
 JOB_COLUMNS = "id, seq, rank, body, eligible_at, expires_at, replayed"
 
 
@@ -64,12 +67,39 @@ def head(cx: Connection, queue: int, lane: str, begun: tuple[int, int] | None) -
     return stored_job(row) if row else None
 
 
-def find_job(cx: Connection, queue: int, lane: str, job_id: str) -> StoredJob | None:
+class Place(NamedTuple):
+    """Where an unsettled job is in its lane, and what it alone may hold until it is settled."""
+
+    id: str
+    rank: int
+    seq: int
+    dedup: str | None
+
+
+def first_two(cx: Connection, queue: int, lane: str) -> list[Place]:
+    """The places of a lane's first jobs, none of which need have begun: its head, and what comes after it."""
+    rows = cx.execute(
+        f"SELECT {PLACE_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT 2",
+        (queue, lane),
+    )
+    return [Place(*row) for row in rows]
+
+
+def place_at(cx: Connection, queue: int, lane: str, rank: int, seq: int) -> Place | None:
+    """The job at this place of a lane."""
+    row = cx.execute(
+        f"SELECT {PLACE_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? AND rank = ? AND seq = ?",
+        (queue, lane, rank, seq),
+    ).fetchone()
+    return Place(*row) if row else None
+
+
+def place_of(cx: Connection, queue: int, lane: str, job_id: str) -> Place | None:
     """An unsettled job of a lane by its id. Reads the lane: never in the path of a job in order."""
     row = cx.execute(
-        f"SELECT {JOB_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? AND id = ?", (queue, lane, job_id)
+        f"SELECT {PLACE_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? AND id = ?", (queue, lane, job_id)
     ).fetchone()
-    return stored_job(row) if row else None
+    return Place(*row) if row else None
 
 
 def next_tail(cx: Connection, queue: int) -> int:
@@ -98,8 +128,25 @@ def begun_of(rank: int | None, seq: int | None) -> tuple[int, int] | None:
     return None if rank is None or seq is None else (rank, seq)
 
 
-def watermark(cx: Connection, queue: int) -> Watermark:
-    """Where a queue stands. Read before a call changes anything, it is where the call found it."""
-    row = cx.execute("SELECT incarnation, seq, enqueued, settled FROM queues WHERE id = ?", (queue,))
-    incarnation, *counts = row.fetchone()
-    return Watermark(incarnation, Counts(*counts))
+class QueueRow(msgspec.Struct, frozen=True):
+    """A queue's counters as a call found them, read once."""
+
+    incarnation: str
+    seq: int
+    enqueued: int
+    settled: int
+    replayed: int
+    seen: int
+
+    @property
+    def watermark(self) -> Watermark:
+        """Where the queue stood."""
+        return Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.settled))
+
+
+def queue_row(cx: Connection, queue: int) -> QueueRow:
+    """The counters of a queue, read before a call changes anything."""
+    row = cx.execute(
+        "SELECT incarnation, seq, enqueued, settled, replayed, seen FROM queues WHERE id = ?", (queue,)
+    ).fetchone()
+    return QueueRow(*row)

@@ -154,14 +154,16 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
     seqs: Sequence[int] = [row[0] for row in rows] if front else take_seqs(cx, queue, len(rows))
     placed = [
         Placed(
+            queue=queue,
             lane=lane,
             rank=rank,
             seq=seq,
             id=job,
             eligible_at=now,
             expires_at=None,
+            replayed=1,
+            dedup=None,
             body=a_body(body),
-            replayed=True,
         )
         for seq, (_, job, lane, rank, body) in zip(seqs, rows, strict=True)
     ]

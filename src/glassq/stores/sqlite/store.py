@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
 
 import msgspec
 
-from glassq.errors import ConfigurationError, StorageUnavailable
+from glassq.errors import ConfigurationError, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import (
@@ -40,13 +39,13 @@ from glassq.storage import (
 )
 from glassq.stores.sqlite import arriving, claiming, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
-from glassq.stores.sqlite.changes import Change
+from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
-from glassq.stores.sqlite.rows import MICRO, micros, watermark
+from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
@@ -71,6 +70,7 @@ class SqliteStorage:
         self._disk = Disk(path) if path else None
         self._connections = Connections(path, location, self._forked, self._forget)
         self._liveness = Liveness(path)
+        self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         self._ids: dict[str, int] = {}
         self._begin_producing()
         if self._disk is not None:
@@ -95,20 +95,34 @@ class SqliteStorage:
         size = append_size(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
-        with self._writing() as change:
-            key = self._make(change.cx, queue)
-            found = watermark(change.cx, key)
-            change.touch(key)
+
+        def append(change: Change, key: int) -> list[Appended]:
             # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
             answers, change.ring = arriving.append(
                 change.cx,
                 key,
+                queue_row(change.cx, key),
                 jobs,
                 lambda: self._identify(queue),
                 max_length=max_length,
-                now=change.now,
+                clock=change.clock,
             )
-        return [msgspec.structs.replace(answer, found=found) for answer in answers]
+            return answers
+
+        def append_to_known(change: Change) -> list[Appended] | QueueFull | None:
+            key = self._find(change.cx, queue)
+            try:
+                return None if key is None else append(change, key)
+            except QueueFull as full:  # before anything was written: no reason to undo what others did
+                return full
+
+        answer = self._changes.make(append_to_known, shared=True)
+        if answer is None:
+            # Not shared: others would find a queue, and remember it, that may be rolled back with them.
+            answer = self._changes.make(lambda change: append(change, self._make(change.cx, queue)))
+        if isinstance(answer, QueueFull):
+            raise answer
+        return answer
 
     def _identify(self, queue: str) -> str:
         self._produced += 1
@@ -119,10 +133,13 @@ class SqliteStorage:
     def listen(self, owner: Owner, queues: Sequence[str]) -> SqliteDoorbell:
         """See `Storage.listen`. Makes the worker's FIFO; one transaction."""
         bell = Bell(self._path)
+
+        def listen(change: Change) -> None:
+            self._register(change, owner, bell.name, queues)
+            change.ring = True  # the others learn that there is one more to watch
+
         try:
-            with self._writing() as change:
-                self._register(change, owner, bell.name, queues)
-                change.ring = True  # the others learn that there is one more to watch
+            self._changes.make(listen)
         except BaseException:
             bell.close()
             raise
@@ -137,7 +154,7 @@ class SqliteStorage:
             self._register(change, owner, bell, queues)
             return {name: self._stood(change, name) for name in queues}
 
-        return self._insist(report)
+        return self._changes.insist(report)
 
     def _register(self, change: Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
         for name in queues:
@@ -187,7 +204,7 @@ class SqliteStorage:
                 found=stood,
             )
 
-        return self._insist(claim)
+        return self._changes.insist(claim)
 
     def _take_from_the_gone(self, change: Change, owner: Owner, times: Mapping[int, int]) -> None:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
@@ -213,25 +230,26 @@ class SqliteStorage:
         """See `Storage.settle`. One transaction."""
 
         def settle(change: Change) -> list[Settled]:
-            stood = {name: self._stood(change, name) for name in {each.lease.queue for each in settlements}}
-            return [
-                msgspec.structs.replace(self._settle(change, owner, each), found=stood[each.lease.queue])
-                for each in settlements
-            ]
+            answers = [self._settle(change, owner, each) for each in settlements]
+            return answers if len(answers) == 1 else settling.found_alike(settlements, answers)
 
-        return self._insist(settle)
+        return self._changes.insist(settle, shared=True)
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
         """See `Storage.settle_later`. What is settled here is answered at once."""
         return Answered(lambda: self.settle(owner, [settlement])[0])
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
-        key = self._held_queue(change, owner, settlement.lease)
+        name = str(owner)
+        key = self._find(change.cx, settlement.lease.queue)
         if key is None:
-            return Settled(status=SettleStatus.FENCED, now=change.now / MICRO)
+            return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=Watermark())
+        if self._liveness.disowned(name):
+            found = queue_row(change.cx, key).watermark
+            return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=found)
         if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
             change.ring = True
-        return settling.settle(change.cx, key, owner, settlement, change.now)
+        return settling.settle(change.cx, key, name, settlement, change.clock)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One transaction."""
@@ -244,14 +262,14 @@ class SqliteStorage:
                 key = self._held_queue(change, owner, lease)
                 asked = None
                 if key is not None:
-                    asked = settling.renew(change.cx, key, owner, lease, length, change.now)
+                    asked = settling.renew(change.cx, key, str(owner), lease, length, change.now)
                 if asked is None:
                     lost.add(lease)
                 elif asked:
                     cancelled.add(asked)
             return Renewed(frozenset(lost), frozenset(cancelled), stood)
 
-        return self._insist(renew)
+        return self._changes.insist(renew)
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One transaction."""
@@ -259,10 +277,10 @@ class SqliteStorage:
         def release(change: Change) -> None:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
-                if key is not None and settling.release(change.cx, key, owner, lease, front=front):
+                if key is not None and settling.release(change.cx, key, str(owner), lease, front=front):
                     change.ring = True
 
-        self._insist(release)
+        self._changes.insist(release)
 
     # -- people ------------------------------------------------------------------------------------------
 
@@ -288,7 +306,7 @@ class SqliteStorage:
             change.touch(key)
             return steering.pause(change.cx, key, lane)
 
-        return self._insist(pause)
+        return self._changes.insist(pause)
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. One transaction."""
@@ -356,28 +374,6 @@ class SqliteStorage:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _writing(self) -> Iterator[Change]:
-        """A transaction; when it made a lane ready, every worker is woken after its commit."""
-        with self._connections.writing() as cx:
-            change = Change(cx, micros(self._clock.wall()))
-            yield change
-            if change.ring:
-                self._liveness.learn(cx)
-        if change.ring:
-            self._liveness.ring_all()
-
-    def _insist(self, work: Callable[[Change], R]) -> R:
-        """Do what must not fail on a full disk: everything that leads to a settlement. Appends may fail."""
-        try:
-            with self._writing() as change:
-                return work(change)
-        except StorageUnavailable as error:
-            if error.reason != "enospc" or self._disk is None or not self._disk.drop_ballast():
-                raise
-            with self._writing() as change:
-                return work(change)
-
     def _steer(self, queue: str, unknown: U, work: Callable[[Change, int], R]) -> R | U:
         """Do what a person asked of a queue and wake the workers; `unknown` answers for no such queue."""
 
@@ -389,7 +385,7 @@ class SqliteStorage:
             change.ring = True
             return work(change, key)
 
-        return self._insist(steer)
+        return self._changes.insist(steer)
 
     def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
@@ -413,7 +409,7 @@ class SqliteStorage:
 
     def _stood(self, change: Change, name: str) -> Watermark:
         key = self._find(change.cx, name)
-        return Watermark() if key is None else watermark(change.cx, key)
+        return Watermark() if key is None else queue_row(change.cx, key).watermark
 
     def _make(self, cx: Connection, name: str) -> int:
         """The queue's row, made at its first append. Not cached here: it may be rolled back."""
