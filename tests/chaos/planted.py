@@ -1,8 +1,8 @@
 """Defects put into the program under test, to see that the suite would find them.
 
 `CHAOS_PLANT=fence` lets any holder of any token settle, renew and release; `append` lets a repeated append
-store its jobs again; `deadline` lets a worker believe in its leases for ever. A line that is not there any
-more is an error: the defect has to be planted anew, not forgotten.
+store its jobs again; `deadline` lets a worker believe in its leases for ever and
+ask nobody. A line that is not there any more is an error: the defect has to be planted anew, not forgotten.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from glassq.stores.redis import scripts
 from glassq.stores.redis.scripts import Script
 from glassq.stores.sqlite import settling
 from glassq.worker.holdings import HeldLane
+from glassq.worker.upkeep import Upkeep
 
 
 def plant(defect: str | None) -> None:
@@ -38,6 +39,8 @@ def _forget_appends() -> None:
 
 def _believe_in_leases() -> None:
     mock.patch.object(HeldLane, "ours", return_value=True).start()
+    # Otherwise the renewal of a worker that was woken may tell it, before its lane's thread goes on.
+    mock.patch.object(Upkeep, "_renew").start()
 
 
 _DEFECTS: dict[str, Callable[[], None]] = {
