@@ -11,7 +11,7 @@ end
 
 -- Windows of a held lane that were read before are not to be trusted.
 local function change(lane)
-  if call('HEXISTS', lane_key(lane), 'o') == 1 then call('HINCRBY', lane_key(lane), 'ch', '1') end
+  if call('HEXISTS', lane_key(lane), 'o') == 1 then note_change(lane) end
 end
 
 -- A lane that was idle, and whose only jobs begin at this seq, is ready from now on; whether it was.

@@ -28,6 +28,7 @@ local key = lane_key(lane)
 local held = call('HMGET', key, 'o', 'cu', 'b', 'ah', 'cw')
 if held[1] and held[2] == id then
   call('HSET', key, 'cx', id)
+  call('HDEL', key, 'go')
   return 'asked'
 end
 -- In a lane that is run ahead it may have begun: its worker stops running ahead, and is heard of.
@@ -35,7 +36,7 @@ local ahead = tonumber(held[1] and held[4] or 0)
 for _, near in ipairs(ahead > 0 and call('LRANGE', list_key(level, lane), 0, ahead) or {}) do
   if near == job then
     call('HSET', key, 'cw', (held[5] and held[5] .. ' ' or '') .. id)
-    call('HINCRBY', key, 'ch', '1')
+    note_change(lane)
     return 'asked'
   end
 end
@@ -44,7 +45,7 @@ if call('LREM', list_key(level, lane), 1, job) == 0 then return false end
 forget_unique(job)
 count_settled('cancel', 1)
 if held[1] then
-  call('HINCRBY', key, 'ch', '1')
+  note_change(lane)
 elseif not first(lane) then
   forget_state(lane)
   vanish(lane)

@@ -34,7 +34,7 @@ local function reclaim(lane, cause)
     call('HDEL', key, 'b')
   end
   call('HSET', key, 'ca', cause)
-  call('HDEL', key, 'o', 'cu', 'ah')
+  call('HDEL', key, 'o', 'cu', 'ah', 'go')
   call('ZREM', P .. HELD, lane)
   call('SREM', P .. KEPT, lane)
   note_lowest(lane)

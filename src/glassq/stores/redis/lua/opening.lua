@@ -18,7 +18,9 @@
 --          t token, o owner (while held), cu current job, b level of a begun head, n attempts, f failures,
 --          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
 --          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
---          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled
+--          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
+--          go <token>|<owner>|<level>|<change>: its pass. It is there while nothing but `cu` is noted of a head in a
+--          lane that is run ahead, so that one look tells what else twelve would
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
 --          or would be ready but are paused (place): a lane with jobs is in exactly one
 -- pl set   paused lanes, also those without jobs

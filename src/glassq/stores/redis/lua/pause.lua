@@ -13,7 +13,7 @@ end
 if ARGV[2] == '' then
   if all_paused then return 1 end
   call('HINCRBY', C, 'pa', '1')
-  for _, held in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do call('HINCRBY', lane_key(held), 'ch', '1') end
+  for _, held in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do note_change(held) end
 else
   if call('SADD', P .. PAUSED, lane) == 0 then return 1 end
   call('HINCRBY', C, 'pa', '2')
@@ -22,6 +22,6 @@ else
     call('ZREM', P .. READY, lane)
     call('ZADD', P .. STOPPED, place, lane)
   end
-  if call('ZSCORE', P .. HELD, lane) then call('HINCRBY', lane_key(lane), 'ch', '1') end
+  if call('ZSCORE', P .. HELD, lane) then note_change(lane) end
 end
 return 0

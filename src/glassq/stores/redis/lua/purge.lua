@@ -65,7 +65,7 @@ local function purge_lanes()
     local before = count
     local held = call('HMGET', lane_key(lane), 'cu', 'b', 'ah')
     drain(lane, held[1] and held[2], tonumber(held[3] or 0))
-    if count > before then call('HINCRBY', lane_key(lane), 'ch', '1') end
+    if count > before then note_change(lane) end
   end
 end
 

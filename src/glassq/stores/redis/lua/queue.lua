@@ -34,6 +34,13 @@ end
 
 local function lane_key(lane) return P .. 'l:' .. lane end
 local function list_key(level, lane) return P .. 's' .. level .. ':' .. lane end
+
+-- What the holder read of this lane before is not to be trusted: neither its window nor its pass.
+local function note_change(lane)
+  call('HINCRBY', lane_key(lane), 'ch', '1')
+  call('HDEL', lane_key(lane), 'go')
+end
+
 local function sequence(job) return tonumber(string.match(job, '^%d+')) end
 local function identity(job) return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|') end
 

@@ -21,7 +21,7 @@ local function settlement(at, held)
     action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
     next = ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false, head = false,
     current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
-    tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11] or '0', wishes = held[12]
+    tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11], wishes = held[12]
   }
 end
 
@@ -105,7 +105,7 @@ local function stop(what)
   call('HSET', key, 'ba', text(since), 're', reason, 'er', error)
   if ARGV[what.at + 12] ~= '0' then call('HSET', key, 'n', text(attempts)) end
   call('HINCRBY', key, 'f', '1')
-  call('HDEL', key, 'o', 'cu', 'ah')
+  call('HDEL', key, 'o', 'cu', 'ah', 'go')
   settled = settled + grant_wishes(what.lane, what.wishes, what.job)
   call('ZREM', P .. HELD, what.lane)
   if what.action == 'halt' then
@@ -153,6 +153,7 @@ local function go_on(what)
     call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx')
   end
   call('HSET', key, 'cu', id, 'b', level)
+  if level ~= what.begun or not is_named then call('HDEL', key, 'go') end
   if is_wished(what.wishes, id) then call('HSET', key, 'cx', id) end
   return true
 end
@@ -188,13 +189,19 @@ local function move_on(what)
   -- The counters are the head's: its successor starts without.
   if tried then call('HDEL', key, 'n', 'f', 'k', 'ba', 're', 'er', 'cx') end
   if leaving == 'keep' then -- held for a callback; what comes next has not begun
-    call('HDEL', key, 'cu', 'b', 'ah')
+    call('HDEL', key, 'cu', 'b', 'ah', 'go')
     call('SADD', P .. KEPT, lane)
     return true
   end
   if what.status == 'already' then call('SREM', P .. KEPT, lane) end
   call('HSET', key, 'cu', id, 'b', level)
-  if what.ahead ~= what.was_ahead then call('HSET', key, 'ah', what.ahead) end
+  local keeps_history = what.tried and not tried
+  if what.ahead ~= '0' and not keeps_history then
+    call('HSET', key, 'ah', what.ahead, 'go', what.token .. '|' .. owner .. '|' .. level .. '|' .. what.changes)
+  elseif what.ahead ~= (what.was_ahead or '0') then
+    call('HSET', key, 'ah', what.ahead)
+    call('HDEL', key, 'go')
+  end
   if is_named and is_fresh then return true end
   return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
 end
