@@ -22,7 +22,7 @@ class JobContext:
         attempt: int,
         token: int,
         enqueued_at: float,
-        check: Callable[[], None],
+        check: Callable[[JobContext], None],
     ) -> None:
         self.id = id
         self.queue = queue
@@ -39,7 +39,7 @@ class JobContext:
 
         Long tasks call it between steps; it reads memory only (no round trip).
         """
-        self._check()
+        self._check(self)
 
     def __repr__(self) -> str:
         return f"<job {self.id} of {self.task} on {self.queue}, attempt {self.attempt}>"

@@ -29,16 +29,26 @@ _ENDINGS = {
 """Outcomes that end a job whatever the rules say."""
 
 
+_DROPPED = Verdict(Action.DROP, Outcome.LEASE_LOST)
+
+
+def end(outcome: Outcome, *, holds_lease: bool) -> Verdict | None:
+    """The verdict where no rules are asked: the lane is not this worker's any more as far as it knows, or the
+    outcome ends the job whatever the rules say."""
+    if not holds_lease or outcome is Outcome.LEASE_LOST:
+        return _DROPPED
+    return _ENDINGS.get(outcome)
+
+
 def decide(outcome: Outcome, rules: Rules, *, failures: int, holds_lease: bool, random: float) -> Verdict:
     """The verdict for an attempt; total over every outcome.
 
     `failures` counts the failed attempts of this job before this one, `holds_lease` says whether the
     lane is still this worker's as far as it knows, `random` in [0, 1) feeds the jitter.
     """
-    if not holds_lease or outcome is Outcome.LEASE_LOST:
-        return Verdict(Action.DROP, Outcome.LEASE_LOST)
-    if outcome in _ENDINGS:
-        return _ENDINGS[outcome]
+    ended = end(outcome, holds_lease=holds_lease)
+    if ended is not None:
+        return ended
     if outcome in (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK):
         return Verdict(Action(rules.on_unknown), outcome)
     may_retry = outcome in (Outcome.EXCEPTION, Outcome.TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Leaving, Settlement
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
-from glassq.policy.decide import Rules, decide
+from glassq.policy.decide import Rules, decide, end
 from glassq.registry import Registry, TaskDefinition
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.executors import Ran, ThreadExecutor, late
@@ -115,16 +116,12 @@ class Attempts:
         else:
             name, headers, known = decoded.task.name, decoded.headers, decoded
             waited = max(0.0, store_now - job.eligible_at) if number == 1 else None
-            ran = _heeding(lane, job, self._run(lane, job, number, decoded, waited))
-        verdict = decide(
-            ran.outcome,
-            self._rules(lane, known),
-            failures=past.failures,
-            holds_lease=not lane.lost,
-            random=self._random(),
-        )
-        did_run = not isinstance(decoded, Refused)
-        return Ended(job, number, name, headers, known, ran, verdict, did_run)
+            ran = self._run(lane, job, number, decoded, waited)
+            if ran.error is not None:
+                ran = _heeding(lane, job, ran)
+        # As nearly every attempt succeeds, nobody's rules are read before they are needed.
+        verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, known, ran, past)
+        return Ended(job, number, name, headers, known, ran, verdict, not isinstance(decoded, Refused))
 
     # -- may it run at all ---------------------------------------------------------------------------------
 
@@ -187,7 +184,7 @@ class Attempts:
             attempt=number,
             token=lease.token,
             enqueued_at=job.eligible_at,
-            check=lambda: self._check(lane, context, started, task.timeout),
+            check=partial(self._check, lane, started, task.timeout),
         )
         self._bus.emit(
             AttemptStarted(
@@ -214,7 +211,7 @@ class Attempts:
 
         return self._executor.run(subject, call, task.timeout)
 
-    def _check(self, lane: HeldLane, context: JobContext, started: float, timeout: float | None) -> None:
+    def _check(self, lane: HeldLane, started: float, timeout: float | None, context: JobContext) -> None:
         if context.id in lane.cancelled:
             raise JobCancelled(f"somebody asked to cancel {context.id}")
         self._check_lease(lane, context)
@@ -229,9 +226,12 @@ class Attempts:
 
     # -- decide ----------------------------------------------------------------------------------------
 
-    def _rules(self, lane: HeldLane, known: Decoded | None) -> Rules:
+    def _decide(self, lane: HeldLane, known: Decoded | None, ran: Ran, past: Standing) -> Verdict:
         options = self._registry.options(lane.lease.queue)
-        return known.task.rules(options) if known else Rules(on_unknown=options.on_unknown)
+        rules = known.task.rules(options) if known else Rules(on_unknown=options.on_unknown)
+        return decide(
+            ran.outcome, rules, failures=past.failures, holds_lease=not lane.lost, random=self._random()
+        )
 
 
 def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
