@@ -35,6 +35,7 @@ from glassq.app import Glassq
 from glassq.model import events
 from glassq.model.leases import Settled
 from glassq.storage import Settling, Storage
+from glassq.stores.redis.line import Line
 from glassq.telemetry import Attempting, Sending
 from glassq.worker.engine import Worker
 from tests.chaos.notes import note
@@ -215,10 +216,54 @@ def _connect_traced(connect: Callable[..., sqlite3.Connection], *args: Any, **kw
 
 
 def _watch_wires(cut: str | None, name: str) -> None:
-    """See each script on its way, and lose the answers of a verb by chance."""
-    send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
+    """See each script on its way, and lose the answers of a verb by chance: on the shared connection, and on
+    those that the client library reads."""
     verb_to_cut, _, chance = (cut or "").partition(":")
     random = Random(f"{os.environ.get('CHAOS_SEED')}:{name}")
+
+    def watched(read: Callable[[], Any], wait: Callable[[], object], hang_up: Callable[[], object]) -> Any:
+        verb = getattr(_within, "verb", None)
+        if not verb or not _within.script:
+            return read()
+        reach(f"sent_{verb}")
+        if _point is not None and _point.name == f"answered_{verb}":
+            wait()
+            reach(f"answered_{verb}")
+        answer = read()
+        if verb == verb_to_cut and random.random() < float(chance):
+            hang_up()
+            raise exceptions.ConnectionError("cut after the request, before its answer")
+        return answer
+
+    _watch_lines(watched)
+    _watch_library(watched)
+
+
+def _watch_lines(watched: Callable[..., Any]) -> None:
+    send, read, look = Line.send, Line.read, Line.look
+
+    def something_there(self: Line, milliseconds: int) -> bool:
+        return self._answers.left or bool(self._incoming.poll(milliseconds))
+
+    def send_watched(self: Line, packed: bytes) -> None:
+        _within.script = b"EVAL" in packed[:64]
+        send(self, packed)
+
+    def read_watched(self: Line) -> Any:
+        return watched(partial(read, self), partial(something_there, self, 60_000), self.close)
+
+    def look_watched(self: Line) -> Any:
+        if not something_there(self, 0):
+            return look(self)
+        return watched(partial(look, self), lambda: None, self.close)
+
+    mock.patch.object(Line, "send", send_watched).start()
+    mock.patch.object(Line, "read", read_watched).start()
+    mock.patch.object(Line, "look", look_watched).start()
+
+
+def _watch_library(watched: Callable[..., Any]) -> None:
+    send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
 
     def send_watched(self: AbstractConnection, command: Any, *args: Any, **kwargs: Any) -> None:
         chunks = [command] if isinstance(command, bytes | str) else list(command)
@@ -227,18 +272,9 @@ def _watch_wires(cut: str | None, name: str) -> None:
         send(self, chunks, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def read_watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        verb = getattr(_within, "verb", None)
-        if not verb or not _within.script:
-            return read(self, *args, **kwargs)
-        reach(f"sent_{verb}")
-        if _point is not None and _point.name == f"answered_{verb}":
-            self.can_read(timeout=60)
-            reach(f"answered_{verb}")
-        answer = read(self, *args, **kwargs)
-        if verb == verb_to_cut and random.random() < float(chance):
-            self.disconnect()
-            raise exceptions.ConnectionError("cut after the request, before its answer")
-        return answer
+        return watched(
+            partial(read, self, *args, **kwargs), partial(self.can_read, timeout=60), self.disconnect
+        )
 
     mock.patch.object(AbstractConnection, "send_packed_command", send_watched).start()
     mock.patch.object(AbstractConnection, "read_response", read_watched).start()

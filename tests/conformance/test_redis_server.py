@@ -25,6 +25,7 @@ from glassq.stores.redis import server as server_module
 from glassq.stores.redis import store as store_module
 from glassq.stores.redis.connections import Connections, ask
 from glassq.stores.redis.location import Location
+from glassq.stores.redis.resp import packed
 from glassq.stores.redis.store import RedisStorage
 from tests.conformance.redisservers import bundled_server, free_port, running, system_server
 
@@ -343,7 +344,8 @@ def test_a_server_that_does_not_tell_its_run_is_spoken_to(server: str, admin: re
     place = server.removeprefix("redis://")
     connections = Connections(Location.parse(f"redis://curious:any@{place}"))
     try:
-        assert connections.use(lambda line: (line.run, ask(line, "PING"))) == ("", b"PONG")
+        told = connections.use(lambda line: (line.run, ask(line, lambda _: packed(["PING"]))))
+        assert told == ("", b"PONG")
     finally:
         connections.close()
         admin.acl_deluser("curious")

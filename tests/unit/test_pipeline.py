@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from redis import exceptions
 from glassq.stores.redis.failures import diagnose
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.pipeline import Pending, Pipeline
+from glassq.stores.redis.resp import packed
 from tests.conformance.redisservers import standing_in
 
 
@@ -85,19 +86,24 @@ def _parsed(data: bytes) -> tuple[bytes | None, bytes]:
     return (b" ".join(words), rest) if words else (None, data)
 
 
+def saying(*words: str | bytes | int) -> Callable[[bytes], bytes]:
+    """A request of these words, whatever the run it is made for."""
+    return lambda _: packed(words)
+
+
 class Words(Pipeline):
     """Asks one thing at a time, in words."""
 
     def ask(self, *words: str) -> Any:
         """The answer; raises what is a refusal."""
-        (answer,) = self.ask_each([lambda _: words])
+        (answer,) = self.ask_each([saying(*words)])
         if isinstance(answer, exceptions.RedisError):
             raise answer
         return answer
 
     def send(self, *words: str) -> Pending:
         """Do not wait for the answer."""
-        return self.submit(lambda _: words)
+        return self.submit(saying(*words))
 
 
 def greet(wire: Any) -> None:
@@ -213,7 +219,7 @@ def test_requests_sent_together_are_answered_together(
     hand: Hand, shared: Words, threads: ThreadPoolExecutor
 ) -> None:
     """Refusals among them are values, so that the others' answers are not lost."""
-    asked = threads.submit(shared.ask_each, [lambda _: ("a", 1), lambda _: ("b", b"\xff"), lambda _: ("c",)])
+    asked = threads.submit(shared.ask_each, [saying("a", 1), saying("b", b"\xff"), saying("c")])
     assert hand.hear(3) == [b"a 1", b"b \xff", b"c"]
     hand.say(b":1\r\n-ERR no\r\n:3\r\n")
     one, two, three = asked.result(timeout=10)
@@ -344,6 +350,17 @@ def test_a_look_finds_what_an_earlier_reader_has_taken_in(hand: Hand, connected:
     assert first.answer() == 1
     assert second.arrived()
     assert second.answer() == 2
+
+
+def test_a_look_does_not_wait_for_the_rest_of_an_answer(hand: Hand, connected: Words) -> None:
+    """A piece of it may be all that has come."""
+    sent = connected.send("a")
+    hand.hear()
+    hand.say(b"*2\r\n$3\r\nab")
+    for _ in range(3):
+        assert not sent.arrived()
+    hand.say(b"c\r\n:2\r\n")
+    assert sent.answer() == [b"abc", 2]
 
 
 def test_whoever_waits_reads_what_nobody_waited_for(

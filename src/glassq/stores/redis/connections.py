@@ -14,7 +14,8 @@ from redis import exceptions
 
 from glassq.stores.redis.failures import NeverSent
 from glassq.stores.redis.location import Location
-from glassq.stores.redis.pipeline import Pending, Pipeline
+from glassq.stores.redis.pipeline import Made, Pending, Pipeline
+from glassq.stores.redis.resp import packed
 
 R = TypeVar("R")
 Argument = str | bytes | int | float
@@ -38,14 +39,8 @@ class Connection(Protocol):
     def on_connect(self) -> None:
         """Sign in, as redis-py does by itself where nothing else is asked for."""
 
-    def send_command(self, *parts: Argument) -> None:
-        """Send a request."""
-
-    def pack_commands(self, commands: Sequence[Sequence[Argument]]) -> Sequence[bytes]:
-        """Several requests as they are sent."""
-
     def send_packed_command(self, command: Sequence[bytes]) -> None:
-        """Send them."""
+        """Send requests."""
 
     def read_response(self) -> Any:
         """Wait for the next answer."""
@@ -54,8 +49,8 @@ class Connection(Protocol):
         """Close it."""
 
 
-Request = Callable[[str], Sequence[Argument]]
-"""A request that is made for the run of the server it is sent to."""
+def _about_the_server(_: bytes) -> bytes:
+    return packed(("INFO", "server"))
 
 
 class Connections:
@@ -71,25 +66,24 @@ class Connections:
         self.pool = location.pool(self._greet)
         self._shared = Pipeline(partial(location.wire, self._greet)) if location.shareable else None
 
-    def ask(self, request: Request) -> Any:
+    def ask(self, request: Made) -> Any:
         """A request and its answer. One round trip, shared with whoever asks meanwhile."""
-        (answer,) = self.ask_each([request])
-        if isinstance(answer, exceptions.RedisError):
-            raise answer
-        return answer
+        if self._shared is not None:
+            return self._shared.submit(request).answer()
+        return self.use(lambda own: ask(own, request))
 
-    def ask_each(self, requests: Sequence[Request]) -> list[Any]:
+    def ask_each(self, requests: Sequence[Made]) -> list[Any]:
         """Several requests in one round trip; the refusals stand where the answers would."""
         if self._shared is not None:
             return self._shared.ask_each(requests)
-        return self.use(lambda own: ask_all(own, [request(own.run) for request in requests]))
+        return self.use(lambda own: ask_all(own, requests))
 
     @property
     def shares(self) -> bool:
         """Whether requests can be sent without waiting for the answers of earlier ones."""
         return self._shared is not None
 
-    def submit(self, request: Request) -> Pending:
+    def submit(self, request: Made) -> Pending:
         """Send a request and do not wait: it is on the wire when this returns. Only where it `shares`."""
         assert self._shared is not None  # noqa: S101 - see above
         return self._shared.submit(request)
@@ -118,6 +112,7 @@ class Connections:
 
     def _greet(self, connection: Connection) -> None:
         """What is said on a new connection. One round trip more."""
+        connection.run = ""
         try:
             connection.on_connect()
             connection.run = self._run_of(connection) if self._tells else ""
@@ -127,7 +122,7 @@ class Connections:
 
     def _run_of(self, connection: Connection) -> str:
         try:
-            told = ask(connection, "INFO", "server")
+            told = ask(connection, _about_the_server)
         except exceptions.NoPermissionError:
             return ""
         except exceptions.ResponseError as error:
@@ -142,15 +137,16 @@ class Connections:
         return found[1].decode() if found else ""
 
 
-def ask(connection: Connection, *request: Argument) -> Any:
+def ask(connection: Connection, request: Made) -> Any:
     """One request and its answer."""
-    connection.send_command(*request)
+    connection.send_packed_command([request(connection.run.encode())])
     return connection.read_response()
 
 
-def ask_all(connection: Connection, requests: Sequence[Sequence[Argument]]) -> list[Any]:
+def ask_all(connection: Connection, requests: Sequence[Made]) -> list[Any]:
     """Several requests in one round trip; the refusals stand where the answers would."""
-    connection.send_packed_command(connection.pack_commands(requests))
+    run = connection.run.encode()
+    connection.send_packed_command([request(run) for request in requests])
     answers: list[Any] = []
     for _ in requests:
         try:

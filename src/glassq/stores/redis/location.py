@@ -55,6 +55,7 @@ class Wire(Protocol):
     """A connection of redis-py, which gives these no types. All raise `redis.exceptions.RedisError`."""
 
     _sock: socket.socket | None
+    _parser: Any
     run: str
     """The run of the server, where it was asked for; see `Connections`."""
 
@@ -64,14 +65,8 @@ class Wire(Protocol):
     def send_command(self, *parts: str | int) -> None:
         """Send a request."""
 
-    def send_packed_command(self, command: list[bytes], *, check_health: bool = True) -> None:
-        """Send requests. Connects first when it is not connected."""
-
-    def read_response(self, *, disconnect_on_error: bool = True) -> Any:
+    def read_response(self) -> Any:
         """Wait for the next answer."""
-
-    def can_read(self, *, timeout: float) -> bool:
-        """Whether something can be read within so many seconds; `ConnectionError` when that is the end."""
 
     def disconnect(self) -> None:
         """Close it."""

@@ -7,7 +7,6 @@ share the server's round trips.
 
 from __future__ import annotations
 
-import select
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,37 +16,52 @@ from redis import exceptions
 
 from glassq.forking import begin_in_children
 from glassq.stores.redis.failures import NeverSent
+from glassq.stores.redis.line import Line
 from glassq.stores.redis.location import Wire
+from glassq.stores.redis.resp import NOTHING
 
-Command = Sequence[str | bytes | float]
+Made = Callable[[bytes], bytes]
+"""A request as it is sent, made for the run of the server that it is sent to."""
 
 
-class _Request:
-    """A request on its way. `gate` is held while its thread sleeps until it is answered or to lead."""
+class Pending:
+    """A request that was sent. Somebody has to ask for its answer, or for that of a later one: what has come
+    is read only by those who ask. `gate` is held while a thread sleeps until it is answered or to lead."""
 
-    __slots__ = ("answer", "done", "gate", "leads")
+    __slots__ = ("_stream", "done", "gate", "leads", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
         self.done = False
-        self.answer: Any = None
+        self.value: Any = None
         self.leads = False
         self.gate: threading.Lock | None = None
+
+    def arrived(self) -> bool:
+        """Whether the answer is there, or never will be. Does not wait."""
+        return self.done or self._stream.look_for(self)
+
+    def answer(self) -> Any:
+        """The answer, waited for. Raises `redis.exceptions.RedisError`: what the server said, or what became
+        of the connection."""
+        value = self.value if self.done else self._stream.wait_for(self)
+        if isinstance(value, exceptions.RedisError):
+            raise value
+        return value
 
 
 class _Stream:
     """One connection's life. Broken once, it stays broken: what waited for it may have been carried out."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self.run = wire.run
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.run = line.run
         """The run of the server it leads to."""
         self._sending = threading.Lock()
         self._state = threading.Lock()
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[Pending] = deque()
+        self._sleepers = 0
         self._led = False
-        self._has_more = False  # perhaps: one look at the socket takes in what several are to be told
-        # One for whoever sends and one for whoever reads: a poll object is no two threads' at a time.
-        self._goodbye, self._incoming = _poll_of(wire), _poll_of(wire)
         self._broken = False
 
     @property
@@ -55,27 +69,26 @@ class _Stream:
         """Whether it has not broken yet."""
         return not self._broken
 
-    def send(self, packed: bytes, count: int) -> list[_Request] | None:
-        """Put requests on the wire, whole and next to each other; None when it had broken before."""
-        requests = [_Request() for _ in range(count)]
+    def send(self, packed: bytes, requests: Sequence[Pending]) -> bool:
+        """Put requests on the wire, whole and next to each other; False when it had broken before."""
         with self._sending:
             # Something to read while nothing was asked is the server's goodbye: a request that followed it
             # would be lost, and nobody could know whether it was carried out.
-            if not self._waiting and self._goodbye.poll(0):
+            if not self._waiting and self._line.said_more():
                 self._break(exceptions.ConnectionError("the server closed the connection"))
             if self._broken:
-                return None
+                return False
             # Before it is sent: its answer may be there at once.
             self._waiting.extend(requests)
             try:
-                self._wire.send_packed_command([packed], check_health=False)
+                self._line.send(packed)
             except BaseException as error:
                 # Also on Ctrl-C: half a request would make the next one a part of it.
                 self._break(error)
                 raise
-        return requests
+        return True
 
-    def answer(self, request: _Request) -> Any:
+    def wait_for(self, request: Pending) -> Any:
         """Wait for this answer, reading those before it; a failure is an answer, too."""
         try:
             while not request.done:
@@ -85,17 +98,15 @@ class _Stream:
             # In this order: a promotion sets `leads` first.
             if request.gate is not None or request.leads:
                 self._leave(request)
-        return request.answer
+        return request.value
 
-    def arrived(self, request: _Request) -> bool:
-        """Whether this answer is there. Reads what has come, for everybody, if nobody else reads now."""
-        if request.done or not self._may_read(request):
+    def look_for(self, request: Pending) -> bool:
+        """Whether this answer is there. Reads what has come before it, if nobody else reads now."""
+        if not self._may_read(request):
             return request.done
         try:
-            while self._readable():
-                self._read_one()
-        except exceptions.RedisError as error:  # it broke while nobody waited
-            self.shut(error)
+            while not request.done and self._read_one(self._line.look):
+                pass
         finally:
             self._leave(request)
         return request.done
@@ -105,7 +116,7 @@ class _Stream:
         with self._sending:
             self._break(error)
 
-    def _lead_or_sleep(self, request: _Request) -> bool:
+    def _lead_or_sleep(self, request: Pending) -> bool:
         """Become the leader if there is none; otherwise sleep until answered or promoted."""
         with self._state:
             if request.done:
@@ -114,11 +125,12 @@ class _Stream:
                 self._led = request.leads = True
                 return True
             gate = request.gate = threading.Lock()
+            self._sleepers += 1
             gate.acquire()
         gate.acquire()  # released by whoever answers or promotes
         return request.leads and not request.done
 
-    def _may_read(self, request: _Request) -> bool:
+    def _may_read(self, request: Pending) -> bool:
         """Become the leader if there is none."""
         with self._state:
             if self._led:
@@ -126,67 +138,59 @@ class _Stream:
             self._led = request.leads = True
             return True
 
-    def _readable(self) -> bool:
-        """Whether something can be read without waiting. Not while somebody sends: looking changes the
-        time-out of the socket for a moment."""
-        if self._incoming.poll(0):
-            return not self._broken
-        if not self._has_more or not self._sending.acquire(blocking=False):
-            return False
-        try:
-            self._has_more = not self._broken and self._wire.can_read(timeout=0)
-            return self._has_more
-        finally:
-            self._sending.release()
-
-    def _read_until(self, request: _Request) -> None:
+    def _read_until(self, request: Pending) -> None:
         while not request.done:
-            self._read_one()
+            self._read_one(self._line.read)
 
-    def _read_one(self) -> None:
-        """Read the next answer and deliver it. The stream is broken after a failure."""
+    def _read_one(self, read: Callable[[], Any]) -> bool:
+        """Read the next answer and deliver it; False when there was none. The stream is broken after a
+        failure."""
         try:
-            answer = self._read()
+            answer = read()
+            return answer is not NOTHING and self._deliver(answer)
         except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
             self.shut(error)
-            return
+            return False
         except BaseException as error:
             self.shut(error)
             raise
-        self._deliver(answer)
-        self._has_more = bool(self._waiting)
-
-    def _read(self) -> Any:
-        try:
-            return self._wire.read_response(disconnect_on_error=False)
-        except exceptions.ResponseError as refusal:
-            return refusal
 
     def _deliver(self, answer: Any) -> bool:
         """Give the answer to the request that waits longest; False when none does."""
         with self._state:
             if not self._waiting:  # another thread has broken the stream meanwhile
                 return False
-            request = self._waiting.popleft()
-            request.answer = answer
-            request.done = True
+            request = self._waiting[0]
+            if not request.done:  # it is when Ctrl-C came just before it was taken out
+                request.value = answer
+                request.done = True
             if request.gate is not None:
-                request.gate.release()
-                request.gate = None
+                self._wake(request)
+            self._waiting.popleft()
         return True
 
-    def _leave(self, request: _Request) -> None:
+    def _leave(self, request: Pending) -> None:
         """Sleep and lead no more; a leader hands on to the first of those who sleep."""
         with self._state:
-            request.gate = None
+            if request.gate is not None:
+                self._wake(request)
             if not request.leads:
                 return
             request.leads = self._led = False
-            sleeper = next((other for other in self._waiting if other.gate is not None), None)
-            if sleeper is not None and sleeper.gate is not None:
+            sleeper = self._first_asleep() if self._sleepers else None
+            if sleeper is not None:
                 self._led = sleeper.leads = True
-                sleeper.gate.release()
-                sleeper.gate = None
+                self._wake(sleeper)
+
+    def _first_asleep(self) -> Pending | None:
+        return next((request for request in self._waiting if request.gate is not None), None)
+
+    def _wake(self, request: Pending) -> None:
+        """It sleeps no more. Its thread may have been interrupted, and is awake then."""
+        gate, request.gate = request.gate, None
+        self._sleepers -= 1
+        if gate is not None:
+            gate.release()
 
     def _break(self, error: BaseException) -> None:
         """Tell everybody who waits. The first meets the very failure, as the server may have said it about
@@ -194,7 +198,7 @@ class _Stream:
         if self._broken:
             return
         self._broken = True
-        self._wire.disconnect()
+        self._line.close()
         kind = (
             exceptions.TimeoutError
             if isinstance(error, exceptions.TimeoutError)
@@ -205,29 +209,6 @@ class _Stream:
         if self._deliver(error if isinstance(error, exceptions.RedisError) else lost):
             while self._deliver(lost):
                 pass
-
-
-class Pending:
-    """A command that was sent without waiting. Somebody has to ask for its answer, or for that of a later
-    one: what has come is read only by those who ask."""
-
-    __slots__ = ("_request", "_stream")
-
-    def __init__(self, stream: _Stream, request: _Request) -> None:
-        self._stream = stream
-        self._request = request
-
-    def arrived(self) -> bool:
-        """Whether the answer is there, or never will be. Does not wait."""
-        return self._stream.arrived(self._request)
-
-    def answer(self) -> Any:
-        """The answer, waited for. Raises `redis.exceptions.RedisError`: what the server said, or what became
-        of the connection."""
-        answer = self._stream.answer(self._request)
-        if isinstance(answer, exceptions.RedisError):
-            raise answer
-        return answer
 
 
 class Pipeline:
@@ -247,27 +228,26 @@ class Pipeline:
         self._opening = threading.Lock()
         self._stream: _Stream | None = None
 
-    def ask_each(self, requests: Sequence[Callable[[str], Command]]) -> list[Any]:
-        """Send commands together, each made for the run of the server they reach; their answers in order,
-        failures among them as values. One round trip, shared with whoever asks meanwhile.
+    def ask_each(self, requests: Sequence[Made]) -> list[Any]:
+        """Send requests together; their answers in order, failures among them as values. One round trip,
+        shared with whoever asks meanwhile.
 
         Raises `redis.exceptions.RedisError` when it cannot be connected, caused by `NeverSent`.
         """
         while True:
             stream = self._opened()
-            packed = b"".join([_packed(request(stream.run)) for request in requests])
-            sent = stream.send(packed, len(requests))
-            if sent is not None:
-                return [stream.answer(each) for each in sent]
+            sent = [Pending(stream) for _ in requests]
+            if stream.send(b"".join([made(stream.run) for made in requests]), sent):
+                return [stream.wait_for(each) for each in sent]
 
-    def submit(self, request: Callable[[str], Command]) -> Pending:
-        """Send one command, made as those of `ask_each`: it is on the wire when this returns. Nobody waits
-        for its answer yet."""
+    def submit(self, request: Made) -> Pending:
+        """Send one request: it is on the wire when this returns. Nobody waits for its answer yet. Raises as
+        `ask_each` does."""
         while True:
             stream = self._opened()
-            sent = stream.send(_packed(request(stream.run)), 1)
-            if sent is not None:
-                return Pending(stream, sent[0])
+            sent = Pending(stream)
+            if stream.send(request(stream.run), (sent,)):
+                return sent
 
     def close(self) -> None:
         """Close the connection; the next request would open another one."""
@@ -287,23 +267,5 @@ class Pipeline:
                     wire.connect()
                 except exceptions.RedisError as error:
                     raise error from NeverSent()
-                stream = self._stream = _Stream(wire)
+                stream = self._stream = _Stream(Line(wire))
             return stream
-
-
-def _poll_of(wire: Wire) -> select.poll:
-    """Tells whether there is something to read on a connection, without waiting."""
-    watched = select.poll()
-    if wire._sock is not None:  # noqa: SLF001 - nothing else tells whether the server has hung up
-        watched.register(wire._sock, select.POLLIN)  # noqa: SLF001
-    return watched
-
-
-def _packed(command: Command) -> bytes:
-    """A command as RESP, the server's protocol. The client library's own packing is built for what may be
-    anything, and took a third of an enqueue."""
-    values = [
-        part if type(part) is bytes else part.encode() if type(part) is str else str(part).encode()
-        for part in command
-    ]
-    return b"*%d\r\n" % len(values) + b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import redis
@@ -14,11 +15,12 @@ from redis import exceptions
 from glassq.errors import ConfigurationError, StorageError, StorageUnavailable
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
-from glassq.stores.redis.connections import Argument, Connection, Connections, Request, ask
+from glassq.stores.redis.connections import Argument, Connection, Connections, ask
 from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
-from glassq.stores.redis.pipeline import Pending
+from glassq.stores.redis.pipeline import Made, Pending
+from glassq.stores.redis.resp import packed
 from glassq.stores.redis.scripts import Script
 
 PATIENCE: Final = 2.0
@@ -89,8 +91,8 @@ class Server:
         A failure that passes is waited out for up to `patience` seconds; unless `repeatable`, only when
         the request was certainly not carried out. Raises `Unanswered` when it may have been.
         """
-        evaluate = self._evaluation(script, key, arguments)
-        return self.attempt(lambda: evaluate(self._connections.ask), patience=patience, repeatable=repeatable)
+        call = partial(self._evaluate, self._connections.ask, script, key, arguments)
+        return self.attempt(call, patience=patience, repeatable=repeatable)
 
     @property
     def shares(self) -> bool:
@@ -98,9 +100,14 @@ class Server:
         return self._connections.shares
 
     def send(self, script: Script, key: str, *arguments: Argument) -> Sent:
-        """Send a script and do not wait: it is on its way when this returns. Only where it `shares`.
+        """Send a script and do not wait; see `submit`."""
+        return self.submit(_evaluation("EVALSHA", script.sha, key, arguments))
 
-        Nothing is repeated, and no outage is waited for: whoever asks for the answer is told.
+    def submit(self, request: Made) -> Sent:
+        """Send a request and do not wait: it is on its way when this returns. Only where it `shares`.
+
+        It is made for the first argument of a script (see `_timed`). Nothing is repeated, and no outage is
+        waited for: whoever asks for the answer is told.
         """
         began = time.monotonic()
         try:
@@ -109,12 +116,11 @@ class Server:
             if away is not None:
                 raise translated(away, self.address, lost=False) from away
             self._check_fitness()
-            pending = self._connections.submit(self._request("EVALSHA", script.sha, key, arguments))
+            return Sent(self, began, self._connections.submit(self._timed(request)))
         except exceptions.RedisError as error:
             return Sent(self, began, self.failed(began, error))
         except StorageError as error:
             return Sent(self, began, error)
-        return Sent(self, began, pending)
 
     def failed(self, began: float, error: exceptions.RedisError) -> StorageError:
         """What to tell about a request that was sent then and will not be repeated here."""
@@ -129,12 +135,12 @@ class Server:
 
         Returns its answer and how many have it. One round trip; see `run`.
         """
-        evaluate = self._evaluation(script, key, arguments)
+        wait = packed(("WAIT", replicas, int(REPLICA_SECONDS * 1000)))
 
         def copy(connection: Connection) -> tuple[Any, int]:
             # The server counts from what this very connection has written.
-            answer = evaluate(lambda request: ask(connection, *request(connection.run)))
-            return answer, int(ask(connection, "WAIT", replicas, int(REPLICA_SECONDS * 1000)))
+            answer = self._evaluate(partial(ask, connection), script, key, arguments)
+            return answer, int(ask(connection, lambda _: wait))
 
         return self.attempt(lambda: self._connections.use(copy), patience=patience)
 
@@ -144,7 +150,9 @@ class Server:
         if len(calls) == 1:
             return [self.run(script, key, *arguments) for key, arguments in calls]
 
-        requests = [self._request("EVALSHA", script.sha, key, arguments) for key, arguments in calls]
+        requests = [
+            self._timed(_evaluation("EVALSHA", script.sha, key, arguments)) for key, arguments in calls
+        ]
         answers = self.attempt(lambda: self._connections.ask_each(requests))
         for index, (key, arguments) in enumerate(calls):
             if isinstance(answers[index], exceptions.RedisError):
@@ -155,16 +163,16 @@ class Server:
         """The store's clock, in epoch seconds. One round trip."""
         if self._clock is not None:
             return self._clock.wall()
-        seconds, micros = self.attempt(lambda: self._connections.ask(lambda _: ("TIME",)))
+        seconds, micros = self.attempt(partial(self._ask, "TIME"))
         return int(seconds) + int(micros) / 1_000_000
 
     def add_member(self, key: str, member: str) -> None:
         """Put a member into a set. One round trip."""
-        self.attempt(lambda: self._connections.ask(lambda _: ("SADD", key, member)), patience=APPEND_PATIENCE)
+        self.attempt(partial(self._ask, "SADD", key, member), patience=APPEND_PATIENCE)
 
     def members(self, key: str) -> list[str]:
         """The members of a set, sorted. One round trip."""
-        found: list[bytes] = self.attempt(lambda: self._connections.ask(lambda _: ("SMEMBERS", key)))
+        found: list[bytes] = self.attempt(partial(self._ask, "SMEMBERS", key))
         return sorted(member.decode() for member in found)
 
     def attempt(self, call: Callable[[], R], *, patience: float | None = None, repeatable: bool = True) -> R:
@@ -221,34 +229,26 @@ class Server:
         self._outage.end()
         self._connections.close()
 
-    def _evaluation(
-        self, script: Script, key: str, arguments: Sequence[Argument]
-    ) -> Callable[[Callable[[Request], Any]], Any]:
-        """A try to run a script: by its digest, or by its text once it was not known by it."""
-        by_digest = self._request("EVALSHA", script.sha, key, arguments)
-        by_text = self._request("EVAL", script.source, key, arguments)
-        known = True
+    def _ask(self, *command: Argument) -> Any:
+        told = packed(command)
+        return self._connections.ask(lambda _: told)
 
-        def evaluate(ask: Callable[[Request], Any]) -> Any:
-            nonlocal known
-            if known:
-                try:
-                    return ask(by_digest)
-                except exceptions.NoScriptError:  # the server is new, restarted or flushed
-                    known = False
-            return ask(by_text)
+    def _evaluate(
+        self, ask: Callable[[Made], Any], script: Script, key: str, arguments: Sequence[Argument]
+    ) -> Any:
+        """Run a script: by its digest, or by its text where it is not known by it."""
+        try:
+            return ask(self._timed(_evaluation("EVALSHA", script.sha, key, arguments)))
+        except exceptions.NoScriptError:  # the server is new, restarted or flushed
+            return ask(self._timed(_evaluation("EVAL", script.source, key, arguments)))
 
-        return evaluate
-
-    def _request(self, command: str, script: str, key: str, arguments: Sequence[Argument]) -> Request:
-        """A call of a script. Its first argument is the run of the server it is sent to, and the time when it
-        is not theirs to ask for but a test's to say."""
-
-        def made_for(run: str) -> Sequence[Argument]:
-            first = run if self._clock is None else f"{run}:{round(self._clock.wall() * 1_000_000)}"
-            return (command, script, 1, key, first, *arguments)
-
-        return made_for
+    def _timed(self, request: Made) -> Made:
+        """A request that is made for what its script is told first: the run of the server it is sent to, and
+        the time when that is not theirs to ask for but a test's to say."""
+        clock = self._clock
+        if clock is None:
+            return request
+        return lambda run: request(b"%b:%d" % (run, round(clock.wall() * 1_000_000)))
 
     def _check_fitness(self) -> None:
         """Refuse servers that would break promises, once, at the first use. One round trip."""
@@ -286,3 +286,8 @@ class Server:
                 f"{self.address} evicts any key when its memory is full (maxmemory-policy {policy}), jobs "
                 "included; set maxmemory-policy to noeviction or volatile-lru, or add ?allow_eviction=1"
             )
+
+
+def _evaluation(command: str, script: str, key: str, arguments: Sequence[Argument]) -> Made:
+    """A call of a script, by its digest or its text."""
+    return lambda first: packed((command, script, 1, key, first, *arguments))

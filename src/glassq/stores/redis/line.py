@@ -1,0 +1,84 @@
+"""A connection that is signed in, with the library that made it out of the way: one call to the operating
+system sends, and one takes in as many answers as have come."""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Final
+
+from redis import exceptions
+
+from glassq.stores.redis.location import Wire
+from glassq.stores.redis.resp import NOTHING, Answers
+
+_MOST_AT_ONCE: Final = 65536
+"""Bytes that one call takes in."""
+
+
+class Line:
+    """Sends requests and reads answers. One thread may send while another one reads, and none else.
+
+    Raises `redis.exceptions.RedisError` as the client library does, which has connected and signed in.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        sock = wire._sock  # noqa: SLF001 - the library has no other way to read what several have asked for
+        assert sock is not None  # noqa: S101 - it is connected
+        self._wire = wire
+        self._send = sock.sendall
+        self._receive = sock.recv
+        self._answers = Answers(wire._parser.parse_error)  # noqa: SLF001 - its classes are what callers know
+        # One for whoever sends and one for whoever reads: a poll object is no two threads' at a time.
+        self._goodbye, self._incoming = select.poll(), select.poll()
+        self._goodbye.register(sock, select.POLLIN)
+        self._incoming.register(sock, select.POLLIN)
+        self.run = wire.run.encode()
+        """The run of the server it leads to."""
+
+    def send(self, packed: bytes) -> None:
+        """Put requests on the wire."""
+        try:
+            self._send(packed)
+        except TimeoutError as error:
+            raise exceptions.TimeoutError("the server took no request in time") from error
+        except OSError as error:
+            raise exceptions.ConnectionError(f"cannot send to the server: {error}") from error
+
+    def said_more(self) -> bool:
+        """Whether the server says anything, while nothing was asked: for whoever sends."""
+        return bool(self._goodbye.poll(0)) or self._answers.left
+
+    def read(self) -> Any:
+        """Wait for the next answer. A refusal is one, too, and one that ends the connection is raised."""
+        while (answer := self._answers.take()) is NOTHING:
+            self._take_in()
+        return self._passed(answer)
+
+    def look(self) -> Any:
+        """The next answer if it is there, else `NOTHING`. Does not wait."""
+        answer = self._answers.take()
+        if answer is NOTHING and self._incoming.poll(0):
+            self._take_in()
+            answer = self._answers.take()
+        return self._passed(answer)
+
+    def close(self) -> None:
+        """Hang up, also when another thread reads."""
+        self._wire.disconnect()
+
+    def _take_in(self) -> None:
+        try:
+            data = self._receive(_MOST_AT_ONCE)
+        except TimeoutError as error:
+            raise exceptions.TimeoutError("the server did not answer in time") from error
+        except OSError as error:
+            raise exceptions.ConnectionError(f"cannot read from the server: {error}") from error
+        if not data:
+            raise exceptions.ConnectionError("the server closed the connection")
+        self._answers.feed(data)
+
+    @staticmethod
+    def _passed(answer: Any) -> Any:
+        if isinstance(answer, exceptions.ConnectionError):
+            raise answer  # LOADING and the like: nothing that follows is worth waiting for
+        return answer
