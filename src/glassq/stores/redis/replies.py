@@ -100,7 +100,7 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
     found, at, told, read = watermark(stood), int(now) / MICRO, [], 0
     for answer in answers.split(b";"):
         status, ordinal, held, others, change, size = answer.split(b":")
-        window = jobs(queue, windows[read : read + int(size)])
+        window = jobs(queue, windows[read : read + int(size)]) if size != b"0" else ()
         read += len(window)
         told.append(
             Settled(
@@ -115,6 +115,11 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
             )
         )
     return told
+
+
+def settled_one(queue: str, reply: bytes | Sequence[bytes]) -> Settled:
+    """The answer of a `settle` that was told of one lane."""
+    return settled(queue, reply)[0]
 
 
 def dead_record(queue: str, value: bytes) -> DeadRecord:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from glassq.model.jobs import NewJob
-from glassq.model.leases import Owner, Settlement
+from glassq.model.leases import Lease, Owner, Settlement
 from glassq.model.verdicts import Action
+from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
+from glassq.stores.redis.pipeline import Made
 from glassq.stores.redis.replies import local_id, micros
+from glassq.stores.redis.resp import packed, parts
 
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
@@ -44,6 +48,34 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
     if len(whats) == 1:
         return [str(owner), "" if whats[0].begun else digest(whats), *_settlement(whats[0])]
     return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
+
+
+def going_on(key: str, owner: Owner, what: Settlement) -> Made:
+    """A call of `lua/settle.lua` for one settlement whose next job has begun, as it is sent. All of it but
+    the two jobs is the same for as long as the lane is run ahead."""
+    if what.action in _FAILED or what.next_id is None:
+        told = settlements(owner, [what])
+        return lambda time: packed(("EVALSHA", scripts.SETTLE.sha, 1, key, time, *told))
+    lease = what.lease
+    job = local_id(lease.queue, what.job_id).encode()
+    following = local_id(lease.queue, what.next_id).encode()
+    beginning, middle, end = _frame(key, owner, what.action, lease, what.change, what.window, what.ahead)
+    return lambda time: (
+        b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n$5\r\ngo_on\r\n$%d\r\n%b\r\n%b"
+        % (beginning, len(time), time, middle, len(job), job, len(following), following, end)
+    )
+
+
+@lru_cache(maxsize=1024)  # as many as there are lanes that are run ahead at a time
+def _frame(
+    key: str, owner: Owner, action: Action, lease: Lease, change: int, window: int, ahead: int
+) -> tuple[bytes, bytes, bytes]:
+    """What stands before the time, between it and the job, and behind the next job."""
+    return (
+        b"*16\r\n" + parts(("EVALSHA", scripts.SETTLE.sha, 1, key)),
+        parts((str(owner), "", str(action), lease.lane, lease.token)),
+        parts((change, window, ahead)),
+    )
 
 
 def _settlement(what: Settlement) -> list[Argument]:

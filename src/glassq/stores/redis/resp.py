@@ -21,15 +21,21 @@ _END = b"\r\n"
 def packed(command: Command) -> bytes:
     """A command as it is sent. The client library's own packing is built for what may be anything, and took a
     third of an enqueue."""
-    parts = [
-        b"$%d\r\n%b\r\n" % (len(part), part)
-        if type(part) is bytes
-        else b"$%d\r\n%d\r\n" % (len(str(part)), part)
-        if type(part) is int
-        else _bulk(part)
-        for part in command
-    ]
-    return b"*%d\r\n" % len(parts) + b"".join(parts)
+    return b"*%d\r\n%b" % (len(command), parts(command))
+
+
+def parts(command: Command) -> bytes:
+    """Some parts of a command as they are sent."""
+    return b"".join(
+        [
+            b"$%d\r\n%b\r\n" % (len(part), part)
+            if type(part) is bytes
+            else b"$%d\r\n%d\r\n" % (len(str(part)), part)
+            if type(part) is int
+            else _bulk(part)
+            for part in command
+        ]
+    )
 
 
 @lru_cache(maxsize=4096, typed=True)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import redis
 from redis import exceptions
@@ -35,25 +35,31 @@ _OLDEST = (6, 2)
 R = TypeVar("R")
 
 
-class Sent:
-    """A script on its way to the server, or what kept it from being sent."""
+class Sent(Generic[R]):
+    """A request on its way to the server, or what kept it from being sent."""
 
-    def __init__(self, server: Server, began: float, pending: Pending | StorageError) -> None:
+    __slots__ = ("_began", "_pending", "_read", "_server", "arrived")
+
+    def __init__(
+        self, server: Server, began: float, pending: Pending | StorageError, read: Callable[[Any], R]
+    ) -> None:
         self._server = server
         self._began = began
         self._pending = pending
+        self._read = read
         # Asked for before each job: no call more than it takes.
         self.arrived = _at_once if isinstance(pending, StorageError) else pending.arrived
         """Whether its answer is there, or never will be."""
 
-    def answer(self) -> Any:
-        """Its answer, waited for. Raises as `Server.run` does, but repeats nothing."""
+    def answer(self) -> R:
+        """Its answer as it was to be read, waited for. Raises as `Server.run` does, but repeats nothing."""
         if isinstance(self._pending, StorageError):
             raise self._pending
         try:
-            return self._pending.answer()
+            reply = self._pending.answer()
         except exceptions.RedisError as error:
             raise self._server.failed(self._began, error) from error
+        return self._read(reply)
 
 
 def _at_once() -> bool:
@@ -99,11 +105,7 @@ class Server:
         """Whether requests can be sent without waiting for the answers of earlier ones."""
         return self._connections.shares
 
-    def send(self, script: Script, key: str, *arguments: Argument) -> Sent:
-        """Send a script and do not wait; see `submit`."""
-        return self.submit(_evaluation("EVALSHA", script.sha, key, arguments))
-
-    def submit(self, request: Made) -> Sent:
+    def submit(self, request: Made, read: Callable[[Any], R]) -> Sent[R]:
         """Send a request and do not wait: it is on its way when this returns. Only where it `shares`.
 
         It is made for the first argument of a script (see `_timed`). Nothing is repeated, and no outage is
@@ -116,11 +118,11 @@ class Server:
             if away is not None:
                 raise translated(away, self.address, lost=False) from away
             self._check_fitness()
-            return Sent(self, began, self._connections.submit(self._timed(request)))
+            return Sent(self, began, self._connections.submit(self._timed(request)), read)
         except exceptions.RedisError as error:
-            return Sent(self, began, self.failed(began, error))
+            return Sent(self, began, self.failed(began, error), read)
         except StorageError as error:
-            return Sent(self, began, error)
+            return Sent(self, began, error, read)
 
     def failed(self, began: float, error: exceptions.RedisError) -> StorageError:
         """What to tell about a request that was sent then and will not be repeated here."""

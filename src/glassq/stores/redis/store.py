@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
-from glassq.stores.redis.settling import GoingOn, Steering
+from glassq.stores.redis.steering import Steering
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
@@ -239,8 +240,8 @@ class RedisStorage:
         if not self._server.shares or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
-        told = requests.settlements(owner, [settlement])
-        return GoingOn(queue, self._server.send(scripts.SETTLE, self._keys.counters(queue), *told))
+        request = requests.going_on(self._keys.counters(queue), owner, settlement)
+        return self._server.submit(request, partial(replies.settled_one, queue))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""

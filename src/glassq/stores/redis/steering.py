@@ -1,29 +1,9 @@
-"""Settlements that nobody waits for, and when somebody should."""
+"""What this process has just steered: when a settlement is better waited for."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
-
-from glassq.model.leases import Settled
-from glassq.stores.redis import replies
-from glassq.stores.redis.server import Sent
-
-
-class GoingOn:
-    """`glassq.storage.Settling` of a settlement that was sent to the server."""
-
-    def __init__(self, queue: str, sent: Sent) -> None:
-        self._queue = queue
-        self._sent = sent
-        self.arrived = sent.arrived
-        """See `Settling.arrived`."""
-
-    def answer(self) -> Settled:
-        """See `Settling.answer`."""
-        (told,) = replies.settled(self._queue, self._sent.answer())
-        return told
-
 
 _FRESH: Final = 1.0
 """Seconds for which lanes of quick jobs may not have heard of what this process did to their queue."""
