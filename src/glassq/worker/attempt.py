@@ -111,17 +111,16 @@ class Attempts:
         decoded = self._refuse(job, past, store_now) or self._decode(job, past)
         if isinstance(decoded, Refused):
             ran = Ran(decoded.outcome, None, decoded.error, 0.0)
-            name, headers = decoded.task_name, decoded.headers
             known = decoded.crashed
-        else:
-            name, headers, known = decoded.task.name, decoded.headers, decoded
-            waited = max(0.0, store_now - job.eligible_at) if number == 1 else None
-            ran = self._run(lane, job, number, decoded, waited)
-            if ran.error is not None:
-                ran = _heeding(lane, job, ran)
+            verdict = self._decide(lane, known, ran, past)
+            return Ended(job, number, decoded.task_name, decoded.headers, known, ran, verdict, did_run=False)
+        waited = max(0.0, store_now - job.eligible_at) if number == 1 else None
+        ran = self._run(lane, job, number, decoded, waited)
+        if ran.error is not None:
+            ran = _heeding(lane, job, ran)
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
-        verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, known, ran, past)
-        return Ended(job, number, name, headers, known, ran, verdict, not isinstance(decoded, Refused))
+        verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
+        return Ended(job, number, decoded.task.name, decoded.headers, decoded, ran, verdict, did_run=True)
 
     # -- may it run at all ---------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ log = Log("glassq.worker")
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for."""
+_FRESH = Standing()
+"""The past of a job that was not the head when its lane was claimed."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ class LaneRun:
         self._watch_order(job)
         ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now())
         self._served += 1
-        self._past = Standing()
+        self._past = _FRESH
         now = self._with.clock.monotonic()
         if self._may_go_on(ended, now):
             self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True), now)
