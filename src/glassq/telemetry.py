@@ -54,6 +54,12 @@ class Attempting(msgspec.Struct, frozen=True):
 Around = Callable[[Sending | Attempting], AbstractContextManager[Any]]
 
 
+class _Here(threading.local):
+    """What differs between threads."""
+
+    hand_on: Observer | None = None
+
+
 class Bus:
     """Hands events to whoever subscribed. Nobody listening costs one dictionary look-up."""
 
@@ -61,7 +67,7 @@ class Bus:
         self._lock = threading.Lock()
         self._observers: dict[type[Event], tuple[Observer, ...]] = {}
         self._arounds: tuple[Around, ...] = ()
-        self._here = threading.local()
+        self._here = _Here()
 
     def subscribe(self, observer: Observer, *events: type[Event]) -> None:
         """Tell `observer` about these event types. One that raises is detached and reported once."""
@@ -80,10 +86,10 @@ class Bus:
 
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""
-        observers = self._observers.get(type(event), ())
+        observers = self._observers.get(type(event))
         if not observers:
             return
-        hand_on: Observer | None = getattr(self._here, "hand_on", None)
+        hand_on = self._here.hand_on
         if hand_on is not None:
             hand_on(event)
             return
@@ -158,6 +164,8 @@ class _Wrapped(AbstractContextManager[None]):
                 self._entered.append(inner)
 
     def __exit__(self, *failure: Any) -> None:
+        if not self._entered:
+            return
         passing: BaseException | None = None
         for inner in reversed(self._entered):
             try:

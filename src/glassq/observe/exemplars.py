@@ -36,6 +36,11 @@ def remember(job_id: str, attempt: int, context: SpanContext) -> None:
     _last.context = context
 
 
+def may_be_traced(headers: Mapping[str, str]) -> bool:
+    """Whether an attempt with these headers, which began or ended in this thread, can have an exemplar."""
+    return bool(headers) or _last.attempt is not None
+
+
 def exemplar_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> dict[str, str] | None:
     """Trace and span of this attempt when it is sampled.
 
@@ -77,9 +82,8 @@ class Ration:
         self._next = float("-inf")
 
     def take(self, of: AttemptRef, headers: Mapping[str, str]) -> dict[str, str] | None:
-        """The attempt's exemplar, or None when it has none or the last one is too fresh."""
-        if not headers and _last.attempt is None:
-            return None  # nothing is traced here
+        """The attempt's exemplar, or None when it has none or the last one is too fresh. Not worth a call
+        unless it `may_be_traced`."""
         now = self._clock.monotonic()
         if now < self._next:
             return None

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from glassq.forking import begin_in_children
 from glassq.observe.activity import Activity, live_samples
 from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER, MetricSpec
 from glassq.observe.labels import QueueLabels, queue_labels
+from glassq.observe.series import Counter, Family, Histogram, counters, histograms
 from glassq.version import __version__
 
 
@@ -22,7 +24,7 @@ class ByValue(dict[str, Counter]):
     """The children of a closed set of label values. A value outside the set is counted as `_other`,
     which is born on first use: a growing set of values can never grow the exposition."""
 
-    def __init__(self, family: Counter, fixed: tuple[str, ...], values: tuple[str, ...]) -> None:
+    def __init__(self, family: Family[Counter], fixed: tuple[str, ...], values: tuple[str, ...]) -> None:
         super().__init__((value, family.labels(*fixed, value)) for value in values)
         self._family = family
         self._fixed = fixed
@@ -34,34 +36,28 @@ class ByValue(dict[str, Counter]):
 class Families(Collector):
     """All families this process counts into, exposed as one collector.
 
-    They are not registered one by one for two reasons: gauges about work in progress are computed at
-    scrape time, and the `_created` series (one more per child, used by nobody here) are left out without
-    touching the client library's switch for it, which is global and the application's own business.
+    They are not registered one by one, as gauges about work in progress are computed at scrape time. Whoever
+    counts holds `lock` for it: once for an event, whatever number of children that counts into.
     """
 
     def __init__(self, queues: QueueLabels) -> None:
         self.queues = queues
-        self._lock = threading.Lock()
-        self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
         self._stores: list[Callable[[], str]] = []
         self._activities: WeakSet[Activity] = WeakSet()
-        for spec in CATALOGUE:
-            if spec.source == "store":
-                continue
-            if spec.kind == "counter":
-                self._counters[spec.name] = Counter(
-                    spec.name, spec.help, spec.labels, unit=spec.unit, registry=None
-                )
-            elif spec.kind == "histogram":
-                self._histograms[spec.name] = Histogram(
-                    spec.name, spec.help, spec.labels, unit=spec.unit, registry=None, buckets=spec.buckets
-                )
+        own = [spec for spec in CATALOGUE if spec.source != "store"]
+        self._counters = {spec.name: counters(spec) for spec in own if spec.kind == "counter"}
+        self._histograms = {spec.name: histograms(spec) for spec in own if spec.kind == "histogram"}
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child, which goes on from the parent's values: another thread of the
+        parent may have held the lock."""
+        # Reentrant, because a signal handler may enqueue while its thread counts something.
+        self.lock = threading.RLock()
 
     def counter(self, spec: MetricSpec, *labels: str) -> Counter:
         """A counter's child, at 0 when it is new."""
-        family = self._counters[spec.name]
-        return family.labels(*labels) if labels else family
+        return self._counters[spec.name].labels(*labels)
 
     def histogram(self, spec: MetricSpec, *labels: str) -> Histogram:
         """A histogram's child, empty when it is new."""
@@ -73,7 +69,7 @@ class Families(Collector):
 
     def add_activity(self, activity: Activity, store: Callable[[], str]) -> None:
         """Show one more application's work in progress for as long as it lives, and its kind of store."""
-        with self._lock:
+        with self.lock:
             self._activities.add(activity)
             self._stores.append(store)
 
@@ -86,12 +82,12 @@ class Families(Collector):
                 yield family_of(spec)
 
     def collect(self) -> Iterable[Metric]:
-        """Everything this process counted, without `_created`, and what is in progress right now."""
+        """Everything this process counted, and what is in progress right now."""
         for family in (*self._counters.values(), *self._histograms.values()):
-            for metric in family.collect():
-                metric.samples = [each for each in metric.samples if not each.name.endswith("_created")]
-                yield metric
-        with self._lock:
+            with self.lock:
+                metrics = family.collect()
+            yield from metrics
+        with self.lock:
             activities = list(self._activities)
             stores = sorted({store() for store in self._stores})
         for spec, samples in live_samples(activities):

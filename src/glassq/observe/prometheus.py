@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 
 from glassq.model.clock import Clock
 from glassq.model.events import (
@@ -32,11 +32,12 @@ from glassq.model.events import (
     WriteFenced,
 )
 from glassq.model.leases import ClaimCause
-from glassq.model.verdicts import Action, Outcome
+from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.observe import catalogue
 from glassq.observe.activity import Activity
-from glassq.observe.exemplars import AttemptRef, Ration
+from glassq.observe.exemplars import AttemptRef, Ration, may_be_traced
 from glassq.observe.families import ByValue, Families, families_of
+from glassq.observe.series import Histogram
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 
@@ -58,15 +59,13 @@ def observe_metrics(
 class _TracedHistogram:
     """A histogram's child whose observations carry an exemplar now and then."""
 
-    __slots__ = ("_observe", "_ration")
+    __slots__ = ("observe", "take")
 
     def __init__(self, child: Histogram, clock: Clock) -> None:
-        self._observe = child.observe
-        self._ration = Ration(clock)
-
-    def observe(self, seconds: float, of: AttemptRef, headers: Mapping[str, str] = _NO_HEADERS) -> None:
-        """Count one measurement of an attempt."""
-        self._observe(seconds, self._ration.take(of, headers))
+        self.observe = child.observe
+        """Count one measurement."""
+        self.take = Ration(clock).take
+        """The exemplar for it, see `Ration.take`."""
 
 
 class _TaskChildren:
@@ -86,7 +85,7 @@ class _TaskChildren:
 
     def failed(self, kind: str, of: AttemptRef, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """Count one failure, with its trace when it has one."""
-        ration = self._rations.get(kind)
+        ration = self._rations.get(kind) if may_be_traced(headers) else None
         self.failures[kind].inc(exemplar=ration.take(of, headers) if ration else None)
 
 
@@ -185,54 +184,74 @@ class _Counting:
 
     def _enqueued(self, event: JobEnqueued) -> None:
         queue = self._queue(event.queue)
-        queue.task(event.task).enqueued.inc()
-        queue.enqueue_seconds.observe(event.seconds)
-        queue.payload_bytes.observe(event.payload_bytes)
+        with self._families.lock:
+            queue.task(event.task).enqueued.inc()
+            queue.enqueue_seconds.observe(event.seconds)
+            queue.payload_bytes.observe(event.payload_bytes)
 
     def _deduplicated(self, event: JobDeduplicated) -> None:
-        self._queue(event.queue).deduplicated.inc()
+        with self._families.lock:
+            self._queue(event.queue).deduplicated.inc()
 
     def _not_enqueued(self, event: EnqueueFailed) -> None:
-        self._queue(event.queue).enqueue_failures[event.reason].inc()
+        with self._families.lock:
+            self._queue(event.queue).enqueue_failures[event.reason].inc()
 
     # -- lanes ---------------------------------------------------------------------------------------
 
     def _claimed(self, event: LaneClaimed) -> None:
         queue = self._queue(event.lease.queue)
-        queue.acquisitions[event.cause].inc()
-        if event.cause is not ClaimCause.READY:
-            queue.reclaimed[event.cause].inc()
+        with self._families.lock:
+            queue.acquisitions[event.cause].inc()
+            if event.cause is not ClaimCause.READY:
+                queue.reclaimed[event.cause].inc()
 
     def _lost(self, event: LaneLost) -> None:
-        self._queue(event.lease.queue).losses[event.reason].inc()
+        with self._families.lock:
+            self._queue(event.lease.queue).losses[event.reason].inc()
 
     def _fenced(self, event: WriteFenced) -> None:
-        self._queue(event.queue).fenced[event.operation].inc()
+        with self._families.lock:
+            self._queue(event.queue).fenced[event.operation].inc()
 
     def _violated(self, event: OrderViolated) -> None:
-        self._queue(event.queue).violations[event.kind].inc()
+        with self._families.lock:
+            self._queue(event.queue).violations[event.kind].inc()
 
     # -- attempts ------------------------------------------------------------------------------------
 
     def _started(self, event: AttemptStarted) -> None:
-        if event.time_in_queue is not None:
-            self._queue(event.lease.queue).time_in_queue.observe(event.time_in_queue, event, event.headers)
+        waited = event.time_in_queue
+        if waited is not None:
+            histogram = self._queue(event.lease.queue).time_in_queue
+            traced = may_be_traced(event.headers)
+            with self._families.lock:
+                histogram.observe(waited, histogram.take(event, event.headers) if traced else None)
 
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queue(event.lease.queue)
-        task = queue.task(event.task)
-        succeeded = event.outcome is Outcome.SUCCEEDED
-        if event.ran:
-            task.attempts["succeeded" if succeeded else "failed"].inc()
-            task.duration.observe(event.seconds, event, event.headers)
-        if event.outcome not in (Outcome.SUCCEEDED, Outcome.EXPIRED):
-            task.failed(event.outcome, event, event.headers)
-        match event.verdict.action:
+        task, headers, outcome = queue.task(event.task), event.headers, event.outcome
+        traced = may_be_traced(headers)
+        with self._families.lock:
+            if event.ran:
+                task.attempts["succeeded" if outcome is Outcome.SUCCEEDED else "failed"].inc()
+                exemplar = task.duration.take(event, headers) if traced else None
+                task.duration.observe(event.seconds, exemplar)
+            if outcome is not Outcome.SUCCEEDED and outcome is not Outcome.EXPIRED:
+                task.failed(outcome, event, headers)
+            self._count_verdict(task, event.verdict)
+            if event.end_to_end is not None:
+                exemplar = queue.end_to_end.take(event, headers) if traced else None
+                queue.end_to_end.observe(event.end_to_end, exemplar)
+
+    @staticmethod
+    def _count_verdict(task: _TaskChildren, verdict: Verdict) -> None:
+        match verdict.action:
             case Action.ACK:
                 task.processed["succeeded"].inc()
             case Action.BURY:
                 task.processed["buried"].inc()
-                task.buried[event.verdict.reason].inc()
+                task.buried[verdict.reason].inc()
             case Action.EXPIRE:
                 task.processed["expired"].inc()
             case Action.CANCEL:
@@ -241,36 +260,41 @@ class _Counting:
                 task.retries.inc()
             case Action.HALT | Action.DROP:
                 pass  # not settled: the job is still the head of its lane
-        if event.end_to_end is not None:
-            queue.end_to_end.observe(event.end_to_end, event, event.headers)
 
     def _abandoned(self, event: AttemptAbandoned) -> None:
         # Whatever its code did, the job runs again: for the job this attempt failed.
         task = self._queue(event.lease.queue).task(event.task)
-        if event.outcome not in _NEVER_RAN:
-            task.attempts["failed"].inc()
-        task.failed(Outcome.LEASE_LOST, event)
+        with self._families.lock:
+            if event.outcome not in _NEVER_RAN:
+                task.attempts["failed"].inc()
+            task.failed(Outcome.LEASE_LOST, event)
 
     def _context_read(self, event: TraceContextRead) -> None:
-        self._queue(event.queue).trace_contexts[event.result].inc()
+        contexts = self._queue(event.queue).trace_contexts[event.result]
+        with self._families.lock:
+            contexts.inc()
 
     # -- the process ---------------------------------------------------------------------------------
 
     def _data_lost(self, event: DataLossDetected) -> None:
-        self._queue(event.queue).data_losses.inc()
+        with self._families.lock:
+            self._queue(event.queue).data_losses.inc()
 
     def _stored(self, event: StorageCalled) -> None:
-        called = (event.store, event.operation)
-        seconds = self._storage_seconds.get(called)
+        seconds = self._storage_seconds.get((event.store, event.operation))
         if seconds is None:
-            # On first use, not at 0: a process calls few of the operations, and no alert counts these.
-            known = event.operation in catalogue.STORAGE_DURATION.values["operation"]
-            operation = event.operation if known else catalogue.OTHER
-            seconds = self._families.histogram(catalogue.STORAGE_DURATION, event.store, operation)
-            self._storage_seconds[called] = seconds
-        seconds.observe(event.seconds)
-        if event.error is not None:
-            self._errors_of(event.store)[event.error].inc()
+            seconds = self._seconds_of(event.store, event.operation)
+        with self._families.lock:
+            seconds.observe(event.seconds)
+            if event.error is not None:
+                self._errors_of(event.store)[event.error].inc()
+
+    def _seconds_of(self, store: str, operation: str) -> Histogram:
+        # On first use, not at 0: a process calls few of the operations, and no alert counts these.
+        known = operation in catalogue.STORAGE_DURATION.values["operation"]
+        label = operation if known else catalogue.OTHER
+        seconds = self._families.histogram(catalogue.STORAGE_DURATION, store, label)
+        return self._storage_seconds.setdefault((store, operation), seconds)
 
     def _errors_of(self, store: str) -> ByValue:
         errors = self._storage_errors.get(store)
@@ -279,4 +303,5 @@ class _Counting:
         return errors
 
     def _detached(self, event: ObserverDetached) -> None:  # noqa: ARG002 - what raised is in the log
-        self._observer_failures.inc()
+        with self._families.lock:
+            self._observer_failures.inc()

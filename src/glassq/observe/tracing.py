@@ -5,11 +5,13 @@ Spans are started and attached by hand: the library's own context manager costs 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ import msgspec
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.trace import (
     Link,
     NoOpTracer,
@@ -265,9 +268,21 @@ def _nobody_traces() -> bool:
     return not _is_provided() and not trace.get_current_span().get_span_context().is_valid
 
 
+_installed = vars(trace)
+
+
 def _is_provided() -> bool:
-    """Whether somebody has installed a provider."""
+    """Whether somebody has installed a provider, or names one in the environment."""
+    # Asked for with every job. Where there is none the library looks into the environment each time, which
+    # costs more than all the rest of an attempt that nobody traces.
+    if _installed.get("_TRACER_PROVIDER", trace) is None and not _is_named():
+        return False
     return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
+
+
+@cache
+def _is_named() -> bool:
+    return OTEL_PYTHON_TRACER_PROVIDER in os.environ
 
 
 def _attach_quietly(span: Span) -> Any:
