@@ -45,7 +45,8 @@ class InFlight:
         self._sent: deque[_Sent] = deque()
 
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
-        """Put one more on the wire, once no more than the most are on their way with it."""
+        """Put one more on the wire, once no more than the most are on their way with it, and take in the
+        answers that are there by then."""
         while len(self._sent) >= self._most:
             self._hear_oldest()
         if self._lane.lost:

@@ -103,8 +103,7 @@ class LaneRun:
 
     def _may_start(self) -> bool:
         """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
-        may have ended, not while stopping."""
-        self._in_flight.hear_arrived()
+        may have ended, not while stopping. What has been answered was heard when the last one was sent."""
         if self._lane.lost or not self._held or not self._jobs:
             return False
         # fence: the one place in a worker that lets a job begin.

@@ -3,7 +3,9 @@ system sends, and one takes in as many answers as have come."""
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 from typing import Any, Final
 
 from redis import exceptions
@@ -25,8 +27,9 @@ class Line:
         sock = wire._sock  # noqa: SLF001 - the library has no other way to read what several have asked for
         assert sock is not None  # noqa: S101 - it is connected
         self._wire = wire
-        self._send = sock.sendall
-        self._receive = sock.recv
+        self._patient = sock
+        # The same connection by a name without a time-out: with one, each call asks the system twice.
+        self._direct = socket.socket(fileno=os.dup(sock.fileno()))
         self._answers = Answers(wire._parser.parse_error)  # noqa: SLF001 - its classes are what callers know
         # One for whoever sends and one for whoever reads: a poll object is no two threads' at a time.
         self._goodbye, self._incoming = select.poll(), select.poll()
@@ -38,11 +41,20 @@ class Line:
     def send(self, packed: bytes) -> None:
         """Put requests on the wire."""
         try:
-            self._send(packed)
+            sent = self._send_at_once(packed)
+            if sent < len(packed):
+                self._patient.sendall(packed[sent:])
         except TimeoutError as error:
             raise exceptions.TimeoutError("the server took no request in time") from error
         except OSError as error:
             raise exceptions.ConnectionError(f"cannot send to the server: {error}") from error
+
+    def _send_at_once(self, packed: bytes) -> int:
+        """Send what the system takes without waiting; how much it was."""
+        try:
+            return self._direct.send(packed)
+        except BlockingIOError:
+            return 0
 
     def said_more(self) -> bool:
         """Whether the server says anything, while nothing was asked: for whoever sends."""
@@ -51,24 +63,25 @@ class Line:
     def read(self) -> Any:
         """Wait for the next answer. A refusal is one, too, and one that ends the connection is raised."""
         while (answer := self._answers.take()) is NOTHING:
-            self._take_in()
+            self._take_in(self._patient)
         return self._passed(answer)
 
     def look(self) -> Any:
         """The next answer if it is there, else `NOTHING`. Does not wait."""
         answer = self._answers.take()
-        if answer is NOTHING and self._incoming.poll(0):
-            self._take_in()
+        if answer is NOTHING and self._incoming.poll(0):  # asking the system first costs less than a failure
+            self._take_in(self._direct)
             answer = self._answers.take()
         return self._passed(answer)
 
     def close(self) -> None:
         """Hang up, also when another thread reads."""
         self._wire.disconnect()
+        self._direct.close()
 
-    def _take_in(self) -> None:
+    def _take_in(self, sock: socket.socket) -> None:
         try:
-            data = self._receive(_MOST_AT_ONCE)
+            data = sock.recv(_MOST_AT_ONCE)
         except TimeoutError as error:
             raise exceptions.TimeoutError("the server did not answer in time") from error
         except OSError as error:
