@@ -38,9 +38,5 @@ class Watermark(msgspec.Struct, frozen=True, gc=False):
         """The mark that is left by a call which found this one: the last seq and the last ordinal it gave
         (0: none), and how many jobs it accepted."""
         found = self.counts
-        left = Counts(
-            seq if seq > found.seq else found.seq,
-            found.enqueued + enqueued,
-            settled if settled > found.settled else found.settled,
-        )
+        left = Counts(max(found.seq, seq), found.enqueued + enqueued, max(found.settled, settled))
         return Watermark(self.incarnation, left, self.run)
