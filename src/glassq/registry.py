@@ -46,7 +46,7 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def replicas(self) -> int:
         """The N of `replicated:N`."""
-        return int(self.durability.partition(":")[2] or 0)
+        return 0 if self.durability == "memory" else int(self.durability.partition(":")[2])
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):

@@ -359,10 +359,9 @@ def test_a_forked_producer_has_a_session_of_its_own() -> None:
         with sessions.session() as own:
             writing.send((own.name, own.take(5), own.take(1)))
 
-    with sessions._lock:  # as a thread of the parent would at the moment of the fork
-        process = context.Process(target=child)
-        process.start()
-        assert reading.poll(20), "the child hangs"
+    process = context.Process(target=child)
+    process.start()
+    assert reading.poll(20), "the child hangs"
     name, *numbers = reading.recv()
     process.join()
     assert name not in (parent.name, beside.name)

@@ -39,6 +39,7 @@ _FAILURES: dict[type[Exception], str] = {
     EnqueueUncertain: "uncertain",
     StorageError: "storage_unavailable",
 }
+_REPORTED = tuple(_FAILURES)
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -110,44 +111,58 @@ class Producer:
         return receipts
 
     def _pack(self, call: Call) -> _Packed:
-        with _Reported(self._bus, call.task.queue):
-            limit = self._registry.options(call.task.queue).max_payload
-            return _Packed(call, call.task.codec.encode(call.args, call.kwargs, limit))
+        task = call.task
+        try:
+            limit = self._registry.options(task.queue).max_payload
+            return _Packed(call, task.codec.encode(call.args, call.kwargs, limit))
+        except _REPORTED as error:
+            self._refused(task.queue, error)
+            raise
 
     def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
         queue = packed[0].call.task.queue
-        outgoing = [
-            Outgoing(each.call.task.name, each.call.key, {}, len(each.payload), None, None) for each in packed
-        ]
+        outgoing = [Outgoing(each.call.task.name, each.call.key, {}, len(each.payload)) for each in packed]
         started = perf_counter()
-        with _Reported(self._bus, queue):
+        try:
             storage = self._storage()  # its first use opens it, which is not part of this call's span
             with self._bus.around(Sending(queue, outgoing)):
                 answers = self._append(storage, queue, list(map(self._job, packed, outgoing)))
                 for out, answer in zip(outgoing, answers, strict=True):
                     out.job_id, out.seq = answer.id, answer.seq
+        except _REPORTED as error:
+            self._refused(queue, error)
+            raise
         seconds = perf_counter() - started
-        receipts = []
         for out, answer in zip(outgoing, answers, strict=True):
-            receipts.append(Receipt(answer.id, queue, out.key, answer.seq, answer.disposition))
             self._report(queue, out, answer, seconds)
-        return receipts
+        return [
+            Receipt(answer.id, queue, out.key, answer.seq, answer.disposition)
+            for out, answer in zip(outgoing, answers, strict=True)
+        ]
 
     def _append(self, storage: Storage, queue: str, jobs: Sequence[NewJob]) -> list[Appended]:
         """Append, waiting for room in a full queue as long as its options say."""
         options = self._registry.options(queue)
+        most, replicas = options.max_length, options.replicas
+        if most is None:
+            return storage.append(queue, jobs, replicas=replicas)
         deadline = self._clock.monotonic() + options.full_wait
         tries = 0
         while True:
             try:
-                return storage.append(queue, jobs, max_length=options.max_length, replicas=options.replicas)
+                return storage.append(queue, jobs, max_length=most, replicas=replicas)
             except QueueFull:
                 remaining = deadline - self._clock.monotonic()
                 if remaining <= 0:
                     raise
             self._clock.sleep(min(remaining, full_jitter(tries, self._random(), first=0.01, cap=0.5)))
             tries += 1
+
+    def _refused(self, queue: str, error: Exception) -> None:
+        """Count what keeps a call from being enqueued."""
+        reason = next(reason for kind, reason in _FAILURES.items() if isinstance(error, kind))
+        self._bus.emit(EnqueueFailed(queue=queue, reason=reason))
 
     def _report(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> None:
         if answer.disposition is Disposition.DUPLICATE:
@@ -191,26 +206,6 @@ def _dedup(packed: _Packed) -> Dedup | None:
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return Dedup(f"unique:{digest.hexdigest()}", None)
-
-
-class _Reported:
-    """Counts what keeps a call from being enqueued, and lets it pass."""
-
-    __slots__ = ("_bus", "_queue")
-
-    def __init__(self, bus: Bus, queue: str) -> None:
-        self._bus = bus
-        self._queue = queue
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            return
-        reason = next((reason for error, reason in _FAILURES.items() if issubclass(kind, error)), None)
-        if reason is not None:
-            self._bus.emit(EnqueueFailed(queue=self._queue, reason=reason))
 
 
 def _chunks(packed: Sequence[_Packed]) -> Iterator[list[_Packed]]:

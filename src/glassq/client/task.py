@@ -40,6 +40,7 @@ class BoundTask(Generic[P, R]):
         self.definition = definition
         self._producer = producer
         self._options = options
+        self._key_of = key_reader(definition) if options.key is None else None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         """Enqueue this call and return its receipt once the store has acknowledged it. One round trip.
@@ -54,9 +55,7 @@ class BoundTask(Generic[P, R]):
         return Signature(self._bind(args, kwargs))
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        key = self._options.key
-        if key is None:
-            key = key_of(self.definition, args, kwargs)
+        key = self._options.key if self._key_of is None else self._key_of(args, kwargs)
         return Call(self.definition, args, kwargs, key, self._options)
 
     def options(self, **options: Any) -> BoundTask[P, R]:
@@ -88,19 +87,45 @@ class Task(BoundTask[P, R]):
         return f"<task {self.definition.name} on {self.definition.queue}>"
 
 
-def key_of(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """The ordering key of a call by what the decorator said: an argument's value or a callable's answer.
+KeyReader = Callable[[tuple[Any, ...], dict[str, Any]], str | None]
+"""Tells the ordering key of a call. `TypeError` for arguments the task does not take."""
+
+
+def key_reader(task: TaskDefinition) -> KeyReader | None:
+    """How to find the ordering key by what the decorator said: an argument's value or a callable's answer.
+    None: its calls have no key.
 
     Text is the key itself; whole numbers, UUIDs and Enum values are taken by their text. None means no key.
     """
     if task.key is None:
         return None
-    bound = task.signature.bind(*args, **kwargs)
-    if callable(task.key):
-        value: Any = task.key(*args, **kwargs)
-    else:
-        bound.apply_defaults()
-        value = bound.arguments[task.key]
+    value_of = task.key if callable(task.key) else _argument(task.signature, task.key)
+    check = task.codec.check_call
+
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        check(args, kwargs)
+        value = value_of(*args, **kwargs)
+        return check_key(value) if type(value) is str else _as_text(value)
+
+    return read
+
+
+def _argument(signature: inspect.Signature, name: str) -> Callable[..., Any]:
+    """Reads one argument of a call that the function takes."""
+    parameter = signature.parameters[name]
+    place = None if parameter.kind is parameter.KEYWORD_ONLY else list(signature.parameters).index(name)
+    # By this name a function may take something else, into its `**kwargs`.
+    by_name = parameter.kind is not parameter.POSITIONAL_ONLY
+
+    def value_of(*args: Any, **kwargs: Any) -> Any:
+        if place is not None and place < len(args):
+            return args[place]
+        return kwargs.get(name, parameter.default) if by_name else parameter.default
+
+    return value_of
+
+
+def _as_text(value: Any) -> str | None:
     if isinstance(value, Enum):
         value = value.value
     if value is None:

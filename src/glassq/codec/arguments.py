@@ -48,7 +48,7 @@ class ArgumentCodec:
         `TypeError` when the task does not take these arguments; `SerializationFailed`, naming the
         argument, when one cannot be serialized or would arrive changed; `PayloadTooLarge` over `limit` bytes.
         """
-        self._check_call(args, kwargs)
+        self.check_call(args, kwargs)
         given = [*args]
         payload = self._dump(given, kwargs)
         if len(payload) > limit:
@@ -61,7 +61,7 @@ class ArgumentCodec:
         """Positional and keyword arguments; `CorruptRecord` when the task cannot be called with them."""
         args, kwargs = self._restore(payload) if self._restores else self._load(payload)
         try:
-            self._check_call(args, kwargs)
+            self.check_call(args, kwargs)
         except TypeError as error:
             raise CorruptRecord(
                 f"{self._task}: this job was enqueued for another signature: {error}"
@@ -72,7 +72,7 @@ class ArgumentCodec:
     def _restorer(self) -> Restorer:
         return Restorer(self._signature, self._func)
 
-    def _check_call(self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_call(self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """`TypeError` as the call itself would raise it."""
         # `bind` costs more than all the rest of encoding; whether it succeeds depends on nothing but this.
         shape = (len(args), *kwargs)

@@ -23,6 +23,8 @@ R = TypeVar("R")
 class Heard:
     """A settlement on its way, whose answer is told to somebody else, too, when it is asked for."""
 
+    __slots__ = ("answer", "arrived")
+
     def __init__(self, arrived: Callable[[], bool], take_in: Callable[[], Settled]) -> None:
         self.arrived = arrived
         self.answer = take_in
@@ -40,44 +42,39 @@ class InstrumentedStorage:
         self.address = inner.address
 
     def _timed(self, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._timed_since(perf_counter(), operation, call, *args, **kwargs)
-
-    def _timed_since(
-        self, started: float, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        error: str | None = None
+        started, failure = perf_counter(), None
         try:
             return call(*args, **kwargs)
-        except StorageUnavailable as unavailable:
-            error = unavailable.reason
-            raise
-        except StorageError:
-            error = "other"
+        except StorageError as error:
+            failure = error
             raise
         finally:
-            self._bus.emit(
-                StorageCalled(
-                    store=self.kind, operation=operation, seconds=perf_counter() - started, error=error
-                )
-            )
+            self._tell(operation, started, failure)
+
+    def _tell(self, operation: str, started: float, failure: StorageError | None) -> None:
+        seconds = perf_counter() - started
+        error = None
+        if failure is not None:
+            error = failure.reason if isinstance(failure, StorageUnavailable) else "other"
+        self._bus.emit(StorageCalled(store=self.kind, operation=operation, seconds=seconds, error=error))
 
     def append(
         self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
     ) -> list[Appended]:
         """See `Storage.append`."""
-        before = self._memory.recall((queue,))
+        before = self._memory.known(queue)
         answers = self._timed(
             "append", self._inner.append, queue, jobs, max_length=max_length, replicas=replicas
         )
-        if answers and answers[0].found is not None:
-            found = answers[0].found
+        found = answers[0].found if answers else None
+        if found is not None:
             created = last = 0
-            for answer in answers:  # a generator would cost a single append more than all the rest of this
+            for answer in answers:
                 created += answer.disposition is Disposition.CREATED
-                if answer.seq is not None and answer.seq > last:
-                    last = answer.seq
-            left = found.after(seq=last, enqueued=created)
-            self._memory.learn(before, {queue: found}, {queue: left})
+                seq = answer.seq
+                if seq is not None and seq > last:
+                    last = seq
+            self._memory.learn_of(queue, before, found, found.after(seq=last, enqueued=created))
         return answers
 
     def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
@@ -123,13 +120,23 @@ class InstrumentedStorage:
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
         """See `Storage.settle_later`. Timed from the sending until its answer is taken in."""
-        before = self._memory.recall((settlement.lease.queue,))
+        queue = settlement.lease.queue
+        before = self._memory.known(queue)
         started = perf_counter()
         sent = self._inner.settle_later(owner, settlement)
 
         def take_in() -> Settled:
-            answer = self._timed_since(started, "settle", sent.answer)
-            self._learn_settled(before, [settlement], [answer])
+            failure = None
+            try:
+                answer = sent.answer()
+            except StorageError as error:
+                failure = error
+                raise
+            finally:
+                self._tell("settle", started, failure)
+            if answer.found is not None:
+                left = answer.found.after(settled=answer.ordinal)
+                self._memory.learn_of(queue, before, answer.found, left)
             return answer
 
         return Heard(sent.arrived, take_in)

@@ -15,7 +15,7 @@ from glassq.policy.loss import Loss, take_in
 from glassq.telemetry import Bus
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What was acknowledged of one queue. `losses` were noticed before: an answer that was asked for earlier
     belongs to a past that is over."""
 
@@ -45,8 +45,12 @@ class Memory:
         known is known to the child, too."""
         self._lock = threading.Lock()
 
+    def known(self, queue: str) -> Known:
+        """What is known of a queue now, for a call that is about to be sent."""
+        return self._known.get(queue, _NOTHING)
+
     def recall(self, queues: Iterable[str]) -> dict[str, Known]:
-        """What is known now, for a call that is about to be sent."""
+        """The same for several queues."""
         return {queue: self._known.get(queue, _NOTHING) for queue in queues}
 
     def learn(
@@ -57,23 +61,26 @@ class Memory:
     ) -> None:
         """Take in an answer: how the call found the queues, and how it left those that it changed."""
         for queue, watermark in found.items():
-            loss = self._take_in(queue, before[queue], watermark, left.get(queue, watermark))
-            if loss is not None:
-                self._bus.emit(
-                    DataLossDetected(
-                        queue=queue,
-                        kind=loss.kind,
-                        missing=loss.missing,
-                        unsettled=loss.unsettled,
-                        first_seq=loss.first_seq,
-                    )
-                )
+            self.learn_of(queue, before[queue], watermark, left.get(queue, watermark))
 
-    def _take_in(self, queue: str, before: Known, found: Watermark, left: Watermark) -> Loss | None:
+    def learn_of(self, queue: str, before: Known, found: Watermark, left: Watermark) -> None:
+        """Take in an answer: how the call found its queue, and how it left it."""
         with self._lock:
             known = self._known.get(queue, _NOTHING)
             if known.losses != before.losses:
-                return None  # another thread has noticed, after this call was sent
+                return  # another thread has noticed, after this call was sent
             loss, watermark = take_in(known.watermark, before.watermark, found, left)
             self._known[queue] = Known(watermark, known.losses + (loss is not None))
-        return loss
+        if loss is not None:
+            self._tell(queue, loss)
+
+    def _tell(self, queue: str, loss: Loss) -> None:
+        self._bus.emit(
+            DataLossDetected(
+                queue=queue,
+                kind=loss.kind,
+                missing=loss.missing,
+                unsettled=loss.unsettled,
+                first_seq=loss.first_seq,
+            )
+        )

@@ -243,9 +243,11 @@ def appended(queue: str, session: str, number: int, count: int, reply: bytes) ->
     if b"," not in answer:
         if repeated == b"1":  # what it found is what it had done itself
             found = found.after(enqueued=-count)
-        name, ahead = full_id(queue, session), int(answer) - number
-        numbers = range(number, number + count)
-        return [Appended(f"{name}:{each}", each + ahead, found=found) for each in numbers]
+        name, first = full_id(queue, session), int(answer)
+        return [
+            Appended(f"{name}:{number + each}", first + each, Disposition.CREATED, found)
+            for each in range(count)
+        ]
     places = [part.partition(",") for part in answer.decode().split(";")]
     if repeated == b"1":
         found = found.after(enqueued=-sum(not twin for _, _, twin in places))
