@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from glassq.model.jobs import NewJob
-from glassq.model.leases import Owner, Settlement
+from glassq.model.leases import Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
@@ -54,14 +54,20 @@ def _settlement(what: Settlement) -> list[Argument]:
         lease.token,
         local_id(lease.queue, what.job_id),
         "go_on" if what.begun else str(what.leaving),
-        local_id(lease.queue, what.next_id) if what.next_id is not None else "",
-        what.change,
+        *_next(what),
         what.window,
         what.ahead,
     ]
     if what.action in _FAILED:
         told += (what.reason, micros(what.wait), what.error, int(what.ran))
     return told
+
+
+def _next(what: Settlement) -> tuple[Argument, Argument]:
+    """What comes next: in the lane and by its counter, or in the thread that gives the lane up."""
+    if what.leaving is not Leaving.YIELD:
+        return (local_id(what.lease.queue, what.next_id) if what.next_id is not None else ""), what.change
+    return ("", "") if what.begins is None else (what.begins.lane, what.begins.token)
 
 
 def digest(whats: Sequence[Settlement]) -> str:

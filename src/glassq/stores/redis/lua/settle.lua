@@ -2,7 +2,8 @@
 -- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
 --        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
 --        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
---        the lane is held, its head says enough
+--        the lane is held, its head says enough. With 'yield' the next job and the change are instead the lane whose
+--        head begins now, granted earlier to this owner, and its token or ''
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
 --        <status>:<ordinal>:<held>:<others>:<change>:<size of the new window>; as one text because each part would
 --        cost its reader 4 µs. With new windows an array of this and of their jobs
@@ -17,9 +18,10 @@ local FAILED = {retry = true, halt = true, bury = true}
 
 -- The settlement that begins at this argument, with what the lane said of itself.
 local function settlement(at, held)
+  local yields = ARGV[at + 4] == 'yield'
   return {
     action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
-    next = ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false, head = false,
+    next = yields and '' or ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false, head = false,
     current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
     tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11] or '0', wishes = held[12]
   }
@@ -202,6 +204,7 @@ end
 local marks, answers, windows = digest, '', nil
 for index, what in ipairs(all) do
   local status, ordinal, held, jobs = what.status, 0, false, nil
+  if what.leaving == 'yield' and what.change ~= '' then begin_head(ARGV[what.at + 5], what.change) end
   if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
     stop(what)
   elseif status == 'done' then
