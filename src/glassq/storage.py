@@ -27,6 +27,10 @@ MAX_APPEND_JOBS = 100
 MAX_APPEND_BYTES = 1 << 20
 """What one `append` takes at most: the unit that is atomic and contiguous."""
 
+KEPT_SETTLEMENTS = 256
+"""How many of a worker's last calls of `settle` a store still knows when they are repeated after their leases
+are gone: no worker has more of them on their way."""
+
 
 def append_size(jobs: Sequence[NewJob]) -> int:
     """The bytes of an append; `ValueError` when it is more than one append takes."""

@@ -153,6 +153,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the lane is still this worker's."""
     others: bool = False
     """Whether other lanes of the queue are ready and wait."""
+    paused: bool = False
+    """Whether the queue is paused: a worker that holds lanes of it which have not begun gives them back."""
     change: int = 0
     jobs: tuple[StoredJob, ...] = ()
     """A new window that replaces the worker's, or nothing: go on with the job that was named."""

@@ -150,6 +150,7 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
                 ordinal=int(ordinal),
                 held=held == b"1",
                 others=others == b"1",
+                paused=others == b"2",
                 change=int(change),
                 jobs=window,
                 found=found,
