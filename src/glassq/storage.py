@@ -27,6 +27,10 @@ MAX_APPEND_JOBS = 100
 MAX_APPEND_BYTES = 1 << 20
 """What one `append` takes at most: the unit that is atomic and contiguous."""
 
+KEPT_SETTLEMENTS = 256
+"""How many of a worker's last calls of `settle` a store still knows when they are repeated after their leases
+are gone: no worker has more of them on their way."""
+
 
 def append_size(jobs: Sequence[NewJob]) -> int:
     """The bytes of an append; `ValueError` when it is more than one append takes."""
@@ -170,15 +174,33 @@ class Storage(Protocol):
         ...
 
     def claim(
-        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        lanes: int,
+        window: int,
+        lease_seconds: float,
+        begin: int | None = None,
+        turn: int = 1,
+        ahead: int = 0,
     ) -> Claimed:
         """Take up to `lanes` ready lanes, looking through `queues` in this order, longest waiting lane first.
 
         Before that, lanes whose lease ended or whose owner is known to be dead go back to ready at the
         front, and lanes whose retry is due to the tail. Each granted lane comes with up to `window` jobs
-        of its head (just one when other lanes are waiting, or when the head has begun before), and the head
-        becomes the lane's current job. One round trip per queue at most.
+        of its head (no more than `turn` when other lanes are waiting, just one when the head has begun
+        before), and the head becomes the lane's current job. One round trip per queue at most.
+
+        Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
+        which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A
+        store may keep from granting such lanes. The worker may run `ahead` of the store in each lane from
+        the start (see `Settlement.ahead`), as far as the grant says.
         """
+        ...
+
+    def begin(self, owner: Owner, lease: Lease) -> None:
+        """The head of a lane that was granted to begin later begins now. Nothing for a lease that is lost."""
         ...
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -191,7 +213,8 @@ class Storage(Protocol):
         ...
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """Send one settlement whose next job begins at once (`begun`), and do not wait for the answer.
+        """Send one settlement whose next job begins at once (`begun`), or that ends its lane's turn
+        (`Leaving.YIELD`), and do not wait for the answer.
 
         When this returns, it is on its way before anything that is sent later. Raises nothing of the store's:
         what went wrong is the answer. A store that answers at once may take it for any other settlement:

@@ -17,7 +17,7 @@ from glassq.errors import BadOption, EnqueueUncertain, StorageUnavailable
 from glassq.model.jobs import Dedup, Disposition, NewJob
 from glassq.model.leases import Leaving, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.stores.redis import scripts
+from glassq.stores.redis import replies, scripts
 from glassq.stores.redis import server as server_module
 from glassq.stores.redis import store as store_module
 from glassq.stores.redis.connections import Connection
@@ -247,10 +247,11 @@ def test_a_claim_that_was_overtaken_grants_nothing(store: RedisStorage) -> None:
     store.append(QUEUE, [NewJob(body=b"a", lane="x"), NewJob(body=b"b", lane="y")])
     store.claim(ALICE, [QUEUE], lanes=1, window=1, lease_seconds=15)
     worker = (str(ALICE), ALICE.node, ALICE.incarnation)
-    wanted = (5, 1, 15_000_000)
+    wanted = (5, 1, 15_000_000, 5, 1, 0)
     key = store._keys.counters(QUEUE)
-    _, _, _, _, _, *granted = store._server.run(scripts.CLAIM, key, *worker, store._handle, 0, *wanted)
-    assert granted == []
+    reply = replies.claim(store._server.run(scripts.CLAIM, key, *worker, store._handle, 0, *wanted))
+    assert reply.repeated
+    assert reply.grants(QUEUE) == []
     assert store.stats([QUEUE])[0].lanes["leased"] == 1
 
 

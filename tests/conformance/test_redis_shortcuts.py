@@ -9,8 +9,9 @@ import msgspec
 import pytest
 import redis
 
+from glassq.errors import StorageError
 from glassq.model.jobs import Cancellation, Dedup, NewJob
-from glassq.model.leases import Grant, Leaving, Owner, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
 from glassq.stores.redis.store import RedisStorage
@@ -42,6 +43,12 @@ class Story:
         self.answers.append(grant)
         return grant
 
+    def claim_each(self, *, lanes: int, begin: int) -> tuple[Grant, ...]:
+        """Lanes, of which so many begin at once."""
+        grants = self.store.claim(ALICE, [QUEUE], lanes=lanes, window=1, lease_seconds=15, begin=begin).grants
+        self.answers.append(grants)
+        return grants
+
     def settle(
         self,
         grant: Grant,
@@ -52,8 +59,10 @@ class Story:
         leaving: Leaving = Leaving.STAY,
         ahead: int = 0,
         begun: bool = False,
+        begins: Lease | None = None,
+        refused: bool = False,
     ) -> None:
-        """Acknowledge a job, naming the one after it, which may have `begun`."""
+        """Acknowledge a job, naming the one after it, which may have `begun`, or the lane that `begins`."""
         what = Settlement(
             lease=grant.lease,
             job_id=job,
@@ -64,7 +73,12 @@ class Story:
             window=3,
             ahead=ahead,
             begun=begun,
+            begins=begins,
         )
+        if refused:
+            with pytest.raises(StorageError):
+                self.store.settle(owner, [what])
+            return
         [answer] = self.store.settle(owner, [what])
         self.answers.append(msgspec.structs.replace(answer, found=answer.found and answer.found.counts))
 
@@ -121,6 +135,31 @@ def tell_ahead(server: str) -> list[Any]:
     return story.answers
 
 
+def tell_of_turns(server: str) -> list[Any]:
+    """A story of lanes that are given up after each job, and what the shortcut leaves alone; its answers."""
+    story = Story(server)
+    a, b = story.append(NewJob(body=b"a|:b:", lane="x"), NewJob(body=b"b", lane="x"))
+    [c] = story.append(NewJob(body=b"c", lane="y"))
+    first, second = story.claim_each(lanes=5, begin=1)
+    story.settle(first, a, None, leaving=Leaving.YIELD, owner=BOB)  # not his
+    story.settle(first, b, None, leaving=Leaving.YIELD, refused=True)  # not the head
+    story.settle(first, a, None, leaving=Leaving.YIELD, begins=second.lease)
+    story.settle(first, a, None, leaving=Leaving.YIELD, begins=second.lease)  # repeated
+    story.settle(second, c, None, leaving=Leaving.YIELD)  # the lane vanishes
+    [third] = story.claim_each(lanes=5, begin=1)
+    story.answers.append(story.store.cancel(b))
+    story.settle(third, b, None, leaving=Leaving.YIELD)  # asked to be cancelled
+    [unique] = story.append(NewJob(body=b"once", lane="z", dedup=Dedup("once")))
+    story.settle(story.claim(window=1), unique, None, leaving=Leaving.YIELD)
+    [d] = story.append(NewJob(body=b"d", lane="z"))
+    story.store.pause(QUEUE, "other")
+    story.settle(story.claim(window=1), d, None, leaving=Leaving.YIELD)
+    story.append(NewJob(body=b"waits", lane="w"))
+    story.claim_each(lanes=1, begin=0)
+    story.store.close()
+    return story.answers
+
+
 def dump(admin: redis.Redis) -> dict[str, Any]:
     """All that a queue's keys hold, but what the server's own clock and name are in."""
     held: dict[str, Any] = {}
@@ -161,6 +200,22 @@ def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
         whole = commands(admin)
     assert Cancellation.ASKED in answers
     assert whole["hdel"] - shortened["hdel"] >= 5
+
+
+def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lane goes to the tail or vanishes, and the next one begins, with and without it."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_of_turns(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "wishes"))
+        admin.config_resetstat()
+        assert tell_of_turns(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert any(field.startswith(b"nb:") for field in held["l:w"])
+    assert whole["hdel"] - shortened["hdel"] == 2
 
 
 def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,13 +95,15 @@ def test_a_teller_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch, caplog: pyte
 def test_a_pools_thread_outlives_what_its_work_raises(error: BaseException) -> None:
     """A thread that ended without the pool knowing would have a lane wait for ever, held and never run."""
     freed, ran = threading.Semaphore(0), threading.Event()
-    pool = LanePool(1, "lane", on_free=freed.release)
 
-    def fail() -> None:
-        raise error
+    def serve(work: str) -> None:
+        if work == "fails":
+            raise error
+        ran.set()
 
-    pool.submit(fail)
+    pool = LanePool(1, "lane", serve=serve, on_free=freed.release)
+    pool.put(["fails"])
     assert freed.acquire(timeout=10)
-    pool.submit(ran.set)
+    pool.put(["runs"])
     assert ran.wait(10)
     pool.close()

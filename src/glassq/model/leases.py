@@ -58,6 +58,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Whether somebody asked to cancel the head while it was running: it must not run again."""
     change: int = 0
     """The lane's change counter: a settlement that reports another one makes the window stale."""
+    begun: bool = True
+    """Whether the head is taken to have begun; otherwise the worker says when it does."""
+    ahead: int = 0
+    """How far the worker may run ahead of the store from the start (see `Settlement.ahead`)."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +127,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     begun: bool = False
     """Whether the job that is named begins before this is answered, in a lane that is run ahead: the store
     goes on with it, whatever has changed, and gives no new window."""
+    begins: Lease | None = None
+    """Of one that gives its lane up (`Leaving.YIELD`): another lane of the queue, granted to begin later,
+    whose head begins now."""
 
 
 class SettleStatus(StrEnum):
@@ -146,6 +153,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the lane is still this worker's."""
     others: bool = False
     """Whether other lanes of the queue are ready and wait."""
+    paused: bool = False
+    """Whether the queue is paused: a worker that holds lanes of it which have not begun gives them back."""
     change: int = 0
     jobs: tuple[StoredJob, ...] = ()
     """A new window that replaces the worker's, or nothing: go on with the job that was named."""

@@ -89,15 +89,37 @@ class InstrumentedStorage:
         return found
 
     def claim(
-        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        lanes: int,
+        window: int,
+        lease_seconds: float,
+        begin: int | None = None,
+        turn: int = 1,
+        ahead: int = 0,
     ) -> Claimed:
         """See `Storage.claim`."""
         before = self._memory.recall(queues)
         claimed = self._timed(
-            "claim", self._inner.claim, owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds
+            "claim",
+            self._inner.claim,
+            owner,
+            queues,
+            lanes=lanes,
+            window=window,
+            lease_seconds=lease_seconds,
+            begin=begin,
+            turn=turn,
+            ahead=ahead,
         )
         self._memory.learn(before, claimed.found)
         return claimed
+
+    def begin(self, owner: Owner, lease: Lease) -> None:
+        """See `Storage.begin`."""
+        self._timed("begin", self._inner.begin, owner, lease)
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`."""

@@ -81,11 +81,29 @@ class RecordedStorage(InstrumentedStorage):
         return super().listen(owner, queues)
 
     def claim(
-        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        lanes: int,
+        window: int,
+        lease_seconds: float,
+        begin: int | None = None,
+        turn: int = 1,
+        ahead: int = 0,
     ) -> Claimed:
         """See `Storage.claim`."""
         sent = self._history.now()
-        claimed = super().claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds)
+        claimed = super().claim(
+            owner,
+            queues,
+            lanes=lanes,
+            window=window,
+            lease_seconds=lease_seconds,
+            begin=begin,
+            turn=turn,
+            ahead=ahead,
+        )
         for grant in claimed.grants:
             found = claimed.found.get(grant.lease.queue)
             self._history.write(

@@ -22,7 +22,7 @@ from glassq.errors import (
 from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import Leaving, Settlement
+from glassq.model.leases import Lease, Leaving, Settlement
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import Rules, decide, end
@@ -252,6 +252,7 @@ def settlement(
     window: int,
     ahead: int = 0,
     begun: bool = False,
+    begins: Lease | None = None,
 ) -> Settlement:
     """What to tell the store about an attempt that is over."""
     failed = ended.ran.error is not None
@@ -269,6 +270,7 @@ def settlement(
         window=window,
         ahead=ahead,
         begun=begun,
+        begins=begins,
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -15,18 +14,20 @@ from glassq.model.events import LaneClaimed, QueueDeclared, WorkerBeat, WorkerCh
 from glassq.model.leases import Claimed, Owner
 from glassq.registry import Registry
 from glassq.shielding import Log
-from glassq.storage import Storage
+from glassq.storage import KEPT_SETTLEMENTS, Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.holdings import HeldLane, Holdings
-from glassq.worker.lanes import LaneRun, Services
+from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
+from glassq.worker.reach import PATIENCE, Reach
 from glassq.worker.settle import Settler
 from glassq.worker.summons import Summons
 from glassq.worker.telling import Teller
+from glassq.worker.turns import Turns
 from glassq.worker.upkeep import Upkeep
 
 log = Log("glassq.worker")
@@ -128,6 +129,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock),
             stopping=self._stopping.is_set,
+            crowded=lambda: bool(self._pool),
         )
         self._teller = Teller(self._bus, "glassq-telling")
         self._upkeep = Upkeep(
@@ -140,7 +142,10 @@ class Worker:
             teller=self._teller,
             queues=lambda: self.queues,
         )
-        self._pool = LanePool(self._options.concurrency, "glassq-lane", on_free=self._doorbell.ring)
+        self._pool = LanePool(
+            self._options.concurrency, "glassq-lane", serve=self._serve, on_free=self._doorbell.ring
+        )
+        self._reach = Reach(self._clock, self._pool)
 
     def stop(self, drain: float = 10.0) -> bool:
         """Take no more lanes, let running attempts end, give all lanes back; True when that is done.
@@ -154,6 +159,7 @@ class Worker:
         if not self._stopping.is_set():
             self._bus.emit(WorkerChanged(worker=str(self._owner), state="draining", queues=self.queues))
             self._stopping.set()
+            self._pool.wake()
             self._doorbell.ring()
         return self._finished.wait(drain)
 
@@ -223,13 +229,14 @@ class Worker:
     # -- the threads -----------------------------------------------------------------------------------------
 
     def _claim_loop(self) -> None:
-        """Take lanes while there are free threads for them; otherwise wait for the bell."""
+        """Take lanes while there are free threads for them, or soon will be; otherwise wait for the bell."""
         pause = RetryPause(self._clock, self._random)
         try:
             while not self._stopping.is_set():
                 self._turn(pause)
         finally:
             self._pool.close()
+            self._withdraw(lambda _: True)
             self._upkeep.stop()
 
     def _turn(self, pause: RetryPause) -> None:
@@ -246,32 +253,49 @@ class Worker:
             log.exception("claiming failed and is tried again in %.2f s", wait)
         finally:
             self._claiming = False
+        if self._pool:
+            self._wait_for_threads()
+        else:
+            self._wait_for_bell(wait)
+
+    def _wait_for_threads(self) -> None:
+        """While lanes wait here, bells call for nothing. Lanes that waited too long are given back: the jobs
+        before them are not as quick as those before, and others may have free threads."""
+        if not self._pool.wait_until_low(PATIENCE):
+            self._withdraw(self._reach.is_late)
+
+    def _wait_for_bell(self, seconds: float) -> None:
         try:
-            self._doorbell.wait(wait)
+            self._doorbell.wait(seconds)
         except StorageError:  # the next claim reports it, with its pauses
-            self._stopping.wait(wait)
+            self._stopping.wait(seconds)
         except Exception:  # licensed: top of a thread
             log.exception("the doorbell failed; looking again in a moment")
-            self._stopping.wait(min(wait, 1))
+            self._stopping.wait(min(seconds, 1))
 
     def _declared(self, _: QueueDeclared) -> None:
         """A queue more to serve, perhaps: look at once."""
         self._doorbell.ring()
 
     def _claim(self) -> float:
-        """Fill the free threads with lanes; returns the seconds until it is worth trying again."""
+        """Get lanes for the free threads, and for those that are soon free; returns the seconds until it is
+        worth trying again."""
         self._beat()
-        free, queues = self._pool.free(), self.queues
+        queues = self.queues
         self._doorbell.attend(queues)
-        if not free or not queues:
+        free, more = self._pool.free(), self._reach.lanes()
+        if not free + more or not queues:
             return _LONGEST_WAIT
         sent = self._clock.monotonic()
         claimed = self._services.storage.claim(
             self._owner,
             self._rotated(queues),
-            lanes=free,
+            lanes=free + more,
             window=self._options.window,
             lease_seconds=self._options.lease_seconds,
+            begin=free,
+            turn=self._options.turn,
+            ahead=self._options.max_in_flight if more else 0,
         )
         self._take_on(claimed, sent + self._options.lease_seconds)
         return min(_LONGEST_WAIT, _LONGEST_WAIT if claimed.next_due is None else claimed.next_due)
@@ -283,28 +307,48 @@ class Worker:
         return queues[first:] + queues[:first]
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
+        stays = []
         for grant in claimed.grants:
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
             self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause))
-            stay = LaneRun(
-                self._services, lane, grant, now=claimed.now, others=grant.lease.queue in claimed.others
-            )
-            try:
-                self._pool.submit(partial(self._stay, stay, lane))
-            except RuntimeError:
-                log.exception("no thread for %s; it is given back", grant.lease)
-                self._holdings.drop(lane)
-                self._services.storage.release(self._owner, [grant.lease])
-
-    def _stay(self, stay: LaneRun, lane: HeldLane) -> None:
+            others = grant.lease.queue in claimed.others
+            stays.append(LaneRun(self._services, lane, grant, now=claimed.now, others=others))
         try:
-            stay.run()
-        except BaseException:
-            self._services.settler.lose(lane, "failed")
-            raise
-        finally:
-            self._holdings.drop(lane)
+            self._pool.put(stays)
+        except RuntimeError:
+            log.exception("no thread for %d lanes; they are given back", len(stays))
+            self._give_back(stays)
+
+    def _serve(self, first: LaneRun) -> None:
+        """The work of a lane's thread: this lane, and those that wait behind it."""
+        Turns(
+            most=max(1, min(self._options.max_in_flight, KEPT_SETTLEMENTS // self._options.concurrency)),
+            next_lane=self._next_lane,
+            give_back=self._keep_from_beginning,
+            done=self._drop,
+        ).run(first)
+
+    def _next_lane(self) -> LaneRun | None:
+        return None if self._stopping.is_set() else self._pool.take()
+
+    def _keep_from_beginning(self, queue: str, lanes: Sequence[LaneRun]) -> None:
+        """Nothing more of this queue is to begin."""
+        self._give_back(lanes)
+        self._withdraw(lambda lane: lane.lease.queue == queue)
+
+    def _withdraw(self, wanted: Callable[[LaneRun], bool]) -> None:
+        """Give back lanes that wait for a thread."""
+        self._give_back(self._pool.take_back(wanted))
+
+    def _give_back(self, lanes: Sequence[LaneRun]) -> None:
+        if lanes:
+            give_back(self._services, [lane.held for lane in lanes if not lane.held.lost])
+        for lane in lanes:
+            self._drop(lane)
+
+    def _drop(self, lane: LaneRun) -> None:
+        self._holdings.drop(lane.held)
 
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""

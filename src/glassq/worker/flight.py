@@ -58,6 +58,11 @@ class InFlight:
         self.hear_arrived()
         self._lane.leaving = self._lane.leaving and not self._sent
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that was sent has been answered."""
+        return not self._sent
+
     def hear_arrived(self) -> None:
         """Take in the answers that are there."""
         while self._sent and self._sent[0].settling.arrived():

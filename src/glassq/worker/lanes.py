@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from glassq.errors import StorageError
 from glassq.model.clock import Clock
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import Grant, Leaving, Owner, Settled, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.verdicts import Action
 from glassq.shielding import Log
 from glassq.storage import Storage
@@ -44,21 +44,33 @@ class Services(msgspec.Struct, frozen=True):
     settler: Settler
     callbacks: Callbacks
     stopping: Callable[[], bool]
+    crowded: Callable[[], bool]
+    """Whether lanes wait in this worker for a thread."""
 
 
 class LaneRun:
-    """One stay in one lane. Runs in one thread from the claim to the leaving."""
+    """One stay in one lane. Belongs to one thread from its first job to the leaving.
+
+    `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
+    """
 
     def __init__(self, services: Services, lane: HeldLane, grant: Grant, *, now: float, others: bool) -> None:
         self._with = services
         self._lane = lane
+        self.held = lane
+        """The lane as the worker's other threads see it."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
         self._change = grant.change
         self._others = others
         self._held = True
-        self._ahead = False
-        self._asked = services.clock.monotonic()
+        self._begun = grant.begun
+        self._ahead = grant.ahead > 0
+        self._ends = len(grant.jobs) < min(services.options.window, services.options.turn)
+        self._follow: Callable[[str], Lease | None] = _nothing_follows
+        self.paused = False
+        """Whether the store has said that nothing more of the queue is to begin."""
+        self.since = self._asked = services.clock.monotonic()
         self._in_flight = InFlight(
             services.settler, lane, most=services.options.max_in_flight, hear=self._take_in
         )
@@ -66,11 +78,30 @@ class LaneRun:
         self._last: StoredJob | None = None
         self._note_time(now)
 
-    def run(self) -> None:
-        """Serve the lane until it is empty, given up or lost."""
-        while self._may_start():
-            self._serve(self._jobs.popleft())
-        self._leave()
+    @property
+    def lease(self) -> Lease:
+        """The lease of the lane."""
+        return self._lane.lease
+
+    def run(self, follow: Callable[[str], Lease | None]) -> None:
+        """Serve the lane until it is empty, given up or lost. `follow` takes the lane that is served after
+        it, and returns its lease when the end of a turn in this queue has to say that it begins."""
+        self._follow = follow
+        if self._begun or self._begin():
+            while self._may_start():
+                self._serve(self._jobs.popleft())
+
+    def begin_after(self, queue: str) -> Lease | None:
+        """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
+        if self._begun or self._lane.lease.queue != queue:
+            return None
+        self._begun = True
+        return self._lane.lease
+
+    def heard(self) -> bool:
+        """Whether all that was sent has been answered. Does not wait; takes in what has come."""
+        self._in_flight.hear_arrived()
+        return self._in_flight.empty
 
     def _serve(self, job: StoredJob) -> None:
         """Attempt a job and settle it, or at least send its settlement."""
@@ -81,6 +112,10 @@ class LaneRun:
         now = self._with.clock.monotonic()
         if self._may_go_on(ended, now):
             self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True), now)
+        elif self._may_pass_on(ended, now):
+            self._held = False
+            following = self._follow(self._lane.lease.queue)
+            self._in_flight.send(ended, self._settlement(ended, Leaving.YIELD, begins=following), now)
         else:
             self._settle(ended, now)
 
@@ -100,6 +135,17 @@ class LaneRun:
             self._take_in(answer, now)
 
     # -- before ------------------------------------------------------------------------------------------
+
+    def _begin(self) -> bool:
+        """Tell the store that the head of a lane that waited in this worker begins."""
+        if self._lane.lost or self._with.stopping():
+            return False
+        try:
+            self._with.storage.begin(self._with.owner, self._lane.lease)
+        except StorageError as error:
+            log.warning("cannot begin %s, it is given back: %s", self._lane.lease, error)
+            return False
+        return True
 
     def _may_start(self) -> bool:
         """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
@@ -121,12 +167,21 @@ class LaneRun:
         """
         return (
             self._ahead
-            and now - self._asked < self._with.options.lease_seconds / 3
             and bool(self._jobs)
+            and self._may_send(ended, now)
+            and self._leaving() is Leaving.STAY
+        )
+
+    def _may_pass_on(self, ended: Ended, now: float) -> bool:
+        """Whether the turn may end, and another lane begin, before the store has answered."""
+        return self._may_send(ended, now) and self._leaving() is Leaving.YIELD
+
+    def _may_send(self, ended: Ended, now: float) -> bool:
+        return (
+            now - self._asked < self._with.options.lease_seconds / 3
             and ended.verdict.action is Action.ACK
             and ended.callback is None
             and _is_quick(ended)
-            and self._leaving() is Leaving.STAY
         )
 
     def _watch_order(self, job: StoredJob) -> None:
@@ -140,7 +195,9 @@ class LaneRun:
 
     # -- after -------------------------------------------------------------------------------------------
 
-    def _settlement(self, ended: Ended, leaving: Leaving, *, begun: bool = False) -> Settlement:
+    def _settlement(
+        self, ended: Ended, leaving: Leaving, *, begun: bool = False, begins: Lease | None = None
+    ) -> Settlement:
         return settlement(
             self._lane,
             ended,
@@ -150,13 +207,16 @@ class LaneRun:
             window=self._with.options.window,
             ahead=self._with.options.max_in_flight if _is_quick(ended) else 0,
             begun=begun,
+            begins=begins,
         )
 
     def _leaving(self) -> Leaving:
-        """Whether to go on with this lane: not when stopping, not past the turn while others wait."""
+        """Whether to go on with this lane: not when stopping; while others wait, not past the turn or when no
+        more jobs are known of."""
         if self._with.stopping():
             return Leaving.RELEASE
-        if self._others and self._served >= self._with.options.turn:
+        turn_is_over = self._served >= self._with.options.turn or (self._ends and not self._jobs)
+        if turn_is_over and (self._others or self._with.crowded()):
             return Leaving.YIELD
         return Leaving.STAY
 
@@ -166,30 +226,28 @@ class LaneRun:
         self._note_time(answer.now)
         self._others = answer.others
         self._held = answer.held
+        self.paused = answer.paused
         if answer.jobs:
             self._jobs = deque(answer.jobs)
+            self._ends = len(answer.jobs) < self._with.options.window
             self._change = answer.change
         elif answer.change != self._change:  # the next settlement, which is waited for, brings a new window
             self._ahead = False
 
-    def _leave(self) -> None:
+    def fail(self) -> None:
+        """What should not happen has happened: the lane waits for the end of its lease."""
+        self._with.settler.lose(self._lane, "failed")
+
+    def leave(self) -> None:
         """Hear of everything that was sent, and give the lane back if that has not happened."""
         if not self._lane.lost:
             self._in_flight.hear_all()
         if self._lane.lost:
             self._in_flight.abandon()
         elif self._held:  # stopping
-            self._release()
+            give_back(self._with, [self._lane])
         else:
             self._with.bus.emit(LaneLeft(lease=self._lane.lease))
-
-    def _release(self) -> None:
-        self._lane.leaving = True
-        try:
-            self._with.storage.release(self._with.owner, [self._lane.lease])
-        except StorageError as error:
-            log.warning("cannot release %s, its lease will end by itself: %s", self._lane.lease, error)
-        self._with.bus.emit(LaneLeft(lease=self._lane.lease))
 
     # -- the store's time ------------------------------------------------------------------------------------
 
@@ -200,6 +258,24 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
+
+
+def give_back(services: Services, lanes: Sequence[HeldLane]) -> None:
+    """Give lanes up that nothing more is to begin in. The first of them is the first to be served again."""
+    leases = [lane.lease for lane in lanes]
+    for lane in lanes:
+        lane.leaving = True
+    try:
+        services.storage.release(services.owner, leases[::-1])  # each goes to the front
+    except StorageError as error:
+        log.warning("cannot release %s, the leases will end by themselves: %s", leases, error)
+    for lease in leases:
+        services.bus.emit(LaneLeft(lease=lease))
+
+
+def _nothing_follows(_queue: str) -> Lease | None:
+    """Of a lane that is served by itself."""
+    return None
 
 
 def _is_quick(ended: Ended) -> bool:

@@ -1,46 +1,114 @@
-"""A bounded pool of threads, each running one lane at a time."""
+"""A bounded pool of threads, and the lanes that wait for one of them."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from glassq.shielding import Log
 
 log = Log("glassq.worker")
 
+Work = TypeVar("Work")
 
-class LanePool:
-    """At most `size` threads, started when first needed.
+
+class LanePool(Generic[Work]):
+    """At most `size` threads, started when first needed, that `serve` what waits, in its order.
 
     Daemon threads: user code that never returns must not keep the interpreter from exiting. What such a
     job leaves behind is what a crash leaves behind, and is treated as one.
     """
 
-    def __init__(self, size: int, name: str, on_free: Callable[[], None]) -> None:
+    def __init__(
+        self, size: int, name: str, *, serve: Callable[[Work], None], on_free: Callable[[], None]
+    ) -> None:
         self._size = size
         self._name = name
+        self._serve = serve
         self._on_free = on_free
-        self._lock = threading.Lock()
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting: deque[Work] = deque()
+        lock = threading.Lock()
+        self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
+        self._low_at = 0
+        self._served = 0
         self._threads = 0
         self._busy = 0
+        self._closed = False
 
     def free(self) -> int:
-        """Lanes that can be taken on now."""
-        return self._size - self._busy
+        """Threads that nothing waits for yet."""
+        return max(0, self._size - self._busy - len(self._waiting))
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run `work` in a thread of the pool. `RuntimeError` when the system gives no first thread."""
-        with self._lock:
-            if self._busy >= self._threads:
-                self._add_thread()
-            self._busy += 1
-        self._work.put(work)
+    def __len__(self) -> int:
+        """How much waits for a thread."""
+        return len(self._waiting)
 
-    def _add_thread(self) -> None:
-        thread = threading.Thread(target=self._serve, name=f"{self._name}-{self._threads + 1}", daemon=True)
+    @property
+    def served(self) -> int:
+        """How much was served since the beginning."""
+        return self._served
+
+    def put(self, works: Sequence[Work]) -> None:
+        """Let these wait behind what waits. `RuntimeError` when the system gives no first thread."""
+        with self._filled:
+            while self._threads < min(self._size, self._busy + len(self._waiting) + len(works)):
+                if not self._add_thread():
+                    break
+            self._waiting.extend(works)
+            self._low_at = len(self._waiting) // 2
+            self._filled.notify(len(works))
+
+    def take(self) -> Work | None:
+        """What waits longest, if anything does: for a thread of this pool that is done with something."""
+        with self._filled:
+            work = self._next()
+            self._served += work is not None
+            return work
+
+    def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
+        """All that waits and is wanted back, in its order: no thread will serve it."""
+        with self._filled:
+            chosen = [work for work in self._waiting if wanted(work)]
+            self._waiting = deque(work for work in self._waiting if work not in chosen)
+            return chosen
+
+    def oldest(self) -> Work | None:
+        """What waits longest; it stays."""
+        with self._filled:
+            return self._waiting[0] if self._waiting else None
+
+    def wait_until_low(self, timeout: float) -> bool:
+        """Until half of what was put last was taken up, or the timeout, or the end; whether the former."""
+        with self._low:
+            return self._low.wait_for(self._is_low, timeout)
+
+    def close(self) -> None:
+        """Let the threads end once nothing waits."""
+        with self._filled:
+            self._closed = True
+            self._filled.notify_all()
+
+    def wake(self) -> None:
+        """End a wait for room."""
+        with self._low:
+            self._low_at = len(self._waiting)
+            self._low.notify_all()
+
+    def _is_low(self) -> bool:
+        return len(self._waiting) <= self._low_at
+
+    def _next(self) -> Work | None:
+        if not self._waiting:
+            return None
+        work = self._waiting.popleft()
+        if len(self._waiting) == self._low_at:
+            self._low.notify_all()
+        return work
+
+    def _add_thread(self) -> bool:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{self._threads + 1}", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system's limit of threads: go on with those there are
@@ -48,22 +116,29 @@ class LanePool:
                 raise
             self._size = self._threads
             log.warning("no more than %d threads can be had", self._threads)
-        else:
-            self._threads += 1
+            return False
+        self._threads += 1
+        return True
 
-    def close(self) -> None:
-        """Let the threads end once their work is done."""
-        for _ in range(self._threads):
-            self._work.put(None)
-
-    def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
+    def _run(self) -> None:
+        while (work := self._wait()) is not None:
             try:
-                work()
+                self._serve(work)
             except BaseException:  # licensed: top of a thread; without it the pool would count on a dead one
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
-                with self._lock:
+                with self._filled:
                     self._busy -= 1
+                    self._served += 1
                 del work  # a waiting thread must not keep its last job alive
                 self._on_free()
+
+    def _wait(self) -> Work | None:
+        """The next work, waited for; None at the end."""
+        with self._filled:
+            while not (self._waiting or self._closed):
+                self._filled.wait()
+            work = self._next()
+            if work is not None:
+                self._busy += 1
+            return work

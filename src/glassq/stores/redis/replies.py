@@ -16,6 +16,7 @@ from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
 MICRO = 1_000_000
+_CAUSES = {cause.value.encode(): cause for cause in ClaimCause}
 _STATUSES = {status.value.encode(): status for status in SettleStatus}
 
 
@@ -60,19 +61,59 @@ def jobs(queue: str, values: Sequence[bytes]) -> tuple[StoredJob, ...]:
     return tuple(stored_job(queue, value) for value in values)
 
 
-def grant(queue: str, reply: Sequence[bytes]) -> Grant:
-    """A granted lane, from `claim`."""
-    lane, header, *window = reply
-    token, cause, attempts, failures, crashes, change, cancelled = header.split(b":")
-    return Grant(
-        lease=Lease(queue, lane.decode(), int(token)),
-        jobs=jobs(queue, window),
-        cause=ClaimCause(cause.decode()),
-        attempts=int(attempts),
-        failures=int(failures),
-        crashes=int(crashes),
-        cancelled=cancelled == b"1",
-        change=int(change),
+class ClaimReply(msgspec.Struct, frozen=True):
+    """What `claim` answers. `told` are the grants, `texts` the names and jobs they tell the lengths of."""
+
+    now: float
+    others: bool
+    due: float | None
+    repeated: bool
+    found: Watermark
+    told: list[bytes]
+    texts: bytes
+
+    def grants(self, queue: str) -> list[Grant]:
+        """The granted lanes."""
+        found, at = [], 0
+        for told in self.told:
+            size, token, cause, attempts, failures, crashes, change, cancelled, begun, ahead, *sizes = (
+                told.split(b":")
+            )
+            lane = self.texts[at : at + int(size)].decode()
+            at += int(size)
+            window = []
+            for each in sizes:
+                window.append(stored_job(queue, self.texts[at : at + int(each)]))
+                at += int(each)
+            found.append(
+                Grant(
+                    lease=Lease(queue, lane, int(token)),
+                    jobs=tuple(window),
+                    cause=_CAUSES[cause],
+                    attempts=int(attempts),
+                    failures=int(failures),
+                    crashes=int(crashes),
+                    cancelled=cancelled == b"1",
+                    change=int(change),
+                    begun=begun == b"1",
+                    ahead=int(ahead),
+                )
+            )
+        return found
+
+
+def claim(reply: bytes) -> ClaimReply:
+    """The answer of `claim`."""
+    head, _, texts = reply.partition(b"\n")
+    now, others, due, repeated, stood, told = head.split(b"|")
+    return ClaimReply(
+        now=int(now) / MICRO,
+        others=others == b"1",
+        due=int(due) / MICRO if due else None,
+        repeated=repeated == b"1",
+        found=watermark(stood),
+        told=told.split(b";") if told else [],
+        texts=texts,
     )
 
 
@@ -109,6 +150,7 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
                 ordinal=int(ordinal),
                 held=held == b"1",
                 others=others == b"1",
+                paused=others == b"2",
                 change=int(change),
                 jobs=window,
                 found=found,

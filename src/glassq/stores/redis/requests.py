@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import groupby
 
 from glassq.model.jobs import NewJob
-from glassq.model.leases import Lease, Owner, Settlement
+from glassq.model.leases import Lease, Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
@@ -50,10 +50,10 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
     return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
 
 
-def going_on(key: str, owner: Owner, what: Settlement) -> Made:
-    """A call of `lua/settle.lua` for one settlement whose next job has begun, as it is sent. All of it but
-    the two jobs is the same for as long as the lane is run ahead."""
-    if what.action in _FAILED or what.next_id is None:
+def sent_ahead(key: str, owner: Owner, what: Settlement) -> Made:
+    """A call of `lua/settle.lua` for one settlement that nobody waits for, as it is sent. Where the next job
+    has begun, all of it but the two jobs is the same for as long as the lane is run ahead."""
+    if not what.begun or what.action in _FAILED or what.next_id is None:
         told = settlements(owner, [what])
         return lambda time: packed(("EVALSHA", scripts.SETTLE.sha, 1, key, time, *told))
     lease = what.lease
@@ -86,14 +86,20 @@ def _settlement(what: Settlement) -> list[Argument]:
         lease.token,
         local_id(lease.queue, what.job_id),
         "go_on" if what.begun else str(what.leaving),
-        local_id(lease.queue, what.next_id) if what.next_id is not None else "",
-        what.change,
+        *_next(what),
         what.window,
         what.ahead,
     ]
     if what.action in _FAILED:
         told += (what.reason, micros(what.wait), what.error, int(what.ran))
     return told
+
+
+def _next(what: Settlement) -> tuple[Argument, Argument]:
+    """What comes next: in the lane and by its counter, or in the thread that gives the lane up."""
+    if what.leaving is not Leaving.YIELD:
+        return (local_id(what.lease.queue, what.next_id) if what.next_id is not None else ""), what.change
+    return ("", "") if what.begins is None else (what.begins.lane, what.begins.token)
 
 
 def digest(whats: Sequence[Settlement]) -> str:

@@ -1,4 +1,4 @@
-"""The Lua scripts, read once: an opening, a shortcut for the commonest calls, shared parts, and the verb."""
+"""The Lua scripts, read once: an opening, shortcuts for the commonest calls, shared parts, and the verb."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _FOLDER = Path(__file__).with_name("lua")
 class Script:
     """A script's text and the digest servers know it by. The text is constant: values travel as arguments."""
 
-    def __init__(self, verb: str, *parts: str, shortcut: str | None = None) -> None:
+    def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = ()) -> None:
         self.verb = verb
-        beginning = ("opening",) if shortcut is None else ("opening", shortcut)
-        self.source = "".join(map(_read, (*beginning, "queue", *parts, verb)))
+        self.source = "".join(map(_read, ("opening", *shortcuts, "queue", *parts, verb)))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -24,9 +23,10 @@ def _read(name: str) -> str:
     return _FOLDER.joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-APPEND = Script("append", "arriving", shortcut="append_plain")
+APPEND = Script("append", "arriving", shortcuts=("append_plain",))
 CLAIM = Script("claim", "standing", "wishes", "arriving")
-SETTLE = Script("settle", "standing", "wishes", shortcut="settle_next")
+BEGIN = Script("begin")
+SETTLE = Script("settle", "standing", "wishes", shortcuts=("settle_next", "settle_leave"))
 RENEW = Script("renew")
 RELEASE = Script("release", "standing", "wishes")
 RESTART = Script("restart")

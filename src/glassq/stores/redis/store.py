@@ -34,7 +34,7 @@ from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.location import Location
-from glassq.stores.redis.replies import MICRO, full_id, local_id, micros
+from glassq.stores.redis.replies import full_id, local_id, micros
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
@@ -64,6 +64,7 @@ class RedisStorage:
         self._handle = secrets.token_hex(4)
         self._claims = itertools.count(1)
         self._unanswered: dict[tuple[str, str], int] = {}
+        self._has_settled = False
 
     @classmethod
     def open(cls, place: str | redis.Redis, *, clock: Clock | None = None) -> RedisStorage:
@@ -163,7 +164,16 @@ class RedisStorage:
         return dict(zip(queues, answers, strict=True))
 
     def claim(
-        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        lanes: int,
+        window: int,
+        lease_seconds: float,
+        begin: int | None = None,
+        turn: int = 1,
+        ahead: int = 0,
     ) -> Claimed:
         """See `Storage.claim`. One round trip per queue."""
         grants: list[Grant] = []
@@ -172,9 +182,11 @@ class RedisStorage:
         stood: dict[str, Watermark] = {}
         now: float | None = None
         self._lease_seconds = lease_seconds
+        at_once = lanes if begin is None else begin
         for queue in queues:
+            wanted = (lanes - len(grants), window, micros(lease_seconds), at_once - len(grants), turn, ahead)
             try:
-                found = self._claim(owner, queue, lanes - len(grants), window, lease_seconds)
+                found = self._claim(owner, queue, wanted)
             except StorageUnavailable:
                 if not grants:
                     raise
@@ -193,7 +205,7 @@ class RedisStorage:
             found=stood,
         )
 
-    def _claim(self, owner: Owner, queue: str, lanes: int, window: int, lease_seconds: float) -> Claimed:
+    def _claim(self, owner: Owner, queue: str, wanted: tuple[int, ...]) -> Claimed:
         """Claim in one queue.
 
         A claim whose answer was lost has granted lanes nobody knows of; so the next one is the same claim, by
@@ -202,24 +214,25 @@ class RedisStorage:
         asked = (str(owner), queue)
         number = self._unanswered.get(asked) or next(self._claims)
         worker = (str(owner), owner.node, owner.incarnation)
-        wanted = (lanes, window, micros(lease_seconds))
         try:
-            now, more, due, repeated, stood, *granted = self._run(
-                scripts.CLAIM, queue, *worker, self._handle, number, *wanted
-            )
+            reply = replies.claim(self._run(scripts.CLAIM, queue, *worker, self._handle, number, *wanted))
         except Unanswered:
             self._unanswered[asked] = number
             raise
         self._unanswered.pop(asked, None)
-        if repeated and not granted:
-            return self._claim(owner, queue, lanes, window, lease_seconds)
+        if reply.repeated and not reply.told:
+            return self._claim(owner, queue, wanted)
         return Claimed(
-            grants=tuple(replies.grant(queue, each) for each in granted),
-            now=int(now) / MICRO,
-            others=frozenset({queue} if more else ()),
-            next_due=int(due) / MICRO if due else None,
-            found={queue: replies.watermark(stood)},
+            grants=tuple(reply.grants(queue)),
+            now=reply.now,
+            others=frozenset({queue} if reply.others else ()),
+            next_due=reply.due,
+            found={queue: reply.found},
         )
+
+    def begin(self, owner: Owner, lease: Lease) -> None:  # noqa: ARG002 - the token names the owner
+        """See `Storage.begin`."""
+        self._run(scripts.BEGIN, lease.queue, lease.lane, lease.token)
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`. One round trip per queue, in each of which it happens whole or not at all."""
@@ -231,16 +244,18 @@ class RedisStorage:
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
+        self._has_settled = True
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. Waited for without a shared connection (TLS), and right after this
-        process has steered the queue: what it was told is done takes effect before the next job."""
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time, as the
+        server may not know the script, and right after this process has steered the queue: what it was told
+        is done takes effect before the next job."""
         queue = settlement.lease.queue
-        if not self._server.shares or self._steering.is_fresh(queue):
+        if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
-        request = requests.going_on(self._keys.counters(queue), owner, settlement)
+        request = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
         return self._server.submit(request, partial(replies.settled_one, queue))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:

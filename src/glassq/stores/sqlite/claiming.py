@@ -95,7 +95,15 @@ def holders(cx: Connection, queue: int) -> set[str]:
 
 
 def grant(
-    cx: Connection, queue: tuple[int, str], owner: Owner, *, lanes: int, size: int, lease: int, now: int
+    cx: Connection,
+    queue: tuple[int, str],
+    owner: Owner,
+    *,
+    lanes: int,
+    size: int,
+    turn: int,
+    lease: int,
+    now: int,
 ) -> tuple[list[Grant], bool]:
     """Give ready lanes to `owner`, longest waiting first; and whether further ones are left waiting."""
     picked = cx.execute(
@@ -106,7 +114,8 @@ def grant(
     ).fetchall()
     others = len(picked) > lanes
     found = [_Ready(*row) for row in picked[:lanes]]
-    taken = [_take(cx, queue, lane, owner, 1 if others else size, lease, now) for lane in found]
+    size = min(size, turn) if others else size
+    taken = [_take(cx, queue, lane, owner, size, lease, now) for lane in found]
     return taken, others
 
 

@@ -168,9 +168,19 @@ class SqliteStorage:
         )
 
     def claim(
-        self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        lanes: int,
+        window: int,
+        lease_seconds: float,
+        begin: int | None = None,
+        turn: int = 1,
+        ahead: int = 0,  # noqa: ARG002 - what is settled here is answered at once
     ) -> Claimed:
-        """See `Storage.claim`. One transaction for all queues."""
+        """See `Storage.claim`. One transaction for all queues. Grants no lane that does not begin at once."""
+        most = lanes if begin is None else min(lanes, begin)
 
         def claim(change: Change) -> Claimed:
             found = [(self._find(change.cx, name), name) for name in queues]
@@ -187,8 +197,9 @@ class SqliteStorage:
                     change.cx,
                     (key, name),
                     owner,
-                    lanes=lanes - len(grants),
+                    lanes=most - len(grants),
                     size=window,
+                    turn=turn,
                     lease=micros(lease_seconds),
                     now=times[key],
                 )
@@ -205,6 +216,9 @@ class SqliteStorage:
             )
 
         return self._changes.insist(claim)
+
+    def begin(self, owner: Owner, lease: Lease) -> None:
+        """See `Storage.begin`. All lanes that are granted here have begun."""
 
     def _take_from_the_gone(self, change: Change, owner: Owner, times: Mapping[int, int]) -> None:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""

@@ -29,6 +29,7 @@ from glassq.testing.conformance.running_ahead import RunningAhead
 from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
 from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Purging, Replaying
+from glassq.testing.conformance.taking_ahead import TakingAhead
 
 __all__ = ["StorageConformance"]
 
@@ -38,6 +39,7 @@ class StorageConformance(
     Claiming,
     Settling,
     RunningAhead,
+    TakingAhead,
     Releasing,
     Leasing,
     Jumping,

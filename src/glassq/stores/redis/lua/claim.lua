@@ -1,16 +1,21 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
--- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs)
--- Reply  {now, whether further lanes are ready, µs until something is due or '', whether this is a repetition, how far
---         the queue had come, {lane, <token>:<cause>:<attempts>:<failures>:<crashes>:<change>:<cancelled>, job...}...}
+-- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs), how many of
+--        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead
+-- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
+--        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
+--        reader 4 µs; of each grant the length of its lane's name, its token, cause, attempts, failures, crashes,
+--        change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with ':'
+--        between; and the texts are all the names and jobs in the same order
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
 local owner, node, incarnation, handle, number = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local beginning, turn, ahead = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
-if not format then return {instant, 0, '', 0, found()} end
+if not format then return instant .. '|0||0|' .. found() .. '|\n' end
 begin()
 local leased_until = text(now + lease) -- after `begin`: there time may stand still
 
@@ -19,18 +24,19 @@ local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') e
 -- Ready again at the front, with the job it was running blamed for the crash.
 local function reclaim(lane, cause)
   local key = lane_key(lane)
-  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw')
+  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw', 't')
   grant_wishes(lane, held[5], held[1])
   if not first(lane) then -- the owner died in the callback of the lane's last job
     vanish(lane)
     return
   end
-  if held[1] then
+  local has_begun = not held[6] or call('HDEL', key, 'nb:' .. held[6]) == 0
+  if held[1] and has_begun then
     local attempts = call('HINCRBY', key, 'n', '1')
     call('HINCRBY', key, 'k', '1')
     if not held[3] then call('HSET', key, 'ba', instant) end
     note_blocked(lane, attempts, tonumber(held[3] or now))
-  elseif not held[2] then
+  elseif not (held[1] or held[2]) then
     call('HDEL', key, 'b')
   end
   call('HSET', key, 'ca', cause)
@@ -82,36 +88,63 @@ for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMI
   make_ready(lane, false)
 end
 
-local grants = {}
+local grants, texts, granted_jobs = {}, {}, 0
 
-local function tell(lane, jobs, token, history)
-  local told = token .. ':ready:0:0:0:0:0'
+local function tell(lane, jobs, token, history, has_begun, runs_ahead)
+  local told = #lane .. ':' .. token .. ':ready:0:0:0:0:0'
   if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
-    told = token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
-      .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
+    told = #lane .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
+      .. (history[3] or 0) .. ':' .. (history[4] or 0) .. ':' .. (history[6] or 0)
+      .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
-  grants[#grants + 1] = {lane, told, unpack(jobs)}
+  told = told .. (has_begun and ':1:' or ':0:') .. runs_ahead
+  texts[#texts + 1] = lane
+  for _, job in ipairs(jobs) do
+    told = told .. ':' .. #job
+    texts[#texts + 1] = job
+  end
+  grants[#grants + 1] = told
+  granted_jobs = granted_jobs + #jobs
 end
 
-local function grant(lane, token, alone)
+local function grant(lane, token, share)
   local key = lane_key(lane)
   local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
   -- A head that was tried before comes alone: what follows it is decided after it.
-  local jobs = history[1] and {(first(lane, history[1]))} or window(lane, alone)
+  local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
+  local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
+  local fields = {'t', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name}
+  if not has_begun then
+    fields[13], fields[14] = 'nb:' .. token, '1'
+  end
+  if runs_ahead > 0 then
+    fields[#fields + 1], fields[#fields + 2] = 'ah', runs_ahead
+  end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name)
+  call('HSET', key, unpack(fields))
   if history[5] then call('HDEL', key, 'ca') end
-  call('ZREM', P .. READY, lane)
-  call('ZREM', P .. LOWEST, lane)
-  call('ZADD', P .. HELD, leased_until, lane)
-  tell(lane, jobs, token, history)
+  tell(lane, jobs, token, history, has_begun, runs_ahead)
+end
+
+-- Out of the ready lanes, into the held ones.
+local function hold(granted)
+  local ends = {}
+  for index, lane in ipairs(granted) do
+    ends[2 * index - 1], ends[2 * index] = leased_until, lane
+  end
+  call('ZREM', P .. READY, unpack(granted))
+  call('ZREM', P .. LOWEST, unpack(granted))
+  call('ZADD', P .. HELD, unpack(ends))
 end
 
 local function tell_again()
   for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't')
-    if held[8] == owner and held[9] == name then tell(lane, {(first(lane, held[1]))}, held[10], held) end
+    if held[8] == owner and held[9] == name then
+      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[10]) == 0
+      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0)
+    end
   end
 end
 
@@ -120,17 +153,21 @@ local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   tell_again()
 elseif lanes > 0 then
-  local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, lanes - 1)
+  local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
   local crowded = not all_paused and call('ZCARD', P .. READY) > #picked
-  local share = crowded and 1 or math.max(1, math.min(size, math.floor(BUDGET / math.max(1, #picked))))
+  local share = math.max(1, math.min(size, crowded and turn or math.floor(BUDGET / math.max(1, #picked))))
   local last = call('HMGET', C, 'tok', 'ml')
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
-  for _, lane in ipairs(picked) do
+  local granted = {}
+  for index, lane in ipairs(picked) do
+    if granted_jobs >= BUDGET then break end
     token = token + 1
     grant(lane, text(token), share)
+    granted[index] = lane
   end
   call('HSET', P .. 'k', owner, name)
-  if #picked > 0 then
+  if #granted > 0 then
+    hold(granted)
     call('HSET', C, 'tok', text(token))
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
@@ -154,7 +191,5 @@ end
 
 local due = next_due()
 local others = not all_paused and call('ZCARD', P .. READY) > 0
-local reply = {instant, others and 1 or 0, due and text(math.max(0, due - now)) or '',
-  repeated and 1 or 0, found()}
-for _, each in ipairs(grants) do reply[#reply + 1] = each end
-return reply
+return instant .. '|' .. (others and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
+  .. (repeated and 1 or 0) .. '|' .. found() .. '|' .. table.concat(grants, ';') .. '\n' .. table.concat(texts)

@@ -20,7 +20,8 @@
 --          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
 --          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
 --          go <token>|<owner>|<level>|<change>: its pass. It is there while nothing but `cu` is noted of a head in a
---          lane that is run ahead, so that one look tells what else twelve would
+--          lane that is run ahead, so that one look tells what else twelve would,
+--          nb:<token> there while the head the lane was granted with has not begun
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
 --          or would be ready but are paused (place): a lane with jobs is in exactly one
 -- pl set   paused lanes, also those without jobs
@@ -42,13 +43,13 @@
 --
 -- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs and each text that
 -- is put together 0.2, used or not; a command costs 0.4 and more, a number above 2^46 made into text 0.5. So the
--- commonest calls are answered by `append_plain` and `settle_next`, which stand before all functions and leave what
--- is not common to these; and what only some verbs use is in files of its own.
+-- commonest calls are answered by `append_plain`, `settle_next` and `settle_leave`, which stand before all functions
+-- and leave what is not common to these; and what only some verbs use is in files of its own.
 
 local call = redis.call
 local C = KEYS[1]
 local P = string.sub(C, 1, -2)
-local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 64
+local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 256
 
 local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa')
 local format, levels = conf[1], conf[6] or ''

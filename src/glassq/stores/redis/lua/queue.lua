@@ -95,3 +95,7 @@ local function make_ready(lane, at_front)
   call('ZADD', P .. (stopped and STOPPED or READY), text(place), lane)
 end
 
+-- A lane that was granted to be begun later has begun. The field's name has the token, so this does nothing to a lane
+-- that has another owner by now.
+local function begin_head(lane, token) call('HDEL', lane_key(lane), 'nb:' .. token) end
+

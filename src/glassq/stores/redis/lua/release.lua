@@ -35,7 +35,7 @@ for index = 1, (#ARGV - 3) / 2 do
     if not first(lane) then
       vanish(lane)
     elseif begun then -- the head's history stays, with its place
-      call('HDEL', key, 'o', 'cu', 'ah', 'go')
+      call('HDEL', key, 'o', 'cu', 'ah', 'go', 'nb:' .. token)
       call('ZREM', P .. HELD, lane)
       call('SREM', P .. KEPT, lane)
       note_lowest(lane)

@@ -2,10 +2,11 @@
 -- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
 --        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
 --        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
---        the lane is held, its head says enough
+--        the lane is held, its head says enough. With 'yield' the next job and the change are instead the lane whose
+--        head begins now, granted earlier to this owner, and its token or ''
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
---        <status>:<ordinal>:<held>:<others>:<change>:<size of the new window>; as one text because each part would
---        cost its reader 4 µs. With new windows an array of this and of their jobs
+--        <status>:<ordinal>:<held>:<others, 2 in a paused queue>:<change>:<size of the new window>; as one text because
+--        each part would cost its reader 4 µs. With new windows an array of this and of their jobs
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
 -- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,
@@ -17,10 +18,11 @@ local FAILED = {retry = true, halt = true, bury = true}
 
 -- The settlement that begins at this argument, with what the lane said of itself.
 local function settlement(at, held)
+  local yields = ARGV[at + 4] == 'yield'
   return {
     action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
-    next = ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false, head = false,
-    current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
+    next = yields and '' or ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false,
+    head = false, current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
     tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11], wishes = held[12]
   }
 end
@@ -209,6 +211,7 @@ end
 local marks, answers, windows = digest, '', nil
 for index, what in ipairs(all) do
   local status, ordinal, held, jobs = what.status, 0, false, nil
+  if what.leaving == 'yield' and what.change ~= '' then begin_head(ARGV[what.at + 5], what.change) end
   if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
     stop(what)
   elseif status == 'done' then
@@ -226,10 +229,9 @@ for index, what in ipairs(all) do
   elseif status == 'gone' then
     status = 'already'
   end
-  local others = not all_paused and ready > 0
   marks = marks .. (status == 'fenced' and 'f' or 'd')
   answers = answers .. (index > 1 and ';' or '|') .. status .. ':' .. ordinal .. (held and ':1:' or ':0:')
-    .. (others and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)
+    .. (all_paused and '2:' or ready > 0 and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)
   if jobs then
     windows = windows or {false}
     for _, job in ipairs(jobs) do windows[#windows + 1] = job end

@@ -1,0 +1,43 @@
+"""How many lanes a worker takes beyond those its free threads begin at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from glassq.model.clock import Clock
+from glassq.worker.lanes import LaneRun
+from glassq.worker.pool import LanePool
+
+_HORIZON: Final = 0.01
+"""Seconds: as many lanes are taken as were served in so long. Few at a time cost rate, for a claim costs as
+much as some lanes; many would keep other workers from lanes they could begin at once."""
+_MOST: Final = 100
+PATIENCE: Final = 0.05
+"""Seconds after which a lane that waits for a thread is given back for others to serve."""
+
+
+class Reach:
+    """Goes by how fast lanes were served of late: quick turns reach far, slow ones take nothing ahead.
+    Belongs to the thread that claims."""
+
+    def __init__(self, clock: Clock, pool: LanePool[LaneRun]) -> None:
+        self._clock = clock
+        self._pool = pool
+        self._looked = clock.monotonic()
+        self._done = 0
+        self._lanes = 0
+
+    def lanes(self) -> int:
+        """How many more lanes may wait for a thread now."""
+        now, done = self._clock.monotonic(), self._pool.served
+        elapsed, served = now - self._looked, done - self._done
+        if served:
+            self._lanes = min(_MOST, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
+            self._looked, self._done = now, done
+        elif elapsed > PATIENCE:
+            self._lanes = 0
+        return max(0, self._lanes - len(self._pool))
+
+    def is_late(self, lane: LaneRun) -> bool:
+        """Whether a lane has waited for too long."""
+        return self._clock.monotonic() - lane.since > PATIENCE
