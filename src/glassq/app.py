@@ -22,7 +22,7 @@ from glassq.client.queues import Queue
 from glassq.client.task import Signature, Task, check_key_of
 from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
 from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
-from glassq.model.events import TraceContextRead
+from glassq.model.events import StorageReconnected, TraceContextRead
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
@@ -144,13 +144,13 @@ class Glassq:
             return storage
         with self._lock:
             if self._closed:
-                raise StorageUnavailable("this application is closed; make a new one", "connection")
+                raise StorageUnavailable("this application is closed; make a new one", "closed")
             if self._storage is None:
                 self._storage = self._open()
             return self._storage
 
     def _open(self) -> Storage:
-        storage = self._observed(open_storage(self._place))
+        storage = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
@@ -177,6 +177,9 @@ class Glassq:
                     "configure it before its first call or worker, or make a second application"
                 )
             self._place = place
+
+    def _count_reconnect(self) -> None:
+        self.bus.emit(StorageReconnected(store=self._place.kind))
 
     def _count_context(self, queue: str, result: str) -> None:
         self.bus.emit(TraceContextRead(queue=queue, result=result))

@@ -19,6 +19,7 @@ from glassq.errors import (
     QueueFull,
     SerializationFailed,
     StorageError,
+    StorageUnavailable,
 )
 from glassq.model.clock import Clock
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
@@ -205,10 +206,12 @@ class _Reported:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None:
             return
-        reason = next((reason for error, reason in _FAILURES.items() if issubclass(kind, error)), None)
+        reason = next((reason for failure, reason in _FAILURES.items() if issubclass(kind, failure)), None)
+        if isinstance(error, StorageUnavailable) and error.reason == "closed":
+            reason = error.reason
         if reason is not None:
             self._bus.emit(EnqueueFailed(queue=self._queue, reason=reason))
 

@@ -61,13 +61,15 @@ def _at_once() -> bool:
 class Server:
     """Connections to one server, shared by threads; a forked child opens its own."""
 
-    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+    ) -> None:
         self.address = location.address
         self._location = location
         self._clock = clock
         self._connections = Connections(location)
         self._client = redis.Redis(connection_pool=self._connections.pool)
-        self._outage = Outage()
+        self._outage = Outage(reconnected)
         self._fit = False
         self._closed = False
         begin_in_children(self)
