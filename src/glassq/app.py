@@ -22,7 +22,7 @@ from glassq.client.queues import Queue
 from glassq.client.task import Signature, Task, check_key_of
 from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
 from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
-from glassq.model.events import StorageReconnected, TraceContextRead
+from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
@@ -33,6 +33,7 @@ from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
+from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
@@ -76,6 +77,7 @@ class Glassq:
     `serializer`: how arguments become bytes; JSON if not given.
     `history`: a directory into which every process writes what it did, for `glassq verify`; see there what
     it costs.
+    `tracing`: how its spans are made, where they are wanted otherwise than by default.
     Raises `BadOption` for a URL no store answers to, or a directory that cannot be used.
     """
 
@@ -88,6 +90,7 @@ class Glassq:
         registry: CollectorRegistry | None = None,
         serializer: Serializer | None = None,
         history: str | os.PathLike[str] | None = None,
+        tracing: TraceOptions | None = None,
     ) -> None:
         self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
@@ -99,6 +102,7 @@ class Glassq:
         self.bus = Bus()
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
+        self._tracing = tracing
         self._lock = threading.Lock()
         self._storage: Storage | None = None
         self._closed = False
@@ -155,9 +159,7 @@ class Glassq:
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
         client_id = f"{socket.gethostname()}-{os.getpid()}"
-        self.bus.wrap(
-            Tracing(address=storage.address, client_id=client_id, count_context=self._count_context)
-        )
+        Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -180,9 +182,6 @@ class Glassq:
 
     def _count_reconnect(self) -> None:
         self.bus.emit(StorageReconnected(store=self._place.kind))
-
-    def _count_context(self, queue: str, result: str) -> None:
-        self.bus.emit(TraceContextRead(queue=queue, result=result))
 
     # -- declaring ---------------------------------------------------------------------------------------
 
@@ -269,7 +268,7 @@ class Glassq:
         which an attempt ends; it ends none (a task's `timeout` does). Raises `BadOption`.
         """
         self.registry.declare(name, **options)
-        return Queue(name, lambda: self.storage)
+        return Queue(name, lambda: self.storage, self.bus)
 
     # -- producing ---------------------------------------------------------------------------------------
 

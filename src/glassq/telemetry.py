@@ -25,7 +25,8 @@ Observer = Callable[[Any], None]
 
 class Outgoing(msgspec.Struct):
     """One call on its way into the store. An Around may add to `headers`; they travel with the job.
-    `job_id` and `seq` are set once the store has answered."""
+    `job_id` and `seq` are set once the store has answered. `due` is None for a call that runs in its turn,
+    else the seconds it is put off, or epoch seconds when `due_is_time`."""
 
     task: str
     key: str | None
@@ -33,6 +34,8 @@ class Outgoing(msgspec.Struct):
     payload_bytes: int
     job_id: str | None = None
     seq: int | None = None
+    due: float | None = None
+    due_is_time: bool = False
 
 
 class Sending(msgspec.Struct, frozen=True):

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from opentelemetry import trace
 
 from glassq.errors import ConfigurationError, MissingExtra
+from glassq.observe.spans import FLUSH_SECONDS
 from glassq.shielding import Log
 
 log = Log("glassq.exporting")
 
 DEFAULT_SERVICE = "glassq-worker"
-FLUSH_SECONDS = 2.0
-"""How long the end of a process may wait for a collector that does not answer."""
 
 
 def export_traces_from_environment(
