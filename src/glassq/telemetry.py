@@ -25,8 +25,8 @@ Observer = Callable[[Any], None]
 
 class Outgoing(msgspec.Struct):
     """One call on its way into the store. An Around may add to `headers`; they travel with the job.
-    `job_id` and `seq` are set once the store has answered. `due` is None for a call that runs in its turn,
-    else the seconds it is put off, or epoch seconds when `due_is_time`."""
+    `job_id` and `seq` are set once the store has answered. `delay` (seconds) or `eta` (epoch seconds) is set
+    for a call that is put off."""
 
     task: str
     key: str | None
@@ -34,8 +34,8 @@ class Outgoing(msgspec.Struct):
     payload_bytes: int
     job_id: str | None = None
     seq: int | None = None
-    due: float | None = None
-    due_is_time: bool = False
+    delay: float | None = None
+    eta: float | None = None
 
 
 class Sending(msgspec.Struct, frozen=True):

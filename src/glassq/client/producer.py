@@ -118,7 +118,19 @@ class Producer:
     def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
         queue = packed[0].call.task.queue
-        outgoing = [_outgoing(each) for each in packed]
+        outgoing = [
+            Outgoing(
+                each.call.task.name,
+                each.call.key,
+                {},
+                len(each.payload),
+                None,
+                None,
+                each.call.options.delay,
+                each.call.options.eta,
+            )
+            for each in packed
+        ]
         started = perf_counter()
         with _Reported(self._bus, queue):
             storage = self._storage()  # its first use opens it, which is not part of this call's span
@@ -170,18 +182,11 @@ class Producer:
             body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
             lane=DEFAULT_LANE if out.key is None else out.key,
             level=task.priority if options.priority is None else options.priority,
-            due=out.due,
-            due_is_time=out.due_is_time,
+            due=options.delay if options.eta is None else options.eta,
+            due_is_time=options.eta is not None,
             ttl=task.ttl if options.ttl is None else options.ttl,
             dedup=_dedup(packed),
         )
-
-
-def _outgoing(packed: _Packed) -> Outgoing:
-    call, options = packed.call, packed.call.options
-    is_time = options.eta is not None
-    due = options.eta if is_time else options.delay
-    return Outgoing(call.task.name, call.key, {}, len(packed.payload), None, None, due, is_time)
 
 
 def _dedup(packed: _Packed) -> Dedup | None:

@@ -109,7 +109,8 @@ class _Enqueue(AbstractContextManager[None]):
         self._tracing = tracing
         self._queue = sending.queue
         self._job = sending.jobs[0]
-        self._operation = "enqueue" if self._job.due is None else "schedule"
+        put_off = self._job.delay is not None or self._job.eta is not None
+        self._operation = "schedule" if put_off else "enqueue"
 
     def __enter__(self) -> None:
         self._span = self._tracing.source.tracer().start_span(
@@ -269,8 +270,10 @@ def _attach_quietly(span: Span) -> Any:
 
 def _job_attributes(job: Outgoing) -> Attributes:
     extra: Attributes = {"glassq.task.name": job.task}
-    if job.due is not None:
-        extra["glassq.schedule.due_at" if job.due_is_time else "glassq.schedule.delay_s"] = job.due
+    if job.delay is not None:
+        extra["glassq.schedule.delay_s"] = job.delay
+    if job.eta is not None:
+        extra["glassq.schedule.due_at"] = job.eta
     if job.key is not None:
         extra["messaging.destination.partition.id"] = job.key
     if job.job_id is not None:
