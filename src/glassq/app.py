@@ -22,16 +22,18 @@ from glassq.client.queues import Queue
 from glassq.client.task import Signature, Task, check_key_of
 from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
 from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
-from glassq.model.events import TraceContextRead
+from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store
+from glassq.observe.declared import show_declared
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
+from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
@@ -75,6 +77,7 @@ class Glassq:
     `serializer`: how arguments become bytes; JSON if not given.
     `history`: a directory into which every process writes what it did, for `glassq verify`; see there what
     it costs.
+    `tracing`: how its spans are made, where they are wanted otherwise than by default.
     Raises `BadOption` for a URL no store answers to, or a directory that cannot be used.
     """
 
@@ -87,6 +90,7 @@ class Glassq:
         registry: CollectorRegistry | None = None,
         serializer: Serializer | None = None,
         history: str | os.PathLike[str] | None = None,
+        tracing: TraceOptions | None = None,
     ) -> None:
         self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
@@ -98,6 +102,7 @@ class Glassq:
         self.bus = Bus()
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
+        self._tracing = tracing
         self._lock = threading.Lock()
         self._storage: Storage | None = None
         self._closed = False
@@ -124,6 +129,7 @@ class Glassq:
 
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
+        show_declared(self.metrics_registry, self.registry)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -142,20 +148,18 @@ class Glassq:
             return storage
         with self._lock:
             if self._closed:
-                raise StorageUnavailable("this application is closed; make a new one", "connection")
+                raise StorageUnavailable("this application is closed; make a new one", "closed")
             if self._storage is None:
                 self._storage = self._open()
             return self._storage
 
     def _open(self) -> Storage:
-        storage = self._observed(open_storage(self._place))
+        storage = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
         client_id = f"{socket.gethostname()}-{os.getpid()}"
-        self.bus.wrap(
-            Tracing(address=storage.address, client_id=client_id, count_context=self._count_context)
-        )
+        Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -176,8 +180,8 @@ class Glassq:
                 )
             self._place = place
 
-    def _count_context(self, queue: str, result: str) -> None:
-        self.bus.emit(TraceContextRead(queue=queue, result=result))
+    def _count_reconnect(self) -> None:
+        self.bus.emit(StorageReconnected(store=self._place.kind))
 
     # -- declaring ---------------------------------------------------------------------------------------
 
@@ -256,10 +260,15 @@ class Glassq:
         `on_unknown`: "halt" (default) or "bury" jobs whose task is unknown or that cannot be decoded.
         `max_length`: unsettled jobs it takes at most; then a call waits up to `full_wait` seconds (0) and
         raises `QueueFull`. `max_payload`: bytes of arguments a call may have (262,144). `durability`:
-        "memory", or "replicated:N" to return only when N replicas have the job. Raises `BadOption`.
+        "memory", or "replicated:N" to return only when N replicas have the job.
+
+        Objectives, which the alerts take their thresholds from; all in seconds, none declared means no such
+        alert. `max_age`: within which a job is settled, one of the bounds of the histograms (5, 10, 30, 60,
+        300, 900, ...). `max_blocked`: for which a failing head may hold up its lane. `job_timeout`: within
+        which an attempt ends; it ends none (a task's `timeout` does). Raises `BadOption`.
         """
         self.registry.declare(name, **options)
-        return Queue(name, lambda: self.storage)
+        return Queue(name, lambda: self.storage, self.bus)
 
     # -- producing ---------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from glassq.errors import (
     QueueFull,
     SerializationFailed,
     StorageError,
+    StorageUnavailable,
 )
 from glassq.model.clock import Clock
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
@@ -122,7 +123,19 @@ class Producer:
     def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
         queue = packed[0].call.task.queue
-        outgoing = [Outgoing(each.call.task.name, each.call.key, {}, len(each.payload)) for each in packed]
+        outgoing = [
+            Outgoing(
+                each.call.task.name,
+                each.call.key,
+                {},
+                len(each.payload),
+                None,
+                None,
+                each.call.options.delay,
+                each.call.options.eta,
+            )
+            for each in packed
+        ]
         started = perf_counter()
         try:
             storage = self._storage()  # its first use opens it, which is not part of this call's span
@@ -162,6 +175,8 @@ class Producer:
     def _refused(self, queue: str, error: Exception) -> None:
         """Count what keeps a call from being enqueued."""
         reason = next(reason for kind, reason in _FAILURES.items() if isinstance(error, kind))
+        if isinstance(error, StorageUnavailable) and error.reason == "closed":
+            reason = error.reason
         self._bus.emit(EnqueueFailed(queue=queue, reason=reason))
 
     def _report(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> None:

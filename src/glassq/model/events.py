@@ -58,6 +58,17 @@ class JobDeduplicated(Event, frozen=True, kw_only=True):
     job_id: str
 
 
+class JobsReplayed(Event, frozen=True, kw_only=True):
+    """Dead letters were brought back, `to` the front or the tail of their lanes. `headers` are those they
+    were enqueued with; `seconds` is what bringing them back took."""
+
+    queue: str
+    job_ids: tuple[str, ...]
+    headers: tuple[Mapping[str, str], ...]
+    to: str
+    seconds: float
+
+
 class EnqueueFailed(Event, frozen=True, kw_only=True):
     """A call was not accepted. `reason` is one of the values of `enqueue_failures_total`."""
 
@@ -207,6 +218,20 @@ class StorageCalled(Event, frozen=True, kw_only=True):
     operation: str
     seconds: float
     error: str | None = None
+
+
+class StorageReconnected(Event, frozen=True, kw_only=True):
+    """The store was found again after it could not be reached."""
+
+    store: str
+
+
+class TelemetryDropped(Event, frozen=True, kw_only=True):
+    """Telemetry could not be handed on. `signal` and `reason` are values of `telemetry_dropped_total`."""
+
+    signal: str
+    reason: str
+    count: int
 
 
 class ObserverDetached(Event, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from glassq.observe.catalogue import MetricSpec
+from glassq.observe.specs import MetricSpec
 
 _Sample = tuple[str, Mapping[str, str], float, Exemplar | None]
 """Suffix of the name, labels besides the family's, value, exemplar."""
@@ -31,8 +31,8 @@ _Sample = tuple[str, Mapping[str, str], float, Exemplar | None]
 class Counter(Protocol):
     """What is counted by one."""
 
-    def inc(self, *, exemplar: dict[str, str] | None = None) -> None:
-        """Count one."""
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
+        """Count one, or so many."""
 
 
 class Histogram(Protocol):
@@ -157,11 +157,11 @@ class _Count:
         self._value = 0.0
         self._exemplar: Exemplar | None = None
 
-    def inc(self, *, exemplar: dict[str, str] | None = None) -> None:
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
         """See `Counter.inc`."""
-        self._value += 1.0
+        self._value += amount
         if exemplar is not None:
-            self._exemplar = Exemplar(exemplar, 1.0, time.time())
+            self._exemplar = Exemplar(exemplar, amount, time.time())
 
     def samples(self) -> list[_Sample]:
         """See `_Child.samples`."""
