@@ -16,6 +16,7 @@ from glassq.cli.halted import halted
 from glassq.cli.health import main as ask_health_file
 from glassq.cli.jobs import cancel, peek
 from glassq.cli.pausing import pause, resume
+from glassq.cli.rules.command import rules
 from glassq.cli.stats import stats
 from glassq.cli.verify import verify
 from glassq.cli.worker import worker
@@ -80,7 +81,7 @@ def probe(arguments: tuple[str, ...]) -> int:
     return ask_health_file(arguments)
 
 
-for command in (demo, worker, stats, peek, dead, halted, pause, resume, cancel, bench, verify, probe):
+for command in (demo, worker, stats, peek, dead, halted, pause, resume, cancel, bench, verify, rules, probe):
     glassq.add_command(command)
 
 
