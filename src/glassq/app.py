@@ -28,6 +28,7 @@ from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store
+from glassq.observe.declared import show_declared
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
@@ -124,6 +125,7 @@ class Glassq:
 
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
+        show_declared(self.metrics_registry, self.registry)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -256,7 +258,12 @@ class Glassq:
         `on_unknown`: "halt" (default) or "bury" jobs whose task is unknown or that cannot be decoded.
         `max_length`: unsettled jobs it takes at most; then a call waits up to `full_wait` seconds (0) and
         raises `QueueFull`. `max_payload`: bytes of arguments a call may have (262,144). `durability`:
-        "memory", or "replicated:N" to return only when N replicas have the job. Raises `BadOption`.
+        "memory", or "replicated:N" to return only when N replicas have the job.
+
+        Objectives, which the alerts take their thresholds from; all in seconds, none declared means no such
+        alert. `max_age`: within which a job is settled, one of the bounds of the histograms (5, 10, 30, 60,
+        300, 900, ...). `max_blocked`: for which a failing head may hold up its lane. `job_timeout`: within
+        which an attempt ends; it ends none (a task's `timeout` does). Raises `BadOption`.
         """
         self.registry.declare(name, **options)
         return Queue(name, lambda: self.storage)

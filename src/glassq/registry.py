@@ -17,6 +17,7 @@ from glassq.errors import BadOption, DuplicateTask, UnknownTask
 from glassq.model.events import QueueDeclared, TaskDeclared
 from glassq.model.jobs import Priority
 from glassq.model.names import check_name, nearest
+from glassq.model.objectives import check_latency, check_limit
 from glassq.model.quantities import check_count, check_seconds
 from glassq.policy.decide import FinalAction, Rules
 from glassq.policy.retry import Backoff
@@ -42,6 +43,13 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of serialized arguments a call may have."""
     durability: str = "memory"
     """`memory`: a call returns when the store has the job. `replicated:N`: when N replicas have it too."""
+
+    max_age: float | None = None
+    """Objective: seconds within which a job is settled, from when it may run. A bound of the histograms."""
+    max_blocked: float | None = None
+    """Objective: seconds for which a head that fails may hold up its lane."""
+    job_timeout: float | None = None
+    """Objective: seconds within which an attempt ends. Alerts rest on it, nothing is ended by it."""
 
     @property
     def replicas(self) -> int:
@@ -187,6 +195,9 @@ _QUEUE_CHECKS: dict[str, Callable[[str, object], object]] = {
     "full_wait": check_seconds,
     "max_payload": _check_max_payload,
     "durability": _check_durability,
+    "max_age": check_latency,
+    "max_blocked": check_limit,
+    "job_timeout": check_limit,
 }
 
 

@@ -209,6 +209,20 @@ class StorageCalled(Event, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class StorageReconnected(Event, frozen=True, kw_only=True):
+    """The store was found again after it could not be reached."""
+
+    store: str
+
+
+class TelemetryDropped(Event, frozen=True, kw_only=True):
+    """Telemetry could not be handed on. `signal` and `reason` are values of `telemetry_dropped_total`."""
+
+    signal: str
+    reason: str
+    count: int
+
+
 class ObserverDetached(Event, frozen=True, kw_only=True):
     """An observer raised and hears nothing any more."""
 

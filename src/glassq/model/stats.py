@@ -43,6 +43,10 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     replayed: int = 0
     """Dead letters that were brought back: enqueued + replayed = settled + left."""
     last_settled_at: float = 0.0
+    lease_tokens: int = 0
+    """Times a lane was handed to a worker; one more where a person resumed or emptied a lane that waited."""
+    schedule_lag: float = 0.0
+    """How long the first scheduled job is overdue: nobody has let it into its lane yet."""
 
     @property
     def depth(self) -> int:

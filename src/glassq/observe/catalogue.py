@@ -1,22 +1,21 @@
 """Every metric once: names, types, labels, buckets and the closed sets of their label values.
 
-Data only. The exposition is built from it, and reference page, rules and dashboards are checked against it.
-A job id, a lane, a user, an exception or a host is never a label: such facts live in spans, logs and
-exemplars.
+Data only. The exposition is built from it, the reference page is written from it, and rules and dashboards
+are checked against it. A job id, a lane, a user, an exception or a host is never a label: such facts live in
+spans, logs and exemplars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-
-import msgspec
 
 from glassq.model.leases import ClaimCause
+from glassq.model.objectives import WAIT_BOUNDS
 from glassq.model.stats import LaneState
+from glassq.observe.specs import MetricSpec, metric
 
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-WAIT = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+WAIT = WAIT_BOUNDS
 PROC = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 SIZE = tuple(float(1 << power) for power in range(7, 21))
 """128 B to 1 MiB, doubling."""
@@ -28,392 +27,374 @@ OTHER = "_other"
 UNKNOWN_TASK = "_unknown"
 """Stands for every task that this application did not register."""
 
-Source = Literal["producer", "worker", "process", "store"]
-
-
-class MetricSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric. `values` names the closed sets among its labels; `source` says who knows it: the
-    process that produces or works (sum over instances) or the store (global: max over instances)."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram", "info"]
-    help: str
-    source: Source
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-    values: Mapping[str, tuple[str, ...]] = {}
-
-    @property
-    def unit(self) -> str:
-        """`seconds`, `bytes` or nothing, as OpenMetrics writes it."""
-        last = self.name.removesuffix("_total").rpartition("_")[2]
-        return last if last in ("seconds", "bytes") else ""
-
-
 FAILURE_KINDS = ("exception", "timeout", "undecodable", "unknown_task", "lease_lost", "cancelled", "crashed")
 OUTCOMES = ("succeeded", "buried", "expired", "cancelled")
 RECLAIMS = tuple(cause.value for cause in ClaimCause if cause is not ClaimCause.READY)
 JOB_STATES = ("ready", "leased", "waiting_retry", "halted", "paused", "scheduled", "deferred")
 LANE_STATES = tuple(state.value for state in LaneState)
+WAIT_CAUSES = ("behind_lane", "no_worker", "backoff", "paused", "halted", "fairness")
+OBJECTIVES = ("max_age", "max_blocked", "job_timeout")
 
 # -- producing ---------------------------------------------------------------------------------------
 
-JOBS_ENQUEUED = MetricSpec(
-    name="glassq_jobs_enqueued_total",
-    kind="counter",
-    help="Jobs the store accepted from this process.",
-    source="producer",
-    labels=("queue", "task"),
+JOBS_ENQUEUED = metric(
+    "glassq_jobs_enqueued_total", "producer", "Jobs the store accepted from this process.", "queue", "task"
 )
-ENQUEUE_FAILURES = MetricSpec(
-    name="glassq_enqueue_failures_total",
-    kind="counter",
-    help="Calls that could not be enqueued, or not surely.",
-    source="producer",
-    labels=("queue", "reason"),
-    values={
-        "reason": (
-            "queue_full",
-            "payload_too_large",
-            "serialization",
-            "storage_unavailable",
-            "uncertain",
-            "closed",
-        )
-    },
+ENQUEUE_FAILURES = metric(
+    "glassq_enqueue_failures_total",
+    "producer",
+    "Calls that could not be enqueued, or not surely.",
+    "queue",
+    reason=("queue_full", "payload_too_large", "serialization", "storage_unavailable", "uncertain", "closed"),
+    note="After `uncertain` the job may be in the queue nevertheless: the answer was lost. `closed`: the "
+    "application had been closed.",
 )
-JOBS_DEDUPLICATED = MetricSpec(
-    name="glassq_jobs_deduplicated_total",
-    kind="counter",
-    help="Calls that were recognised as duplicates of a job accepted before.",
-    source="producer",
-    labels=("queue",),
+JOBS_DEDUPLICATED = metric(
+    "glassq_jobs_deduplicated_total",
+    "producer",
+    "Calls that were recognised as duplicates of a job accepted before.",
+    "queue",
 )
-ENQUEUE_DURATION = MetricSpec(
-    name="glassq_enqueue_duration_seconds",
-    kind="histogram",
-    help="Time until the store acknowledged a job; the jobs of a batch share theirs.",
-    source="producer",
-    labels=("queue",),
+ENQUEUE_DURATION = metric(
+    "glassq_enqueue_duration_seconds",
+    "producer",
+    "Time until the store acknowledged a job; the jobs of a batch share theirs.",
+    "queue",
     buckets=FAST,
 )
-PAYLOAD_BYTES = MetricSpec(
-    name="glassq_job_payload_bytes",
-    kind="histogram",
-    help="Serialized size of a job's arguments.",
-    source="producer",
-    labels=("queue",),
+PAYLOAD_BYTES = metric(
+    "glassq_job_payload_bytes",
+    "producer",
+    "Serialized size of a job's arguments.",
+    "queue",
     buckets=SIZE,
 )
 
 # -- working -----------------------------------------------------------------------------------------
 
-JOBS_PROCESSED = MetricSpec(
-    name="glassq_jobs_processed_total",
-    kind="counter",
-    help="Jobs settled for good, once per job, by how they ended.",
-    source="worker",
-    labels=("queue", "task", "outcome"),
-    values={"outcome": OUTCOMES},
+JOBS_PROCESSED = metric(
+    "glassq_jobs_processed_total",
+    "worker",
+    "Jobs settled for good, once per job, by how they ended.",
+    "queue",
+    "task",
+    outcome=OUTCOMES,
+    note="The counter of a queue: throughput, and the share that succeeded.",
 )
-JOB_ATTEMPTS = MetricSpec(
-    name="glassq_job_attempts_total",
-    kind="counter",
-    help="Executions of jobs, by whether they succeeded.",
-    source="worker",
-    labels=("queue", "task", "result"),
-    values={"result": ("succeeded", "failed")},
+JOB_ATTEMPTS = metric(
+    "glassq_job_attempts_total",
+    "worker",
+    "Executions of jobs, by whether they succeeded.",
+    "queue",
+    "task",
+    result=("succeeded", "failed"),
 )
-JOB_FAILURES = MetricSpec(
-    name="glassq_job_failures_total",
-    kind="counter",
-    help="Attempts that did not succeed, by what happened to them.",
-    source="worker",
-    labels=("queue", "task", "kind"),
-    values={"kind": FAILURE_KINDS},
+JOB_FAILURES = metric(
+    "glassq_job_failures_total",
+    "worker",
+    "Attempts that did not succeed, by what happened to them.",
+    "queue",
+    "task",
+    kind=FAILURE_KINDS,
 )
-JOB_RETRIES = MetricSpec(
-    name="glassq_job_retries_total",
-    kind="counter",
-    help="Failed attempts after which the job stayed at the head of its lane to be tried again.",
-    source="worker",
-    labels=("queue", "task"),
+JOB_RETRIES = metric(
+    "glassq_job_retries_total",
+    "worker",
+    "Failed attempts after which the job stayed at the head of its lane to be tried again.",
+    "queue",
+    "task",
 )
-JOBS_RECLAIMED = MetricSpec(
-    name="glassq_jobs_reclaimed_total",
-    kind="counter",
-    help="Lane heads taken back from an owner that was gone.",
-    source="worker",
-    labels=("queue", "reason"),
-    values={"reason": RECLAIMS},
+JOBS_RECLAIMED = metric(
+    "glassq_jobs_reclaimed_total",
+    "worker",
+    "Lane heads taken back from an owner that was gone.",
+    "queue",
+    reason=RECLAIMS,
 )
-JOBS_BURIED = MetricSpec(
-    name="glassq_jobs_buried_total",
-    kind="counter",
-    help="Jobs given up and kept as dead letters, by why.",
-    source="worker",
-    labels=("queue", "task", "reason"),
-    values={"reason": ("exception", "timeout", "undecodable", "unknown_task", "crashed")},
+JOBS_BURIED = metric(
+    "glassq_jobs_buried_total",
+    "worker",
+    "Jobs given up and kept as dead letters, by why.",
+    "queue",
+    "task",
+    reason=("exception", "timeout", "undecodable", "unknown_task", "crashed"),
 )
-TIME_IN_QUEUE = MetricSpec(
-    name="glassq_job_time_in_queue_seconds",
-    kind="histogram",
-    help="From eligible to first attempt, by the store's clock.",
-    source="worker",
-    labels=("queue",),
+TIME_IN_QUEUE = metric(
+    "glassq_job_time_in_queue_seconds",
+    "worker",
+    "From eligible to first attempt, by the store's clock.",
+    "queue",
     buckets=WAIT,
 )
-PROCESSING_DURATION = MetricSpec(
-    name="glassq_job_processing_duration_seconds",
-    kind="histogram",
-    help="Run time of one attempt.",
-    source="worker",
-    labels=("queue", "task"),
+PROCESSING_DURATION = metric(
+    "glassq_job_processing_duration_seconds",
+    "worker",
+    "Run time of one attempt.",
+    "queue",
+    "task",
     buckets=PROC,
+    note="The histogram of a queue; each attempt is one observation.",
 )
-END_TO_END_DURATION = MetricSpec(
-    name="glassq_job_end_to_end_duration_seconds",
-    kind="histogram",
-    help="From eligible to settled for good, by the store's clock.",
-    source="worker",
-    labels=("queue",),
+END_TO_END_DURATION = metric(
+    "glassq_job_end_to_end_duration_seconds",
+    "worker",
+    "From eligible to settled for good, by the store's clock.",
+    "queue",
     buckets=WAIT,
 )
-JOBS_IN_PROGRESS = MetricSpec(
-    name="glassq_jobs_in_progress",
-    kind="gauge",
-    help="Attempts running in this process.",
-    source="worker",
-    labels=("queue",),
+JOB_WAIT = metric(
+    "glassq_job_wait_seconds_total",
+    "worker",
+    "Time jobs spent waiting, by what they waited for; the parts sum to the time in queue.",
+    "queue",
+    cause=WAIT_CAUSES,
+    planned=True,
+    note="Nothing measures the causes yet, so there is no series: 0 would say that nobody waits.",
 )
-IN_PROGRESS_SECONDS = MetricSpec(
-    name="glassq_job_in_progress_seconds",
-    kind="gauge",
-    help="Run time so far of the oldest attempt running in this process.",
-    source="worker",
-    labels=("queue",),
+JOBS_IN_PROGRESS = metric("glassq_jobs_in_progress", "worker", "Attempts running in this process.", "queue")
+IN_PROGRESS_SECONDS = metric(
+    "glassq_job_in_progress_seconds",
+    "worker",
+    "Run time so far of the oldest attempt running in this process.",
+    "queue",
 )
-ORDER_VIOLATIONS = MetricSpec(
-    name="glassq_order_violations_total",
-    kind="counter",
-    help="Breaches of the ordering contract seen by this process. Must stay 0.",
-    source="worker",
-    labels=("queue", "kind"),
-    values={"kind": ("duplicate", "reorder", "stale_token")},
+ORDER_VIOLATIONS = metric(
+    "glassq_order_violations_total",
+    "worker",
+    "Breaches of the ordering contract seen by this process. Must stay 0.",
+    "queue",
+    kind=("duplicate", "reorder", "stale_token"),
 )
-LEASE_ACQUISITIONS = MetricSpec(
-    name="glassq_lease_acquisitions_total",
-    kind="counter",
-    help="Lanes this process became the owner of, by why they could be claimed.",
-    source="worker",
-    labels=("queue", "cause"),
-    values={"cause": tuple(cause.value for cause in ClaimCause)},
+LEASE_ACQUISITIONS = metric(
+    "glassq_lease_acquisitions_total",
+    "worker",
+    "Lanes this process became the owner of, by why they could be claimed.",
+    "queue",
+    cause=tuple(cause.value for cause in ClaimCause),
 )
-LEASE_LOSSES = MetricSpec(
-    name="glassq_lease_losses_total",
-    kind="counter",
-    help="Lanes this process lost against its will.",
-    source="worker",
-    labels=("queue", "reason"),
-    values={"reason": ("expired", "taken_over")},
+LEASE_LOSSES = metric(
+    "glassq_lease_losses_total",
+    "worker",
+    "Lanes this process lost against its will.",
+    "queue",
+    reason=("expired", "taken_over"),
 )
-FENCED_WRITES = MetricSpec(
-    name="glassq_fenced_writes_total",
-    kind="counter",
-    help="Writes the store refused because the lane had a newer owner.",
-    source="worker",
-    labels=("queue", "operation"),
-    values={"operation": ("settle", "renew", "release")},
+FENCED_WRITES = metric(
+    "glassq_fenced_writes_total",
+    "worker",
+    "Writes the store refused because the lane had a newer owner.",
+    "queue",
+    operation=("settle", "renew", "release"),
 )
-LANES_HELD = MetricSpec(
-    name="glassq_lanes_held",
-    kind="gauge",
-    help="Lanes this process is the owner of.",
-    source="worker",
-    labels=("queue",),
+LANES_HELD = metric("glassq_lanes_held", "worker", "Lanes this process is the owner of.", "queue")
+LEASE_REMAINING = metric(
+    "glassq_lease_remaining_seconds",
+    "worker",
+    "Least time left on a lease of this process; absent while it holds none.",
+    "queue",
+    note="By the last renewal: when the worker's threads stand still, it falls to 0.",
 )
-LEASE_REMAINING = MetricSpec(
-    name="glassq_lease_remaining_seconds",
-    kind="gauge",
-    help="Least time left on a lease of this process; absent while it holds none.",
-    source="worker",
-    labels=("queue",),
+LANES_STOLEN = metric(
+    "glassq_lanes_stolen_total",
+    "worker",
+    "Lanes this process took that were assigned to another worker.",
+    "queue",
+    note="Lanes cannot be assigned to workers yet, so this is 0 everywhere.",
 )
-WORKER_HEARTBEAT = MetricSpec(
-    name="glassq_worker_heartbeat_timestamp_seconds",
-    kind="gauge",
-    help="When the worker's loop last turned (epoch seconds; of several workers the one longest ago).",
-    source="worker",
+WORKER_HEARTBEAT = metric(
+    "glassq_worker_heartbeat_timestamp_seconds",
+    "worker",
+    "When the worker's loop last turned (epoch seconds; of several workers the one longest ago).",
 )
-WORKER_DRAINING = MetricSpec(
-    name="glassq_worker_draining",
-    kind="gauge",
-    help="1 while a worker of this process finishes what it runs and starts nothing more.",
-    source="worker",
+WORKER_DRAINING = metric(
+    "glassq_worker_draining",
+    "worker",
+    "1 while a worker of this process finishes what it runs and starts nothing more.",
 )
-TRACE_CONTEXTS = MetricSpec(
-    name="glassq_trace_contexts_total",
-    kind="counter",
-    help="Attempts by whether their job carried a usable trace context.",
-    source="worker",
-    labels=("queue", "result"),
-    values={"result": ("ok", "missing", "invalid")},
+TRACE_CONTEXTS = metric(
+    "glassq_trace_contexts_total",
+    "worker",
+    "Attempts by whether their job carried a usable trace context.",
+    "queue",
+    result=("ok", "missing", "invalid"),
 )
 
 # -- every process -----------------------------------------------------------------------------------
 
-STORAGE_DURATION = MetricSpec(
-    name="glassq_storage_operation_duration_seconds",
-    kind="histogram",
-    help="Time of one storage operation, failed ones included.",
-    source="process",
-    labels=("store", "operation"),
+STORAGE_DURATION = metric(
+    "glassq_storage_operation_duration_seconds",
+    "process",
+    "Time of one storage operation, failed ones included.",
+    "store",
+    operation=(
+        "append",
+        "listen",
+        "report",
+        "claim",
+        "settle",
+        "renew",
+        "release",
+        "configure",
+        "cancel",
+        "get",
+        "replay",
+        "scan",
+        "stats",
+    ),
     buckets=FAST,
-    values={
-        "operation": (
-            "append",
-            "listen",
-            "report",
-            "claim",
-            "settle",
-            "renew",
-            "release",
-            "retry_lane",
-            "skip_lane",
-            "waiting",
-            "dead",
-            "halted",
-            "stats",
-            "queues",
-        )
-    },
+    note="A series appears with the first operation of its kind. `configure`: pause, resume, purge, and what "
+    "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with.",
 )
-STORAGE_ERRORS = MetricSpec(
-    name="glassq_storage_errors_total",
-    kind="counter",
-    help="Storage operations that failed.",
-    source="process",
-    labels=("store", "error"),
-    values={
-        "error": ("connection", "timeout", "readonly", "oom", "auth", "cluster", "io", "enospc", "other")
-    },
+STORAGE_ERRORS = metric(
+    "glassq_storage_errors_total",
+    "process",
+    "Storage operations that failed.",
+    "store",
+    error=("connection", "timeout", "readonly", "oom", "auth", "cluster", "io", "enospc", "other"),
 )
-DATA_LOSSES = MetricSpec(
-    name="glassq_data_loss_detected_total",
-    kind="counter",
-    help="Times the store was found to have lost what it had acknowledged to this process. Must stay 0.",
-    source="process",
-    labels=("queue",),
+STORAGE_RECONNECTS = metric(
+    "glassq_storage_reconnects_total",
+    "process",
+    "Times this process found its store again after it could not be reached.",
+    "store",
+    note="Outages, not connections: one that all threads of a process waited for counts once. A SQLite file "
+    "counts when another one had taken its place.",
 )
-OBSERVER_FAILURES = MetricSpec(
-    name="glassq_observer_failures_total",
-    kind="counter",
-    help="Observers that raised and were detached.",
-    source="process",
+DATA_LOSSES = metric(
+    "glassq_data_loss_detected_total",
+    "process",
+    "Times the store was found to have lost what it had acknowledged to this process. Must stay 0.",
+    "queue",
 )
-BUILD_INFO = MetricSpec(
-    name="glassq_build_info",
-    kind="info",
-    help="What runs here.",
-    source="process",
-    labels=("version", "python", "store"),
+TELEMETRY_DROPPED = metric(
+    "glassq_telemetry_dropped_total",
+    "process",
+    "Telemetry this process made and could not hand on.",
+    signal=("traces",),
+    reason=("queue_full", "export_failed"),
+    note="Spans of `glassq worker`, which exports them itself. An application that installs its own exporter "
+    "has to watch that one. What cannot be counted: the spans of a process that is killed.",
 )
+OBSERVER_FAILURES = metric(
+    "glassq_observer_failures_total", "process", "Observers that raised and were detached."
+)
+BUILD_INFO = metric("glassq_build_info", "process", "What runs here.", "version", "python", "store")
 
 # -- the store, read at scrape time --------------------------------------------------------------------
 
-QUEUE_DEPTH = MetricSpec(
-    name="glassq_queue_depth",
-    kind="gauge",
-    help="Unsettled jobs by state; the states add up.",
-    source="store",
-    labels=("queue", "state"),
-    values={"state": JOB_STATES},
+QUEUE_DEPTH = metric(
+    "glassq_queue_depth", "store", "Unsettled jobs by state; the states add up.", "queue", state=JOB_STATES
 )
-QUEUE_LANES = MetricSpec(
-    name="glassq_queue_lanes",
-    kind="gauge",
-    help="Lanes with unsettled jobs by state.",
-    source="store",
-    labels=("queue", "state"),
-    values={"state": LANE_STATES},
+QUEUE_LANES = metric(
+    "glassq_queue_lanes", "store", "Lanes with unsettled jobs by state.", "queue", state=LANE_STATES
 )
-QUEUE_OLDEST_AGE = MetricSpec(
-    name="glassq_queue_oldest_job_age_seconds",
-    kind="gauge",
-    help="Age of the oldest unsettled job.",
-    source="store",
-    labels=("queue",),
+QUEUE_CAPACITY = metric(
+    "glassq_queue_capacity",
+    "store",
+    "Unsettled jobs the queue takes at most (`max_length`); absent when it is not bounded.",
+    "queue",
+    note="Shown by the processes that declare it, also while the store is away.",
 )
-QUEUE_HEAD_BLOCKED = MetricSpec(
-    name="glassq_queue_head_blocked_seconds",
-    kind="gauge",
-    help="Worst lane: time since its head first failed or lost its worker.",
-    source="store",
-    labels=("queue",),
+QUEUE_PAUSED = metric(
+    "glassq_queue_paused", "store", "1 while the whole queue is paused; single lanes do not count.", "queue"
 )
-QUEUE_HEAD_ATTEMPTS = MetricSpec(
-    name="glassq_queue_head_attempts",
-    kind="gauge",
-    help="Worst lane: attempts its head has had.",
-    source="store",
-    labels=("queue",),
+QUEUE_WORKERS = metric("glassq_queue_workers", "store", "Live workers that serve the queue.", "queue")
+QUEUE_STORAGE_BYTES = metric(
+    "glassq_queue_storage_bytes",
+    "store",
+    "Bytes the queue takes up in its store.",
+    "queue",
+    planned=True,
+    note="Neither store can tell it without reading every lane, which a scrape must not cost: no series yet.",
 )
-QUEUE_WORKERS = MetricSpec(
-    name="glassq_queue_workers",
-    kind="gauge",
-    help="Live workers that serve the queue.",
-    source="store",
-    labels=("queue",),
+QUEUE_OLDEST_AGE = metric(
+    "glassq_queue_oldest_job_age_seconds", "store", "Age of the oldest unsettled job.", "queue"
 )
-QUEUE_ENQUEUED = MetricSpec(
-    name="glassq_queue_enqueued_total",
-    kind="counter",
-    help="Jobs ever accepted, counted by the store itself: exact over crashes and restarts.",
-    source="store",
-    labels=("queue",),
+QUEUE_HEAD_BLOCKED = metric(
+    "glassq_queue_head_blocked_seconds",
+    "store",
+    "Worst lane: time since its head first failed or lost its worker.",
+    "queue",
 )
-QUEUE_SETTLED = MetricSpec(
-    name="glassq_queue_settled_total",
-    kind="counter",
-    help="Jobs ever settled for good, counted by the store itself.",
-    source="store",
-    labels=("queue", "outcome"),
-    values={"outcome": OUTCOMES},
+QUEUE_HEAD_ATTEMPTS = metric(
+    "glassq_queue_head_attempts", "store", "Worst lane: attempts its head has had.", "queue"
 )
-QUEUE_LAST_SETTLED = MetricSpec(
-    name="glassq_queue_last_settled_timestamp_seconds",
-    kind="gauge",
-    help="When a job was last settled for good (epoch seconds, 0: never).",
-    source="store",
-    labels=("queue",),
+QUEUE_ENQUEUED = metric(
+    "glassq_queue_enqueued_total",
+    "store",
+    "Jobs ever accepted, counted by the store itself: exact over crashes and restarts.",
+    "queue",
+    note="Nothing is lost and nothing appears by itself: enqueued + replayed = settled + depth, always.",
 )
-DEAD_LETTER_JOBS = MetricSpec(
-    name="glassq_dead_letter_jobs",
-    kind="gauge",
-    help="Buried jobs that wait for a human.",
-    source="store",
-    labels=("queue",),
+QUEUE_REPLAYED = metric(
+    "glassq_queue_replayed_total",
+    "store",
+    "Dead letters ever brought back, counted by the store itself.",
+    "queue",
 )
-DEAD_LETTER_OLDEST_AGE = MetricSpec(
-    name="glassq_dead_letter_oldest_age_seconds",
-    kind="gauge",
-    help="Time since the oldest dead letter was buried.",
-    source="store",
-    labels=("queue",),
+QUEUE_SETTLED = metric(
+    "glassq_queue_settled_total",
+    "store",
+    "Jobs ever settled for good, counted by the store itself.",
+    "queue",
+    outcome=OUTCOMES,
 )
-COLLECTOR_UP = MetricSpec(
-    name="glassq_collector_up",
-    kind="gauge",
-    help="1 when the store answered this scrape in time, else 0 and its gauges are left out.",
-    source="store",
-    labels=("store",),
+QUEUE_LAST_SETTLED = metric(
+    "glassq_queue_last_settled_timestamp_seconds",
+    "store",
+    "When a job was last settled for good (epoch seconds, 0: never).",
+    "queue",
 )
-COLLECTOR_DURATION = MetricSpec(
-    name="glassq_collector_duration_seconds",
-    kind="gauge",
-    help="How long the store took to answer, or has not answered yet.",
-    source="store",
-    labels=("store",),
+QUEUE_LEASE_TOKENS = metric(
+    "glassq_queue_lease_tokens_total",
+    "store",
+    "Times a lane was handed to a worker, each with a new fencing token; counted by the store itself.",
+    "queue",
+    note="Taken from the places the store gives out: a lane that waited for a worker when a person resumed "
+    "it, or cancelled its last job, counts once more. The tokens themselves grow with the time, not by one.",
+)
+QUEUE_OBJECTIVE = metric(
+    "glassq_queue_objective_seconds",
+    "store",
+    "What the queue was declared to keep: `app.queue(name, max_age=60, max_blocked=30, job_timeout=10)`.",
+    "queue",
+    objective=OBJECTIVES,
+    note="Alert rules take their thresholds from it; what is not declared is absent. Shown by the processes "
+    "that declare it, also while the store is away.",
+)
+QUEUE_DRAIN = metric(
+    "glassq_queue_drain_seconds_estimate",
+    "store",
+    "Time to settle what is in the queue now, at its pace of the last 5 minutes; +Inf when nothing moves.",
+    "queue",
+    note="Scheduled and deferred jobs are left out, jobs that come meanwhile too. From the totals the store "
+    "keeps, as this process saw them: absent until two scrapes 10 s apart found jobs.",
+)
+DEAD_LETTER_JOBS = metric("glassq_dead_letter_jobs", "store", "Buried jobs that wait for a human.", "queue")
+DEAD_LETTER_OLDEST_AGE = metric(
+    "glassq_dead_letter_oldest_age_seconds",
+    "store",
+    "Time since the oldest dead letter was buried.",
+    "queue",
+)
+SCHEDULE_LAG = metric(
+    "glassq_schedule_lag_seconds",
+    "store",
+    "Time by which the first scheduled job is overdue to join its lane.",
+    "queue",
+    note="Workers let due jobs in when they look for lanes: while none serves the queue, it grows.",
+)
+COLLECTOR_UP = metric(
+    "glassq_collector_up",
+    "store",
+    "1 when the store answered this scrape in time, else 0 and its gauges are left out.",
+    "store",
+)
+COLLECTOR_DURATION = metric(
+    "glassq_collector_duration_seconds",
+    "store",
+    "How long the store took to answer, or has not answered yet.",
+    "store",
 )
 
 CATALOGUE: tuple[MetricSpec, ...] = tuple(
@@ -421,4 +402,4 @@ CATALOGUE: tuple[MetricSpec, ...] = tuple(
 )
 """All of them, in the order of this file."""
 
-BY_NAME: Mapping[str, MetricSpec] = {metric.name: metric for metric in CATALOGUE}
+BY_NAME: Mapping[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}

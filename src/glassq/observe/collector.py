@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from glassq.model.clock import Clock
 from glassq.model.stats import QueueStats
-from glassq.observe.catalogue import CATALOGUE, COLLECTOR_DURATION, COLLECTOR_UP
+from glassq.observe.catalogue import COLLECTOR_DURATION, COLLECTOR_UP, QUEUE_DRAIN
+from glassq.observe.drain import Paces
 from glassq.observe.families import family_of
 from glassq.observe.figures import FIGURES, merged
 from glassq.observe.labels import QueueLabels, queue_labels
@@ -153,6 +154,7 @@ class _StoreCollector(Collector):
         self._labels = labels
         self._lock = threading.Lock()
         self._sources: dict[str, _Source] = {}
+        self._paces = Paces()
 
     def attach(self, user: _User, clock: Clock) -> Callable[[], None]:
         """Add a user of a store; the returned function removes it."""
@@ -172,7 +174,8 @@ class _StoreCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """The names, for the registry's check for duplicates; reads nothing."""
-        return [family_of(spec) for spec in CATALOGUE if spec.source == "store"]
+        figures = [spec for spec, _ in FIGURES]
+        return [family_of(spec) for spec in (COLLECTOR_UP, COLLECTOR_DURATION, *figures, QUEUE_DRAIN)]
 
     def collect(self) -> Iterable[Metric]:
         """Ask all stores at once, wait for the deadline at most, show those that answered."""
@@ -182,13 +185,16 @@ class _StoreCollector(Collector):
         up: dict[str, float] = {}
         seconds: dict[str, float] = {}
         by_label: dict[str, list[QueueStats]] = {}
+        read_at: dict[str, float] = {}
         for source, reading in asked:
             answered = reading.wait()
             source.note(reading, up=answered)
             up[source.kind] = min(up.get(source.kind, 1.0), float(answered))
             seconds[source.kind] = max(seconds.get(source.kind, 0.0), reading.seconds)
             for stats in (reading.stats or ()) if answered else ():
-                by_label.setdefault(self._labels.label(stats.queue), []).append(stats)
+                label = self._labels.label(stats.queue)
+                by_label.setdefault(label, []).append(stats)
+                read_at[label] = reading.began
         for spec, values in ((COLLECTOR_UP, up), (COLLECTOR_DURATION, seconds)):
             family = family_of(spec)
             for kind, value in values.items():
@@ -201,6 +207,12 @@ class _StoreCollector(Collector):
                 for rest, value in figure(stats):
                     family.add_metric((label, *rest), value)
             yield family
+        drain = family_of(QUEUE_DRAIN)
+        for label, stats in queues.items():
+            left = self._paces.drain_seconds(label, stats, read_at[label])
+            if left is not None:
+                drain.add_metric((label,), left)
+        yield drain
 
 
 _COLLECTORS: WeakKeyDictionary[CollectorRegistry, _StoreCollector] = WeakKeyDictionary()

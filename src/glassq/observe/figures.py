@@ -17,11 +17,15 @@ from glassq.observe.catalogue import (
     QUEUE_HEAD_BLOCKED,
     QUEUE_LANES,
     QUEUE_LAST_SETTLED,
+    QUEUE_LEASE_TOKENS,
     QUEUE_OLDEST_AGE,
+    QUEUE_PAUSED,
+    QUEUE_REPLAYED,
     QUEUE_SETTLED,
     QUEUE_WORKERS,
-    MetricSpec,
+    SCHEDULE_LAG,
 )
+from glassq.observe.specs import MetricSpec
 
 Figure = Callable[[QueueStats], Iterable[tuple[tuple[str, ...], float]]]
 """The samples of one metric for one queue: label values after the queue's, and the value."""
@@ -42,11 +46,15 @@ def merged(parts: Sequence[QueueStats]) -> QueueStats:
         deferred=sum(part.deferred for part in parts),
         lanes=_added(part.lanes for part in parts),
         enqueued=sum(part.enqueued for part in parts),
+        replayed=sum(part.replayed for part in parts),
         settled=_added(part.settled for part in parts),
         dead_letters=sum(part.dead_letters for part in parts),
         workers=sum(part.workers for part in parts),
+        paused_whole=any(part.paused_whole for part in parts),
         dead_letter_oldest_age=max(part.dead_letter_oldest_age for part in parts),
         oldest_job_age=max(part.oldest_job_age for part in parts),
+        lease_tokens=sum(part.lease_tokens for part in parts),
+        schedule_lag=max(part.schedule_lag for part in parts),
         head_blocked=max(part.head_blocked for part in parts),
         head_attempts=max(part.head_attempts for part in parts),
         last_settled_at=max(part.last_settled_at for part in parts),
@@ -72,13 +80,17 @@ def _each(values: Sequence[str], counts: Callable[[QueueStats], Mapping[str, int
 FIGURES: tuple[tuple[MetricSpec, Figure], ...] = (
     (QUEUE_DEPTH, lambda stats: [((state,), float(jobs)) for state, jobs in stats.by_state().items()]),
     (QUEUE_LANES, _each(LANE_STATES, lambda stats: stats.lanes)),
+    (QUEUE_PAUSED, _field("paused_whole")),
     (QUEUE_OLDEST_AGE, _field("oldest_job_age")),
     (QUEUE_HEAD_BLOCKED, _field("head_blocked")),
     (QUEUE_HEAD_ATTEMPTS, _field("head_attempts")),
     (QUEUE_WORKERS, _field("workers")),
     (QUEUE_ENQUEUED, _field("enqueued")),
+    (QUEUE_REPLAYED, _field("replayed")),
     (QUEUE_SETTLED, _each(OUTCOMES, lambda stats: stats.settled)),
     (QUEUE_LAST_SETTLED, _field("last_settled_at")),
+    (QUEUE_LEASE_TOKENS, _field("lease_tokens")),
+    (SCHEDULE_LAG, _field("schedule_lag")),
     (DEAD_LETTER_JOBS, _field("dead_letters")),
     (DEAD_LETTER_OLDEST_AGE, _field("dead_letter_oldest_age")),
 )

@@ -25,7 +25,9 @@ from glassq.model.events import (
     OrderViolated,
     QueueDeclared,
     StorageCalled,
+    StorageReconnected,
     TaskDeclared,
+    TelemetryDropped,
     TraceContextRead,
     WorkerBeat,
     WorkerChanged,
@@ -108,6 +110,7 @@ class _QueueChildren:
         self.violations = families.counters(catalogue.ORDER_VIOLATIONS, queue)
         self.acquisitions = families.counters(catalogue.LEASE_ACQUISITIONS, queue)
         self.losses = families.counters(catalogue.LEASE_LOSSES, queue)
+        families.counter(catalogue.LANES_STOLEN, queue)  # at 0: nothing can be stolen yet
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
@@ -136,6 +139,11 @@ class _Counting:
         self._storage_errors: dict[str, ByValue] = {}
         self._activity = Activity(clock)
         self._observer_failures = families.counter(catalogue.OBSERVER_FAILURES)
+        self._dropped_of = {
+            signal: families.counters(catalogue.TELEMETRY_DROPPED, signal)
+            for signal in catalogue.TELEMETRY_DROPPED.values["signal"]
+        }
+        families.counter(catalogue.STORAGE_RECONNECTS, store())
         self._errors_of(store())
         families.add_activity(self._activity, store)
 
@@ -161,6 +169,8 @@ class _Counting:
             (self._stored, StorageCalled),
             (self._context_read, TraceContextRead),
             (self._data_lost, DataLossDetected),
+            (self._reconnected, StorageReconnected),
+            (self._dropped, TelemetryDropped),
             (self._detached, ObserverDetached),
         ):
             bus.subscribe(observer, *events)
@@ -277,6 +287,12 @@ class _Counting:
         if errors is None:
             errors = self._storage_errors[store] = self._families.counters(catalogue.STORAGE_ERRORS, store)
         return errors
+
+    def _reconnected(self, event: StorageReconnected) -> None:
+        self._families.counter(catalogue.STORAGE_RECONNECTS, event.store).inc()
+
+    def _dropped(self, event: TelemetryDropped) -> None:
+        self._dropped_of[event.signal][event.reason].inc(event.count)
 
     def _detached(self, event: ObserverDetached) -> None:  # noqa: ARG002 - what raised is in the log
         self._observer_failures.inc()

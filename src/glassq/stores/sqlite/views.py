@@ -165,14 +165,15 @@ class _Totals(msgspec.Struct, frozen=True):
     expired: int
     settled_at: int
     paused: bool
+    lined_up: int
 
 
 def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
     """One queue's figures; costs a read per lane, not per job (halted and paused lanes excepted)."""
     totals = _Totals(
         *cx.execute(
-            "SELECT enqueued, replayed, settled, succeeded, buried, cancelled, expired, settled_at, paused"
-            " FROM queues WHERE id = ?",
+            "SELECT enqueued, replayed, settled, succeeded, buried, cancelled, expired, settled_at, paused,"
+            " tail - front FROM queues WHERE id = ?",
             (queue,),
         ).fetchone()
     )
@@ -193,7 +194,16 @@ def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
         **_ages(cx, queue, now),
         **_dead(cx, queue, now),
         workers=workers(cx, name),
+        # Every lane that was lined up and does not stand there any more was handed out.
+        lease_tokens=totals.lined_up
+        - _count(cx, "lanes WHERE queue = ? AND state IN ('ready', 'paused')", queue),
+        schedule_lag=_age(_first_due(cx, queue), now),
     )
+
+
+def _first_due(cx: Connection, queue: int) -> int | None:
+    row = cx.execute("SELECT min(due_at) FROM scheduled WHERE queue = ?", (queue,)).fetchone()
+    return None if row is None else row[0]
 
 
 def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:

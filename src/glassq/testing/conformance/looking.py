@@ -227,6 +227,57 @@ class Looking(Scenario):
             assert self.stats("letters").workers == 0
         assert self.stats().workers == 0
 
+    def test_nothing_is_lost_and_nothing_appears(self) -> None:
+        """Enqueued + replayed = settled + what is there, whatever is done: settled in every way, brought
+        back, cancelled, purged, not due yet."""
+        jobs = self.put("a", "b", "c", "d", "e", "f", lane="x")
+        for end in (self.bury, self.bury, self.settle):
+            end(self.claim_one(), leaving=Leaving.RELEASE)
+            self._adds_up(self.stats())
+        self.store.replay(QUEUE, [jobs[0].id], front=True)
+        self.store.replay(QUEUE, [jobs[1].id], front=False)
+        self.store.append(QUEUE, [NewJob(body=b"later", due=60.0), NewJob(body=b"soon", due=1.0)])
+        self._adds_up(self.stats())
+        self.store.cancel(jobs[4].id)
+        self.clock.advance(2)
+        self.bury(self.claim_one(), leaving=Leaving.RELEASE)
+        found = self.stats()
+        assert (found.enqueued, found.replayed, sum(found.settled.values()), found.depth) == (8, 2, 5, 5)
+        self._adds_up(found)
+        self.store.purge(QUEUE, dead=True)
+        self.store.purge(QUEUE, dead=False)
+        found = self.stats()
+        assert (sum(found.settled.values()), found.depth) == (10, 0)
+        self._adds_up(found)
+
+    def test_lanes_handed_out_are_counted(self) -> None:
+        """By one for each token: a lane that goes on under its lease counts once, one that waits not yet."""
+        assert self.stats().lease_tokens == 0
+        self.put("a", "b", "c", lane="x")
+        self.put("d", lane="y")
+        assert self.stats().lease_tokens == 0
+        grant = self.claim_one()
+        assert self.stats().lease_tokens == 1
+        self.settle(grant)
+        assert self.stats().lease_tokens == 1
+        self.settle(grant, job_id=self.store.waiting(QUEUE, 1)[0].job.id, leaving=Leaving.YIELD)
+        assert self.stats().lease_tokens == 1
+        self.retry(self.claim_one(), wait=1.0)
+        self.clock.advance(2)
+        assert self.stats().lease_tokens == 2
+        self.claim(lanes=2)
+        assert self.stats().lease_tokens == 4
+
+    def test_a_schedule_lags_when_nobody_lets_its_jobs_in(self) -> None:
+        """The first job that is due and has not joined its lane says by how much; none is due yet: 0."""
+        assert self.stats().schedule_lag == 0
+        self.store.append(QUEUE, [NewJob(body=b"b", due=20.0), NewJob(body=b"a", due=5.0)])
+        assert self.stats().schedule_lag == 0
+        self.clock.advance(12)
+        assert near(self.stats().schedule_lag, 7.0)
+        self.claim()
+        assert self.stats().schedule_lag == 0
+
     def _adds_up(self, found: QueueStats) -> None:
-        assert found.depth == found.enqueued - sum(found.settled.values())
-        assert found.depth == len(self.unsettled())
+        assert found.depth == found.enqueued + found.replayed - sum(found.settled.values())
+        assert found.depth == len(self.unsettled()) + found.scheduled
