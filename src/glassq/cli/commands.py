@@ -17,6 +17,7 @@ from glassq.cli.halted import halted
 from glassq.cli.health import main as ask_health_file
 from glassq.cli.jobs import cancel, peek
 from glassq.cli.pausing import pause, resume
+from glassq.cli.rules.command import rules
 from glassq.cli.stats import stats
 from glassq.cli.verify import verify
 from glassq.cli.worker import worker
@@ -93,6 +94,7 @@ for command in (
     cancel,
     bench,
     verify,
+    rules,
     dashboards,
     probe,
 ):

@@ -51,7 +51,7 @@ in which store, queue and lane or to which ids, and the result:
 
 def reference() -> str:
     """The whole page as Markdown."""
-    context = click.Context(glassq, info_name="glassq")
+    context = click.Context(glassq, info_name="glassq", **glassq.context_settings)
     sections = [_section(command, each) for command, each in _commands(glassq, context)]
     return "\n".join([_HEAD, *sections])
 
