@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from glassq.cli import main
-from glassq.observe.catalogue import BY_NAME, CATALOGUE
+from glassq.observe.catalogue import CATALOGUE
 from glassq.observe.dashboards.queries import quantile, value
 from glassq.observe.dashboards.rendering import dashboard_files
+from glassq.observe.dashboards.slo import BUDGETS
 from glassq.observe.specs import MetricSpec
-from tests.unit.promql import Selected, selected
+from tests.promql import selectors, wrong_names
+from tests.rules import ALERTS, RECORDED
+from tests.unit.aggregations import Aggregated, aggregated
 
 FOLDER = Path(__file__).parents[2] / "grafana/dashboards"
 UIDS = {"glassq-overview", "glassq-queue", "glassq-workers", "glassq-storage", "glassq-slo"}
 FILES = dashboard_files()
-PARTS = re.compile(r"_(bucket|sum|count)$")
-"""What Prometheus appends to a histogram's name."""
-
 Json = dict[str, Any]
 
 each_dashboard = pytest.mark.parametrize("board", [json.loads(file) for file in FILES.values()], ids=FILES)
@@ -42,19 +42,12 @@ def every_expression() -> Iterator[tuple[str, str]]:
                 yield f"{name}: {panel['title']}: {target['refId']}", target["expr"]
 
 
-def spec_of(name: str) -> MetricSpec | None:
-    """The catalogue's entry for a series; None for one that a rule records."""
-    return BY_NAME.get(name) or BY_NAME.get(PARTS.sub("", name))
-
-
-def exposed() -> Iterator[tuple[str, Selected, MetricSpec]]:
+def exposed() -> Iterator[tuple[str, Aggregated, MetricSpec]]:
     """Each selector of a metric of the catalogue, with where it stands."""
     for where, expr in every_expression():
-        for each in selected(expr):
-            if each.name.startswith("glassq_"):
-                spec = spec_of(each.name)
-                assert spec is not None, f"{where}: the catalogue has no {each.name}"
-                yield where, each, spec
+        for each in aggregated(expr):
+            if each.selector.spec is not None and not each.selector.recorded:
+                yield where, each, each.selector.spec
 
 
 # -- the files -----------------------------------------------------------------------------------------
@@ -149,26 +142,37 @@ def test_links_lead_to_dashboards_that_are_there(board: Json) -> None:
     assert {link["url"] for link in board["links"]} == {f"/d/{uid}" for uid in UIDS - {board["uid"]}}
 
 
+@each_dashboard
+def test_runbooks_are_about_alerts_that_are_there(board: Json) -> None:
+    """A panel's page is that of an alert which watches what the panel shows."""
+    about = set(re.findall(r"\$\{docs\}/runbooks/(\w+)\.md", json.dumps(board)))
+    assert about
+    assert about <= {rule.alert for rule in ALERTS}
+
+
+def test_budgets_are_those_of_the_rules() -> None:
+    """What the SLO dashboard calls one time the budget is what the alerts compare with."""
+    for kind, budget in BUDGETS.items():
+        compared = [rule.expr for rule in ALERTS if f"slo_{kind}:error_ratio_1h" in rule.expr]
+        assert compared
+        assert all(f"> 14.4 * {budget}" in expr for expr in compared)
+
+
 # -- what is asked -------------------------------------------------------------------------------------
 
 
 def test_every_metric_label_and_value_exists() -> None:
-    """Expressions ask only for what the catalogue has: names, labels, and values of closed sets."""
-    for where, each, spec in exposed():
-        known = {"job", "instance", *spec.labels, *(["le"] if spec.buckets else [])}
-        assert set(each.matchers) <= known, where
-        for label, allowed in spec.values.items():
-            assert each.values(label) <= set(allowed), where
-        assert bool(PARTS.search(each.name)) == (spec.kind == "histogram"), where
+    """Expressions ask only for what the catalogue or a recording rule has: names, labels, values, buckets."""
+    for where, expr in every_expression():
+        wrong = wrong_names(expr.replace("alertname, ", ""), RECORDED)  # a label of alerts, not of metrics
+        assert wrong == [], where
 
 
 def test_the_reader_chooses_what_is_shown() -> None:
     """Every series of the catalogue follows the variables that it has a label for."""
     for where, each, spec in exposed():
-        assert each.matchers["job"] == "$job", where
-        assert each.matchers["instance"] == "$instance", where
-        if "queue" in spec.labels:
-            assert each.matchers["queue"] == "$queue", where
+        chosen = {matcher.label for matcher in each.selector.matchers if matcher.values[0].startswith("$")}
+        assert chosen == {"job", "instance"} | ({"queue"} & set(spec.labels)), where
 
 
 def test_instances_are_put_together_as_their_figures_mean() -> None:
@@ -176,11 +180,11 @@ def test_instances_are_put_together_as_their_figures_mean() -> None:
     itself is added, unless it is an age, of which there is a worst."""
     for where, each, spec in exposed():
         if spec.source == "store":
-            assert each.aggregator in {"max", "min"} or "instance" in each.by, where
+            assert each.how in {"max", "min"} or "instance" in each.by, where
         elif spec.kind == "gauge" and spec.unit == "seconds":
-            assert each.aggregator in {"max", "min"}, where
+            assert each.how in {"max", "min"}, where
         else:
-            assert each.aggregator == "sum", where
+            assert each.how == "sum", where
 
 
 def test_counters_are_never_shown_as_they_are() -> None:
@@ -200,12 +204,13 @@ def test_every_metric_is_shown_somewhere() -> None:
 def test_exemplars_are_asked_for_where_there_are_some() -> None:
     """The times of jobs carry traces; their panels show them."""
     asking = {
-        PARTS.sub("", each.name)
+        each.spec.name
         for file in FILES.values()
         for panel in panels(json.loads(file))
         for target in panel["targets"]
         if target["exemplar"]
-        for each in selected(target["expr"])
+        for each in selectors(target["expr"])
+        if each.spec is not None
     }
     assert asking == {
         "glassq_job_time_in_queue_seconds",
