@@ -18,9 +18,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.registry import Collector
 
-from glassq.observe.catalogue import CATALOGUE, OBSERVER_FAILURES, TIME_IN_QUEUE, MetricSpec
+from glassq.observe.catalogue import CATALOGUE, OBSERVER_FAILURES, TIME_IN_QUEUE
 from glassq.observe.families import families_of
 from glassq.observe.series import Counter, Family, Histogram, counters, histograms
+from glassq.observe.specs import MetricSpec
 
 COUNTERS = [spec for spec in CATALOGUE if spec.kind == "counter"]
 HISTOGRAMS = [spec for spec in CATALOGUE if spec.kind == "histogram"]

@@ -268,9 +268,7 @@ class Server:
     def _info(self) -> dict[str, str]:
         # As a request of our own: what instruments redis-py's clients makes a span of each of their calls.
         try:
-            told: bytes = self._connections.use(
-                lambda connection: ask(connection, lambda _: packed(("INFO",)))
-            )
+            told: bytes = self._connections.use(lambda own: ask(own, lambda _: packed(("INFO",))))
         except exceptions.ResponseError as error:
             if "unknown command" in str(error.args).lower():  # stand-ins for servers have no INFO
                 return {}
