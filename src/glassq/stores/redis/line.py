@@ -50,17 +50,19 @@ class Line:
 
     def read(self) -> Any:
         """Wait for the next answer. A refusal is one, too, and one that ends the connection is raised."""
-        while (answer := self._answers.take()) is NOTHING:
+        answers = self._answers
+        while not answers.left or (answer := answers.take()) is NOTHING:
             self._take_in()
-        return self._passed(answer)
+        return answer if type(answer) is bytes else _passed(answer)
 
     def look(self) -> Any:
         """The next answer if it is there, else `NOTHING`. Does not wait."""
-        answer = self._answers.take()
+        answers = self._answers
+        answer = answers.take() if answers.left else NOTHING
         if answer is NOTHING and self._incoming.poll(0):
             self._take_in()
-            answer = self._answers.take()
-        return self._passed(answer)
+            answer = answers.take()
+        return answer if type(answer) is bytes else _passed(answer)
 
     def close(self) -> None:
         """Hang up, also when another thread reads."""
@@ -77,8 +79,8 @@ class Line:
             raise exceptions.ConnectionError("the server closed the connection")
         self._answers.feed(data)
 
-    @staticmethod
-    def _passed(answer: Any) -> Any:
-        if isinstance(answer, exceptions.ConnectionError):
-            raise answer  # LOADING and the like: nothing that follows is worth waiting for
-        return answer
+
+def _passed(answer: Any) -> Any:
+    if isinstance(answer, exceptions.ConnectionError):
+        raise answer  # LOADING and the like: nothing that follows is worth waiting for
+    return answer

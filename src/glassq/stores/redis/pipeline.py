@@ -62,12 +62,7 @@ class _Stream:
         self._waiting: deque[Pending] = deque()
         self._sleepers = 0
         self._led = False
-        self._broken = False
-
-    @property
-    def usable(self) -> bool:
-        """Whether it has not broken yet."""
-        return not self._broken
+        self.broken = False
 
     def send(self, packed: bytes, requests: Sequence[Pending]) -> bool:
         """Put requests on the wire, whole and next to each other; False when it had broken before."""
@@ -76,7 +71,7 @@ class _Stream:
             # would be lost, and nobody could know whether it was carried out.
             if not self._waiting and self._line.said_more():
                 self._break(exceptions.ConnectionError("the server closed the connection"))
-            if self._broken:
+            if self.broken:
                 return False
             # Before it is sent: its answer may be there at once.
             self._waiting.extend(requests)
@@ -90,10 +85,12 @@ class _Stream:
 
     def wait_for(self, request: Pending) -> Any:
         """Wait for this answer, reading those before it; a failure is an answer, too."""
+        read = self._line.read
         try:
             while not request.done:
                 if self._lead_or_sleep(request):
-                    self._read_until(request)
+                    while not request.done:
+                        self._read_one(read)
         finally:
             # In this order: a promotion sets `leads` first.
             if request.gate is not None or request.leads:
@@ -137,10 +134,6 @@ class _Stream:
                 return False
             self._led = request.leads = True
             return True
-
-    def _read_until(self, request: Pending) -> None:
-        while not request.done:
-            self._read_one(self._line.read)
 
     def _read_one(self, read: Callable[[], Any]) -> bool:
         """Read the next answer and deliver it; False when there was none. The stream is broken after a
@@ -195,9 +188,9 @@ class _Stream:
     def _break(self, error: BaseException) -> None:
         """Tell everybody who waits. The first meets the very failure, as the server may have said it about
         that request; of the others nobody knows whether they were carried out."""
-        if self._broken:
+        if self.broken:
             return
-        self._broken = True
+        self.broken = True
         self._line.close()
         kind = (
             exceptions.TimeoutError
@@ -235,7 +228,9 @@ class Pipeline:
         Raises `redis.exceptions.RedisError` when it cannot be connected, caused by `NeverSent`.
         """
         while True:
-            stream = self._opened()
+            stream = self._stream
+            if stream is None or stream.broken:
+                stream = self._opened()
             sent = [Pending(stream) for _ in requests]
             if stream.send(b"".join([made(stream.run) for made in requests]), sent):
                 return [stream.wait_for(each) for each in sent]
@@ -244,7 +239,9 @@ class Pipeline:
         """Send one request: it is on the wire when this returns. Nobody waits for its answer yet. Raises as
         `ask_each` does."""
         while True:
-            stream = self._opened()
+            stream = self._stream
+            if stream is None or stream.broken:
+                stream = self._opened()
             sent = Pending(stream)
             if stream.send(request(stream.run), (sent,)):
                 return sent
@@ -256,12 +253,9 @@ class Pipeline:
             stream.shut(exceptions.ConnectionError("the store was closed"))
 
     def _opened(self) -> _Stream:
-        stream = self._stream
-        if stream is not None and stream.usable:
-            return stream
         with self._opening:
             stream = self._stream
-            if stream is None or not stream.usable:
+            if stream is None or stream.broken:
                 wire = self._connect()
                 try:
                     wire.connect()

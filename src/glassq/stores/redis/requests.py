@@ -4,35 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Final
 
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Owner, Settlement
 from glassq.model.verdicts import Action
+from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
+from glassq.stores.redis.resp import parts, text
+from glassq.stores.redis.scripts import Call
 
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
 
-def new_jobs(session: str, number: int, jobs: Sequence[NewJob]) -> list[Argument]:
-    """What `lua/append.lua` reads after its first arguments, of jobs that get the numbers from this one on.
+def append(key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None) -> Call:
+    """A call of `lua/append.lua` with jobs that get the numbers from this one on; `most` is the limit of the
+    queue.
 
     Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
     as the end of what is stored: server and client so have the least to do per job.
     """
+    limit = "" if most is None else most
     for job in jobs:
         if job.due is not None or job.ttl is not None or job.dedup is not None:
-            return ["", *(part for job in jobs for part in _new_job(job))]
-    named = session.encode()
+            told = ["", *(part for job in jobs for part in _new_job(job))]
+            return _appending(key, session, number, len(jobs), limit, told)
     if len(jobs) == 1:
-        return ["1", *_place(jobs[0]), 1, b"%b:%d|%b" % (named, number, jobs[0].body)]
-    told: list[Argument] = ["1"]
+        return _append_one(key, session, number, jobs[0], limit)
+    named = session.encode()
+    runs: list[Argument] = ["1"]
+    first = number
     for (lane, level), run in groupby(jobs, key=_place):
-        stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, number)]
-        number += len(stored)
-        told += (lane, level, len(stored), *stored)
-    return told
+        stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, first)]
+        first += len(stored)
+        runs += (lane, level, len(stored), *stored)
+    return _appending(key, session, number, len(jobs), limit, runs)
+
+
+def _appending(
+    key: str, session: str, number: int, count: int, limit: str | int, told: Sequence[Argument]
+) -> Call:
+    arguments = (session, number, count, limit, *told)
+    return scripts.APPEND.call(key, len(arguments), parts(arguments))
+
+
+_ONE: Final = (
+    b"%b$%d\r\n%b\r\n$1\r\n1\r\n%b"  # session, number, count, limit
+    b"$1\r\n1\r\n%b$1\r\n%d\r\n$1\r\n1\r\n"  # a run: lane, level, count
+    b"$%d\r\n%b:%b|%b\r\n"
+)
+
+
+def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | int) -> Call:
+    """The commonest call of all: what `_appending` would make of it, in one step."""
+    named, told, body = session.encode(), b"%d" % number, job.body
+    size = len(named) + len(told) + len(body) + 2
+    arguments = _ONE % (
+        text(session), len(told), told, text(limit), text(job.lane), job.level, size, named, told, body
+    )  # fmt: skip
+    return scripts.APPEND.call(key, 9, arguments)
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:

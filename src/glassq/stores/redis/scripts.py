@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+
+import msgspec
+
+from glassq.stores.redis.resp import parts
 
 _FOLDER = Path(__file__).with_name("lua")
 
@@ -17,6 +21,38 @@ class Script:
         beginning = ("opening",) if shortcut is None else ("opening", shortcut)
         self.source = "".join(map(_read, (*beginning, "queue", *parts, verb)))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, key: str, count: int, arguments: bytes) -> Call:
+        """A call on the queue of this key, with so many arguments (packed) after the first, which the
+        connection knows."""
+        return Call(self, key, count, arguments)
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A call of a script, but for its first argument: the server's run, see `lua/opening.lua`."""
+
+    script: Script
+    key: str
+    count: int
+    arguments: bytes
+
+    def by_digest(self, first: bytes) -> bytes:
+        """The request to a server that knows the script."""
+        return self._request(_beginning("EVALSHA", self.script.sha, self.key), first)
+
+    def by_text(self, first: bytes) -> bytes:
+        """The request to any server."""
+        return self._request(_beginning("EVAL", self.script.source, self.key), first)
+
+    def _request(self, beginning: bytes, first: bytes) -> bytes:
+        count = self.count + 5
+        return b"*%d\r\n%b$%d\r\n%b\r\n%b" % (count, beginning, len(first), first, self.arguments)
+
+
+@lru_cache(maxsize=1024)
+def _beginning(command: str, script: str, key: str) -> bytes:
+    """What is the same in all calls of a script on a queue."""
+    return parts((command, script, 1, key))
 
 
 @cache

@@ -20,8 +20,8 @@ from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
 from glassq.stores.redis.pipeline import Made, Pending
-from glassq.stores.redis.resp import packed
-from glassq.stores.redis.scripts import Script
+from glassq.stores.redis.resp import packed, parts
+from glassq.stores.redis.scripts import Call, Script
 
 PATIENCE: Final = 2.0
 """Seconds for which a verb of a worker is retried: it has a loop of its own, and leases to look after."""
@@ -91,8 +91,13 @@ class Server:
         A failure that passes is waited out for up to `patience` seconds; unless `repeatable`, only when
         the request was certainly not carried out. Raises `Unanswered` when it may have been.
         """
-        call = partial(self._evaluate, self._connections.ask, script, key, arguments)
-        return self.attempt(call, patience=patience, repeatable=repeatable)
+        call = script.call(key, len(arguments), parts(arguments))
+        return self.carry_out(call, patience=patience, repeatable=repeatable)
+
+    def carry_out(self, call: Call, *, patience: float | None = None, repeatable: bool = True) -> Any:
+        """Run a script whose arguments are packed already; see `run`."""
+        evaluation = partial(self._evaluate, self._connections.ask, call)
+        return self.attempt(evaluation, patience=patience, repeatable=repeatable)
 
     @property
     def shares(self) -> bool:
@@ -101,7 +106,7 @@ class Server:
 
     def send(self, script: Script, key: str, *arguments: Argument) -> Sent:
         """Send a script and do not wait; see `submit`."""
-        return self.submit(_evaluation("EVALSHA", script.sha, key, arguments))
+        return self.submit(script.call(key, len(arguments), parts(arguments)).by_digest)
 
     def submit(self, request: Made) -> Sent:
         """Send a request and do not wait: it is on its way when this returns. Only where it `shares`.
@@ -128,18 +133,16 @@ class Server:
         self._note(began, error, failure, _FIRST_WAIT)
         return translated(error, self.address, lost=failure.lost)
 
-    def run_and_copy(
-        self, script: Script, key: str, *arguments: Argument, replicas: int, patience: float
-    ) -> tuple[Any, int]:
+    def carry_out_and_copy(self, call: Call, *, replicas: int, patience: float) -> tuple[Any, int]:
         """Run a script and wait until so many replicas have what it wrote, or `REPLICA_SECONDS` passed.
 
-        Returns its answer and how many have it. One round trip; see `run`.
+        Returns its answer and how many have it. One round trip; see `carry_out`.
         """
         wait = packed(("WAIT", replicas, int(REPLICA_SECONDS * 1000)))
 
         def copy(connection: Connection) -> tuple[Any, int]:
             # The server counts from what this very connection has written.
-            answer = self._evaluate(partial(ask, connection), script, key, arguments)
+            answer = self._evaluate(partial(ask, connection), call)
             return answer, int(ask(connection, lambda _: wait))
 
         return self.attempt(lambda: self._connections.use(copy), patience=patience)
@@ -151,7 +154,8 @@ class Server:
             return [self.run(script, key, *arguments) for key, arguments in calls]
 
         requests = [
-            self._timed(_evaluation("EVALSHA", script.sha, key, arguments)) for key, arguments in calls
+            self._timed(script.call(key, len(arguments), parts(arguments)).by_digest)
+            for key, arguments in calls
         ]
         answers = self.attempt(lambda: self._connections.ask_each(requests))
         for index, (key, arguments) in enumerate(calls):
@@ -233,14 +237,12 @@ class Server:
         told = packed(command)
         return self._connections.ask(lambda _: told)
 
-    def _evaluate(
-        self, ask: Callable[[Made], Any], script: Script, key: str, arguments: Sequence[Argument]
-    ) -> Any:
+    def _evaluate(self, ask: Callable[[Made], Any], call: Call) -> Any:
         """Run a script: by its digest, or by its text where it is not known by it."""
         try:
-            return ask(self._timed(_evaluation("EVALSHA", script.sha, key, arguments)))
+            return ask(self._timed(call.by_digest))
         except exceptions.NoScriptError:  # the server is new, restarted or flushed
-            return ask(self._timed(_evaluation("EVAL", script.source, key, arguments)))
+            return ask(self._timed(call.by_text))
 
     def _timed(self, request: Made) -> Made:
         """A request that is made for what its script is told first: the run of the server it is sent to, and
@@ -286,8 +288,3 @@ class Server:
                 f"{self.address} evicts any key when its memory is full (maxmemory-policy {policy}), jobs "
                 "included; set maxmemory-policy to noeviction or volatile-lru, or add ?allow_eviction=1"
             )
-
-
-def _evaluation(command: str, script: str, key: str, arguments: Sequence[Argument]) -> Made:
-    """A call of a script, by its digest or its text."""
-    return lambda first: packed((command, script, 1, key, first, *arguments))
