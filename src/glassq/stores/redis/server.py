@@ -186,12 +186,11 @@ class Server:
         while True:
             asked, began = False, time.monotonic()
             try:
-                away = self._outage.hinders(deadline)
-                self._require_open()
-                if away is not None:
-                    raise translated(away, self.address, lost=lost) from away
-                began = time.monotonic()
-                self._check_fitness()
+                if self._outage.error is not None or self._closed:
+                    self._wait_for_the_server(deadline, lost=lost)
+                    began = time.monotonic()
+                if not self._fit:
+                    self._check_fitness()
                 asked = True
                 answer = call()
             except exceptions.RedisError as error:
@@ -208,6 +207,13 @@ class Server:
                 self._outage.give_back()
             self._outage.pause(wait)
             longest = min(2 * longest, _LONGEST_WAIT)
+
+    def _wait_for_the_server(self, deadline: float, *, lost: bool) -> None:
+        """Wait until this thread may ask it; raises what keeps it from that."""
+        away = self._outage.hinders(deadline)
+        self._require_open()
+        if away is not None:
+            raise translated(away, self.address, lost=lost) from away
 
     def _note(self, began: float, error: exceptions.RedisError, failure: Diagnosis, longest: float) -> float:
         """An outage is everybody's, a refusal is one request's. Returns how long to wait before the next."""
