@@ -3,7 +3,10 @@ system sends, and one takes in as many answers as have come."""
 
 from __future__ import annotations
 
+import os
 import select
+import socket
+import struct
 from typing import Any, Final
 
 from redis import exceptions
@@ -24,6 +27,7 @@ class Line:
     def __init__(self, wire: Wire) -> None:
         sock = wire._sock  # noqa: SLF001 - the library has no other way to read what several have asked for
         assert sock is not None  # noqa: S101 - it is connected
+        _let_the_system_time(sock)
         self._wire = wire
         self._send = sock.sendall
         self._receive = sock.recv
@@ -39,7 +43,7 @@ class Line:
         """Put requests on the wire."""
         try:
             self._send(packed)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server took no request in time") from error
         except OSError as error:
             raise exceptions.ConnectionError(f"cannot send to the server: {error}") from error
@@ -71,7 +75,7 @@ class Line:
     def _take_in(self) -> None:
         try:
             data = self._receive(_MOST_AT_ONCE)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server did not answer in time") from error
         except OSError as error:
             raise exceptions.ConnectionError(f"cannot read from the server: {error}") from error
@@ -84,3 +88,22 @@ def _passed(answer: Any) -> Any:
     if isinstance(answer, exceptions.ConnectionError):
         raise answer  # LOADING and the like: nothing that follows is worth waiting for
     return answer
+
+
+def _let_the_system_time(sock: socket.socket) -> None:
+    """Let the operating system end what takes too long, with `BlockingIOError`. Where the language does that,
+    it asks before every call whether that would wait, which is two calls more for each request."""
+    seconds = sock.gettimeout()
+    if not seconds:
+        return
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    sock.settimeout(None)
+    try:
+        waits = os.get_blocking(sock.fileno())  # other kinds of sockets never wait in the system
+        if waits:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    except OSError:  # the system takes times in another form
+        waits = False
+    if not waits:
+        sock.settimeout(seconds)
