@@ -42,6 +42,7 @@ from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 
 _NO_HEADERS: Mapping[str, str] = {}
+_ACK, _SUCCEEDED = Action.ACK, Outcome.SUCCEEDED
 _NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
 """Outcomes that are decided without running user code: not executions, so not counted as attempts."""
 
@@ -231,15 +232,18 @@ class _Counting:
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queue(event.lease.queue)
         task, headers, outcome = queue.task(event.task), event.headers, event.outcome
-        traced = may_be_traced(headers)
+        succeeded, traced = outcome is _SUCCEEDED, may_be_traced(headers)
         with self._families.lock:
             if event.ran:
-                task.attempts["succeeded" if outcome is Outcome.SUCCEEDED else "failed"].inc()
+                task.attempts["succeeded" if succeeded else "failed"].inc()
                 exemplar = task.duration.take(event, headers) if traced else None
                 task.duration.observe(event.seconds, exemplar)
-            if outcome is not Outcome.SUCCEEDED and outcome is not Outcome.EXPIRED:
+            if not succeeded and outcome is not Outcome.EXPIRED:
                 task.failed(outcome, event, headers)
-            self._count_verdict(task, event.verdict)
+            if event.verdict.action is _ACK:
+                task.processed["succeeded"].inc()
+            else:
+                self._count_verdict(task, event.verdict)
             if event.end_to_end is not None:
                 exemplar = queue.end_to_end.take(event, headers) if traced else None
                 queue.end_to_end.observe(event.end_to_end, exemplar)
@@ -247,8 +251,6 @@ class _Counting:
     @staticmethod
     def _count_verdict(task: _TaskChildren, verdict: Verdict) -> None:
         match verdict.action:
-            case Action.ACK:
-                task.processed["succeeded"].inc()
             case Action.BURY:
                 task.processed["buried"].inc()
                 task.buried[verdict.reason].inc()

@@ -90,7 +90,7 @@ class _Stream:
             while not request.done:
                 if self._lead_or_sleep(request):
                     while not request.done:
-                        self._read_one(read)
+                        self._read_one(read, request)
         finally:
             # In this order: a promotion sets `leads` first.
             if request.gate is not None or request.leads:
@@ -102,10 +102,11 @@ class _Stream:
         if not self._may_read(request):
             return request.done
         try:
-            while not request.done and self._read_one(self._line.look):
+            while not request.done and self._read_one(self._line.look, request):
                 pass
         finally:
-            self._leave(request)
+            if request.leads:
+                self._leave(request)
         return request.done
 
     def shut(self, error: BaseException) -> None:
@@ -135,12 +136,12 @@ class _Stream:
             self._led = request.leads = True
             return True
 
-    def _read_one(self, read: Callable[[], Any]) -> bool:
+    def _read_one(self, read: Callable[[], Any], leader: Pending) -> bool:
         """Read the next answer and deliver it; False when there was none. The stream is broken after a
         failure."""
         try:
             answer = read()
-            return answer is not NOTHING and self._deliver(answer)
+            return answer is not NOTHING and self._deliver(answer, leader)
         except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
             self.shut(error)
             return False
@@ -148,8 +149,9 @@ class _Stream:
             self.shut(error)
             raise
 
-    def _deliver(self, answer: Any) -> bool:
-        """Give the answer to the request that waits longest; False when none does."""
+    def _deliver(self, answer: Any, leader: Pending | None = None) -> bool:
+        """Give the answer to the request that waits longest; False when none does. A leader that has its own
+        leads no more."""
         with self._state:
             if not self._waiting:  # another thread has broken the stream meanwhile
                 return False
@@ -160,20 +162,25 @@ class _Stream:
             if request.gate is not None:
                 self._wake(request)
             self._waiting.popleft()
+            if request is leader:
+                self._hand_on(leader)
         return True
 
     def _leave(self, request: Pending) -> None:
-        """Sleep and lead no more; a leader hands on to the first of those who sleep."""
+        """Sleep and lead no more."""
         with self._state:
             if request.gate is not None:
                 self._wake(request)
-            if not request.leads:
-                return
-            request.leads = self._led = False
-            sleeper = self._first_asleep() if self._sleepers else None
-            if sleeper is not None:
-                self._led = sleeper.leads = True
-                self._wake(sleeper)
+            if request.leads:
+                self._hand_on(request)
+
+    def _hand_on(self, leader: Pending) -> None:
+        """The first of those who sleep leads from now on."""
+        leader.leads = self._led = False
+        sleeper = self._first_asleep() if self._sleepers else None
+        if sleeper is not None:
+            self._led = sleeper.leads = True
+            self._wake(sleeper)
 
     def _first_asleep(self) -> Pending | None:
         return next((request for request in self._waiting if request.gate is not None), None)
