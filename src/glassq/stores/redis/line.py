@@ -61,12 +61,21 @@ class Line:
 
     def look(self) -> Any:
         """The next answer if it is there, else `NOTHING`. Does not wait."""
-        answers = self._answers
-        answer = answers.take() if answers.left else NOTHING
+        answer = self.take()
         if answer is NOTHING and self._incoming.poll(0):
             self._take_in()
-            answer = answers.take()
+            answer = self.take()
+        return answer
+
+    def take(self) -> Any:
+        """The next answer if it has come along with an earlier one, else `NOTHING`."""
+        answer = self._answers.take() if self._answers.left else NOTHING
         return answer if type(answer) is bytes else _passed(answer)
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether something has come along that is not taken yet."""
+        return self._answers.left
 
     def close(self) -> None:
         """Hang up, also when another thread reads."""

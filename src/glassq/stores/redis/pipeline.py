@@ -91,6 +91,9 @@ class _Stream:
                 if self._lead_or_sleep(request):
                     while not request.done:
                         self._read_one(read, request)
+            # What has come along wakes those it is for at once, not one by the other.
+            while request.leads and self._read_one(self._line.take, request):
+                pass
         finally:
             # In this order: a promotion sets `leads` first.
             if request.gate is not None or request.leads:
@@ -151,7 +154,7 @@ class _Stream:
 
     def _deliver(self, answer: Any, leader: Pending | None = None) -> bool:
         """Give the answer to the request that waits longest; False when none does. A leader that has its own
-        leads no more."""
+        leads no more, unless more has come along."""
         with self._state:
             if not self._waiting:  # another thread has broken the stream meanwhile
                 return False
@@ -162,7 +165,7 @@ class _Stream:
             if request.gate is not None:
                 self._wake(request)
             self._waiting.popleft()
-            if request is leader:
+            if request is leader and not self._line.holds_more:
                 self._hand_on(leader)
         return True
 
