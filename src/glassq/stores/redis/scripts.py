@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -38,15 +39,16 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
     def by_digest(self, first: bytes) -> bytes:
         """The request to a server that knows the script."""
-        return self._request(_beginning("EVALSHA", self.script.sha, self.key), first)
+        beginning = _beginning("EVALSHA", self.script.sha, self.key)
+        return _REQUEST % (self.count + 5, beginning, len(first), first, self.arguments)
 
     def by_text(self, first: bytes) -> bytes:
         """The request to any server."""
-        return self._request(_beginning("EVAL", self.script.source, self.key), first)
+        beginning = _beginning("EVAL", self.script.source, self.key)
+        return _REQUEST % (self.count + 5, beginning, len(first), first, self.arguments)
 
-    def _request(self, beginning: bytes, first: bytes) -> bytes:
-        count = self.count + 5
-        return b"*%d\r\n%b$%d\r\n%b\r\n%b" % (count, beginning, len(first), first, self.arguments)
+
+_REQUEST: Final = b"*%d\r\n%b$%d\r\n%b\r\n%b"
 
 
 @lru_cache(maxsize=1024)
