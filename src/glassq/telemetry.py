@@ -117,7 +117,12 @@ class Bus:
     def around(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
         """Enter every Around. One that raises while entering or leaving is logged and left out:
         telemetry never decides about a job."""
-        return _Wrapped(self._arounds, subject) if self._arounds else NOTHING_AROUND
+        arounds = self._arounds
+        if len(arounds) != 1:
+            return _Wrapped(arounds, subject) if arounds else NOTHING_AROUND
+        # As nearly always, and nearly always it has nothing to do: known before anything is made for it.
+        inner = _made(arounds[0], subject)
+        return inner if inner is NOTHING_AROUND else _Wrapped([lambda _: inner], subject)
 
     def _remove(self, observer: Observer) -> bool:
         """True when it was subscribed until now."""
@@ -138,6 +143,17 @@ class Bus:
 
 NOTHING_AROUND: AbstractContextManager[None] = nullcontext()
 """What an Around returns that has nothing to do for its subject: entering this one costs nothing."""
+
+
+def _made(around: Around, subject: Sending | Attempting) -> AbstractContextManager[Any]:
+    """What an Around makes for a subject."""
+    try:
+        return around(subject)
+    except BaseException as error:  # licensed: around observers
+        if passes(error):
+            raise
+        _report_around(error)
+        return NOTHING_AROUND
 
 
 class _Wrapped(AbstractContextManager[None]):

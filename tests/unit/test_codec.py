@@ -525,9 +525,10 @@ def test_the_wire_form_is_one_line_and_the_payload() -> None:
 CHECKSUM = crc32(b'["m.f","json",{"k":"v"}][[],{}]')
 
 
-def test_no_flipped_bit_goes_unnoticed() -> None:
+@pytest.mark.parametrize("headers", [{"trace": "0af7651916cd43dd"}, {}])
+def test_no_flipped_bit_goes_unnoticed(headers: dict[str, str]) -> None:
     """Each bit of a body in turn: refused. Never other arguments, another task or other headers."""
-    envelope = Envelope("m.f", "json", {"trace": "0af7651916cd43dd"}, b'[["o-1",500],{}]')
+    envelope = Envelope("m.f", "json", headers, b'[["o-1",500],{}]')
     body = seal(envelope)
     refused = 0
     for bit in range(len(body) * 8):

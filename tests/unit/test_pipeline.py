@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from redis import exceptions
 
@@ -213,6 +214,40 @@ def test_a_goodbye_while_nobody_asks_is_heard_before_the_next_request(
     again = ask(threads, shared, hand, "b")
     hand.say(b"+OK\r\n")
     assert again.result(timeout=10) == b"OK"
+
+
+@pytest.fixture
+def hasty(hand: Hand) -> Iterator[Words]:
+    """A connection that is given up after a moment."""
+    location = Location.parse(f"redis://127.0.0.1:{hand.port}/0")
+    settings = {**location.settings, "socket_timeout": 0.2}
+    pipeline = Words(partial(msgspec.structs.replace(location, settings=settings).wire, greet))
+    yield pipeline
+    pipeline.close()
+
+
+def test_a_silent_server_is_given_up_in_time(hand: Hand, hasty: Words, threads: ThreadPoolExecutor) -> None:
+    """Nobody knows whether the request was carried out; the next one goes out on a new connection."""
+    asked = ask(threads, hasty, hand, "a")
+    with pytest.raises(exceptions.TimeoutError) as raised:
+        asked.result(timeout=10)
+    assert diagnose(raised.value).lost
+    hand.hang_up()
+    again = ask(threads, hasty, hand, "b")
+    hand.say(b"+OK\r\n")
+    assert again.result(timeout=10) == b"OK"
+
+
+def test_a_server_that_takes_nothing_is_given_up_in_time(
+    hand: Hand, hasty: Words, threads: ThreadPoolExecutor
+) -> None:
+    """A request that is larger than what the system keeps for it, and that nobody reads."""
+    first = ask(threads, hasty, hand, "a")
+    hand.say(b"+OK\r\n")
+    first.result(timeout=10)
+    with pytest.raises(exceptions.TimeoutError) as raised:
+        hasty.send("x" * 50_000_000)
+    assert diagnose(raised.value).lost
 
 
 def test_requests_sent_together_are_answered_together(

@@ -55,10 +55,11 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class _Packed(msgspec.Struct, frozen=True):
-    """A call whose arguments are bytes already."""
+    """A call whose arguments are bytes already, and what Arounds see and add to."""
 
     call: Call
     payload: bytes
+    outgoing: Outgoing
 
 
 class Producer:
@@ -87,7 +88,8 @@ class Producer:
         Raises `TypeError` for arguments the task does not take, `SerializationFailed`, `PayloadTooLarge`
         and `StorageError`; after any of them nothing is stored.
         """
-        return self._send([self._pack(call)])[0]
+        (receipt,) = self._send((self._pack(call),))
+        return receipt
 
     def enqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
         """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue.
@@ -115,7 +117,10 @@ class Producer:
         task = call.task
         try:
             limit = self._registry.options(task.queue).max_payload
-            return _Packed(call, task.codec.encode(call.args, call.kwargs, limit))
+            payload = task.codec.encode(call.args, call.kwargs, limit)
+            options = call.options
+            out = Outgoing(task.name, call.key, {}, len(payload), None, None, options.delay, options.eta)
+            return _Packed(call, payload, out)
         except _REPORTED as error:
             self._refused(task.queue, error)
             raise
@@ -123,35 +128,21 @@ class Producer:
     def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
         queue = packed[0].call.task.queue
-        outgoing = [
-            Outgoing(
-                each.call.task.name,
-                each.call.key,
-                {},
-                len(each.payload),
-                None,
-                None,
-                each.call.options.delay,
-                each.call.options.eta,
-            )
-            for each in packed
-        ]
+        outgoing = [each.outgoing for each in packed]
         started = perf_counter()
         try:
             storage = self._storage()  # its first use opens it, which is not part of this call's span
             with self._bus.around(Sending(queue, outgoing)):
-                answers = self._append(storage, queue, list(map(self._job, packed, outgoing)))
+                answers = self._append(storage, queue, [self._job(each) for each in packed])
                 for out, answer in zip(outgoing, answers, strict=True):
-                    out.job_id, out.seq = answer.id, answer.seq
+                    out.job_id = answer.id
+                    out.seq = answer.seq
         except _REPORTED as error:
             self._refused(queue, error)
             raise
         seconds = perf_counter() - started
-        for out, answer in zip(outgoing, answers, strict=True):
-            self._report(queue, out, answer, seconds)
         return [
-            Receipt(answer.id, queue, out.key, answer.seq, answer.disposition)
-            for out, answer in zip(outgoing, answers, strict=True)
+            self._reported(queue, out, answer, seconds) for out, answer in zip(outgoing, answers, strict=True)
         ]
 
     def _append(self, storage: Storage, queue: str, jobs: Sequence[NewJob]) -> list[Appended]:
@@ -179,24 +170,28 @@ class Producer:
             reason = error.reason
         self._bus.emit(EnqueueFailed(queue=queue, reason=reason))
 
-    def _report(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> None:
-        if answer.disposition is Disposition.DUPLICATE:
-            self._bus.emit(JobDeduplicated(queue=queue, task=out.task, job_id=answer.id))
-            return
-        self._bus.emit(
-            JobEnqueued(
-                queue=queue,
-                task=out.task,
-                job_id=answer.id,
-                key=out.key,
-                seq=answer.seq,
-                payload_bytes=out.payload_bytes,
-                seconds=seconds,
+    def _reported(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> Receipt:
+        """What the caller gets, once the observers have been told."""
+        job_id, seq, disposition = answer.id, answer.seq, answer.disposition
+        if disposition is Disposition.DUPLICATE:
+            self._bus.emit(JobDeduplicated(queue=queue, task=out.task, job_id=job_id))
+        else:
+            self._bus.emit(
+                JobEnqueued(
+                    queue=queue,
+                    task=out.task,
+                    job_id=job_id,
+                    key=out.key,
+                    seq=seq,
+                    payload_bytes=out.payload_bytes,
+                    seconds=seconds,
+                )
             )
-        )
+        return Receipt(job_id, queue, out.key, seq, disposition)
 
-    def _job(self, packed: _Packed, out: Outgoing) -> NewJob:
-        task, options = packed.call.task, packed.call.options
+    def _job(self, packed: _Packed) -> NewJob:
+        call, out = packed.call, packed.outgoing
+        task, options = call.task, call.options
         return NewJob(
             body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
             lane=DEFAULT_LANE if out.key is None else out.key,

@@ -122,7 +122,7 @@ class ArgumentCodec:
             ) from mismatch.__cause__
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise SerializationFailed(f"{self._task}: its arguments do not come back: {error}") from error
-        if same(given, args_back) and same(kwargs, kwargs_back):
+        if same((given, kwargs), (args_back, kwargs_back)):
             return
         arrived = [*args_back, *kwargs_back.values()]
         for (name, declared, value), back in zip(self._named(given, kwargs), arrived, strict=True):

@@ -7,6 +7,7 @@ a counter that is born at 1 never shows as an increase.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -44,6 +45,7 @@ from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 
 _NO_HEADERS: Mapping[str, str] = {}
+_ACK, _SUCCEEDED = Action.ACK, Outcome.SUCCEEDED
 _NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
 """Outcomes that are decided without running user code: not executions, so not counted as attempts."""
 
@@ -56,6 +58,9 @@ def observe_metrics(
     Several applications may share a registry: they add to the same series.
     """
     _Counting(families_of(registry), store, clock or SystemClock()).attach(bus)
+
+
+C = TypeVar("C")
 
 
 class _TracedHistogram:
@@ -98,7 +103,6 @@ class _QueueChildren:
         self._families = families
         self._queue = queue
         self._clock = clock
-        self._tasks: dict[str, _TaskChildren] = {}
         self.enqueue_failures = families.counters(catalogue.ENQUEUE_FAILURES, queue)
         self.deduplicated = families.counter(catalogue.JOBS_DEDUPLICATED, queue)
         self.enqueue_seconds = families.histogram(catalogue.ENQUEUE_DURATION, queue)
@@ -113,18 +117,28 @@ class _QueueChildren:
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
-        self._unknown = self.declare(catalogue.UNKNOWN_TASK)
+        self.tasks = _Children(self._unknown)
+        """The children of its tasks: those of `_unknown` for a task that is not declared."""
+        self.declare(catalogue.UNKNOWN_TASK)
 
-    def declare(self, task: str) -> _TaskChildren:
-        """The children of a task, made when they are new."""
-        children = self._tasks.get(task)
-        if children is None:
-            children = self._tasks[task] = _TaskChildren(self._families, self._queue, task, self._clock)
-        return children
+    def declare(self, task: str) -> None:
+        """Make the children of a task, when it is new."""
+        if task not in self.tasks:
+            self.tasks[task] = _TaskChildren(self._families, self._queue, task, self._clock)
 
-    def task(self, task: str) -> _TaskChildren:
-        """The children of a declared task; those of `_unknown` for any other name."""
-        return self._tasks.get(task, self._unknown)
+    def _unknown(self, _: str) -> _TaskChildren:
+        return self.tasks[catalogue.UNKNOWN_TASK]
+
+
+class _Children(dict[str, C]):
+    """Children by the name of a queue or task, and whose to take for a name that is not known."""
+
+    def __init__(self, missing: Callable[[str], C]) -> None:
+        super().__init__()
+        self._missing = missing
+
+    def __missing__(self, name: str) -> C:
+        return self._missing(name)
 
 
 class _Counting:
@@ -133,7 +147,7 @@ class _Counting:
     def __init__(self, families: Families, store: Callable[[], str], clock: Clock) -> None:
         self._families = families
         self._clock = clock
-        self._queues: dict[str, _QueueChildren] = {}
+        self._queues = _Children(self._new_queue)
         self._storage_seconds: dict[tuple[str, str], Histogram] = {}
         self._storage_errors: dict[str, ByValue] = {}
         self._activity = Activity(clock)
@@ -174,43 +188,41 @@ class _Counting:
         ):
             bus.subscribe(observer, *events)
 
-    def _queue(self, name: str) -> _QueueChildren:
-        """The children of a queue; every one at 0 when it is seen for the first time."""
-        children = self._queues.get(name)
-        if children is None:
-            label = self._families.queues.label(name)
-            # Two threads may be first: both must end up with the children that know the declared tasks.
-            children = self._queues.setdefault(name, _QueueChildren(self._families, label, self._clock))
-            self._activity.declare(name, label)
+    def _new_queue(self, name: str) -> _QueueChildren:
+        """The children of a queue that is seen for the first time, every one at 0."""
+        label = self._families.queues.label(name)
+        # Two threads may be first: both must end up with the children that know the declared tasks.
+        children = self._queues.setdefault(name, _QueueChildren(self._families, label, self._clock))
+        self._activity.declare(name, label)
         return children
 
     def _declared(self, event: QueueDeclared) -> None:
-        self._queue(event.queue)
+        self._queues[event.queue]
 
     def _task_declared(self, event: TaskDeclared) -> None:
-        self._queue(event.queue).declare(event.task)
+        self._queues[event.queue].declare(event.task)
 
     # -- producing -----------------------------------------------------------------------------------
 
     def _enqueued(self, event: JobEnqueued) -> None:
-        queue = self._queue(event.queue)
+        queue = self._queues[event.queue]
         with self._families.lock:
-            queue.task(event.task).enqueued.inc()
+            queue.tasks[event.task].enqueued.inc()
             queue.enqueue_seconds.observe(event.seconds)
             queue.payload_bytes.observe(event.payload_bytes)
 
     def _deduplicated(self, event: JobDeduplicated) -> None:
         with self._families.lock:
-            self._queue(event.queue).deduplicated.inc()
+            self._queues[event.queue].deduplicated.inc()
 
     def _not_enqueued(self, event: EnqueueFailed) -> None:
         with self._families.lock:
-            self._queue(event.queue).enqueue_failures[event.reason].inc()
+            self._queues[event.queue].enqueue_failures[event.reason].inc()
 
     # -- lanes ---------------------------------------------------------------------------------------
 
     def _claimed(self, event: LaneClaimed) -> None:
-        queue = self._queue(event.lease.queue)
+        queue = self._queues[event.lease.queue]
         with self._families.lock:
             queue.acquisitions[event.cause].inc()
             if event.cause is not ClaimCause.READY:
@@ -218,38 +230,41 @@ class _Counting:
 
     def _lost(self, event: LaneLost) -> None:
         with self._families.lock:
-            self._queue(event.lease.queue).losses[event.reason].inc()
+            self._queues[event.lease.queue].losses[event.reason].inc()
 
     def _fenced(self, event: WriteFenced) -> None:
         with self._families.lock:
-            self._queue(event.queue).fenced[event.operation].inc()
+            self._queues[event.queue].fenced[event.operation].inc()
 
     def _violated(self, event: OrderViolated) -> None:
         with self._families.lock:
-            self._queue(event.queue).violations[event.kind].inc()
+            self._queues[event.queue].violations[event.kind].inc()
 
     # -- attempts ------------------------------------------------------------------------------------
 
     def _started(self, event: AttemptStarted) -> None:
         waited = event.time_in_queue
         if waited is not None:
-            histogram = self._queue(event.lease.queue).time_in_queue
+            histogram = self._queues[event.lease.queue].time_in_queue
             traced = may_be_traced(event.headers)
             with self._families.lock:
                 histogram.observe(waited, histogram.take(event, event.headers) if traced else None)
 
     def _settled(self, event: AttemptSettled) -> None:
-        queue = self._queue(event.lease.queue)
-        task, headers, outcome = queue.task(event.task), event.headers, event.outcome
-        traced = may_be_traced(headers)
+        queue = self._queues[event.lease.queue]
+        task, headers, outcome = queue.tasks[event.task], event.headers, event.outcome
+        succeeded, traced = outcome is _SUCCEEDED, may_be_traced(headers)
         with self._families.lock:
             if event.ran:
-                task.attempts["succeeded" if outcome is Outcome.SUCCEEDED else "failed"].inc()
+                task.attempts["succeeded" if succeeded else "failed"].inc()
                 exemplar = task.duration.take(event, headers) if traced else None
                 task.duration.observe(event.seconds, exemplar)
-            if outcome is not Outcome.SUCCEEDED and outcome is not Outcome.EXPIRED:
+            if not succeeded and outcome is not Outcome.EXPIRED:
                 task.failed(outcome, event, headers)
-            self._count_verdict(task, event.verdict)
+            if event.verdict.action is _ACK:
+                task.processed["succeeded"].inc()
+            else:
+                self._count_verdict(task, event.verdict)
             if event.end_to_end is not None:
                 exemplar = queue.end_to_end.take(event, headers) if traced else None
                 queue.end_to_end.observe(event.end_to_end, exemplar)
@@ -257,8 +272,6 @@ class _Counting:
     @staticmethod
     def _count_verdict(task: _TaskChildren, verdict: Verdict) -> None:
         match verdict.action:
-            case Action.ACK:
-                task.processed["succeeded"].inc()
             case Action.BURY:
                 task.processed["buried"].inc()
                 task.buried[verdict.reason].inc()
@@ -273,14 +286,14 @@ class _Counting:
 
     def _abandoned(self, event: AttemptAbandoned) -> None:
         # Whatever its code did, the job runs again: for the job this attempt failed.
-        task = self._queue(event.lease.queue).task(event.task)
+        task = self._queues[event.lease.queue].tasks[event.task]
         with self._families.lock:
             if event.outcome not in _NEVER_RAN:
                 task.attempts["failed"].inc()
             task.failed(Outcome.LEASE_LOST, event)
 
     def _context_read(self, event: TraceContextRead) -> None:
-        contexts = self._queue(event.queue).trace_contexts[event.result]
+        contexts = self._queues[event.queue].trace_contexts[event.result]
         with self._families.lock:
             contexts.inc()
 
@@ -288,7 +301,7 @@ class _Counting:
 
     def _data_lost(self, event: DataLossDetected) -> None:
         with self._families.lock:
-            self._queue(event.queue).data_losses.inc()
+            self._queues[event.queue].data_losses.inc()
 
     def _stored(self, event: StorageCalled) -> None:
         seconds = self._storage_seconds.get((event.store, event.operation))

@@ -63,9 +63,14 @@ class InstrumentedStorage:
     ) -> list[Appended]:
         """See `Storage.append`."""
         before = self._memory.known(queue)
-        answers = self._timed(
-            "append", self._inner.append, queue, jobs, max_length=max_length, replicas=replicas
-        )
+        started, failure = perf_counter(), None
+        try:
+            answers = self._inner.append(queue, jobs, max_length=max_length, replicas=replicas)
+        except StorageError as error:
+            failure = error
+            raise
+        finally:
+            self._tell("append", started, failure)
         found = answers[0].found if answers else None
         if found is not None:
             created = last = 0

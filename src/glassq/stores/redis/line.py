@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 from typing import Any, Final
 
 from redis import exceptions
@@ -26,10 +27,10 @@ class Line:
     def __init__(self, wire: Wire) -> None:
         sock = wire._sock  # noqa: SLF001 - the library has no other way to read what several have asked for
         assert sock is not None  # noqa: S101 - it is connected
+        _let_the_system_time(sock)
         self._wire = wire
-        self._patient = sock
-        # The same connection by a name without a time-out: with one, each call asks the system twice.
-        self._direct = socket.socket(fileno=os.dup(sock.fileno()))
+        self._send = sock.sendall
+        self._receive = sock.recv
         self._answers = Answers(wire._parser.parse_error)  # noqa: SLF001 - its classes are what callers know
         # One for whoever sends and one for whoever reads: a poll object is no two threads' at a time.
         self._goodbye, self._incoming = select.poll(), select.poll()
@@ -41,20 +42,11 @@ class Line:
     def send(self, packed: bytes) -> None:
         """Put requests on the wire."""
         try:
-            sent = self._send_at_once(packed)
-            if sent < len(packed):
-                self._patient.sendall(packed[sent:])
-        except TimeoutError as error:
+            self._send(packed)
+        except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server took no request in time") from error
         except OSError as error:
             raise exceptions.ConnectionError(f"cannot send to the server: {error}") from error
-
-    def _send_at_once(self, packed: bytes) -> int:
-        """Send what the system takes without waiting; how much it was."""
-        try:
-            return self._direct.send(packed)
-        except BlockingIOError:
-            return 0
 
     def said_more(self) -> bool:
         """Whether the server says anything, while nothing was asked: for whoever sends."""
@@ -62,27 +54,37 @@ class Line:
 
     def read(self) -> Any:
         """Wait for the next answer. A refusal is one, too, and one that ends the connection is raised."""
-        while (answer := self._answers.take()) is NOTHING:
-            self._take_in(self._patient)
-        return self._passed(answer)
+        answers = self._answers
+        while not answers.left or (answer := answers.take()) is NOTHING:
+            self._take_in()
+        return answer if type(answer) is bytes else _passed(answer)
 
     def look(self) -> Any:
         """The next answer if it is there, else `NOTHING`. Does not wait."""
-        answer = self._answers.take()
-        if answer is NOTHING and self._incoming.poll(0):  # asking the system first costs less than a failure
-            self._take_in(self._direct)
-            answer = self._answers.take()
-        return self._passed(answer)
+        answer = self.take()
+        if answer is NOTHING and self._incoming.poll(0):
+            self._take_in()
+            answer = self.take()
+        return answer
+
+    def take(self) -> Any:
+        """The next answer if it has come along with an earlier one, else `NOTHING`."""
+        answer = self._answers.take() if self._answers.left else NOTHING
+        return answer if type(answer) is bytes else _passed(answer)
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether something has come along that is not taken yet."""
+        return self._answers.left
 
     def close(self) -> None:
         """Hang up, also when another thread reads."""
         self._wire.disconnect()
-        self._direct.close()
 
-    def _take_in(self, sock: socket.socket) -> None:
+    def _take_in(self) -> None:
         try:
-            data = sock.recv(_MOST_AT_ONCE)
-        except TimeoutError as error:
+            data = self._receive(_MOST_AT_ONCE)
+        except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server did not answer in time") from error
         except OSError as error:
             raise exceptions.ConnectionError(f"cannot read from the server: {error}") from error
@@ -90,8 +92,27 @@ class Line:
             raise exceptions.ConnectionError("the server closed the connection")
         self._answers.feed(data)
 
-    @staticmethod
-    def _passed(answer: Any) -> Any:
-        if isinstance(answer, exceptions.ConnectionError):
-            raise answer  # LOADING and the like: nothing that follows is worth waiting for
-        return answer
+
+def _passed(answer: Any) -> Any:
+    if isinstance(answer, exceptions.ConnectionError):
+        raise answer  # LOADING and the like: nothing that follows is worth waiting for
+    return answer
+
+
+def _let_the_system_time(sock: socket.socket) -> None:
+    """Let the operating system end what takes too long, with `BlockingIOError`. Where the language does that,
+    it asks before every call whether that would wait, which is two calls more for each request."""
+    seconds = sock.gettimeout()
+    if not seconds:
+        return
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    sock.settimeout(None)
+    try:
+        waits = os.get_blocking(sock.fileno())  # other kinds of sockets never wait in the system
+        if waits:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    except OSError:  # the system takes times in another form
+        waits = False
+    if not waits:
+        sock.settimeout(seconds)

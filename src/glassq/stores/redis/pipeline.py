@@ -62,12 +62,7 @@ class _Stream:
         self._waiting: deque[Pending] = deque()
         self._sleepers = 0
         self._led = False
-        self._broken = False
-
-    @property
-    def usable(self) -> bool:
-        """Whether it has not broken yet."""
-        return not self._broken
+        self.broken = False
 
     def send(self, packed: bytes, requests: Sequence[Pending]) -> bool:
         """Put requests on the wire, whole and next to each other; False when it had broken before."""
@@ -76,7 +71,7 @@ class _Stream:
             # would be lost, and nobody could know whether it was carried out.
             if not self._waiting and self._line.said_more():
                 self._break(exceptions.ConnectionError("the server closed the connection"))
-            if self._broken:
+            if self.broken:
                 return False
             # Before it is sent: its answer may be there at once.
             self._waiting.extend(requests)
@@ -90,10 +85,15 @@ class _Stream:
 
     def wait_for(self, request: Pending) -> Any:
         """Wait for this answer, reading those before it; a failure is an answer, too."""
+        read = self._line.read
         try:
             while not request.done:
                 if self._lead_or_sleep(request):
-                    self._read_until(request)
+                    while not request.done:
+                        self._read_one(read, request)
+            # What has come along wakes those it is for at once, not one by the other.
+            while request.leads and self._read_one(self._line.take, request):
+                pass
         finally:
             # In this order: a promotion sets `leads` first.
             if request.gate is not None or request.leads:
@@ -105,10 +105,11 @@ class _Stream:
         if not self._may_read(request):
             return request.done
         try:
-            while not request.done and self._read_one(self._line.look):
+            while not request.done and self._read_one(self._line.look, request):
                 pass
         finally:
-            self._leave(request)
+            if request.leads:
+                self._leave(request)
         return request.done
 
     def shut(self, error: BaseException) -> None:
@@ -138,16 +139,12 @@ class _Stream:
             self._led = request.leads = True
             return True
 
-    def _read_until(self, request: Pending) -> None:
-        while not request.done:
-            self._read_one(self._line.read)
-
-    def _read_one(self, read: Callable[[], Any]) -> bool:
+    def _read_one(self, read: Callable[[], Any], leader: Pending) -> bool:
         """Read the next answer and deliver it; False when there was none. The stream is broken after a
         failure."""
         try:
             answer = read()
-            return answer is not NOTHING and self._deliver(answer)
+            return answer is not NOTHING and self._deliver(answer, leader)
         except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
             self.shut(error)
             return False
@@ -155,8 +152,9 @@ class _Stream:
             self.shut(error)
             raise
 
-    def _deliver(self, answer: Any) -> bool:
-        """Give the answer to the request that waits longest; False when none does."""
+    def _deliver(self, answer: Any, leader: Pending | None = None) -> bool:
+        """Give the answer to the request that waits longest; False when none does. A leader that has its own
+        leads no more, unless more has come along."""
         with self._state:
             if not self._waiting:  # another thread has broken the stream meanwhile
                 return False
@@ -167,20 +165,25 @@ class _Stream:
             if request.gate is not None:
                 self._wake(request)
             self._waiting.popleft()
+            if request is leader and not self._line.holds_more:
+                self._hand_on(leader)
         return True
 
     def _leave(self, request: Pending) -> None:
-        """Sleep and lead no more; a leader hands on to the first of those who sleep."""
+        """Sleep and lead no more."""
         with self._state:
             if request.gate is not None:
                 self._wake(request)
-            if not request.leads:
-                return
-            request.leads = self._led = False
-            sleeper = self._first_asleep() if self._sleepers else None
-            if sleeper is not None:
-                self._led = sleeper.leads = True
-                self._wake(sleeper)
+            if request.leads:
+                self._hand_on(request)
+
+    def _hand_on(self, leader: Pending) -> None:
+        """The first of those who sleep leads from now on."""
+        leader.leads = self._led = False
+        sleeper = self._first_asleep() if self._sleepers else None
+        if sleeper is not None:
+            self._led = sleeper.leads = True
+            self._wake(sleeper)
 
     def _first_asleep(self) -> Pending | None:
         return next((request for request in self._waiting if request.gate is not None), None)
@@ -195,9 +198,9 @@ class _Stream:
     def _break(self, error: BaseException) -> None:
         """Tell everybody who waits. The first meets the very failure, as the server may have said it about
         that request; of the others nobody knows whether they were carried out."""
-        if self._broken:
+        if self.broken:
             return
-        self._broken = True
+        self.broken = True
         self._line.close()
         kind = (
             exceptions.TimeoutError
@@ -235,7 +238,9 @@ class Pipeline:
         Raises `redis.exceptions.RedisError` when it cannot be connected, caused by `NeverSent`.
         """
         while True:
-            stream = self._opened()
+            stream = self._stream
+            if stream is None or stream.broken:
+                stream = self._opened()
             sent = [Pending(stream) for _ in requests]
             if stream.send(b"".join([made(stream.run) for made in requests]), sent):
                 return [stream.wait_for(each) for each in sent]
@@ -244,7 +249,9 @@ class Pipeline:
         """Send one request: it is on the wire when this returns. Nobody waits for its answer yet. Raises as
         `ask_each` does."""
         while True:
-            stream = self._opened()
+            stream = self._stream
+            if stream is None or stream.broken:
+                stream = self._opened()
             sent = Pending(stream)
             if stream.send(request(stream.run), (sent,)):
                 return sent
@@ -256,12 +263,9 @@ class Pipeline:
             stream.shut(exceptions.ConnectionError("the store was closed"))
 
     def _opened(self) -> _Stream:
-        stream = self._stream
-        if stream is not None and stream.usable:
-            return stream
         with self._opening:
             stream = self._stream
-            if stream is None or not stream.usable:
+            if stream is None or stream.broken:
                 wire = self._connect()
                 try:
                     wire.connect()

@@ -5,38 +5,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
+from typing import Final
 
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Lease, Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
-from glassq.stores.redis.pipeline import Made
 from glassq.stores.redis.replies import local_id, micros
-from glassq.stores.redis.resp import packed, parts
+from glassq.stores.redis.resp import parts, text
+from glassq.stores.redis.scripts import Call
 
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
 
-def new_jobs(session: str, number: int, jobs: Sequence[NewJob]) -> list[Argument]:
-    """What `lua/append.lua` reads after its first arguments, of jobs that get the numbers from this one on.
+def append(key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None) -> Call:
+    """A call of `lua/append.lua` with jobs that get the numbers from this one on; `most` is the limit of the
+    queue.
 
     Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
     as the end of what is stored: server and client so have the least to do per job.
     """
+    limit = "" if most is None else most
     for job in jobs:
         if job.due is not None or job.ttl is not None or job.dedup is not None:
-            return ["", *(part for job in jobs for part in _new_job(job))]
-    named = session.encode()
+            told = ["", *(part for job in jobs for part in _new_job(job))]
+            return _appending(key, session, number, len(jobs), limit, told)
     if len(jobs) == 1:
-        return ["1", *_place(jobs[0]), 1, b"%b:%d|%b" % (named, number, jobs[0].body)]
-    told: list[Argument] = ["1"]
+        return _append_one(key, session, number, jobs[0], limit)
+    named = session.encode()
+    runs: list[Argument] = ["1"]
+    first = number
     for (lane, level), run in groupby(jobs, key=_place):
-        stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, number)]
-        number += len(stored)
-        told += (lane, level, len(stored), *stored)
-    return told
+        stored = [b"%b:%d|%b" % (named, each, job.body) for each, job in enumerate(run, first)]
+        first += len(stored)
+        runs += (lane, level, len(stored), *stored)
+    return _appending(key, session, number, len(jobs), limit, runs)
+
+
+def _appending(
+    key: str, session: str, number: int, count: int, limit: str | int, told: Sequence[Argument]
+) -> Call:
+    arguments = (session, number, count, limit, *told)
+    return scripts.APPEND.call(key, len(arguments), parts(arguments))
+
+
+_ONE: Final = (
+    b"%b$%d\r\n%b\r\n$1\r\n1\r\n%b"  # session, number, count, limit
+    b"$1\r\n1\r\n%b$1\r\n%d\r\n$1\r\n1\r\n"  # a run: lane, level, count
+    b"$%d\r\n%b:%b|%b\r\n"
+)
+
+
+def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | int) -> Call:
+    """The commonest call of all: what `_appending` would make of it, in one step."""
+    named, told, body = session.encode(), b"%d" % number, job.body
+    size = len(named) + len(told) + len(body) + 2
+    arguments = _ONE % (
+        text(session), len(told), told, text(limit), text(job.lane), job.level, size, named, told, body
+    )  # fmt: skip
+    return scripts.APPEND.call(key, 9, arguments)
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
@@ -50,29 +79,27 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
     return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
 
 
-def sent_ahead(key: str, owner: Owner, what: Settlement) -> Made:
-    """A call of `lua/settle.lua` for one settlement that nobody waits for, as it is sent. Where the next job
-    has begun, all of it but the two jobs is the same for as long as the lane is run ahead."""
+def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
+    """The call of `lua/settle.lua` for one settlement that nobody waits for. Where the next job has begun,
+    all of it but the two jobs is the same for as long as the lane is run ahead."""
     if not what.begun or what.action in _FAILED or what.next_id is None:
         told = settlements(owner, [what])
-        return lambda time: packed(("EVALSHA", scripts.SETTLE.sha, 1, key, time, *told))
+        return scripts.SETTLE.call(key, len(told), parts(told))
     lease = what.lease
     job = local_id(lease.queue, what.job_id).encode()
     following = local_id(lease.queue, what.next_id).encode()
-    beginning, middle, end = _frame(key, owner, what.action, lease, what.change, what.window, what.ahead)
-    return lambda time: (
-        b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n$5\r\ngo_on\r\n$%d\r\n%b\r\n%b"
-        % (beginning, len(time), time, middle, len(job), job, len(following), following, end)
-    )
+    beginning, end = _frame(owner, what.action, lease, what.change, what.window, what.ahead)
+    arguments = b"%b$%d\r\n%b\r\n$5\r\ngo_on\r\n$%d\r\n%b\r\n%b"
+    arguments %= beginning, len(job), job, len(following), following, end
+    return scripts.SETTLE.call(key, 11, arguments)
 
 
 @lru_cache(maxsize=1024)  # as many as there are lanes that are run ahead at a time
 def _frame(
-    key: str, owner: Owner, action: Action, lease: Lease, change: int, window: int, ahead: int
-) -> tuple[bytes, bytes, bytes]:
-    """What stands before the time, between it and the job, and behind the next job."""
+    owner: Owner, action: Action, lease: Lease, change: int, window: int, ahead: int
+) -> tuple[bytes, bytes]:
+    """What stands before the job, and behind the next job."""
     return (
-        b"*16\r\n" + parts(("EVALSHA", scripts.SETTLE.sha, 1, key)),
         parts((str(owner), "", str(action), lease.lane, lease.token)),
         parts((change, window, ahead)),
     )

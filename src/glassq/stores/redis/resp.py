@@ -32,14 +32,14 @@ def parts(command: Command) -> bytes:
             if type(part) is bytes
             else b"$%d\r\n%d\r\n" % (len(str(part)), part)
             if type(part) is int
-            else _bulk(part)
+            else text(part)
             for part in command
         ]
     )
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _bulk(part: str | float) -> bytes:
+def text(part: str | float) -> bytes:
     """Text as it is sent. Kept, because most of it is the same in every request: names, lanes, digests."""
     told = str(part).encode()
     return b"$%d\r\n%b\r\n" % (len(told), told)
@@ -55,66 +55,64 @@ class Answers:
         self._refusal = refusal
         self._data = b""
         self._at = 0
+        self.left = False
+        """Whether something was fed that is not a part of an answer that was taken."""
         self._open: list[tuple[list[Any], int]] = []  # arrays that are not whole yet, outermost first
-
-    @property
-    def left(self) -> bool:
-        """Whether something was fed that has not been taken."""
-        return self._at < len(self._data)
 
     def feed(self, data: bytes) -> None:
         """These bytes have come."""
         self._data = self._data[self._at :] + data if self.left else data
         self._at = 0
+        self.left = True
 
     def take(self) -> Any:
         """The next answer, or `NOTHING` while it is not whole. `InvalidResponse` when this is no RESP2."""
-        while True:
-            value = self._take_one()
-            if value is NOTHING:
-                return NOTHING
-            while self._open:
-                items, size = self._open[-1]
-                items.append(value)
-                if len(items) < size:
-                    break
-                value = self._open.pop()[0]
-            else:
-                return value
-
-    def _take_one(self) -> Any:
-        """The next value that is no array, or an empty one; an array that begins is noted as open."""
         data = self._data
         while True:
             at = self._at
             end = data.find(_END, at)
             if end < 0:
                 return NOTHING
-            kind = data[at]
+            kind, begin = data[at], end + 2
             if kind == _BULK and data[at + 1] != _MINUS:
-                begin = end + 2
                 stop = begin + int(data[at + 1 : end])
                 if stop + 2 > len(data):
                     return NOTHING
                 self._at = stop + 2
-                return data[begin:stop]
-            self._at = end + 2
-            if kind == _ARRAY:
-                size = int(data[at + 1 : end])
-                if size > 0:
-                    self._open.append(([], size))
-                    continue
-                return None if size < 0 else []
-            return self._small(kind, data[at + 1 : end])
+                value: Any = data[begin:stop]
+            else:
+                self._at = begin
+                value = self._line(kind, data[at + 1 : end])
+            if self._open:
+                value = self._put(value)
+            if value is not NOTHING:
+                self.left = self._at < len(data)
+                return value
 
-    def _small(self, kind: int, told: bytes) -> Any:
-        """A value of one line."""
+    def _put(self, value: Any) -> Any:
+        """Put a value into the array that is open; the outermost one when it is whole with it."""
+        while self._open:
+            items, size = self._open[-1]
+            if value is not NOTHING:
+                items.append(value)
+            if len(items) < size:
+                return NOTHING
+            value = self._open.pop()[0]
+        return value
+
+    def _line(self, kind: int, told: bytes) -> Any:
+        """A value of one line; `NOTHING` for an array that begins with it, which is open then."""
         if kind == _INTEGER:
             return int(told)
         if kind == _SIMPLE:
             return told
         if kind == _ERROR:
             return self._refusal(told.decode("utf-8", errors="replace"))
-        if kind == _BULK:
+        if kind in (_BULK, _ARRAY) and told == b"-1":
             return None
-        raise exceptions.InvalidResponse(f"{chr(kind)!r} begins nothing in RESP2")
+        if kind != _ARRAY:
+            raise exceptions.InvalidResponse(f"{chr(kind)!r} begins nothing in RESP2")
+        if told == b"0":
+            return []
+        self._open.append(([], int(told)))
+        return NOTHING

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from glassq.stores.redis.resp import parts
 
 _FOLDER = Path(__file__).with_name("lua")
 
@@ -16,6 +21,39 @@ class Script:
         self.verb = verb
         self.source = "".join(map(_read, ("opening", *shortcuts, "queue", *parts, verb)))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, key: str, count: int, arguments: bytes) -> Call:
+        """A call on the queue of this key, with so many arguments (packed) after the first, which the
+        connection knows."""
+        return Call(self, key, count, arguments)
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A call of a script, but for its first argument: the server's run, see `lua/opening.lua`."""
+
+    script: Script
+    key: str
+    count: int
+    arguments: bytes
+
+    def by_digest(self, first: bytes) -> bytes:
+        """The request to a server that knows the script."""
+        beginning = _beginning("EVALSHA", self.script.sha, self.key)
+        return _REQUEST % (self.count + 5, beginning, len(first), first, self.arguments)
+
+    def by_text(self, first: bytes) -> bytes:
+        """The request to any server."""
+        beginning = _beginning("EVAL", self.script.source, self.key)
+        return _REQUEST % (self.count + 5, beginning, len(first), first, self.arguments)
+
+
+_REQUEST: Final = b"*%d\r\n%b$%d\r\n%b\r\n%b"
+
+
+@lru_cache(maxsize=1024)
+def _beginning(command: str, script: str, key: str) -> bytes:
+    """What is the same in all calls of a script on a queue."""
+    return parts((command, script, 1, key))
 
 
 @cache

@@ -19,8 +19,8 @@ from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
 from glassq.stores.redis.pipeline import Made, Pending
-from glassq.stores.redis.resp import packed
-from glassq.stores.redis.scripts import Script
+from glassq.stores.redis.resp import packed, parts
+from glassq.stores.redis.scripts import Call, Script
 
 PATIENCE: Final = 2.0
 """Seconds for which a verb of a worker is retried: it has a loop of its own, and leases to look after."""
@@ -97,8 +97,13 @@ class Server:
         A failure that passes is waited out for up to `patience` seconds; unless `repeatable`, only when
         the request was certainly not carried out. Raises `Unanswered` when it may have been.
         """
-        call = partial(self._evaluate, self._connections.ask, script, key, arguments)
-        return self.attempt(call, patience=patience, repeatable=repeatable)
+        call = script.call(key, len(arguments), parts(arguments))
+        return self.carry_out(call, patience=patience, repeatable=repeatable)
+
+    def carry_out(self, call: Call, *, patience: float | None = None, repeatable: bool = True) -> Any:
+        """Run a script whose arguments are packed already; see `run`."""
+        evaluation = partial(self._evaluate, self._connections.ask, call)
+        return self.attempt(evaluation, patience=patience, repeatable=repeatable)
 
     @property
     def shares(self) -> bool:
@@ -130,18 +135,16 @@ class Server:
         self._note(began, error, failure, _FIRST_WAIT)
         return translated(error, self.address, lost=failure.lost)
 
-    def run_and_copy(
-        self, script: Script, key: str, *arguments: Argument, replicas: int, patience: float
-    ) -> tuple[Any, int]:
+    def carry_out_and_copy(self, call: Call, *, replicas: int, patience: float) -> tuple[Any, int]:
         """Run a script and wait until so many replicas have what it wrote, or `REPLICA_SECONDS` passed.
 
-        Returns its answer and how many have it. One round trip; see `run`.
+        Returns its answer and how many have it. One round trip; see `carry_out`.
         """
         wait = packed(("WAIT", replicas, int(REPLICA_SECONDS * 1000)))
 
         def copy(connection: Connection) -> tuple[Any, int]:
             # The server counts from what this very connection has written.
-            answer = self._evaluate(partial(ask, connection), script, key, arguments)
+            answer = self._evaluate(partial(ask, connection), call)
             return answer, int(ask(connection, lambda _: wait))
 
         return self.attempt(lambda: self._connections.use(copy), patience=patience)
@@ -153,7 +156,8 @@ class Server:
             return [self.run(script, key, *arguments) for key, arguments in calls]
 
         requests = [
-            self._timed(_evaluation("EVALSHA", script.sha, key, arguments)) for key, arguments in calls
+            self._timed(script.call(key, len(arguments), parts(arguments)).by_digest)
+            for key, arguments in calls
         ]
         answers = self.attempt(lambda: self._connections.ask_each(requests))
         for index, (key, arguments) in enumerate(calls):
@@ -184,12 +188,11 @@ class Server:
         while True:
             asked, began = False, time.monotonic()
             try:
-                away = self._outage.hinders(deadline)
-                self._require_open()
-                if away is not None:
-                    raise translated(away, self.address, lost=lost) from away
-                began = time.monotonic()
-                self._check_fitness()
+                if self._outage.error is not None or self._closed:
+                    self._wait_for_the_server(deadline, lost=lost)
+                    began = time.monotonic()
+                if not self._fit:
+                    self._check_fitness()
                 asked = True
                 answer = call()
             except exceptions.RedisError as error:
@@ -206,6 +209,13 @@ class Server:
                 self._outage.give_back()
             self._outage.pause(wait)
             longest = min(2 * longest, _LONGEST_WAIT)
+
+    def _wait_for_the_server(self, deadline: float, *, lost: bool) -> None:
+        """Wait until this thread may ask it; raises what keeps it from that."""
+        away = self._outage.hinders(deadline)
+        self._require_open()
+        if away is not None:
+            raise translated(away, self.address, lost=lost) from away
 
     def _note(self, began: float, error: exceptions.RedisError, failure: Diagnosis, longest: float) -> float:
         """An outage is everybody's, a refusal is one request's. Returns how long to wait before the next."""
@@ -235,14 +245,12 @@ class Server:
         told = packed(command)
         return self._connections.ask(lambda _: told)
 
-    def _evaluate(
-        self, ask: Callable[[Made], Any], script: Script, key: str, arguments: Sequence[Argument]
-    ) -> Any:
+    def _evaluate(self, ask: Callable[[Made], Any], call: Call) -> Any:
         """Run a script: by its digest, or by its text where it is not known by it."""
         try:
-            return ask(self._timed(_evaluation("EVALSHA", script.sha, key, arguments)))
+            return ask(call.by_digest if self._clock is None else self._timed(call.by_digest))
         except exceptions.NoScriptError:  # the server is new, restarted or flushed
-            return ask(self._timed(_evaluation("EVAL", script.source, key, arguments)))
+            return ask(self._timed(call.by_text))
 
     def _timed(self, request: Made) -> Made:
         """A request that is made for what its script is told first: the run of the server it is sent to, and
@@ -290,8 +298,3 @@ class Server:
                 f"{self.address} evicts any key when its memory is full (maxmemory-policy {policy}), jobs "
                 "included; set maxmemory-policy to noeviction or volatile-lru, or add ?allow_eviction=1"
             )
-
-
-def _evaluation(command: str, script: str, key: str, arguments: Sequence[Argument]) -> Made:
-    """A call of a script, by its digest or its text."""
-    return lambda first: packed((command, script, 1, key, first, *arguments))

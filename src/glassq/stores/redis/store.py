@@ -35,6 +35,7 @@ from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.replies import full_id, local_id, micros
+from glassq.stores.redis.scripts import Call
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
 from glassq.stores.redis.sessions import Sessions
@@ -95,21 +96,13 @@ class RedisStorage:
         if not jobs:
             return []
         self._register(queue)
-        most = "" if max_length is None else max_length
-        key = self._keys.counters(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
-            first = full_id(queue, f"{session.name}:{number}")
-            sent: list[Argument] = [session.name, number, len(jobs), most]
-            sent += requests.new_jobs(session.name, number, jobs)
+            call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length)
             try:
-                if replicas:
-                    reply, copies = self._server.run_and_copy(
-                        scripts.APPEND, key, *sent, replicas=replicas, patience=APPEND_PATIENCE
-                    )
-                else:
-                    reply, copies = self._server.run(scripts.APPEND, key, *sent, patience=APPEND_PATIENCE), 0
+                reply, copies = self._append(call, replicas)
             except Unanswered as error:
+                first = full_id(queue, f"{session.name}:{number}")
                 raise EnqueueUncertain(
                     f"{error}; {len(jobs)} job(s) from {first} on may or may not be in queue {queue}", first
                 ) from error
@@ -120,12 +113,19 @@ class RedisStorage:
         if found is not None and not found.counts.enqueued:
             self._register_again(queue)
         if copies < replicas:
+            first = full_id(queue, f"{session.name}:{number}")
             raise EnqueueUncertain(
                 f"{copies} of {replicas} replicas have {first} after {REPLICA_SECONDS:g} s; it is in queue "
                 f"{queue}, and lost if the server fails now: check the replicas",
                 first,
             )
         return answers
+
+    def _append(self, call: Call, replicas: int) -> tuple[Any, int]:
+        """The answer, and how many replicas have what it is about."""
+        if replicas:
+            return self._server.carry_out_and_copy(call, replicas=replicas, patience=APPEND_PATIENCE)
+        return self._server.carry_out(call, patience=APPEND_PATIENCE), 0
 
     def _register(self, queue: str) -> None:
         # Before the first job is in, so that no queue with jobs is missing from the list.
@@ -263,8 +263,8 @@ class RedisStorage:
         if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
-        request = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
-        return self._server.submit(request, partial(replies.settled_one, queue))
+        call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
+        return self._server.submit(call.by_digest, partial(replies.settled_one, queue))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""
