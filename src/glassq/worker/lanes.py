@@ -43,7 +43,7 @@ class Services(msgspec.Struct, frozen=True):
     callbacks: Callbacks
     stopping: Callable[[], bool]
     crowded: Callable[[], bool]
-    """Whether lanes wait in this worker for a thread."""
+    """Whether lanes wait in this worker for a thread, or may be on their way to it."""
 
 
 class LaneRun:
@@ -73,6 +73,8 @@ class LaneRun:
             services.settler, lane, most=services.options.max_in_flight, hear=self._take_in
         )
         self._served = 0
+        self.ran = 0.0
+        """Seconds its jobs ran for."""
         self._last: StoredJob | None = None
         self._note_time(now)
 
@@ -91,7 +93,10 @@ class LaneRun:
 
     def begin_after(self, queue: str) -> Lease | None:
         """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
-        if self._begun or self._lane.lease.queue != queue:
+        if self._lane.lease.queue != queue:
+            return None
+        self._others = True  # the lane before goes back to the ready ones
+        if self._begun:
             return None
         self._begun = True
         return self._lane.lease
@@ -106,6 +111,7 @@ class LaneRun:
         self._watch_order(job)
         ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now())
         self._served += 1
+        self.ran += ended.ran.seconds
         self._past = Standing()
         now = self._with.clock.monotonic()
         if self._may_go_on(ended, now):

@@ -182,7 +182,8 @@ class _Stream:
             if not request.leads:
                 return
             request.leads = self._led = False
-            sleeper = next((other for other in self._waiting if other.gate is not None), None)
+            # A copy: whoever sends adds to it meanwhile.
+            sleeper = next((other for other in tuple(self._waiting) if other.gate is not None), None)
             if sleeper is not None and sleeper.gate is not None:
                 self._led = sleeper.leads = True
                 sleeper.gate.release()
