@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
-from glassq.model.events import AttemptStarted
+from glassq.model.events import AttemptStarted, Event, LaneLost, WriteFenced
 
 LANES = 60
 
@@ -76,6 +76,28 @@ def test_longer_turns_keep_the_order(app: Glassq) -> None:
         assert [number for key, number in runs if key == f"k{lane}"] == list(range(11))
     (stats,) = app.storage.stats(["q"])
     assert (stats.settled["succeeded"], stats.leased, stats.ready) == (11 * LANES, 0, 0)
+
+
+def test_a_turn_that_ran_ahead_ends_with_its_last_job(app: Glassq) -> None:
+    """What is heard late of the jobs before keeps no lane: nothing begins in one that was given up."""
+    runs: list[tuple[str, int]] = []
+    refused: list[Event] = []
+    app.bus.subscribe(refused.append, WriteFenced, LaneLost)
+
+    @app.fifo("q", key="key")
+    def work(key: str, number: int) -> None:
+        runs.append((key, number))
+
+    for first in range(0, 200, 20):
+        app.enqueue_many(
+            [work.s(f"k{lane}", number) for number in range(first, first + 20) for lane in range(5)]
+        )
+    with attempts(app) as seen:
+        assert app.worker(concurrency=1, turn=20).run_until_idle(30)
+    for lane in range(5):
+        assert [number for key, number in runs if key == f"k{lane}"] == list(range(200))
+    assert seen == [1] * 1000
+    assert refused == []
 
 
 def test_a_worker_that_stops_gives_back_what_it_has_not_begun(app: Glassq) -> None:

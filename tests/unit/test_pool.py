@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from glassq.model.leases import Claimed
 from glassq.testing.clock import FakeClock
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import PATIENCE, Reach
@@ -32,7 +33,7 @@ class Hall:
     def fill(self, *works: str) -> None:
         """Put these and wait until each thread has one."""
         self.pool.put(works)
-        for _ in range(min(len(works), self.pool._size)):
+        for _ in range(min(len(works), self.pool.size)):
             assert self.began.acquire(timeout=10)
 
     def let_all_end(self) -> None:
@@ -151,10 +152,11 @@ class Course:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.served, self.waiting = 0, 0
+        self.size, self.served, self.waiting = 4, 0, 0
         self.wanted: int | None = None
         pool: Any = self
         self.reach = Reach(self.clock, pool)
+        self.reach.look(Claimed(grants=(), now=0.0, others=frozenset({"orders"})))
 
     def __len__(self) -> int:
         return self.waiting
@@ -203,6 +205,18 @@ def test_longer_jobs_want_more_threads() -> None:
     course = Course()
     course.after(0.002, 10, ran=0.002)
     assert course.wanted == 5
+
+
+def test_lanes_that_may_each_have_a_thread_get_it() -> None:
+    """Taking turns in one thread would cost them a claim for each."""
+    course = Course()
+    course.reach.look(Claimed(grants=(), now=0.0))
+    course.after(0.001, 10, ran=0.0001)
+    assert course.wanted is None
+    course.waiting = 5
+    course.reach.look(Claimed(grants=(), now=0.0))
+    course.after(0.001, 10, ran=0.0001)
+    assert course.wanted == 1
 
 
 def test_slow_jobs_want_all_threads() -> None:

@@ -319,6 +319,7 @@ class Worker:
         return queues[first:] + queues[:first]
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
+        self._reach.look(claimed)
         stays = []
         for grant in claimed.grants:
             lane = HeldLane(grant.lease, deadline, self._clock)

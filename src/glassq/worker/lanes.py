@@ -62,6 +62,7 @@ class LaneRun:
         self._change = grant.change
         self._others = others
         self._held = True
+        self._passed_on = False
         self._begun = grant.begun
         self._ahead = grant.ahead > 0
         self._ends = len(grant.jobs) < min(services.options.window, services.options.turn)
@@ -117,7 +118,7 @@ class LaneRun:
         if self._may_go_on(ended, now):
             self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True), now)
         elif self._may_pass_on(ended, now):
-            self._held = False
+            self._passed_on, self._held = True, False
             following = self._follow(self._lane.lease.queue)
             self._in_flight.send(ended, self._settlement(ended, Leaving.YIELD, begins=following), now)
         else:
@@ -230,7 +231,7 @@ class LaneRun:
         self._asked = asked
         self._note_time(answer.now)
         self._others = answer.others
-        self._held = answer.held
+        self._held = answer.held and not self._passed_on  # of what was sent before that, too
         self.paused = answer.paused
         if answer.jobs:
             self._jobs = deque(answer.jobs)

@@ -24,7 +24,8 @@ class LanePool(Generic[Work]):
     def __init__(
         self, size: int, name: str, *, serve: Callable[[Work], None], on_free: Callable[[], None]
     ) -> None:
-        self._size = self._wanted = size
+        self.size = self._wanted = size
+        """How many threads there may be."""
         self._name = name
         self._serve = serve
         self._on_free = on_free
@@ -60,7 +61,7 @@ class LanePool(Generic[Work]):
     def want(self, threads: int | None = None) -> None:
         """Let no more threads than these work at the same time; None: all there may be."""
         with self._filled:
-            self._wanted = self._size if threads is None else min(threads, self._size)
+            self._wanted = self.size if threads is None else min(threads, self.size)
             self._call_threads(len(self._waiting))
 
     def take(self) -> Work | None:
@@ -129,7 +130,7 @@ class LanePool(Generic[Work]):
         except RuntimeError:  # the system's limit of threads: go on with those there are
             if not self._threads:
                 raise
-            self._size = self._wanted = self._threads
+            self.size = self._wanted = self._threads
             log.warning("no more than %d threads can be had", self._threads)
             return False
         self._threads += 1

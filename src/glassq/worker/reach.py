@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from glassq.model.clock import Clock
+from glassq.model.leases import Claimed
 from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
 
@@ -32,6 +33,12 @@ class Reach:
         self._done = 0
         self._ran = 0.0
         self._lanes = 0
+        self._crowded = False
+
+    def look(self, claimed: Claimed) -> None:
+        """What was claimed is about to be put into the pool."""
+        lanes = len(self._pool) + len(claimed.grants)
+        self._crowded = bool(claimed.others) or lanes > self._pool.size
 
     def note(self, lane: LaneRun) -> None:
         """A lane was served."""
@@ -43,7 +50,9 @@ class Reach:
         elapsed, served = now - self._looked, done - self._done
         if served:
             self._lanes = min(_MOST, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
-            self._pool.want(1 + int(self._ran / served / _OWN_WORK) if self._lanes else None)
+            # A lane that has a thread to itself costs less than two that take turns in one.
+            few = self._crowded and self._lanes > 0
+            self._pool.want(1 + int(self._ran / served / _OWN_WORK) if few else None)
             self._looked, self._done, self._ran = now, done, 0.0
         elif elapsed > PATIENCE:
             self.forget()
