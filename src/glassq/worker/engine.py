@@ -23,7 +23,7 @@ from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
-from glassq.worker.reach import PATIENCE, Reach
+from glassq.worker.reach import Reach
 from glassq.worker.settle import Settler
 from glassq.worker.summons import Summons
 from glassq.worker.telling import Teller
@@ -34,6 +34,10 @@ log = Log("glassq.worker")
 
 _LONGEST_WAIT = 5.0
 """Seconds between two turns of an idle loop: the safety net under the doorbell, and the heartbeat."""
+_BEAT = 0.1
+"""Seconds between two heartbeats of a worker that claims all the time."""
+_MOMENT = 0.002
+"""Seconds in which lanes that wait behind quick jobs are taken up."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
 _IDLE_LOOK = 0.05
@@ -72,6 +76,7 @@ class Worker:
         self._pid: int | None = None
         self._turns = 0
         self._claiming = False
+        self._beaten = 0.0
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -129,7 +134,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock),
             stopping=self._stopping.is_set,
-            crowded=lambda: bool(self._pool),
+            crowded=lambda: self._claiming or bool(self._pool),
         )
         self._teller = Teller(self._bus, "glassq-telling")
         self._upkeep = Upkeep(
@@ -213,7 +218,7 @@ class Worker:
             if remaining <= 0:
                 return False
             if len(self._holdings):
-                self._holdings.wait_for_drop(remaining)
+                self._holdings.wait_until_empty(remaining)
             else:
                 self._clock.sleep(min(remaining, _IDLE_LOOK))
         return True
@@ -236,7 +241,7 @@ class Worker:
                 self._turn(pause)
         finally:
             self._pool.close()
-            self._withdraw(lambda _: True)
+            self._withdraw()
             self._upkeep.stop()
 
     def _turn(self, pause: RetryPause) -> None:
@@ -259,10 +264,16 @@ class Worker:
             self._wait_for_bell(wait)
 
     def _wait_for_threads(self) -> None:
-        """While lanes wait here, bells call for nothing. Lanes that waited too long are given back: the jobs
-        before them are not as quick as those before, and others may have free threads."""
-        if not self._pool.wait_until_low(PATIENCE):
-            self._withdraw(self._reach.is_late)
+        """While lanes wait here, bells call for nothing. Where none of them is taken up for a moment, all
+        threads are called; what has waited too long is given back, as others may have free threads."""
+        while (oldest := self._pool.oldest()) is not None and not self._stopping.is_set():
+            served = self._pool.served
+            if self._pool.wait_until_low(_MOMENT):
+                return
+            if self._pool.served == served:
+                self._reach.forget()
+            if self._reach.is_late(oldest):
+                self._withdraw()
 
     def _wait_for_bell(self, seconds: float) -> None:
         try:
@@ -283,7 +294,8 @@ class Worker:
         self._beat()
         queues = self.queues
         self._doorbell.attend(queues)
-        free, more = self._pool.free(), self._reach.lanes()
+        more = self._reach.lanes()
+        free = self._pool.free()
         if not free + more or not queues:
             return _LONGEST_WAIT
         sent = self._clock.monotonic()
@@ -307,6 +319,7 @@ class Worker:
         return queues[first:] + queues[:first]
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
+        self._reach.look(claimed)
         stays = []
         for grant in claimed.grants:
             lane = HeldLane(grant.lease, deadline, self._clock)
@@ -334,12 +347,11 @@ class Worker:
 
     def _keep_from_beginning(self, queue: str, lanes: Sequence[LaneRun]) -> None:
         """Nothing more of this queue is to begin."""
-        self._give_back(lanes)
-        self._withdraw(lambda lane: lane.lease.queue == queue)
+        self._give_back([*lanes, *self._pool.take_back(lambda lane: lane.lease.queue == queue)])
 
-    def _withdraw(self, wanted: Callable[[LaneRun], bool]) -> None:
-        """Give back lanes that wait for a thread."""
-        self._give_back(self._pool.take_back(wanted))
+    def _withdraw(self) -> None:
+        """Give back all lanes that wait for a thread: those alone that came first would come last."""
+        self._give_back(self._pool.take_back(lambda _: True))
 
     def _give_back(self, lanes: Sequence[LaneRun]) -> None:
         if lanes:
@@ -348,6 +360,7 @@ class Worker:
             self._drop(lane)
 
     def _drop(self, lane: LaneRun) -> None:
+        self._reach.note(lane)
         self._holdings.drop(lane.held)
 
     def _upkeep_until_done(self) -> None:
@@ -364,6 +377,9 @@ class Worker:
 
     def _beat(self) -> None:
         now = self._clock.monotonic()
+        if self._pool and now - self._beaten < _BEAT:  # between two claims of a busy worker
+            return
+        self._beaten = now
         lanes: dict[str, int] = {}
         remaining: dict[str, float] = {}
         for lane in self._holdings.all():

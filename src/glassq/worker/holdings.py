@@ -39,7 +39,7 @@ class Holdings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lanes: dict[Lease, HeldLane] = {}
-        self._dropped = threading.Condition(self._lock)
+        self._empty = threading.Condition(self._lock)
 
     def add(self, lane: HeldLane) -> None:
         """A lane was claimed."""
@@ -50,18 +50,19 @@ class Holdings:
         """A lane's thread is done with it."""
         with self._lock:
             self._lanes.pop(lane.lease, None)
-            self._dropped.notify_all()
+            if not self._lanes:
+                self._empty.notify_all()
 
     def all(self) -> list[HeldLane]:
         """A snapshot."""
         with self._lock:
             return list(self._lanes.values())
 
-    def wait_for_drop(self, timeout: float) -> None:
-        """Return when a lane is dropped, or after `timeout` seconds; at once when none is held."""
+    def wait_until_empty(self, timeout: float) -> None:
+        """Return when no lane is held any more, or after `timeout` seconds."""
         with self._lock:
             if self._lanes:
-                self._dropped.wait(timeout)
+                self._empty.wait(timeout)
 
     def __len__(self) -> int:
         return len(self._lanes)

@@ -45,7 +45,7 @@ class Services(msgspec.Struct, frozen=True):
     callbacks: Callbacks
     stopping: Callable[[], bool]
     crowded: Callable[[], bool]
-    """Whether lanes wait in this worker for a thread."""
+    """Whether lanes wait in this worker for a thread, or may be on their way to it."""
 
 
 class LaneRun:
@@ -64,6 +64,7 @@ class LaneRun:
         self._change = grant.change
         self._others = others
         self._held = True
+        self._passed_on = False
         self._begun = grant.begun
         self._ahead = grant.ahead > 0
         self._ends = len(grant.jobs) < min(services.options.window, services.options.turn)
@@ -75,6 +76,8 @@ class LaneRun:
             services.settler, lane, most=services.options.max_in_flight, hear=self._take_in
         )
         self._served = 0
+        self.ran = 0.0
+        """Seconds its jobs ran for."""
         self._last: StoredJob | None = None
         self._note_time(now)
 
@@ -93,7 +96,10 @@ class LaneRun:
 
     def begin_after(self, queue: str) -> Lease | None:
         """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
-        if self._begun or self._lane.lease.queue != queue:
+        if self._lane.lease.queue != queue:
+            return None
+        self._others = True  # the lane before goes back to the ready ones
+        if self._begun:
             return None
         self._begun = True
         return self._lane.lease
@@ -108,12 +114,13 @@ class LaneRun:
         self._watch_order(job)
         ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now())
         self._served += 1
+        self.ran += ended.ran.seconds
         self._past = _FRESH
         now = self._with.clock.monotonic()
         if self._may_go_on(ended, now):
             self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True), now)
         elif self._may_pass_on(ended, now):
-            self._held = False
+            self._passed_on, self._held = True, False
             following = self._follow(self._lane.lease.queue)
             self._in_flight.send(ended, self._settlement(ended, Leaving.YIELD, begins=following), now)
         else:
@@ -225,7 +232,7 @@ class LaneRun:
         self._asked = asked
         self._note_time(answer.now)
         self._others = answer.others
-        self._held = answer.held
+        self._held = answer.held and not self._passed_on  # of what was sent before that, too
         self.paused = answer.paused
         if answer.jobs:
             self._jobs = deque(answer.jobs)

@@ -24,7 +24,8 @@ class LanePool(Generic[Work]):
     def __init__(
         self, size: int, name: str, *, serve: Callable[[Work], None], on_free: Callable[[], None]
     ) -> None:
-        self._size = size
+        self.size = self._wanted = size
+        """How many threads there may be."""
         self._name = name
         self._serve = serve
         self._on_free = on_free
@@ -38,8 +39,8 @@ class LanePool(Generic[Work]):
         self._closed = False
 
     def free(self) -> int:
-        """Threads that nothing waits for yet."""
-        return max(0, self._size - self._busy - len(self._waiting))
+        """Wanted threads that nothing waits for yet."""
+        return max(0, self._wanted - self._busy - len(self._waiting))
 
     def __len__(self) -> int:
         """How much waits for a thread."""
@@ -53,17 +54,21 @@ class LanePool(Generic[Work]):
     def put(self, works: Sequence[Work]) -> None:
         """Let these wait behind what waits. `RuntimeError` when the system gives no first thread."""
         with self._filled:
-            while self._threads < min(self._size, self._busy + len(self._waiting) + len(works)):
-                if not self._add_thread():
-                    break
+            self._call_threads(len(self._waiting) + len(works))
             self._waiting.extend(works)
             self._low_at = len(self._waiting) // 2
-            self._filled.notify(len(works))
+
+    def want(self, threads: int | None = None) -> None:
+        """Let no more threads than these work at the same time; None: all there may be."""
+        with self._filled:
+            self._wanted = self.size if threads is None else min(threads, self.size)
+            self._call_threads(len(self._waiting))
 
     def take(self) -> Work | None:
-        """What waits longest, if anything does: for a thread of this pool that is done with something."""
+        """What waits longest, if anything does: for a thread of this pool that is done with something and
+        is still wanted."""
         with self._filled:
-            work = self._next()
+            work = None if self._busy > self._wanted else self._next()
             self._served += work is not None
             return work
 
@@ -80,9 +85,13 @@ class LanePool(Generic[Work]):
             return self._waiting[0] if self._waiting else None
 
     def wait_until_low(self, timeout: float) -> bool:
-        """Until half of what was put last was taken up, or the timeout, or the end; whether the former."""
+        """Until half of what was put last was taken up, or the timeout, or the end; whether the former, told
+        once for each time that something was put."""
         with self._low:
-            return self._low.wait_for(self._is_low, timeout)
+            if not self._low.wait_for(self._is_low, timeout):
+                return False
+            self._low_at = -1
+            return True
 
     def close(self) -> None:
         """Let the threads end once nothing waits."""
@@ -95,6 +104,13 @@ class LanePool(Generic[Work]):
         with self._low:
             self._low_at = len(self._waiting)
             self._low.notify_all()
+
+    def _call_threads(self, works: int) -> None:
+        """Have a thread for each of these, as far as there may be."""
+        while self._threads < min(self._wanted, self._busy + works):
+            if not self._add_thread():
+                break
+        self._filled.notify(min(works, max(0, self._wanted - self._busy)))
 
     def _is_low(self) -> bool:
         return len(self._waiting) <= self._low_at
@@ -114,7 +130,7 @@ class LanePool(Generic[Work]):
         except RuntimeError:  # the system's limit of threads: go on with those there are
             if not self._threads:
                 raise
-            self._size = self._threads
+            self.size = self._wanted = self._threads
             log.warning("no more than %d threads can be had", self._threads)
             return False
         self._threads += 1
@@ -136,7 +152,7 @@ class LanePool(Generic[Work]):
     def _wait(self) -> Work | None:
         """The next work, waited for; None at the end."""
         with self._filled:
-            while not (self._waiting or self._closed):
+            while not (self._waiting and self._busy < self._wanted) and not self._closed:
                 self._filled.wait()
             work = self._next()
             if work is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from glassq.model.clock import Clock
+from glassq.model.leases import Claimed
 from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
 
@@ -12,20 +13,36 @@ _HORIZON: Final = 0.01
 """Seconds: as many lanes are taken as were served in so long. Few at a time cost rate, for a claim costs as
 much as some lanes; many would keep other workers from lanes they could begin at once."""
 _MOST: Final = 100
+_OWN_WORK: Final = 0.00005
+"""Seconds of the interpreter around each job: what runs for less gains nothing by more threads."""
 PATIENCE: Final = 0.05
 """Seconds after which a lane that waits for a thread is given back for others to serve."""
 
 
 class Reach:
     """Goes by how fast lanes were served of late: quick turns reach far, slow ones take nothing ahead.
-    Belongs to the thread that claims."""
+
+    And where jobs are shorter than what is done around them, threads would only wait for each other: then
+    fewer are wanted. Belongs to the thread that claims, but for `note`.
+    """
 
     def __init__(self, clock: Clock, pool: LanePool[LaneRun]) -> None:
         self._clock = clock
         self._pool = pool
         self._looked = clock.monotonic()
         self._done = 0
+        self._ran = 0.0
         self._lanes = 0
+        self._crowded = False
+
+    def look(self, claimed: Claimed) -> None:
+        """What was claimed is about to be put into the pool."""
+        lanes = len(self._pool) + len(claimed.grants)
+        self._crowded = bool(claimed.others) or lanes > self._pool.size
+
+    def note(self, lane: LaneRun) -> None:
+        """A lane was served."""
+        self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
 
     def lanes(self) -> int:
         """How many more lanes may wait for a thread now."""
@@ -33,10 +50,18 @@ class Reach:
         elapsed, served = now - self._looked, done - self._done
         if served:
             self._lanes = min(_MOST, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
-            self._looked, self._done = now, done
+            # A lane that has a thread to itself costs less than two that take turns in one.
+            few = self._crowded and self._lanes > 0
+            self._pool.want(1 + int(self._ran / served / _OWN_WORK) if few else None)
+            self._looked, self._done, self._ran = now, done, 0.0
         elif elapsed > PATIENCE:
-            self._lanes = 0
+            self.forget()
         return max(0, self._lanes - len(self._pool))
+
+    def forget(self) -> None:
+        """Jobs take longer than they did: let all threads work, and take nothing ahead."""
+        self._lanes = 0
+        self._pool.want()
 
     def is_late(self, lane: LaneRun) -> bool:
         """Whether a lane has waited for too long."""

@@ -64,7 +64,7 @@ class Upkeep:
 
     def _pause(self, seconds: float) -> None:
         if self._stop.is_set():  # what remains are attempts that outlast the stop: go on renewing them
-            self._holdings.wait_for_drop(seconds)
+            self._holdings.wait_until_empty(seconds)
         else:
             self._stop.wait(seconds)
 

@@ -186,7 +186,8 @@ class _Stream:
             self._wake(sleeper)
 
     def _first_asleep(self) -> Pending | None:
-        return next((request for request in self._waiting if request.gate is not None), None)
+        # A copy: whoever sends adds to it meanwhile.
+        return next((request for request in tuple(self._waiting) if request.gate is not None), None)
 
     def _wake(self, request: Pending) -> None:
         """It sleeps no more. Its thread may have been interrupted, and is awake then."""

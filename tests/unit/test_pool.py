@@ -1,0 +1,254 @@
+"""Lanes that wait for a thread: taken in their order, taken back, and how many more may wait."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from glassq.model.leases import Claimed
+from glassq.testing.clock import FakeClock
+from glassq.worker.pool import LanePool
+from glassq.worker.reach import PATIENCE, Reach
+
+
+class Hall:
+    """A pool whose threads wait, with what they took, until the test lets them go on."""
+
+    def __init__(self, size: int) -> None:
+        self.served: list[str] = []
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
+        self.freed = threading.Semaphore(0)
+        self.pool: LanePool[str] = LanePool(size, "lane", serve=self.serve, on_free=self.freed.release)
+
+    def serve(self, work: str) -> None:
+        """Stay with it until the test says so."""
+        self.served.append(work)
+        self.began.release()
+        assert self.may_end.acquire(timeout=10)
+
+    def fill(self, *works: str) -> None:
+        """Put these and wait until each thread has one."""
+        self.pool.put(works)
+        for _ in range(min(len(works), self.pool.size)):
+            assert self.began.acquire(timeout=10)
+
+    def let_all_end(self) -> None:
+        """Let the threads go on until nothing is left."""
+        self.pool.close()
+        self.may_end.release(100)
+
+
+def test_what_waits_is_served_in_its_order() -> None:
+    """By the first thread that is free."""
+    hall = Hall(2)
+    hall.fill("a", "b", "c", "d")
+    assert (hall.pool.free(), len(hall.pool)) == (0, 2)
+    hall.may_end.release()
+    assert hall.began.acquire(timeout=10)
+    assert hall.pool.take() == "d"  # a thread that is done with a lane asks for the next
+    assert hall.pool.take() is None
+    hall.let_all_end()
+    assert sorted(hall.served[:2]) == ["a", "b"]
+    assert hall.served[2:] == ["c"]
+
+
+def test_threads_that_something_waits_for_are_not_free() -> None:
+    """Else the same thread would be promised twice."""
+    hall = Hall(3)
+    assert hall.pool.free() == 3
+    hall.fill("a")
+    assert hall.pool.free() == 2
+    hall.let_all_end()
+
+
+def test_what_is_taken_back_is_served_by_nobody() -> None:
+    """The rest keeps its order."""
+    hall = Hall(1)
+    hall.fill("a", "b1", "c", "b2", "d")
+    assert hall.pool.take_back(lambda work: work.startswith("b")) == ["b1", "b2"]
+    assert [hall.pool.take(), hall.pool.take(), hall.pool.take()] == ["c", "d", None]
+    hall.let_all_end()
+
+
+def test_room_is_told_when_half_is_taken_up() -> None:
+    """So that the next lanes are there before the last are served."""
+    hall = Hall(1)
+    hall.fill("running", "1", "2", "3", "4")
+    assert not hall.pool.wait_until_low(0)
+    hall.pool.take()
+    assert not hall.pool.wait_until_low(0)
+    hall.pool.take()
+    assert hall.pool.wait_until_low(0)
+    assert not hall.pool.wait_until_low(0)  # whoever was told has done what can be done about it
+    hall.pool.put([])
+    hall.pool.take()
+    assert hall.pool.wait_until_low(0)
+    hall.let_all_end()
+
+
+def test_a_wait_for_room_ends_with_the_worker() -> None:
+    """However much waits."""
+    hall = Hall(1)
+    hall.fill("running", "1", "2", "3", "4")
+    waiter = threading.Thread(target=hall.pool.wait_until_low, args=(60,))
+    waiter.start()
+    hall.pool.wake()
+    waiter.join(10)
+    assert not waiter.is_alive()
+    hall.let_all_end()
+
+
+def test_without_threads_nothing_is_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be served must be given back."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    hall = Hall(2)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError):
+        hall.pool.put(["a"])
+    assert len(hall.pool) == 0
+
+
+def test_fewer_threads_than_wanted_are_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's limit is the pool's size then."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    hall = Hall(2)
+    hall.fill("a")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        hall.pool.put(["b"])
+    assert hall.pool.free() == 0
+    hall.let_all_end()
+
+
+def test_threads_that_are_not_wanted_rest() -> None:
+    """The ones at work take no more, and the others begin nothing, until they are called."""
+    hall = Hall(2)
+    hall.pool.want(1)
+    assert hall.pool.free() == 1
+    hall.pool.put(["a", "b", "c"])
+    assert hall.began.acquire(timeout=10)
+    assert not hall.began.acquire(timeout=0.05)
+    hall.pool.want()
+    assert hall.began.acquire(timeout=10)
+    hall.pool.want(1)
+    assert hall.pool.take() is None
+    hall.pool.want()
+    assert hall.pool.take() == "c"
+    hall.let_all_end()
+
+
+class Course:
+    """What a reach goes by, set by the test."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.size, self.served, self.waiting = 4, 0, 0
+        self.wanted: int | None = None
+        pool: Any = self
+        self.reach = Reach(self.clock, pool)
+        self.reach.look(Claimed(grants=(), now=0.0, others=frozenset({"orders"})))
+
+    def __len__(self) -> int:
+        return self.waiting
+
+    def want(self, threads: int | None = None) -> None:
+        """As of a pool."""
+        self.wanted = threads
+
+    def after(self, seconds: float, served: int, *, ran: float = 0.0) -> int:
+        """How many more lanes are taken once so many were served meanwhile, their jobs running so long."""
+        self.clock.advance(seconds)
+        self.served += served
+        lane: Any = SimpleNamespace(ran=ran)
+        self.reach.note(lane)
+        return self.reach.lanes()
+
+
+def test_nothing_is_taken_ahead_before_something_was_served() -> None:
+    """Nobody knows how long the turns are."""
+    assert Course().after(0.001, 0) == 0
+
+
+def test_quick_turns_reach_far() -> None:
+    """About as many as are served in 10 ms, and no more than a claim takes well."""
+    course = Course()
+    assert course.after(0.001, 4) == 40
+    assert course.after(0.001, 50) == 100
+
+
+def test_slow_turns_take_nothing_ahead() -> None:
+    """Other workers could begin those lanes at once."""
+    course = Course()
+    course.after(0.001, 4)
+    assert course.after(1, 4) == 0
+
+
+def test_jobs_of_next_to_no_time_want_one_thread() -> None:
+    """More would wait for the interpreter and each other."""
+    course = Course()
+    course.after(0.001, 10, ran=0.0001)
+    assert course.wanted == 1
+
+
+def test_longer_jobs_want_more_threads() -> None:
+    """While one waits for something, others work."""
+    course = Course()
+    course.after(0.002, 10, ran=0.002)
+    assert course.wanted == 5
+
+
+def test_lanes_that_may_each_have_a_thread_get_it() -> None:
+    """Taking turns in one thread would cost them a claim for each."""
+    course = Course()
+    course.reach.look(Claimed(grants=(), now=0.0))
+    course.after(0.001, 10, ran=0.0001)
+    assert course.wanted is None
+    course.waiting = 5
+    course.reach.look(Claimed(grants=(), now=0.0))
+    course.after(0.001, 10, ran=0.0001)
+    assert course.wanted == 1
+
+
+def test_slow_jobs_want_all_threads() -> None:
+    """So does a reach that is forgotten: who knows what comes."""
+    course = Course()
+    course.after(0.001, 10, ran=0.0001)
+    course.after(1, 4, ran=0.9)
+    assert course.wanted is None
+    course.after(0.001, 10, ran=0.0001)
+    course.reach.forget()
+    assert course.wanted is None
+
+
+def test_what_waits_already_counts() -> None:
+    """The reach is a level, not a step."""
+    course = Course()
+    course.waiting = 30
+    assert course.after(0.001, 4) == 10
+
+
+def test_without_news_a_reach_is_forgotten() -> None:
+    """Threads that ended no turn for so long run slow jobs by now."""
+    course = Course()
+    course.after(0.001, 4)
+    assert course.after(0.001, 0) == 40
+    assert course.after(PATIENCE, 0) == 0
+
+
+def test_a_lane_that_waits_too_long_is_late() -> None:
+    """It is given back then."""
+    course = Course()
+    lane: Any = SimpleNamespace(since=course.clock.monotonic())
+    assert not course.reach.is_late(lane)
+    course.clock.advance(PATIENCE * 1.1)
+    assert course.reach.is_late(lane)
