@@ -15,19 +15,21 @@ _PROMOTED_AT_ONCE = 100
 
 
 def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) -> None:
-    """Take a held lane from its owner: ready again at the front, its current job blamed for the crash."""
-    if head(cx, queue, lane, None) is None:  # the owner died in the callback of the lane's last job
+    """Take a held lane from its owner: ready again at the front, the job that it ran blamed for the crash."""
+    first = head(cx, queue, lane, None)
+    if first is None:  # the owner died in the callback of the lane's last job
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane))
         return
+    # Tried now or before: nothing overtakes it.
+    tried = "runs OR blocked_at IS NOT NULL"
     cx.execute(
         f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = ?,"
-        " attempts = attempts + (current IS NOT NULL), crashes = crashes + (current IS NOT NULL),"
-        " blocked_at = CASE WHEN current IS NULL THEN blocked_at ELSE coalesce(blocked_at, ?) END,"
-        " begun_rank = CASE WHEN current IS NULL AND blocked_at IS NULL THEN NULL ELSE begun_rank END,"
-        " begun_seq = CASE WHEN current IS NULL AND blocked_at IS NULL THEN NULL ELSE begun_seq END,"
-        " current = NULL"
-        " WHERE queue = ? AND lane = ?",
-        (next_front(cx, queue), cause, now, queue, lane),
+        " attempts = attempts + runs, crashes = crashes + runs,"
+        " blocked_at = CASE WHEN runs THEN coalesce(blocked_at, ?) ELSE blocked_at END,"
+        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?) END,"
+        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?) END,"
+        " runs = 0 WHERE queue = ? AND lane = ?",
+        (next_front(cx, queue), cause, now, -first.level, first.seq, queue, lane),
     )
 
 
@@ -134,13 +136,12 @@ def _take(
     # A head that was tried before comes alone: what follows it is decided after it.
     jobs = (first,) if begun is not None or size == 1 else window(cx, key, row.lane, size)
     # fence: the number grows with every claim, and past anything given out before a lost store.
-    (token,) = cx.execute(
-        "UPDATE queues SET token = max(token + 1, ?) WHERE id = ? RETURNING token", (now, key)
-    ).fetchone()
+    cx.execute("UPDATE queues SET token = max(token + 1, ?) WHERE id = ?", (now, key))
+    (token,) = cx.execute("SELECT token FROM queues WHERE id = ?", (key,)).fetchone()
     cx.execute(
-        "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?,"
-        " cause = 'ready', current = ?, begun_rank = ?, begun_seq = ? WHERE queue = ? AND lane = ?",
-        (now + lease, token, str(owner), lease, first.id, -first.level, first.seq, key, row.lane),
+        "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
+        " runs = 1 WHERE queue = ? AND lane = ?",
+        (now + lease, token, str(owner), lease, key, row.lane),
     )
     return Grant(
         lease=Lease(name, row.lane, token),

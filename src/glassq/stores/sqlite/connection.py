@@ -17,6 +17,7 @@ from glassq.stores.sqlite.failures import UNTRANSLATED, raise_translated, transl
 from glassq.stores.sqlite.forking import tell_of_forks
 from glassq.stores.sqlite.format import migrate
 from glassq.stores.sqlite.identity import Identity
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.location import Location, prepare
 
 R = TypeVar("R")
@@ -42,24 +43,26 @@ class Connections:
         self,
         path: Path | None,
         location: Location,
+        known: Known,
         on_fork: Callable[[], None],
         on_replaced: Callable[[], None],
     ) -> None:
         self._path = path
         # A relative path would name another file after the program has changed its directory.
         self._location = msgspec.structs.replace(location, path=path)
+        self._known = known
         self._on_fork = on_fork
         self._on_replaced = on_replaced
         self._identity = Identity(path)
-        self._commits = Commits(self._transact)
+        self._commits = Commits(self._add)
         self._read_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._abandoned: list[sqlite3.Connection | None] = []
         self._closed = False
-        tell_of_forks(self)
         with self._commits.turn():
             self._open_writer()
+        tell_of_forks(self)  # one that could not be opened is nobody's, and would keep others from hearing
 
     def write(self, work: Callable[[sqlite3.Connection], R], *, shared: bool = False) -> R:
         """Do a work in a transaction that holds the file's write lock from its start; committed whole or
@@ -68,15 +71,27 @@ class Connections:
         if shared:
             return self._commits.share(work)
         with self._commits.turn():
-            return self._transact(work)
+            return self._transact(work)[0]
 
-    def _transact(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    def _add(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        """Do works that keep what is known true."""
+        answer, version = self._transact(work)
+        self._known.version = version
+        return answer
+
+    def _transact(self, work: Callable[[sqlite3.Connection], R]) -> tuple[R, int]:
+        """The answer of a work and the version of the file that it was done in."""
         connection = self._writer or self._open_writer()
         _refuse_reentry(connection)
+        known = self._known
         try:
             # Inside the `try`: an interrupt is likeliest right after the wait for the lock.
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                if known.version != version:
+                    known.forget()
+                known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")
             except BaseException:  # also KeyboardInterrupt: half a transaction must not stay open
@@ -85,7 +100,7 @@ class Connections:
                 raise
         except UNTRANSLATED as error:
             raise_translated(error, self._path)
-        return answer
+        return answer, version
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -174,6 +189,7 @@ class Connections:
             migrate(connection, str(self._path))
             self._identity.note(before)
 
+        self._known.version = None  # versions are counted by each connection for itself
         with translated(self._path):
             self._writer = self._connect(accept)
         return self._writer

@@ -43,6 +43,7 @@ from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
@@ -68,11 +69,12 @@ class SqliteStorage:
         self._path = path
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
-        self._connections = Connections(path, location, self._forked, self._forget)
         self._liveness = Liveness(path)
-        self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         self._ids: dict[str, int] = {}
+        self._known = Known()
         self._begin_producing()
+        self._connections = Connections(path, location, self._known, self._forked, self._forget)
+        self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         if self._disk is not None:
             self._disk.lay_ballast()
 
@@ -100,8 +102,8 @@ class SqliteStorage:
             # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
             answers, change.ring = arriving.append(
                 change.cx,
+                self._known,
                 key,
-                queue_row(change.cx, key),
                 jobs,
                 lambda: self._identify(queue),
                 max_length=max_length,
@@ -249,7 +251,7 @@ class SqliteStorage:
             return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=found)
         if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
             change.ring = True
-        return settling.settle(change.cx, key, name, settlement, change.clock)
+        return settling.settle(change.cx, self._known, key, name, settlement, change.clock)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One transaction."""
@@ -262,7 +264,7 @@ class SqliteStorage:
                 key = self._held_queue(change, owner, lease)
                 asked = None
                 if key is not None:
-                    asked = settling.renew(change.cx, key, str(owner), lease, length, change.now)
+                    asked = settling.renew(change.cx, self._known, key, str(owner), lease, length, change.now)
                 if asked is None:
                     lost.add(lease)
                 elif asked:
@@ -277,8 +279,9 @@ class SqliteStorage:
         def release(change: Change) -> None:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
-                if key is not None and settling.release(change.cx, key, str(owner), lease, front=front):
-                    change.ring = True
+                if key is not None:
+                    freed = settling.release(change.cx, self._known, key, str(owner), lease, front=front)
+                    change.ring = change.ring or freed
 
         self._changes.insist(release)
 
