@@ -65,21 +65,25 @@ def append(
         _refuse_overflow(stood, fresh, max_length)
     catch_up(cx, queue, stood.seen, now)
     found = stood.watermark
-    answers: dict[int, Appended] = {}
+    answers: list[Appended] = []
     placed: list[Placed] = []
     # order: sequences are given under the file's write lock, in the transaction that stores the jobs.
     seq = stood.seq
     for index, job in enumerate(jobs):
         if index in twins:
+            twin = twins[index]
+            first = twin if isinstance(twin, Appended) else answers[twin]
+            answers.append(Appended(first.id, first.seq, Disposition.DUPLICATE, found))
             continue
         due = now if job.due is None else _due_at(job.due, now, is_time=job.due_is_time)
         if due <= now:
             seq += 1
-            answers[index] = answer = Appended(identify(), seq, found=found)
+            answer = Appended(identify(), seq, Disposition.CREATED, found)
             placed.append(_placed(queue, job, answer.id, seq, now))
         else:
-            answers[index] = answer = Appended(identify(), None, found=found)
+            answer = Appended(identify(), None, Disposition.CREATED, found)
             _schedule(cx, queue, job, answer.id, due)
+        answers.append(answer)
         if job.dedup is not None:
             _remember(cx, queue, job.dedup, answer, now)
     cx.execute(
@@ -88,10 +92,7 @@ def append(
     stood.seq, stood.seen = seq, now
     stood.enqueued += fresh
     woken = _join(cx, known, queue, placed)
-    for index, twin in twins.items():
-        original = twin if isinstance(twin, Appended) else answers[twin]
-        answers[index] = Appended(original.id, original.seq, Disposition.DUPLICATE, found)
-    return [answers[index] for index in range(len(jobs))], woken or len(placed) < fresh
+    return answers, woken or len(placed) < fresh
 
 
 def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed]) -> bool:

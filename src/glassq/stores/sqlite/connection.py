@@ -6,8 +6,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 
@@ -54,7 +55,7 @@ class Connections:
         self._on_fork = on_fork
         self._on_replaced = on_replaced
         self._identity = Identity(path)
-        self._commits = Commits(self._add)
+        self._commits = Commits(partial(self._transact, keeps=True))
         self._read_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -71,36 +72,33 @@ class Connections:
         if shared:
             return self._commits.share(work)
         with self._commits.turn():
-            return self._transact(work)[0]
+            return self._transact(work, keeps=False)
 
-    def _add(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        """Do works that keep what is known true."""
-        answer, version = self._transact(work)
-        self._known.version = version
-        return answer
-
-    def _transact(self, work: Callable[[sqlite3.Connection], R]) -> tuple[R, int]:
-        """The answer of a work and the version of the file that it was done in."""
+    def _transact(self, work: Callable[[sqlite3.Connection], R], *, keeps: bool) -> R:
+        """`keeps`: the work keeps what is known true."""
         connection = self._writer or self._open_writer()
-        _refuse_reentry(connection)
+        if connection.in_transaction:
+            _refuse_reentry()
         known = self._known
         try:
             # Inside the `try`: an interrupt is likeliest right after the wait for the lock.
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
-                if known.version != version:
+                if known.version != version or not keeps:
                     known.forget()
                 known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")
+                if keeps:
+                    known.version = version
             except BaseException:  # also KeyboardInterrupt: half a transaction must not stay open
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
         except UNTRANSLATED as error:
             raise_translated(error, self._path)
-        return answer, version
+        return answer
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -115,7 +113,8 @@ class Connections:
 
     @contextmanager
     def _snapshot(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-        _refuse_reentry(connection)
+        if connection.in_transaction:
+            _refuse_reentry()
         with translated(self._path):
             try:
                 connection.execute("BEGIN")
@@ -226,7 +225,6 @@ class Connections:
         self._on_fork()
 
 
-def _refuse_reentry(connection: sqlite3.Connection) -> None:
+def _refuse_reentry() -> NoReturn:
     """A signal handler that enqueues while its own thread is in a transaction must not end that one."""
-    if connection.in_transaction:
-        raise StorageUnavailable("called from a signal handler in the middle of another call; call it later")
+    raise StorageUnavailable("called from a signal handler in the middle of another call; call it later")

@@ -98,37 +98,37 @@ class SqliteStorage:
         if self._disk is not None:
             self._disk.require_room(size)
 
-        def append(change: Change, key: int) -> list[Appended]:
-            # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
-            answers, change.ring = arriving.append(
-                change.cx,
-                self._known,
-                key,
-                jobs,
-                lambda: self._identify(queue),
-                max_length=max_length,
-                clock=change.clock,
-            )
-            return answers
-
-        def append_to_known(change: Change) -> list[Appended] | QueueFull | None:
+        def append(change: Change) -> list[Appended] | QueueFull | None:
             key = self._find(change.cx, queue)
+            if key is None:
+                return None
             try:
-                return None if key is None else append(change, key)
+                return self._append(change, queue, key, jobs, max_length)
             except QueueFull as full:  # before anything was written: no reason to undo what others did
                 return full
 
-        answer = self._changes.make(append_to_known, shared=True)
+        answer = self._changes.make(append, shared=True)
         if answer is None:
             # Not shared: others would find a queue, and remember it, that may be rolled back with them.
-            answer = self._changes.make(lambda change: append(change, self._make(change.cx, queue)))
+            answer = self._changes.make(
+                lambda change: self._append(change, queue, self._make(change.cx, queue), jobs, max_length)
+            )
         if isinstance(answer, QueueFull):
             raise answer
         return answer
 
-    def _identify(self, queue: str) -> str:
-        self._produced += 1
-        return job_id(queue, self._producer, self._produced)
+    def _append(
+        self, change: Change, queue: str, key: int, jobs: Sequence[NewJob], max_length: int | None
+    ) -> list[Appended]:
+        def identify() -> str:
+            self._produced += 1
+            return job_id(queue, self._producer, self._produced)
+
+        # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
+        answers, change.ring = arriving.append(
+            change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
+        )
+        return answers
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
