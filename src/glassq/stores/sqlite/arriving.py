@@ -86,28 +86,30 @@ def append(
         answers.append(answer)
         if job.dedup is not None:
             _remember(cx, queue, job.dedup, answer, now)
+    opened = _join(cx, known, queue, placed, stood.tail)
     cx.execute(
-        "UPDATE queues SET seq = ?, enqueued = enqueued + ?, seen = ? WHERE id = ?", (seq, fresh, now, queue)
+        "UPDATE queues SET seq = ?, enqueued = enqueued + ?, tail = ?, seen = ? WHERE id = ?",
+        (seq, fresh, stood.tail + opened, now, queue),
     )
     stood.seq, stood.seen = seq, now
     stood.enqueued += fresh
-    woken = _join(cx, known, queue, placed)
-    return answers, woken or len(placed) < fresh
+    stood.tail += opened
+    return answers, opened > 0 or len(placed) < fresh
 
 
-def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed]) -> bool:
-    """`place`, for jobs that nearly always come into a lane that there is, behind all others. Returns whether
-    a lane that was idle became ready."""
-    opened = False
+def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail: int) -> int:
+    """Put jobs into their lanes, which nearly always are there, and the jobs behind all others. Returns how
+    many lanes that were idle became ready, in places behind `tail`."""
+    opened = 0
     for lane, (first, last) in _spans(jobs).items():
         if known.joins(queue, lane, first, last):
             continue
-        way = _make_way(cx, queue, lane, first)
-        opened = opened or way is _Way.OPENED
+        way = _make_way(cx, queue, lane, first, tail + opened + 1)
         if way is _Way.CHANGED:
             known.forget()
-        else:
-            known.joined(queue, lane, last, opened=way is _Way.OPENED)
+            continue
+        known.joined(queue, lane, last, opened=way is _Way.OPENED)
+        opened += way is _Way.OPENED
     cx.executemany(_INSERT, jobs)
     return opened
 
@@ -115,7 +117,7 @@ def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed]) -> b
 def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> None:
     """Put jobs into their lanes."""
     for lane, (first, _) in _spans(jobs).items():
-        _make_way(cx, queue, lane, first)
+        _make_way(cx, queue, lane, first, next_tail(cx, queue))
     cx.executemany(_INSERT, jobs)
 
 
@@ -174,8 +176,9 @@ class _Way(Enum):
     CHANGED = auto()
 
 
-def _make_way(cx: Connection, queue: int, lane: str, rank: int) -> _Way:
-    """Put an idle lane behind the ready ones; let jobs of this rank come before others in a held one.
+def _make_way(cx: Connection, queue: int, lane: str, rank: int, tail: int) -> _Way:
+    """Put an idle lane behind the ready ones, in place `tail`; let jobs of this rank come before others in a
+    held one.
 
     Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
     """
@@ -185,7 +188,7 @@ def _make_way(cx: Connection, queue: int, lane: str, rank: int) -> _Way:
             "INSERT INTO lanes (queue, lane, paused, state, place) SELECT :queue, :lane, p,"
             " CASE WHEN p THEN 'paused' ELSE 'ready' END, :place"
             " FROM (SELECT EXISTS (SELECT 1 FROM paused WHERE queue = :queue AND lane = :lane) AS p)",
-            {"queue": queue, "lane": lane, "place": next_tail(cx, queue)},
+            {"queue": queue, "lane": lane, "place": tail},
         )
         return _Way.OPENED
     if not found[0]:

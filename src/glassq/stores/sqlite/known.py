@@ -17,7 +17,15 @@ from sqlite3 import Connection
 import msgspec
 
 from glassq.model.leases import Lease
-from glassq.stores.sqlite.rows import Place, QueueRow, first_places, others_ready, queue_row
+from glassq.stores.sqlite.rows import (
+    OTHERS_READY,
+    QUEUE_COLUMNS,
+    Place,
+    QueueRow,
+    first_places,
+    others_ready,
+    queue_row,
+)
 
 _FURTHEST = 64
 """Places of a lane that are read at once. Two at first, then twice as many each time they are used up: where
@@ -112,11 +120,18 @@ class Known:
             row = cx.execute(_HELD, (queue, lease.lane)).fetchone()
             if row is None:
                 return None
-            lane = self._held[queue, lease.lane] = HeldLane(queue, lease.lane, *row)
+            lane = self._held[queue, lease.lane] = HeldLane(queue, lease.lane, *row[:9])
+            self._others[queue] = bool(row[9])
+            self._queues.setdefault(queue, QueueRow(*row[10:]))
         if lane.token != lease.token or lane.owner != owner:
             return None
         lane.whole = False
         return lane
+
+    def left(self, lane: HeldLane) -> None:
+        """There is no such lane any more."""
+        self._held.pop((lane.queue, lane.lane), None)
+        self._quiet.pop((lane.queue, lane.lane), None)
 
     # -- joining a lane ------------------------------------------------------------------------------------
 
@@ -138,7 +153,8 @@ class Known:
 
 
 _HELD = (
-    "SELECT token, owner, runs, begun_rank, begun_seq, attempts,"
-    " attempts = 0 AND failures = 0 AND crashes = 0 AND blocked_at IS NULL AND cancel IS NULL, change, paused"
-    " FROM lanes WHERE queue = ? AND lane = ? AND state = 'held'"
+    "SELECT lanes.token, owner, runs, begun_rank, begun_seq, attempts,"
+    " attempts = 0 AND failures = 0 AND crashes = 0 AND blocked_at IS NULL AND cancel IS NULL, change,"
+    f" lanes.paused, ({OTHERS_READY}), {QUEUE_COLUMNS}"
+    " FROM lanes JOIN queues ON queues.id = lanes.queue WHERE lanes.queue = ? AND lane = ? AND state = 'held'"
 )

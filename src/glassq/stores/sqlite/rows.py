@@ -117,13 +117,15 @@ def next_front(cx: Connection, queue: int) -> int:
     return int(cx.execute("SELECT front FROM queues WHERE id = ?", (queue,)).fetchone()[0])
 
 
+OTHERS_READY = (
+    "NOT queues.paused AND"
+    " EXISTS (SELECT 1 FROM lanes AS other WHERE other.queue = queues.id AND other.state = 'ready')"
+)
+
+
 def others_ready(cx: Connection, queue: int) -> bool:
     """Whether any lane of the queue waits for a worker and may be served."""
-    sql = (
-        "SELECT NOT paused AND EXISTS (SELECT 1 FROM lanes WHERE queue = queues.id AND state = 'ready')"
-        " FROM queues WHERE id = ?"
-    )
-    return bool(cx.execute(sql, (queue,)).fetchone()[0])
+    return bool(cx.execute(f"SELECT {OTHERS_READY} FROM queues WHERE id = ?", (queue,)).fetchone()[0])
 
 
 def begun_of(rank: int | None, seq: int | None) -> tuple[int, int] | None:
@@ -139,6 +141,8 @@ class QueueRow(msgspec.Struct):
     enqueued: int
     settled: int
     replayed: int
+    token: int
+    tail: int
     seen: int
     paused: int
 
@@ -148,10 +152,12 @@ class QueueRow(msgspec.Struct):
         return Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.settled))
 
 
+QUEUE_COLUMNS = (
+    "incarnation, seq, enqueued, settled, replayed, queues.token, queues.tail, queues.seen, queues.paused"
+)
+
+
 def queue_row(cx: Connection, queue: int) -> QueueRow:
     """The counters of a queue."""
-    row = cx.execute(
-        "SELECT incarnation, seq, enqueued, settled, replayed, seen, paused FROM queues WHERE id = ?",
-        (queue,),
-    ).fetchone()
+    row = cx.execute(f"SELECT {QUEUE_COLUMNS} FROM queues WHERE id = ?", (queue,)).fetchone()
     return QueueRow(*row)

@@ -16,7 +16,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
-from glassq.stores.sqlite.jumps import catch_up, note, time_of
+from glassq.stores.sqlite.jumps import note, pass_time
 from glassq.stores.sqlite.known import HeldLane, Known
 from glassq.stores.sqlite.rows import (
     FRESH,
@@ -54,11 +54,10 @@ class _Call(msgspec.Struct, frozen=True):
 
 def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlement, clock: int) -> Settled:
     """End the attempt of the lane's head and move the lane on. Notes the time in the queue's row, too."""
+    lane = known.held(cx, queue, owner, what.lease)
     stood = known.queue(cx, queue)
     found = stood.watermark
-    now = time_of(stood.seen, clock)
-    catch_up(cx, queue, stood.seen, now)
-    lane = known.held(cx, queue, owner, what.lease)
+    now = pass_time(cx, queue, stood.seen, clock)
     if lane is None:
         note(cx, queue, now)
         known.forget()
@@ -201,7 +200,7 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
         _hold(call)  # for the callback; what comes next has not begun
     elif follower is None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (lane.queue, lane.lane))
-        known.forget()
+        known.left(lane)
     elif stays:
         if follower.id != what.next_id or what.change != lane.change:
             jobs = window(cx, lane.queue, lane.lane, max(1, what.window))

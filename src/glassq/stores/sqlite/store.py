@@ -40,9 +40,11 @@ from glassq.storage import (
 from glassq.stores.sqlite import arriving, claiming, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
+from glassq.stores.sqlite.claiming import Claim
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
@@ -175,29 +177,17 @@ class SqliteStorage:
         """See `Storage.claim`. One transaction for all queues."""
 
         def claim(change: Change) -> Claimed:
-            found = [(self._find(change.cx, name), name) for name in queues]
-            keys = [(key, name) for key, name in found if key is not None]
-            stood = {name: self._stood(change, name) for name in queues}
-            times = {key: change.touch(key) for key, _ in found}
-            self._take_from_the_gone(change, owner, {key: times[key] for key, _ in keys})
-            grants: list[Grant] = []
+            cx, grants, dues = change.cx, list[Grant](), list[float]()
             others: set[str] = set()
-            dues: list[float] = []
-            for key, name in keys:
-                claiming.bring_up_to_date(change.cx, key, times[key])
-                granted, more = claiming.grant(
-                    change.cx,
-                    (key, name),
-                    owner,
-                    lanes=lanes - len(grants),
-                    size=window,
-                    lease=micros(lease_seconds),
-                    now=times[key],
-                )
+            claims, stood = self._claims(change, owner, queues, micros(lease_seconds))
+            self._take_from_the_gone(change, owner, {claim.queue: claim.now for claim in claims})
+            for claim in claims:
+                claiming.bring_up_to_date(cx, claim.queue, claim.now)
+                granted, more = claim.grant(cx, lanes - len(grants), window)
                 grants += granted
-                others |= {name} if more else set()
-                due = claiming.next_due(change.cx, key, owner, times[key])
-                dues += [] if due is None else [due]
+                others |= {claim.name} if more else set()
+                dues += claim.next_due(cx)
+                claim.note(cx)
             return Claimed(
                 grants=tuple(grants),
                 now=change.now / MICRO,
@@ -207,6 +197,20 @@ class SqliteStorage:
             )
 
         return self._changes.insist(claim)
+
+    def _claims(
+        self, change: Change, owner: Owner, queues: Sequence[str], lease: int
+    ) -> tuple[list[Claim], dict[str, Watermark]]:
+        """What is claimed from which queues, and where all of them stood."""
+        claims, stood = [], dict.fromkeys(queues, Watermark())
+        for name in stood:
+            key = self._find(change.cx, name)
+            if key is not None:
+                row = queue_row(change.cx, key)
+                stood[name] = row.watermark
+                change.now = pass_time(change.cx, key, row.seen, change.clock)
+                claims.append(Claim(key, name, row, str(owner), lease, change.now))
+        return claims, stood
 
     def _take_from_the_gone(self, change: Change, owner: Owner, times: Mapping[int, int]) -> None:
         """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
