@@ -75,10 +75,11 @@ class CorruptRecord(StorageError):
 class FormatMismatch(StorageError):
     """When stored data has a format version this glassq does not read."""
 
-    def __init__(self, what: str, found: int | str, known: int | str) -> None:
-        super().__init__(
-            f"{what} has format version {found}, this glassq reads {known}; upgrade glassq on this machine"
-        )
+    def __init__(self, what: str, found: int | str, known: int | str, *, older: bool = False) -> None:
+        way_out = "upgrade glassq on this machine"
+        if older:
+            way_out = "empty it with the glassq that wrote it, or begin with a new one"
+        super().__init__(f"{what} has format version {found}, this glassq reads {known}; {way_out}")
         self.found = found
         self.known = known
 

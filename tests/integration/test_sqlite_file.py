@@ -110,6 +110,16 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
         open_storage(url(path))
 
 
+def test_an_older_file_is_refused(tmp_path: Path) -> None:
+    """A file of an earlier format is not touched either; the way out is another one."""
+    path = tmp_path / "jobs.db"
+    open_storage(url(path)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {FORMAT - 1}")
+    with pytest.raises(FormatMismatch, match="empty it with the glassq that wrote it"):
+        open_storage(url(path))
+
+
 def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     """A SQLite file with tables that are not ours is left alone."""
     path = tmp_path / "other.db"
@@ -240,7 +250,11 @@ def _claim_one(storage: Storage, owner: Owner) -> tuple[Lease, str] | None:
 
 
 def test_a_store_survives_a_fork_on_both_sides(tmp_path: Path) -> None:
-    """Parent and child go on appending, each through its own connections and under its own producer name."""
+    """Parent and child go on appending, each through its own connections and under its own producer name,
+    also in a program that could not open another file and has kept what that raised."""
+    (tmp_path / "other.db").write_bytes(b"not a database, but long enough to have a header" * 100)
+    with pytest.raises(CorruptRecord) as kept:
+        open_storage(url(tmp_path / "other.db"))
     storage = open_storage(url(tmp_path / "jobs.db"))
     first = storage.append("q", [JOB])[0]
     child = os.fork()
@@ -256,6 +270,7 @@ def test_a_store_survives_a_fork_on_both_sides(tmp_path: Path) -> None:
     assert (first.seq, last.seq) == (1, 5)
     producers = {record.job.id.rpartition(":")[0] for record in storage.waiting("q", 10)}
     assert len(producers) == 2
+    assert kept.value.__traceback__ is not None
     storage.close()
 
 

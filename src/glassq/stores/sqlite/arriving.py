@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from sqlite3 import Connection
 from typing import NamedTuple
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
 from glassq.stores.sqlite.jumps import catch_up, time_of
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.rows import QueueRow, a_body, micros, next_tail
 
 _PROMOTED_AT_ONCE = 100
@@ -43,8 +45,8 @@ class Placed(NamedTuple):
 
 def append(
     cx: Connection,
+    known: Known,
     queue: int,
-    stood: QueueRow,
     jobs: Sequence[NewJob],
     identify: Callable[[], str],
     *,
@@ -55,59 +57,85 @@ def append(
 
     Writes the queue's row once, `seen` too. `QueueFull` comes before anything is written.
     """
+    stood = known.queue(cx, queue)
     now = time_of(stood.seen, clock)
-    known = _known(cx, queue, jobs, now)
-    fresh = len(jobs) - len(known)
+    twins = _twins(cx, queue, jobs, now)
+    fresh = len(jobs) - len(twins)
     if max_length is not None and fresh:
         _refuse_overflow(stood, fresh, max_length)
     catch_up(cx, queue, stood.seen, now)
     found = stood.watermark
-    answers: dict[int, Appended] = {}
+    answers: list[Appended] = []
     placed: list[Placed] = []
     # order: sequences are given under the file's write lock, in the transaction that stores the jobs.
     seq = stood.seq
     for index, job in enumerate(jobs):
-        if index in known:
+        if index in twins:
+            twin = twins[index]
+            first = twin if isinstance(twin, Appended) else answers[twin]
+            answers.append(Appended(first.id, first.seq, Disposition.DUPLICATE, found))
             continue
         due = now if job.due is None else _due_at(job.due, now, is_time=job.due_is_time)
         if due <= now:
             seq += 1
-            answers[index] = Appended(identify(), seq, found=found)
-            placed.append(_placed(queue, job, answers[index].id, seq, now))
+            answer = Appended(identify(), seq, Disposition.CREATED, found)
+            placed.append(_placed(queue, job, answer.id, seq, now))
         else:
-            answers[index] = Appended(identify(), None, found=found)
-            _schedule(cx, queue, job, answers[index].id, due)
+            answer = Appended(identify(), None, Disposition.CREATED, found)
+            _schedule(cx, queue, job, answer.id, due)
+        answers.append(answer)
         if job.dedup is not None:
-            _remember(cx, queue, job.dedup, answers[index], now)
+            _remember(cx, queue, job.dedup, answer, now)
+    opened = _join(cx, known, queue, placed, stood.tail)
     cx.execute(
-        "UPDATE queues SET seq = ?, enqueued = enqueued + ?, seen = ? WHERE id = ?", (seq, fresh, now, queue)
+        "UPDATE queues SET seq = ?, enqueued = enqueued + ?, tail = ?, seen = ? WHERE id = ?",
+        (seq, fresh, stood.tail + opened, now, queue),
     )
-    woken = place(cx, queue, placed)
-    for index, twin in known.items():
-        original = twin if isinstance(twin, Appended) else answers[twin]
-        answers[index] = Appended(original.id, original.seq, Disposition.DUPLICATE, found)
-    return [answers[index] for index in range(len(jobs))], woken or len(placed) < fresh
+    stood.seq, stood.seen = seq, now
+    stood.enqueued += fresh
+    stood.tail += opened
+    return answers, opened > 0 or len(placed) < fresh
 
 
-def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
-    """Put jobs into their lanes; whether a lane that was idle became ready."""
-    if not jobs:
-        return False
-    best: dict[str, int] = {}
-    for job in jobs:
-        best[job.lane] = min(job.rank, best.get(job.lane, job.rank))
-    # Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
-    woken = _make_ready(cx, queue, best.items())
+def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail: int) -> int:
+    """Put jobs into their lanes, which nearly always are there, and the jobs behind all others. Returns how
+    many lanes that were idle became ready, in places behind `tail`."""
+    opened = 0
+    for lane, (first, last) in _spans(jobs).items():
+        if known.joins(queue, lane, first, last):
+            continue
+        way = _make_way(cx, queue, lane, first, tail + opened + 1)
+        if way is _Way.CHANGED:
+            known.forget()
+            continue
+        known.joined(queue, lane, last, opened=way is _Way.OPENED)
+        opened += way is _Way.OPENED
     cx.executemany(_INSERT, jobs)
-    return woken
+    return opened
+
+
+def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> None:
+    """Put jobs into their lanes."""
+    for lane, (first, _) in _spans(jobs).items():
+        _make_way(cx, queue, lane, first, next_tail(cx, queue))
+    cx.executemany(_INSERT, jobs)
+
+
+def _spans(jobs: Sequence[Placed]) -> dict[str, tuple[int, int]]:
+    """The lanes of jobs, and the ranks of the first and of the last in each."""
+    spans: dict[str, tuple[int, int]] = {}
+    for job in jobs:
+        lane, rank = job.lane, job.rank
+        first, last = spans.get(lane, (rank, rank))
+        spans[lane] = (min(first, rank), max(last, rank))
+    return spans
 
 
 def take_seqs(cx: Connection, queue: int, count: int) -> range:
     """The next sequences of a queue."""
     # order: given under the file's write lock, in the transaction that stores the jobs.
-    (last,) = cx.execute(
-        "UPDATE queues SET seq = seq + ? WHERE id = ? RETURNING seq", (count, queue)
-    ).fetchone()
+    cx.execute("UPDATE queues SET seq = seq + ? WHERE id = ?", (count, queue))
+    (last,) = cx.execute("SELECT seq FROM queues WHERE id = ?", (queue,)).fetchone()
     return range(last - count + 1, last + 1)
 
 
@@ -140,22 +168,51 @@ def promote_scheduled(cx: Connection, queue: int, now: int) -> None:
     cx.executemany("DELETE FROM scheduled WHERE number = ?", [(row[0],) for row in rows])
 
 
-def _make_ready(cx: Connection, queue: int, lanes: Iterable[tuple[str, int]]) -> bool:
-    """Put idle lanes behind the ready ones; tell owners of held ones that a higher level came in."""
-    added = False
-    for lane, rank in lanes:
-        known = cx.execute(_LANE_BEFORE, (queue, lane, rank)).fetchone()
-        if known is None:
-            cx.execute(
-                "INSERT INTO lanes (queue, lane, paused, state, place) SELECT :queue, :lane, p,"
-                " CASE WHEN p THEN 'paused' ELSE 'ready' END, :place"
-                " FROM (SELECT EXISTS (SELECT 1 FROM paused WHERE queue = :queue AND lane = :lane) AS p)",
-                {"queue": queue, "lane": lane, "place": next_tail(cx, queue)},
-            )
-            added = True
-        elif known[0]:
-            cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND lane = ?", (queue, lane))
-    return added
+class _Way(Enum):
+    """How a lane is before jobs come into it."""
+
+    THERE = auto()
+    OPENED = auto()
+    CHANGED = auto()
+
+
+def _make_way(cx: Connection, queue: int, lane: str, rank: int, tail: int) -> _Way:
+    """Put an idle lane behind the ready ones, in place `tail`; let jobs of this rank come before others in a
+    held one.
+
+    Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
+    """
+    found = cx.execute(_LANE_BEFORE, (queue, lane, rank)).fetchone()
+    if found is None:
+        cx.execute(
+            "INSERT INTO lanes (queue, lane, paused, state, place) SELECT :queue, :lane, p,"
+            " CASE WHEN p THEN 'paused' ELSE 'ready' END, :place"
+            " FROM (SELECT EXISTS (SELECT 1 FROM paused WHERE queue = :queue AND lane = :lane) AS p)",
+            {"queue": queue, "lane": lane, "place": tail},
+        )
+        return _Way.OPENED
+    if not found[0]:
+        return _Way.THERE
+    overtake(cx, queue, lane)
+    return _Way.CHANGED
+
+
+def overtake(cx: Connection, queue: int, lane: str) -> None:
+    """Jobs are about to come before others of a lane. What its owner read is stale; and the job that runs,
+    which was simply the first so far, stays the head."""
+    # order: nothing overtakes a head that has begun.
+    cx.execute(
+        "UPDATE lanes SET (begun_rank, begun_seq) = (SELECT rank, seq FROM jobs"
+        " WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane ORDER BY rank, seq LIMIT 1)"
+        " WHERE queue = ? AND lane = ? AND runs AND begun_rank IS NULL",
+        (queue, lane),
+    )
+    window_is_stale(cx, queue, lane)
+
+
+def window_is_stale(cx: Connection, queue: int, lane: str) -> None:
+    """What the lane's owner, if it has one, read ahead is not what comes next."""
+    cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND lane = ?", (queue, lane))
 
 
 def _due_at(due: float, now: int, *, is_time: bool) -> int:
@@ -163,17 +220,9 @@ def _due_at(due: float, now: int, *, is_time: bool) -> int:
 
 
 def _placed(queue: int, job: NewJob, job_id: str, seq: int, now: int) -> Placed:
+    expires_at = None if job.ttl is None else now + micros(job.ttl)
     return Placed(
-        queue,
-        job.lane,
-        -job.level,
-        seq,
-        job_id,
-        eligible_at=now,
-        expires_at=None if job.ttl is None else now + micros(job.ttl),
-        replayed=0,
-        dedup=_until_settled(job.dedup),
-        body=job.body,
+        queue, job.lane, -job.level, seq, job_id, now, expires_at, 0, _until_settled(job.dedup), job.body
     )
 
 
@@ -203,7 +252,7 @@ def _refuse_overflow(stood: QueueRow, count: int, max_length: int) -> None:
 # -- duplicates ----------------------------------------------------------------------------------------
 
 
-def _known(cx: Connection, queue: int, jobs: Sequence[NewJob], now: int) -> dict[int, Appended | int]:
+def _twins(cx: Connection, queue: int, jobs: Sequence[NewJob], now: int) -> dict[int, Appended | int]:
     """Which jobs are duplicates: of a stored one (its answer) or of one before it here (its index)."""
     found: dict[int, Appended | int] = {}
     first: dict[str, int] = {}

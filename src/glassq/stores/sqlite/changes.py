@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sqlite3 import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from glassq.errors import StorageUnavailable
 from glassq.model.clock import Clock
@@ -21,12 +21,27 @@ class Change:
     """A call at work in a transaction: its connection, the time it happens at, and whether it made a lane
     ready."""
 
-    __slots__ = ("clock", "cx", "now", "ring")
+    __slots__ = ("_clock", "_liveness", "_work", "clock", "cx", "now", "ring")
 
-    def __init__(self, cx: Connection, clock: int) -> None:
-        self.cx = cx
-        self.now = self.clock = clock
+    cx: Connection
+    clock: int
+    now: int
+
+    def __init__(self, work: Callable[[Change], Any], clock: Clock, liveness: Liveness) -> None:
+        self._work = work
+        self._clock = clock
+        self._liveness = liveness
         self.ring = False
+
+    def be_made(self, cx: Connection) -> Any:
+        """Do the work, for the first time or again after that was undone."""
+        self.cx = cx
+        self.now = self.clock = micros(self._clock.wall())
+        self.ring = False
+        answer = self._work(self)
+        if self.ring:
+            self._liveness.learn(cx)
+        return answer
 
     def touch(self, queue: int | None) -> int:
         """Let a queue, if there is one, see what time it is; from here on `now` is its time."""
@@ -50,19 +65,9 @@ class Changes:
 
     def make(self, work: Callable[[Change], R], *, shared: bool = False) -> R:
         """Do a work; when it made a lane ready, every worker is woken after its commit."""
-        ring = False
-
-        def change(cx: Connection) -> R:
-            nonlocal ring
-            change = Change(cx, micros(self._clock.wall()))
-            answer = work(change)
-            ring = change.ring
-            if ring:
-                self._liveness.learn(cx)
-            return answer
-
-        answer = self._connections.write(change, shared=shared)
-        if ring:
+        change = Change(work, self._clock, self._liveness)
+        answer: R = self._connections.write(change.be_made, shared=shared)
+        if change.ring:
             self._liveness.ring_all()
         return answer
 

@@ -7,27 +7,29 @@ from sqlite3 import Connection
 
 import msgspec
 
-from glassq.model.leases import ClaimCause, Grant, Lease, Owner
+from glassq.model.leases import ClaimCause, Grant, Lease
 from glassq.stores.sqlite.arriving import promote_scheduled
-from glassq.stores.sqlite.rows import MICRO, READY, begun_of, head, next_front, next_tail, window
+from glassq.stores.sqlite.rows import MICRO, READY, QueueRow, begun_of, head, next_front, next_tail, window
 
 _PROMOTED_AT_ONCE = 100
 
 
 def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) -> None:
-    """Take a held lane from its owner: ready again at the front, its current job blamed for the crash."""
-    if head(cx, queue, lane, None) is None:  # the owner died in the callback of the lane's last job
+    """Take a held lane from its owner: ready again at the front, the job that it ran blamed for the crash."""
+    first = head(cx, queue, lane, None)
+    if first is None:  # the owner died in the callback of the lane's last job
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane))
         return
+    # Tried now or before: nothing overtakes it.
+    tried = "runs OR blocked_at IS NOT NULL"
     cx.execute(
         f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = ?,"
-        " attempts = attempts + (current IS NOT NULL), crashes = crashes + (current IS NOT NULL),"
-        " blocked_at = CASE WHEN current IS NULL THEN blocked_at ELSE coalesce(blocked_at, ?) END,"
-        " begun_rank = CASE WHEN current IS NULL AND blocked_at IS NULL THEN NULL ELSE begun_rank END,"
-        " begun_seq = CASE WHEN current IS NULL AND blocked_at IS NULL THEN NULL ELSE begun_seq END,"
-        " current = NULL"
-        " WHERE queue = ? AND lane = ?",
-        (next_front(cx, queue), cause, now, queue, lane),
+        " attempts = attempts + runs, crashes = crashes + runs,"
+        " blocked_at = CASE WHEN runs THEN coalesce(blocked_at, ?) ELSE blocked_at END,"
+        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?) END,"
+        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?) END,"
+        " runs = 0 WHERE queue = ? AND lane = ?",
+        (next_front(cx, queue), cause, now, -first.level, first.seq, queue, lane),
     )
 
 
@@ -36,9 +38,21 @@ def bring_up_to_date(cx: Connection, queue: int, now: int) -> None:
 
     In this order: a job that comes in when a lease has ended finds its lane with no owner any more.
     """
-    _reclaim_expired(cx, queue, now)
-    promote_scheduled(cx, queue, now)
-    _promote_due(cx, queue, now)
+    ended, due, again = cx.execute(_PASSED, (queue, now)).fetchone()
+    if ended:
+        _reclaim_expired(cx, queue, now)
+    if due:
+        promote_scheduled(cx, queue, now)
+    if again:
+        _promote_due(cx, queue, now)
+
+
+_PASSED = (
+    "SELECT EXISTS (SELECT 1 FROM lanes WHERE queue = ?1 AND state = 'held' AND place <= ?2),"
+    " EXISTS (SELECT 1 FROM scheduled WHERE queue = ?1 AND due_at <= ?2),"
+    " EXISTS (SELECT 1 FROM lanes WHERE queue = ?1 AND state = 'waiting' AND place <= ?2)"
+)
+"""Whether there are ended leases, due jobs, due retries."""
 
 
 def _reclaim_expired(cx: Connection, queue: int, now: int) -> None:
@@ -88,35 +102,14 @@ def _promote_due(cx: Connection, queue: int, now: int) -> None:
         )
 
 
+_HELD = "lanes INDEXED BY lanes_by_state WHERE queue = ? AND state = 'held'"
+"""Few of very many lanes: SQLite, left to itself, reads them all."""
+
+
 def holders(cx: Connection, queue: int) -> set[str]:
     """The owners of a queue's held lanes."""
-    rows = cx.execute("SELECT DISTINCT owner FROM lanes WHERE queue = ? AND state = 'held'", (queue,))
+    rows = cx.execute(f"SELECT DISTINCT owner FROM {_HELD}", (queue,))
     return {owner for (owner,) in rows}
-
-
-def grant(
-    cx: Connection,
-    queue: tuple[int, str],
-    owner: Owner,
-    *,
-    lanes: int,
-    size: int,
-    turn: int,
-    lease: int,
-    now: int,
-) -> tuple[list[Grant], bool]:
-    """Give ready lanes to `owner`, longest waiting first; and whether further ones are left waiting."""
-    picked = cx.execute(
-        "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change FROM lanes"
-        " WHERE queue = :queue AND state = 'ready' AND NOT (SELECT paused FROM queues WHERE id = :queue)"
-        " ORDER BY place LIMIT :limit",
-        {"queue": queue[0], "limit": lanes + 1},
-    ).fetchall()
-    others = len(picked) > lanes
-    found = [_Ready(*row) for row in picked[:lanes]]
-    size = min(size, turn) if others else size
-    taken = [_take(cx, queue, lane, owner, size, lease, now) for lane in found]
-    return taken, others
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -133,42 +126,67 @@ class _Ready(msgspec.Struct, frozen=True):
     change: int
 
 
-def _take(
-    cx: Connection, queue: tuple[int, str], row: _Ready, owner: Owner, size: int, lease: int, now: int
-) -> Grant:
-    key, name = queue
-    begun = begun_of(row.begun_rank, row.begun_seq)
-    first = head(cx, key, row.lane, begun)
-    assert first is not None  # noqa: S101 - a lane's row goes with its last job
-    # A head that was tried before comes alone: what follows it is decided after it.
-    jobs = (first,) if begun is not None or size == 1 else window(cx, key, row.lane, size)
-    # fence: the number grows with every claim, and past anything given out before a lost store.
-    (token,) = cx.execute(
-        "UPDATE queues SET token = max(token + 1, ?) WHERE id = ? RETURNING token", (now, key)
-    ).fetchone()
-    cx.execute(
-        "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?,"
-        " cause = 'ready', current = ?, begun_rank = ?, begun_seq = ? WHERE queue = ? AND lane = ?",
-        (now + lease, token, str(owner), lease, first.id, -first.level, first.seq, key, row.lane),
-    )
-    return Grant(
-        lease=Lease(name, row.lane, token),
-        jobs=jobs,
-        cause=ClaimCause(row.cause),
-        attempts=row.attempts,
-        failures=row.failures,
-        crashes=row.crashes,
-        cancelled=row.cancel == first.id,
-        change=row.change,
-    )
+class Claim(msgspec.Struct, frozen=True):
+    """Who claims lanes of a queue, and when. `stood`: its counters, of which the token goes on here."""
 
+    queue: int
+    name: str
+    stood: QueueRow
+    owner: str
+    lease: int
+    now: int
 
-def next_due(cx: Connection, queue: int, owner: Owner, now: int) -> float | None:
-    """Seconds until a job or a retry of the queue is due, or somebody else's lease ends."""
-    (due,) = cx.execute(
-        "SELECT min(at) FROM (SELECT min(place) AS at FROM lanes WHERE queue = :queue AND"
-        " (state = 'waiting' OR (state = 'held' AND owner <> :owner))"
-        " UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = :queue)",
-        {"queue": queue, "owner": str(owner)},
-    ).fetchone()
-    return None if due is None else max(0.0, (due - now) / MICRO)
+    def grant(self, cx: Connection, lanes: int, size: int, turn: int) -> tuple[list[Grant], bool]:
+        """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn while
+        others wait; and whether further ones are left waiting."""
+        picked = cx.execute(
+            "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change"
+            " FROM lanes WHERE queue = ? AND state = 'ready' ORDER BY place LIMIT ?",
+            (self.queue, 0 if self.stood.paused else lanes + 1),
+        ).fetchall()
+        others = len(picked) > lanes
+        found = [_Ready(*row) for row in picked[:lanes]]
+        size = min(size, turn) if others else size
+        return [self._take(cx, lane, size) for lane in found], others
+
+    def _take(self, cx: Connection, row: _Ready, size: int) -> Grant:
+        begun = begun_of(row.begun_rank, row.begun_seq)
+        if begun is None:
+            jobs = window(cx, self.queue, row.lane, size)
+        else:  # was tried before, and comes alone: what follows it is decided after it
+            tried = head(cx, self.queue, row.lane, begun)
+            jobs = () if tried is None else (tried,)
+        first = jobs[0]  # a lane's row goes with its last job
+        # fence: the number grows with every claim, and past anything given out before a lost store.
+        self.stood.token = token = max(self.stood.token + 1, self.now)
+        cx.execute(
+            "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
+            " runs = 1 WHERE queue = ? AND lane = ?",
+            (self.now + self.lease, token, self.owner, self.lease, self.queue, row.lane),
+        )
+        return Grant(
+            lease=Lease(self.name, row.lane, token),
+            jobs=jobs,
+            cause=ClaimCause(row.cause),
+            attempts=row.attempts,
+            failures=row.failures,
+            crashes=row.crashes,
+            cancelled=row.cancel == first.id,
+            change=row.change,
+        )
+
+    def note(self, cx: Connection) -> None:
+        """Write down the last token and the time."""
+        cx.execute(
+            "UPDATE queues SET token = ?, seen = ? WHERE id = ?", (self.stood.token, self.now, self.queue)
+        )
+
+    def next_due(self, cx: Connection) -> list[float]:
+        """Seconds until a job or a retry of the queue is due, or somebody else's lease ends; if any."""
+        of_others = f"SELECT * FROM (SELECT place FROM {_HELD} AND owner <> ? ORDER BY place LIMIT 1)"
+        (due,) = cx.execute(
+            "SELECT min(at) FROM (SELECT min(place) AS at FROM lanes WHERE queue = ? AND state = 'waiting'"
+            f" UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = ? UNION ALL {of_others})",
+            (self.queue, self.queue, self.queue, self.owner),
+        ).fetchone()
+        return [] if due is None else [max(0.0, (due - self.now) / MICRO)]

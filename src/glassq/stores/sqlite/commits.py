@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 from glassq.errors import StorageUnavailable
 
 R = TypeVar("R")
+W = TypeVar("W")
 
 Transact = Callable[[Callable[[Connection], Any]], Any]
 """Does a work in a transaction of its own, commits it or rolls it back, and translates errors."""
@@ -42,9 +43,11 @@ class Commits:
 
     def share(self, work: Callable[[Connection], R]) -> R:
         """Do a work in a transaction that those of other threads may be in, too; returns after its commit."""
+        had, answer = self._with_turn(self._begin, work)
+        if had:
+            return cast("R", answer)
         call = _Call(work, self._gate())
-        if not self._with_turn(self._begin, call):
-            self._await_turn(call)
+        self._await_turn(call)
         return call.outcome()
 
     @contextmanager
@@ -72,12 +75,13 @@ class Commits:
 
     # -- with the turn -----------------------------------------------------------------------------------
 
-    def _begin(self, call: _Call[Any]) -> None:
-        """Do a call that has not waited, and those that wait."""
+    def _begin(self, work: Callable[[Connection], R]) -> R:
+        """Do what was asked for without having to wait, and what those that wait asked for."""
         if not self._waiting or _interruptible():
-            call.be_done(self._transact)
-        else:
-            self._carry_out([*self._take_waiting(), call])
+            return cast("R", self._transact(work))
+        call = _Call(work, self._gate())
+        self._carry_out([*self._take_waiting(), call])
+        return call.outcome()
 
     def _lead(self, call: _Call[Any]) -> None:
         """Do a call that waits, unless it is done by now, and the others that wait."""
@@ -123,19 +127,18 @@ class Commits:
 
     # -- without it --------------------------------------------------------------------------------------
 
-    def _with_turn(self, do: Callable[[_Call[Any]], None], call: _Call[Any]) -> bool:
-        """Do something if no other thread has the turn; whether that was so."""
+    def _with_turn(self, do: Callable[[W], R], what: W) -> tuple[bool, R | None]:
+        """Do something if no other thread has the turn; whether that was so, and the answer."""
         had: list[bool] = []
         try:
             # In one step: an interrupt finds the turn free, or sees here that it has to be given back.
             had += map(self._turn.acquire, _AT_ONCE)
-            if had[0]:
-                do(call)
+            return (True, do(what)) if had[0] else (False, None)
         finally:
             if had and had[0]:
                 self._turn.release()
-                self._call_next()
-        return had[0]
+                if self._waiting:
+                    self._call_next()
 
     def _await_turn(self, call: _Call[Any]) -> None:
         """Until another thread has done it, or it is this one's turn to do it."""
@@ -143,7 +146,8 @@ class Commits:
         try:
             while not call.done:
                 # Who has the turn now sees this call when giving it back, and wakes this thread.
-                if not self._with_turn(self._lead, call):
+                had, _ = self._with_turn(self._lead, call)
+                if not had:
                     call.sleep()
         finally:
             if not call.done:  # interrupted: what nobody has begun is not to be done any more

@@ -6,8 +6,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from glassq.stores.sqlite.failures import UNTRANSLATED, raise_translated, transl
 from glassq.stores.sqlite.forking import tell_of_forks
 from glassq.stores.sqlite.format import migrate
 from glassq.stores.sqlite.identity import Identity
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.location import Location, prepare
 
 R = TypeVar("R")
@@ -42,24 +44,26 @@ class Connections:
         self,
         path: Path | None,
         location: Location,
+        known: Known,
         on_fork: Callable[[], None],
         on_replaced: Callable[[], None],
     ) -> None:
         self._path = path
         # A relative path would name another file after the program has changed its directory.
         self._location = msgspec.structs.replace(location, path=path)
+        self._known = known
         self._on_fork = on_fork
         self._on_replaced = on_replaced
         self._identity = Identity(path)
-        self._commits = Commits(self._transact)
+        self._commits = Commits(partial(self._transact, keeps=True))
         self._read_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._abandoned: list[sqlite3.Connection | None] = []
         self._closed = False
-        tell_of_forks(self)
         with self._commits.turn():
             self._open_writer()
+        tell_of_forks(self)  # one that could not be opened is nobody's, and would keep others from hearing
 
     def write(self, work: Callable[[sqlite3.Connection], R], *, shared: bool = False) -> R:
         """Do a work in a transaction that holds the file's write lock from its start; committed whole or
@@ -68,17 +72,26 @@ class Connections:
         if shared:
             return self._commits.share(work)
         with self._commits.turn():
-            return self._transact(work)
+            return self._transact(work, keeps=False)
 
-    def _transact(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    def _transact(self, work: Callable[[sqlite3.Connection], R], *, keeps: bool) -> R:
+        """`keeps`: the work keeps what is known true."""
         connection = self._writer or self._open_writer()
-        _refuse_reentry(connection)
+        if connection.in_transaction:
+            _refuse_reentry()
+        known = self._known
         try:
             # Inside the `try`: an interrupt is likeliest right after the wait for the lock.
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                if known.version != version or not keeps:
+                    known.forget()
+                known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")
+                if keeps:
+                    known.version = version
             except BaseException:  # also KeyboardInterrupt: half a transaction must not stay open
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -100,7 +113,8 @@ class Connections:
 
     @contextmanager
     def _snapshot(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-        _refuse_reentry(connection)
+        if connection.in_transaction:
+            _refuse_reentry()
         with translated(self._path):
             try:
                 connection.execute("BEGIN")
@@ -175,6 +189,7 @@ class Connections:
             migrate(connection, str(self._path))
             self._identity.note(before)
 
+        self._known.version = None  # versions are counted by each connection for itself
         with translated(self._path):
             self._writer = self._connect(accept)
         return self._writer
@@ -211,7 +226,6 @@ class Connections:
         self._on_fork()
 
 
-def _refuse_reentry(connection: sqlite3.Connection) -> None:
+def _refuse_reentry() -> NoReturn:
     """A signal handler that enqueues while its own thread is in a transaction must not end that one."""
-    if connection.in_transaction:
-        raise StorageUnavailable("called from a signal handler in the middle of another call; call it later")
+    raise StorageUnavailable("called from a signal handler in the middle of another call; call it later")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from time import monotonic
 
 from glassq.errors import StorageUnavailable
 
@@ -18,18 +19,29 @@ RESERVE_BYTES = 16 << 20
 BALLAST_BYTES = 4 << 20
 """One write-ahead log, as long as it gets before it goes into the file."""
 
+_PLENTY_BYTES = 256 << 20
+_PLENTY_SECONDS = 0.01
+"""With so much more than the reserve free, a disk is not looked at again for so long: nothing fills it
+sooner."""
+
 
 class Disk:
     """The disk that holds one database file."""
 
     def __init__(self, database: Path) -> None:
-        self._directory = database.parent
+        self._directory = str(database.parent)
         self._ballast = database.with_name(database.name + "-ballast")
+        self._free = 0
+        self._look_at = 0.0
 
     def require_room(self, size: int) -> None:
-        """`StorageUnavailable("enospc")` unless `size` bytes fit above the reserve. Costs about 2 µs."""
+        """`StorageUnavailable("enospc")` unless `size` bytes fit above the reserve."""
+        now = monotonic()
+        if now < self._look_at and self._free > RESERVE_BYTES + _PLENTY_BYTES:
+            return
         status = os.statvfs(self._directory)
-        free = status.f_bavail * status.f_frsize
+        self._free = free = status.f_bavail * status.f_frsize
+        self._look_at = now + _PLENTY_SECONDS
         if free < RESERVE_BYTES + size:
             raise StorageUnavailable(
                 f"only {free >> 20} MiB are free in {self._directory}, {RESERVE_BYTES >> 20} MiB are kept "

@@ -1,4 +1,4 @@
-"""The format of the file: made in an empty one, refused where it is newer or another program's."""
+"""The format of the file: made in an empty one, refused where it is another, or another program's."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from glassq.errors import ConfigurationError, FormatMismatch
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x676C7371  # "glsq": tells our files from other people's databases
 _OLDEST = (3, 35, 0)
 _SCHEMA = Path(__file__).with_name("schema.sql")
 
 
 def migrate(connection: sqlite3.Connection, name: str) -> None:
-    """Bring an empty file to the current format; refuse files that are newer or not ours."""
+    """Bring an empty file to the current format; refuse files of another one, or not ours."""
     if sqlite3.sqlite_version_info < _OLDEST:
         here, oldest = sqlite3.sqlite_version, ".".join(map(str, _OLDEST))
         raise ConfigurationError(f"SQLite {here} is too old, glassq needs {oldest}; use a newer Python build")
     found = _format(connection)
     if found == FORMAT:
         return
-    if found > FORMAT:
-        raise FormatMismatch(name, found, FORMAT)
+    if found:
+        raise FormatMismatch(name, found, FORMAT, older=found < FORMAT)
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _format(connection) == 0:  # another process may have made the tables while we waited

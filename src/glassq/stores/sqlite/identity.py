@@ -15,13 +15,19 @@ class Identity:
     """The file of one path and what lies beside it, as they were opened. In memory (None) nothing moves."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self._path = None if path is None else str(path)
         self._database: tuple[int, int] | None = None
         self._beside: dict[str, tuple[int, int]] = {}
 
     def replaced(self) -> bool:
         """Whether another file has the name of the one that was opened, or none has. Costs about 1 µs."""
-        return self._database is not None and _file_at(self._path) != self._database
+        if self._database is None or self._path is None:
+            return False
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - half the price of the method, and paid by every call
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._database
 
     def present(self) -> tuple[int, int] | None:
         """The file that has the name now, for `note`."""
@@ -57,12 +63,12 @@ class Identity:
         return [f"{self._path}{suffix}" for suffix in _BESIDE]
 
 
-def _file_at(path: Path | str | None) -> tuple[int, int] | None:
+def _file_at(path: str | None) -> tuple[int, int] | None:
     """Which file has this name; None when there is none."""
     if path is None:
         return None
     try:
-        found = os.stat(path)  # noqa: PTH116 - half the price of the method, and paid by every call
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -15,9 +15,15 @@ def touch(cx: Connection, queue: int, clock: int) -> int:
     """Note that time is seen to pass; after a jump of the clock give every holder one fresh lease. Returns
     the queue's time."""
     (seen,) = cx.execute("SELECT seen FROM queues WHERE id = ?", (queue,)).fetchone()
-    now = time_of(int(seen), clock)
-    catch_up(cx, queue, int(seen), now)
+    now = pass_time(cx, queue, int(seen), clock)
     note(cx, queue, now)
+    return now
+
+
+def pass_time(cx: Connection, queue: int, seen: int, clock: int) -> int:
+    """What `touch` does, for a caller that has read `seen` and writes it with other columns."""
+    now = time_of(seen, clock)
+    catch_up(cx, queue, seen, now)
     return now
 
 
@@ -32,7 +38,7 @@ def note(cx: Connection, queue: int, now: int) -> None:
 
 
 def catch_up(cx: Connection, queue: int, seen: int, now: int) -> None:
-    """What `touch` does about a jump, for a caller that has read `seen` and writes it with other columns.
+    """What a jump of the clock costs nobody.
 
     What would end by a clock that was set back ends as much earlier by the new one. The clock jumped, or
     nothing reached the store, when the last touch lies ahead by over a second, or further back than a lease.

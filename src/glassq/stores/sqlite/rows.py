@@ -76,13 +76,13 @@ class Place(NamedTuple):
     dedup: str | None
 
 
-def first_two(cx: Connection, queue: int, lane: str) -> list[Place]:
+def first_places(cx: Connection, queue: int, lane: str, count: int) -> list[Place]:
     """The places of a lane's first jobs, none of which need have begun: its head, and what comes after it."""
     rows = cx.execute(
-        f"SELECT {PLACE_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT 2",
-        (queue, lane),
+        f"SELECT {PLACE_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?",
+        (queue, lane, count),
     )
-    return [Place(*row) for row in rows]
+    return list(map(Place._make, rows))
 
 
 def place_at(cx: Connection, queue: int, lane: str, rank: int, seq: int) -> Place | None:
@@ -102,25 +102,30 @@ def place_of(cx: Connection, queue: int, lane: str, job_id: str) -> Place | None
     return Place(*row) if row else None
 
 
+# Counters are written and then read: RETURNING in a statement costs as much as five others.
+
+
 def next_tail(cx: Connection, queue: int) -> int:
     """A place behind all ready lanes."""
-    row = cx.execute("UPDATE queues SET tail = tail + 1 WHERE id = ? RETURNING tail", (queue,)).fetchone()
-    return int(row[0])
+    cx.execute("UPDATE queues SET tail = tail + 1 WHERE id = ?", (queue,))
+    return int(cx.execute("SELECT tail FROM queues WHERE id = ?", (queue,)).fetchone()[0])
 
 
 def next_front(cx: Connection, queue: int) -> int:
     """A place before all ready lanes."""
-    row = cx.execute("UPDATE queues SET front = front - 1 WHERE id = ? RETURNING front", (queue,)).fetchone()
-    return int(row[0])
+    cx.execute("UPDATE queues SET front = front - 1 WHERE id = ?", (queue,))
+    return int(cx.execute("SELECT front FROM queues WHERE id = ?", (queue,)).fetchone()[0])
+
+
+OTHERS_READY = (
+    "NOT queues.paused AND"
+    " EXISTS (SELECT 1 FROM lanes AS other WHERE other.queue = queues.id AND other.state = 'ready')"
+)
 
 
 def others_ready(cx: Connection, queue: int) -> bool:
     """Whether any lane of the queue waits for a worker and may be served."""
-    sql = (
-        "SELECT NOT paused AND EXISTS (SELECT 1 FROM lanes WHERE queue = queues.id AND state = 'ready')"
-        " FROM queues WHERE id = ?"
-    )
-    return bool(cx.execute(sql, (queue,)).fetchone()[0])
+    return bool(cx.execute(f"SELECT {OTHERS_READY} FROM queues WHERE id = ?", (queue,)).fetchone()[0])
 
 
 def begun_of(rank: int | None, seq: int | None) -> tuple[int, int] | None:
@@ -128,25 +133,31 @@ def begun_of(rank: int | None, seq: int | None) -> tuple[int, int] | None:
     return None if rank is None or seq is None else (rank, seq)
 
 
-class QueueRow(msgspec.Struct, frozen=True):
-    """A queue's counters as a call found them, read once."""
+class QueueRow(msgspec.Struct):
+    """A queue's counters as a call found them, or as it leaves them."""
 
     incarnation: str
     seq: int
     enqueued: int
     settled: int
     replayed: int
+    token: int
+    tail: int
     seen: int
+    paused: int
 
     @property
     def watermark(self) -> Watermark:
-        """Where the queue stood."""
+        """Where the queue stands."""
         return Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.settled))
 
 
+QUEUE_COLUMNS = (
+    "incarnation, seq, enqueued, settled, replayed, queues.token, queues.tail, queues.seen, queues.paused"
+)
+
+
 def queue_row(cx: Connection, queue: int) -> QueueRow:
-    """The counters of a queue, read before a call changes anything."""
-    row = cx.execute(
-        "SELECT incarnation, seq, enqueued, settled, replayed, seen FROM queues WHERE id = ?", (queue,)
-    ).fetchone()
+    """The counters of a queue."""
+    row = cx.execute(f"SELECT {QUEUE_COLUMNS} FROM queues WHERE id = ?", (queue,)).fetchone()
     return QueueRow(*row)

@@ -1,4 +1,4 @@
--- Format 1. Times are microseconds since the epoch, by the wall clock of the host.
+-- Format 2. Times are microseconds since the epoch, by the wall clock of the host.
 -- `STRICT` is left out on purpose: it needs SQLite 3.37, this file needs 3.35.
 
 CREATE TABLE queues (
@@ -82,10 +82,10 @@ CREATE TABLE lanes (
     lease        INTEGER NOT NULL DEFAULT 0,   -- length of the lease, for the fresh one after a clock jump
     graced       INTEGER NOT NULL DEFAULT 0,   -- the token that has had its fresh lease
     cause        TEXT    NOT NULL DEFAULT 'ready',
-    current      TEXT,                         -- the job the owner runs: a crash is blamed on it
-    begun_rank   INTEGER,                      -- a head that has begun: nothing overtakes it
-    begun_seq    INTEGER,
-    cancel       TEXT,                         -- a current job that somebody asked to cancel
+    runs         INTEGER NOT NULL DEFAULT 0,   -- whether the owner runs the head: a crash is blamed on that
+    begun_rank   INTEGER,                      -- a head that has begun and need not be the first: nothing overtakes it
+    begun_seq    INTEGER,                      -- (while it runs and is the first anyway, nothing is written)
+    cancel       TEXT,                         -- a head that somebody asked to cancel while it ran
     paused       INTEGER NOT NULL DEFAULT 0,
     attempts     INTEGER NOT NULL DEFAULT 0,   -- of the head, as are the next six
     failures     INTEGER NOT NULL DEFAULT 0,
@@ -98,6 +98,15 @@ CREATE TABLE lanes (
 ) WITHOUT ROWID;
 
 CREATE INDEX lanes_by_state ON lanes (queue, state, place);
+
+-- The jobs that owners run: of each such lane its head.
+CREATE VIEW running AS
+SELECT queue, lane, CASE WHEN begun_rank IS NULL
+    THEN (SELECT id FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane ORDER BY rank, seq LIMIT 1)
+    ELSE (SELECT id FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane
+          AND rank = begun_rank AND seq = begun_seq)
+    END AS id
+FROM lanes WHERE runs;
 
 CREATE TABLE dead (
     queue        INTEGER NOT NULL,

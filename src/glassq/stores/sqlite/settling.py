@@ -1,4 +1,8 @@
-"""How an attempt ends in the tables. Every write here is behind the fence: token and owner."""
+"""How an attempt ends in the tables. Every write here is behind the fence: token and owner.
+
+The job that a held lane's owner runs is its head, which is nearly always the first in the tables: so a job
+that is settled in its order leaves the lane's row as it is, and costs a row that goes and a count.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,14 @@ from glassq.errors import StorageError
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.model.watermarks import Counts, Watermark
-from glassq.stores.sqlite.jumps import catch_up, note, time_of, touch
+from glassq.model.watermarks import Watermark
+from glassq.stores.sqlite.jumps import note, pass_time
+from glassq.stores.sqlite.known import HeldLane, Known
 from glassq.stores.sqlite.rows import (
     FRESH,
     MICRO,
     READY,
     Place,
-    begun_of,
-    first_two,
     head,
     micros,
     next_front,
@@ -27,7 +30,6 @@ from glassq.stores.sqlite.rows import (
     others_ready,
     place_at,
     place_of,
-    queue_row,
     window,
 )
 
@@ -38,105 +40,66 @@ _OUTCOMES = {
     Action.CANCEL: "cancelled",
 }
 
-_HELD = (
-    "current, begun_rank, begun_seq, attempts, change, lanes.paused OR queues.paused,"
-    " NOT queues.paused AND"
-    " EXISTS (SELECT 1 FROM lanes AS other WHERE other.queue = queues.id AND other.state = 'ready'),"
-    " incarnation, seq, enqueued, settled, seen"
-    " FROM lanes JOIN queues ON queues.id = lanes.queue"
-)
+
+class _Call(msgspec.Struct, frozen=True):
+    """One settlement at work."""
+
+    cx: Connection
+    known: Known
+    what: Settlement
+    lane: HeldLane
+    found: Watermark
+    now: int
 
 
-class _Held(msgspec.Struct, frozen=True):
-    """A held lane's row and its queue's, read once per settlement."""
-
-    queue: int
-    lane: str
-    current: str | None
-    begun_rank: int | None
-    begun_seq: int | None
-    attempts: int
-    change: int
-    paused: bool
-    others: bool
-    """Whether other lanes of the queue are ready and may be served."""
-    incarnation: str
-    seq: int
-    enqueued: int
-    settled: int
-    seen: int
-
-    @property
-    def begun(self) -> tuple[int, int] | None:
-        """The place of the lane's current job."""
-        return begun_of(self.begun_rank, self.begun_seq)
-
-    @property
-    def found(self) -> Watermark:
-        """Where the queue stood."""
-        return Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.settled))
-
-
-def holds(cx: Connection, queue: int, owner: str, lease: Lease) -> bool:
-    """Whether `owner` holds the lane under this very token."""
-    return _held(cx, queue, owner, lease) is not None
-
-
-def _held(cx: Connection, queue: int, owner: str, lease: Lease) -> _Held | None:
-    # fence: both the number and the owner; a lane that vanished with its last job is nobody's.
-    row = cx.execute(
-        f"SELECT {_HELD} WHERE lanes.queue = ? AND lane = ?"
-        " AND state = 'held' AND lanes.token = ? AND owner = ?",
-        (queue, lease.lane, lease.token, owner),
-    ).fetchone()
-    return _Held(queue, lease.lane, *row) if row else None
-
-
-def settle(cx: Connection, queue: int, owner: str, what: Settlement, clock: int) -> Settled:
+def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlement, clock: int) -> Settled:
     """End the attempt of the lane's head and move the lane on. Notes the time in the queue's row, too."""
-    lane = _held(cx, queue, owner, what.lease)
+    lane = known.held(cx, queue, owner, what.lease)
+    stood = known.queue(cx, queue)
+    found = stood.watermark
+    now = pass_time(cx, queue, stood.seen, clock)
     if lane is None:
-        found = queue_row(cx, queue).watermark
-        return Settled(status=SettleStatus.FENCED, now=touch(cx, queue, clock) / MICRO, found=found)
-    now = time_of(lane.seen, clock)
-    catch_up(cx, queue, lane.seen, now)
-    first = first_two(cx, queue, lane.lane)
-    if lane.current is None:  # kept: nothing runs, so this is a repetition, even if the job was replayed
-        return _repeated(cx, lane, what, first, now)
-    job = _head(cx, lane, first)
+        note(cx, queue, now)
+        known.forget()
+        return Settled(status=SettleStatus.FENCED, now=now / MICRO, found=found)
+    call = _Call(cx, known, what, lane, found, now)
+    if not lane.runs:  # kept: this is a repetition, even if the job was replayed
+        return _repeated(call, None)
+    job = _head(cx, lane)
     if job is None or job.id != what.job_id:
-        return _not_the_head(cx, lane, what, first, now)
+        return _not_the_head(call, job)
     if what.action is Action.RETRY or what.action is Action.HALT:
-        return _stop(cx, lane, what, now)
+        return _stop(call, job)
     if what.action is Action.BURY:
-        _bury(cx, lane, job, what, now)
+        _bury(call, job)
     _take_out(cx, queue, lane.lane, job, _OUTCOMES[what.action], now)
-    left = [place for place in first if place != job]
-    return _move_on(cx, lane, what, left, now, status=SettleStatus.DONE, ordinal=lane.settled + 1)
+    lane.without(job)
+    stood.settled += 1
+    stood.seen = now
+    return _move_on(call, None, SettleStatus.DONE, ordinal=stood.settled)
 
 
-def _head(cx: Connection, lane: _Held, first: list[Place]) -> Place | None:
-    """The job that must be settled next: the one that has begun, which is nearly always the first."""
-    begun = lane.begun
-    if begun is None:
-        return first[0] if first else None
-    for place in first:
-        if (place.rank, place.seq) == begun:
-            return place
+def _head(cx: Connection, lane: HeldLane) -> Place | None:
+    """The job that must be settled next: the one that has begun."""
+    first, begun = lane.first(cx), lane.begun
+    if begun is None or (first is not None and (first.rank, first.seq) == begun):
+        return first
     return place_at(cx, lane.queue, lane.lane, *begun)
 
 
-def _not_the_head(cx: Connection, lane: _Held, what: Settlement, first: list[Place], now: int) -> Settled:
-    if place_of(cx, lane.queue, lane.lane, what.job_id) is not None:
+def _not_the_head(call: _Call, current: Place | None) -> Settled:
+    lane, job_id = call.lane, call.what.job_id
+    if place_of(call.cx, lane.queue, lane.lane, job_id) is not None:
         # order: settling it would let it pass the jobs before it.
-        raise StorageError(f"{what.job_id} is not the head of its lane; only the head can be settled")
-    return _repeated(cx, lane, what, first, now)
+        raise StorageError(f"{job_id} is not the head of its lane; only the head can be settled")
+    return _repeated(call, current)
 
 
-def _repeated(cx: Connection, lane: _Held, what: Settlement, first: list[Place], now: int) -> Settled:
-    """The job was settled before; the lane may still have to move on."""
-    note(cx, lane.queue, now)
-    return _move_on(cx, lane, what, first, now, status=SettleStatus.ALREADY, ordinal=0)
+def _repeated(call: _Call, current: Place | None) -> Settled:
+    """The job was settled before; the lane may still have to move on from its current one, if it has one."""
+    note(call.cx, call.lane.queue, call.now)
+    call.known.forget()
+    return _move_on(call, current, SettleStatus.ALREADY)
 
 
 def remove(cx: Connection, queue: int, lane: str, job: StoredJob, outcome: str, now: int) -> None:
@@ -166,11 +129,12 @@ def _take_out(cx: Connection, queue: int, lane: str, job: Place, outcome: str, n
     )
 
 
-def _bury(cx: Connection, lane: _Held, place: Place, what: Settlement, now: int) -> None:
+def _bury(call: _Call, place: Place) -> None:
     """Keep the job as a dead letter."""
-    job = head(cx, lane.queue, lane.lane, (place.rank, place.seq))
+    lane, what = call.lane, call.what
+    job = head(call.cx, lane.queue, lane.lane, (place.rank, place.seq))
     assert job is not None  # noqa: S101 - its place was read in this transaction
-    cx.execute(
+    call.cx.execute(
         "INSERT INTO dead (queue, seq, id, lane, rank, eligible_at, replayed, body, reason, attempts, error,"
         " buried_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -185,22 +149,25 @@ def _bury(cx: Connection, lane: _Held, place: Place, what: Settlement, now: int)
             what.reason,
             lane.attempts + what.ran,
             what.error,
-            now,
+            call.now,
         ),
     )
 
 
-def _stop(cx: Connection, lane: _Held, what: Settlement, now: int) -> Settled:
+def _stop(call: _Call, job: Place) -> Settled:
     """RETRY and HALT: the head stays in its place, the lane waits without an owner."""
+    cx, lane, what, now = call.cx, call.lane, call.what, call.now
     halt = what.action is Action.HALT
     note(cx, lane.queue, now)
     cx.execute(
-        "UPDATE lanes SET state = ?, place = ?, owner = NULL, current = NULL,"
+        "UPDATE lanes SET state = ?, place = ?, owner = NULL, runs = 0, begun_rank = ?, begun_seq = ?,"
         " attempts = attempts + ?, failures = failures + 1, blocked_at = coalesce(blocked_at, ?),"
         " reason = ?, error = ? WHERE queue = ? AND lane = ?",
         (
             "halted" if halt else "waiting",
             now if halt else now + micros(what.wait),
+            job.rank,
+            job.seq,
             what.ran,
             now,
             what.reason,
@@ -209,114 +176,136 @@ def _stop(cx: Connection, lane: _Held, what: Settlement, now: int) -> Settled:
             lane.lane,
         ),
     )
+    call.known.forget()
     return Settled(
         status=SettleStatus.DONE,
         now=now / MICRO,
         others=others_ready(cx, lane.queue),
         change=lane.change,
-        found=lane.found,
+        found=call.found,
     )
 
 
-def _move_on(
-    cx: Connection,
-    lane: _Held,
-    what: Settlement,
-    left: list[Place],
-    now: int,
-    *,
-    status: SettleStatus,
-    ordinal: int,
-) -> Settled:
+def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: int = 0) -> Settled:
     """The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with the first of the
-    jobs that are left, or the one that the worker named."""
-    follower = _follower(cx, lane, what, left[0] if left else None)
+    jobs that are left, or the one that the worker named. `current`: what it goes on with already."""
+    cx, known, lane, what = call.cx, call.known, call.lane, call.what
+    follower = _follower(call)
     kept = what.leaving is Leaving.KEEP
-    stays = kept or (what.leaving is Leaving.STAY and not lane.paused)
-    others = lane.others
+    stays = kept or (
+        what.leaving is Leaving.STAY and not lane.paused and not known.queue(cx, lane.queue).paused
+    )
     jobs: tuple[StoredJob, ...] = ()
-    if follower is None and not kept:
+    if kept:
+        _hold(call)  # for the callback; what comes next has not begun
+    elif follower is None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (lane.queue, lane.lane))
-    elif kept:
-        _start(cx, lane, None)  # held for the callback; what comes next has not begun
+        known.left(lane)
     elif stays:
-        if follower is None or follower.id != what.next_id or what.change != lane.change:
+        if follower.id != what.next_id or what.change != lane.change:
             jobs = window(cx, lane.queue, lane.lane, max(1, what.window))
-        _start(cx, lane, follower)
+        if follower != current:  # else named by a call that is repeated: what happened since is not forgotten
+            _start(call, follower)
     else:
-        _vacate(cx, lane, at_front=what.leaving is not Leaving.YIELD)
-        others = others_ready(cx, lane.queue)
+        place = next_tail(cx, lane.queue) if what.leaving is Leaving.YIELD else next_front(cx, lane.queue)
+        open_again(cx, lane.queue, lane.lane, place)
+        known.forget()
     return Settled(
         status=status,
-        now=now / MICRO,
+        now=call.now / MICRO,
         ordinal=ordinal,
         held=stays and (follower is not None or kept),
-        others=bool(others),
+        others=known.others(cx, lane.queue),
         change=lane.change,
         jobs=jobs,
-        found=lane.found,
+        found=call.found,
     )
 
 
-def _follower(cx: Connection, lane: _Held, what: Settlement, first: Place | None) -> Place | None:
+def _follower(call: _Call) -> Place | None:
     """The lane's next job: the one the worker named while its window is fresh, else the lane's true head."""
+    lane, what = call.lane, call.what
+    first = lane.first(call.cx)
     if first is None or what.next_id is None or first.id == what.next_id or what.change != lane.change:
         return first
-    return place_of(cx, lane.queue, lane.lane, what.next_id) or first
+    return place_of(call.cx, lane.queue, lane.lane, what.next_id) or first
 
 
-def _start(cx: Connection, lane: _Held, job: Place | None) -> None:
-    """Name the lane's current job, if it has one; the counters are of the head, so they start again."""
-    if job is not None and job.id == lane.current:
-        return  # named already, by a call that is repeated: what happened to it since is not forgotten
-    cx.execute(
-        f"UPDATE lanes SET current = ?, begun_rank = ?, begun_seq = ?, {FRESH} WHERE queue = ? AND lane = ?",
-        (job and job.id, job and job.rank, job and job.seq, lane.queue, lane.lane),
+def _start(call: _Call, job: Place) -> None:
+    """The lane goes on with this job. Written down only where the lane's row does not say so already: the
+    counters are of the head, so they start again, and a head that is not the first has its place named."""
+    lane = call.lane
+    begun = None if job == lane.first(call.cx) else (job.rank, job.seq)
+    if lane.runs and lane.fresh and lane.begun == begun:
+        return
+    rank, seq = begun or (None, None)
+    call.cx.execute(
+        f"UPDATE lanes SET runs = 1, begun_rank = ?, begun_seq = ?, {FRESH} WHERE queue = ? AND lane = ?",
+        (rank, seq, lane.queue, lane.lane),
     )
+    call.known.forget()
 
 
-def _vacate(cx: Connection, lane: _Held, *, at_front: bool) -> None:
-    place = next_front(cx, lane.queue) if at_front else next_tail(cx, lane.queue)
-    open_again(cx, lane.queue, lane.lane, place)
+def _hold(call: _Call) -> None:
+    """The lane stays with its owner, who runs none of its jobs."""
+    lane = call.lane
+    call.cx.execute(
+        f"UPDATE lanes SET runs = 0, begun_rank = NULL, begun_seq = NULL, {FRESH}"
+        " WHERE queue = ? AND lane = ?",
+        (lane.queue, lane.lane),
+    )
+    call.known.forget()
 
 
 def open_again(cx: Connection, queue: int, lane: str, place: int) -> None:
     """Nobody's lane with a head that is new to it: served again, from `place` on, unless paused."""
     cx.execute(
-        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = 'ready', current = NULL,"
+        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = 'ready', runs = 0,"
         f" begun_rank = NULL, begun_seq = NULL, {FRESH} WHERE queue = ? AND lane = ?",
         (place, queue, lane),
     )
 
 
-def release(cx: Connection, queue: int, owner: str, lease: Lease, *, front: bool) -> bool:
+def release(cx: Connection, known: Known, queue: int, owner: str, lease: Lease, *, front: bool) -> bool:
     """Give a lane up with its head unsettled and untouched; whether that made it ready for others."""
-    if not holds(cx, queue, owner, lease):
+    if known.held(cx, queue, owner, lease) is None:
         return False
-    if head(cx, queue, lease.lane, None) is None:
+    known.forget()
+    first = head(cx, queue, lease.lane, None)
+    if first is None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lease.lane))
         return False
+    # Tried before, or asked to be cancelled: nothing overtakes it even now.
+    tried = "blocked_at IS NOT NULL OR cancel IS NOT NULL"
     cx.execute(
-        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, current = NULL,"
-        " begun_rank = CASE WHEN blocked_at IS NULL AND cancel IS NULL THEN NULL ELSE begun_rank END,"
-        " begun_seq = CASE WHEN blocked_at IS NULL AND cancel IS NULL THEN NULL ELSE begun_seq END"
+        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, runs = 0,"
+        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?) END,"
+        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?) END"
         " WHERE queue = ? AND lane = ?",
-        (next_front(cx, queue) if front else next_tail(cx, queue), queue, lease.lane),
+        (
+            next_front(cx, queue) if front else next_tail(cx, queue),
+            -first.level,
+            first.seq,
+            queue,
+            lease.lane,
+        ),
     )
     return True
 
 
-def renew(cx: Connection, queue: int, owner: str, lease: Lease, length: int, now: int) -> str | None:
+def renew(
+    cx: Connection, known: Known, queue: int, owner: str, lease: Lease, length: int, now: int
+) -> str | None:
     """Extend a lease by its length from now; None when it was lost, else the id of its current job when that
     is asked to be cancelled, or an empty text.
 
     A renewal shows that the owner lives, so after it the clock may jump once more without costing the lane.
     """
-    if not holds(cx, queue, owner, lease):
+    if known.held(cx, queue, owner, lease) is None:
         return None
     (asked,) = cx.execute(
         "UPDATE lanes SET place = ?, lease = ?, graced = 0 WHERE queue = ? AND lane = ?"
-        " RETURNING CASE WHEN cancel = current THEN cancel ELSE '' END",
+        " RETURNING CASE WHEN runs THEN cancel END",
         (now + length, length, queue, lease.lane),
     ).fetchone()
     return str(asked or "")

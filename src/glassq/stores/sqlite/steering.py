@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 from glassq.model.jobs import Cancellation, StoredJob
 from glassq.storage import Replayed
-from glassq.stores.sqlite.arriving import Placed, place, take_seqs
+from glassq.stores.sqlite.arriving import Placed, overtake, place, take_seqs, window_is_stale
 from glassq.stores.sqlite.rows import (
     JOB_COLUMNS,
     READY,
@@ -19,6 +19,8 @@ from glassq.stores.sqlite.rows import (
     stored_job,
 )
 from glassq.stores.sqlite.settling import open_again, remove
+
+_RUNNING = "SELECT id FROM running WHERE queue = ? AND lane = ?"
 
 
 def restart(cx: Connection, queue: int, lane: str) -> bool:
@@ -56,15 +58,15 @@ def cancel(cx: Connection, queue: int, job_id: str, now: int) -> Cancellation | 
     if row is None:
         return None
     lane, job = row[0], stored_job(row[1:])
-    current, begun_seq, state = cx.execute(
-        "SELECT current, begun_seq, state FROM lanes WHERE queue = ? AND lane = ?", (queue, lane)
+    begun_seq, state = cx.execute(
+        "SELECT begun_seq, state FROM lanes WHERE queue = ? AND lane = ?", (queue, lane)
     ).fetchone()
-    if current == job_id:
+    if cx.execute(_RUNNING, (queue, lane)).fetchone() == (job_id,):
         cx.execute("UPDATE lanes SET cancel = ? WHERE queue = ? AND lane = ?", (job_id, queue, lane))
         return Cancellation.ASKED
     remove(cx, queue, lane, job, "cancelled", now)
     if state == "held":
-        _window_is_stale(cx, queue, lane)
+        window_is_stale(cx, queue, lane)
     elif begun_seq == job.seq or head(cx, queue, lane, None) is None:
         _go_on(cx, queue, lane)
     return Cancellation.REMOVED
@@ -97,10 +99,6 @@ def _go_on(cx: Connection, queue: int, lane: str) -> None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane))
     else:
         open_again(cx, queue, lane, next_front(cx, queue))
-
-
-def _window_is_stale(cx: Connection, queue: int, lane: str) -> None:
-    cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND lane = ?", (queue, lane))
 
 
 # -- pausing -------------------------------------------------------------------------------------------
@@ -167,9 +165,9 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
         )
         for seq, (_, job, lane, rank, body) in zip(seqs, rows, strict=True)
     ]
+    for lane in {job.lane for job in placed}:
+        overtake(cx, queue, lane)
     place(cx, queue, placed)
-    for job in placed:
-        _window_is_stale(cx, queue, job.lane)
     cx.executemany("DELETE FROM dead WHERE queue = ? AND seq = ?", [(queue, row[0]) for row in rows])
     cx.execute("UPDATE queues SET replayed = replayed + ? WHERE id = ?", (len(rows), queue))
     return [Replayed(job.id, job.lane, row[0], job.seq) for job, row in zip(placed, rows, strict=True)]
@@ -182,23 +180,19 @@ def purge_dead(cx: Connection, queue: int) -> int:
 
 def purge_waiting(cx: Connection, queue: int, now: int) -> int:
     """End every scheduled and waiting job as cancelled; what runs is left alone."""
-    idle = (
-        "SELECT lane, seq FROM jobs WHERE queue = :queue AND NOT EXISTS (SELECT 1 FROM lanes"
-        " WHERE lanes.queue = jobs.queue AND lanes.lane = jobs.lane AND current = jobs.id)"
-    )
+    runs = "SELECT id FROM running WHERE queue = :queue"
     values = {"queue": queue}
     cx.execute(
         "UPDATE lanes SET change = change + 1 WHERE queue = :queue AND state = 'held' AND EXISTS"
         " (SELECT 1 FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane"
-        " AND id IS NOT current)",
+        f" AND id NOT IN ({runs}))",
         values,
     )
     cx.execute(
-        "DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job NOT IN"
-        " (SELECT current FROM lanes WHERE queue = :queue AND current IS NOT NULL)",
+        f"DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job NOT IN ({runs})",
         values,
     )
-    count = cx.execute(f"DELETE FROM jobs WHERE queue = :queue AND (lane, seq) IN ({idle})", values).rowcount
+    count = cx.execute(f"DELETE FROM jobs WHERE queue = :queue AND id NOT IN ({runs})", values).rowcount
     count += cx.execute("DELETE FROM scheduled WHERE queue = :queue", values).rowcount
     cx.execute("DELETE FROM lanes WHERE queue = :queue AND state <> 'held'", values)
     _count_cancelled(cx, queue, count, now)

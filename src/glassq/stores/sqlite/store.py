@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
 
@@ -13,7 +13,6 @@ from glassq.errors import ConfigurationError, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import (
-    ClaimCause,
     Claimed,
     Grant,
     Lease,
@@ -40,9 +39,13 @@ from glassq.storage import (
 from glassq.stores.sqlite import arriving, claiming, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
+from glassq.stores.sqlite.claiming import Claim
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.departing import take_from_the_gone
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.jumps import pass_time
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
@@ -70,12 +73,13 @@ class SqliteStorage:
         self._path = path
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
-        self._connections = Connections(path, location, self._forked, self._forget)
         self._liveness = Liveness(path)
-        self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         self._ids: dict[str, int] = {}
         self._reconnected = reconnected
+        self._known = Known()
         self._begin_producing()
+        self._connections = Connections(path, location, self._known, self._forked, self._forget)
+        self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         if self._disk is not None:
             self._disk.lay_ballast()
 
@@ -102,37 +106,37 @@ class SqliteStorage:
         if self._disk is not None:
             self._disk.require_room(size)
 
-        def append(change: Change, key: int) -> list[Appended]:
-            # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
-            answers, change.ring = arriving.append(
-                change.cx,
-                key,
-                queue_row(change.cx, key),
-                jobs,
-                lambda: self._identify(queue),
-                max_length=max_length,
-                clock=change.clock,
-            )
-            return answers
-
-        def append_to_known(change: Change) -> list[Appended] | QueueFull | None:
+        def append(change: Change) -> list[Appended] | QueueFull | None:
             key = self._find(change.cx, queue)
+            if key is None:
+                return None
             try:
-                return None if key is None else append(change, key)
+                return self._append(change, queue, key, jobs, max_length)
             except QueueFull as full:  # before anything was written: no reason to undo what others did
                 return full
 
-        answer = self._changes.make(append_to_known, shared=True)
+        answer = self._changes.make(append, shared=True)
         if answer is None:
             # Not shared: others would find a queue, and remember it, that may be rolled back with them.
-            answer = self._changes.make(lambda change: append(change, self._make(change.cx, queue)))
+            answer = self._changes.make(
+                lambda change: self._append(change, queue, self._make(change.cx, queue), jobs, max_length)
+            )
         if isinstance(answer, QueueFull):
             raise answer
         return answer
 
-    def _identify(self, queue: str) -> str:
-        self._produced += 1
-        return job_id(queue, self._producer, self._produced)
+    def _append(
+        self, change: Change, queue: str, key: int, jobs: Sequence[NewJob], max_length: int | None
+    ) -> list[Appended]:
+        def identify() -> str:
+            self._produced += 1
+            return job_id(queue, self._producer, self._produced)
+
+        # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
+        answers, change.ring = arriving.append(
+            change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
+        )
+        return answers
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
@@ -189,30 +193,18 @@ class SqliteStorage:
         most = lanes if begin is None else min(lanes, begin)
 
         def claim(change: Change) -> Claimed:
-            found = [(self._find(change.cx, name), name) for name in queues]
-            keys = [(key, name) for key, name in found if key is not None]
-            stood = {name: self._stood(change, name) for name in queues}
-            times = {key: change.touch(key) for key, _ in found}
-            self._take_from_the_gone(change, owner, {key: times[key] for key, _ in keys})
-            grants: list[Grant] = []
+            cx, grants, dues = change.cx, list[Grant](), list[float]()
             others: set[str] = set()
-            dues: list[float] = []
-            for key, name in keys:
-                claiming.bring_up_to_date(change.cx, key, times[key])
-                granted, more = claiming.grant(
-                    change.cx,
-                    (key, name),
-                    owner,
-                    lanes=most - len(grants),
-                    size=window,
-                    turn=turn,
-                    lease=micros(lease_seconds),
-                    now=times[key],
-                )
+            claims, stood = self._claims(change, owner, queues, micros(lease_seconds))
+            times = {claim.queue: claim.now for claim in claims}
+            take_from_the_gone(cx, self._liveness, owner, times, change.now)
+            for claim in claims:
+                claiming.bring_up_to_date(cx, claim.queue, claim.now)
+                granted, more = claim.grant(cx, most - len(grants), window, turn)
                 grants += granted
-                others |= {name} if more else set()
-                due = claiming.next_due(change.cx, key, owner, times[key])
-                dues += [] if due is None else [due]
+                others |= {claim.name} if more else set()
+                dues += claim.next_due(cx)
+                claim.note(cx)
             return Claimed(
                 grants=tuple(grants),
                 now=change.now / MICRO,
@@ -226,25 +218,19 @@ class SqliteStorage:
     def begin(self, owner: Owner, lease: Lease) -> None:
         """See `Storage.begin`. All lanes that are granted here have begun."""
 
-    def _take_from_the_gone(self, change: Change, owner: Owner, times: Mapping[int, int]) -> None:
-        """Lanes of dead processes, and of an earlier incarnation of this node, wait for no lease to end."""
-        cx = change.cx
-        holders = {holder for key in times for holder in claiming.holders(cx, key)} - {str(owner)}
-        parts = {holder: holder.rsplit("/", 2) for holder in holders}
-        former = [
-            holder
-            for holder, (node, incarnation, _) in parts.items()
-            if node == owner.node and incarnation != owner.incarnation
-        ]
-
-        def time_of(queue: int) -> int:
-            return times.get(queue, change.now)
-
-        claiming.reclaim_from(cx, former, time_of, ClaimCause.HANDOVER, queues=times)
-        departed = self._liveness.departed(cx, holders)
-        claiming.reclaim_from(cx, departed, time_of, ClaimCause.OWNER_DIED)
-        for gone in departed:
-            self._liveness.clear_away(cx, gone)
+    def _claims(
+        self, change: Change, owner: Owner, queues: Sequence[str], lease: int
+    ) -> tuple[list[Claim], dict[str, Watermark]]:
+        """What is claimed from which queues, and where all of them stood."""
+        claims, stood = [], dict.fromkeys(queues, Watermark())
+        for name in stood:
+            key = self._find(change.cx, name)
+            if key is not None:
+                row = queue_row(change.cx, key)
+                stood[name] = row.watermark
+                change.now = pass_time(change.cx, key, row.seen, change.clock)
+                claims.append(Claim(key, name, row, str(owner), lease, change.now))
+        return claims, stood
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`. One transaction."""
@@ -269,7 +255,7 @@ class SqliteStorage:
             return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=found)
         if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
             change.ring = True
-        return settling.settle(change.cx, key, name, settlement, change.clock)
+        return settling.settle(change.cx, self._known, key, name, settlement, change.clock)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One transaction."""
@@ -282,7 +268,7 @@ class SqliteStorage:
                 key = self._held_queue(change, owner, lease)
                 asked = None
                 if key is not None:
-                    asked = settling.renew(change.cx, key, str(owner), lease, length, change.now)
+                    asked = settling.renew(change.cx, self._known, key, str(owner), lease, length, change.now)
                 if asked is None:
                     lost.add(lease)
                 elif asked:
@@ -297,8 +283,9 @@ class SqliteStorage:
         def release(change: Change) -> None:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
-                if key is not None and settling.release(change.cx, key, str(owner), lease, front=front):
-                    change.ring = True
+                if key is not None:
+                    freed = settling.release(change.cx, self._known, key, str(owner), lease, front=front)
+                    change.ring = change.ring or freed
 
         self._changes.insist(release)
 

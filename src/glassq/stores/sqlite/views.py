@@ -106,15 +106,16 @@ def _find_scheduled(cx: Connection, queue: int, job_id: str) -> JobRecord | None
 
 def _find_unsettled(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
     row = cx.execute(
-        f"SELECT current, begun_seq, attempts, state, reason, lane, {JOB_COLUMNS}"
+        f"SELECT runs AND jobs.id IS (SELECT running.id FROM running WHERE running.queue = jobs.queue"
+        f" AND running.lane = jobs.lane), begun_seq, attempts, state, reason, lane, {JOB_COLUMNS}"
         " FROM jobs JOIN lanes USING (queue, lane) WHERE queue = ? AND id = ?",
         (queue, job_id),
     ).fetchone()
     if row is None:
         return None
-    current, begun_seq, attempts, state, reason, lane = row[:6]
+    running, begun_seq, attempts, state, reason, lane = row[:6]
     job = stored_job(row[6:])
-    running, tried = current == job_id, begun_seq == job.seq
+    tried = running or begun_seq == job.seq
     return JobRecord(
         id=job_id,
         lane=lane,
@@ -210,7 +211,7 @@ def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:
     """Unsettled jobs by state. What runs is leased even in a paused lane; halted comes before paused."""
     scheduled = _count(cx, "scheduled WHERE queue = ?", queue)
     left = totals.enqueued + totals.replayed - totals.settled - scheduled
-    leased = _count(cx, "lanes WHERE queue = ? AND state = 'held' AND current IS NOT NULL", queue)
+    leased = _count(cx, "lanes WHERE queue = ? AND state = 'held' AND runs", queue)
     halted_jobs = _count(cx, f"{_JOBS_OF} state = 'halted'", queue)
     if totals.paused:
         return {
@@ -220,7 +221,8 @@ def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:
             "paused": left - leased - halted_jobs,
         }
     retrying = _count(cx, "lanes WHERE queue = ? AND state = 'waiting' AND NOT paused", queue)
-    paused = _count(cx, f"{_JOBS_OF} paused AND state <> 'halted' AND jobs.id IS NOT current", queue)
+    paused = _count(cx, f"{_JOBS_OF} paused AND state <> 'halted'", queue)
+    paused -= _count(cx, "lanes WHERE queue = ? AND paused AND state = 'held' AND runs", queue)
     return {
         "scheduled": scheduled,
         "leased": leased,

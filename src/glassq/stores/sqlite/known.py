@@ -1,0 +1,160 @@
+"""What the writing connection knows of the tables, for as long as nobody else writes into them.
+
+A job that is appended or settled in its order changes little, and all of it is known to whoever wrote the one
+before: reading it again would cost as much as the writing does. So it is remembered from one transaction to
+the next. Whether it is still true SQLite says itself: `PRAGMA data_version` changes when any other connection
+has committed, of this process, of another one, or of somebody's hand.
+
+Only appends and settlements in their order keep this up to date. Whatever else a transaction does, and any
+that is not known to have been committed, leaves nothing that is trusted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from sqlite3 import Connection
+
+import msgspec
+
+from glassq.model.leases import Lease
+from glassq.stores.sqlite.rows import (
+    OTHERS_READY,
+    QUEUE_COLUMNS,
+    Place,
+    QueueRow,
+    first_places,
+    others_ready,
+    queue_row,
+)
+
+_FURTHEST = 64
+"""Places of a lane that are read at once. Two at first, then twice as many each time they are used up: where
+another process writes between any two settlements more than two would be read in vain."""
+
+
+class HeldLane(msgspec.Struct):
+    """A lane with an owner, and the first of its jobs."""
+
+    queue: int
+    lane: str
+    token: int
+    owner: str
+    runs: bool
+    begun_rank: int | None
+    begun_seq: int | None
+    attempts: int
+    fresh: bool
+    """Nothing is known of its head: no attempt that failed, no wish to cancel it."""
+    change: int
+    paused: bool
+    places: deque[Place] = msgspec.field(default_factory=deque)
+    whole: bool = False
+    """Whether all of its jobs were read, in this transaction."""
+    _reach: int = 1
+
+    @property
+    def begun(self) -> tuple[int, int] | None:
+        """The place of a head that others could come before."""
+        if self.begun_rank is None or self.begun_seq is None:
+            return None
+        return self.begun_rank, self.begun_seq
+
+    def first(self, cx: Connection) -> Place | None:
+        """The job that comes first, were none to have begun."""
+        if not self.places and not self.whole:
+            self._reach = min(_FURTHEST, self._reach * 2)
+            self.places = deque(first_places(cx, self.queue, self.lane, self._reach))
+            self.whole = len(self.places) < self._reach
+        return self.places[0] if self.places else None
+
+    def without(self, job: Place) -> None:
+        """That job is gone."""
+        if self.places and self.places[0] == job:
+            self.places.popleft()
+        else:
+            self.places.clear()
+            self.whole = False
+
+
+class Known:
+    """Queues, held lanes, and lanes that jobs can join without anybody being told, as they stand.
+
+    `version` is the file's at the last commit that left this true, None after any other transaction.
+    """
+
+    __slots__ = ("_held", "_others", "_queues", "_quiet", "version")
+
+    def __init__(self) -> None:
+        self._queues: dict[int, QueueRow] = {}
+        self._others: dict[int, bool] = {}
+        self._held: dict[tuple[int, str], HeldLane] = {}
+        self._quiet: dict[tuple[int, str], int] = {}
+        self.version: int | None = None
+
+    def forget(self) -> None:
+        """Read everything anew."""
+        self._queues.clear()
+        self._others.clear()
+        self._held.clear()
+        self._quiet.clear()
+
+    def queue(self, cx: Connection, queue: int) -> QueueRow:
+        """A queue's counters. Whoever writes others changes these, too."""
+        row = self._queues.get(queue)
+        if row is None:
+            row = self._queues[queue] = queue_row(cx, queue)
+        return row
+
+    def others(self, cx: Connection, queue: int) -> bool:
+        """Whether a lane of the queue waits for a worker and may be served."""
+        known = self._others.get(queue)
+        if known is None:
+            known = self._others[queue] = others_ready(cx, queue)
+        return known
+
+    def held(self, cx: Connection, queue: int, owner: str, lease: Lease) -> HeldLane | None:
+        """The lane of a lease, if `owner` holds it under this very token."""
+        # fence: both the number and the owner; a lane that vanished with its last job is nobody's.
+        lane = self._held.get((queue, lease.lane))
+        if lane is None:
+            row = cx.execute(_HELD, (queue, lease.lane)).fetchone()
+            if row is None:
+                return None
+            lane = self._held[queue, lease.lane] = HeldLane(queue, lease.lane, *row[:9])
+            self._others[queue] = bool(row[9])
+            self._queues.setdefault(queue, QueueRow(*row[10:]))
+        if lane.token != lease.token or lane.owner != owner:
+            return None
+        lane.whole = False
+        return lane
+
+    def left(self, lane: HeldLane) -> None:
+        """There is no such lane any more."""
+        self._held.pop((lane.queue, lane.lane), None)
+        self._quiet.pop((lane.queue, lane.lane), None)
+
+    # -- joining a lane ------------------------------------------------------------------------------------
+
+    def joins(self, queue: int, lane: str, first: int, last: int) -> bool:
+        """Whether jobs of ranks from `first` to `last` come into a lane that there is, and behind whatever
+        its owner, if it has one, may have read. They are taken to be in it from now on."""
+        lowest = self._quiet.get((queue, lane))
+        if lowest is None or first < lowest:
+            return False
+        if last > lowest:
+            self._quiet[queue, lane] = last
+        return True
+
+    def joined(self, queue: int, lane: str, last: int, *, opened: bool) -> None:
+        """Jobs came into a lane of which none, or none that anybody has read, is behind the rank `last`."""
+        self._quiet[queue, lane] = last
+        if opened:
+            self._others.pop(queue, None)
+
+
+_HELD = (
+    "SELECT lanes.token, owner, runs, begun_rank, begun_seq, attempts,"
+    " attempts = 0 AND failures = 0 AND crashes = 0 AND blocked_at IS NULL AND cancel IS NULL, change,"
+    f" lanes.paused, ({OTHERS_READY}), {QUEUE_COLUMNS}"
+    " FROM lanes JOIN queues ON queues.id = lanes.queue WHERE lanes.queue = ? AND lane = ? AND state = 'held'"
+)
