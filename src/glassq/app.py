@@ -27,12 +27,13 @@ from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
-from glassq.observe.collector import collect_store
+from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
+from glassq.observe.tokens import watch_tokens
 from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
@@ -130,6 +131,7 @@ class Glassq:
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
         show_declared(self.metrics_registry, self.registry)
+        watch_tokens(self.bus)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -158,6 +160,7 @@ class Glassq:
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
+        self.health.look = lambda: look_at_stores(self.metrics_registry)
         client_id = f"{socket.gethostname()}-{os.getpid()}"
         Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
         return storage
