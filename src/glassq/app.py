@@ -79,6 +79,7 @@ class Glassq:
     `history`: a directory into which every process writes what it did, for `glassq verify`; see there what
     it costs.
     `tracing`: how its spans are made, where they are wanted otherwise than by default.
+    `otel_metrics`: count with OpenTelemetry's meter provider, too; dearer than Prometheus' counters.
     Raises `BadOption` for a URL no store answers to, or a directory that cannot be used.
     """
 
@@ -92,6 +93,7 @@ class Glassq:
         serializer: Serializer | None = None,
         history: str | os.PathLike[str] | None = None,
         tracing: TraceOptions | None = None,
+        otel_metrics: bool = False,
     ) -> None:
         self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
@@ -122,6 +124,10 @@ class Glassq:
             random=random.random,
         )
         self._observe()
+        if otel_metrics:
+            from glassq.observe.otelmetrics import observe_otel_metrics
+
+            observe_otel_metrics(self.bus)
 
     def _begin_incarnation(self) -> None:
         """A process of its own is an owner of its own: siblings forked from one parent are not the same."""
