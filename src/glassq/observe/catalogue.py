@@ -185,8 +185,9 @@ FENCED_WRITES = metric(
     "worker",
     "Writes the store refused because the lane had a newer owner.",
     "queue",
-    operation=("settle",),
-    note="A renewal that is refused shows as a lost lease; a lane given back too late hurts nobody.",
+    operation=("settle", "renew", "release"),
+    note="Only settlements so far: a renewal that is refused is counted as a lost lease, and a lane that is "
+    "given back too late hurts nobody.",
 )
 LANES_HELD = metric("glassq_lanes_held", "worker", "Lanes this process is the owner of.", "queue")
 LEASE_REMAINING = metric(
