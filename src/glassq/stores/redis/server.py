@@ -53,6 +53,12 @@ class Sent:
             raise self._server.failed(self._began, error) from error
 
 
+def _ask_for_info(connection: Connection) -> bytes:
+    connection.send_command("INFO")
+    told: bytes = connection.read_response()
+    return told
+
+
 def _at_once() -> bool:
     return True
 
@@ -266,7 +272,7 @@ class Server:
     def _info(self) -> dict[str, str]:
         # As a request of our own: what instruments redis-py's clients makes a span of each of their calls.
         try:
-            told: bytes = self._connections.use(lambda connection: ask(connection, "INFO"))
+            told = self._connections.use(_ask_for_info)
         except exceptions.ResponseError as error:
             if "unknown command" in str(error.args).lower():  # stand-ins for servers have no INFO
                 return {}
