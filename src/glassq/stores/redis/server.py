@@ -28,6 +28,7 @@ REPLICA_SECONDS: Final = 1.0
 """How long an append waits for replicas."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
+_INFO: Final = b"*1\r\n$4\r\nINFO\r\n"  # as it is sent
 
 R = TypeVar("R")
 
@@ -54,7 +55,7 @@ class Sent:
 
 
 def _ask_for_info(connection: Connection) -> bytes:
-    connection.send_command("INFO")
+    connection.send_packed_command([_INFO])
     told: bytes = connection.read_response()
     return told
 
