@@ -27,12 +27,13 @@ from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
-from glassq.observe.collector import collect_store
+from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
+from glassq.observe.tokens import watch_tokens
 from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
@@ -78,6 +79,7 @@ class Glassq:
     `history`: a directory into which every process writes what it did, for `glassq verify`; see there what
     it costs.
     `tracing`: how its spans are made, where they are wanted otherwise than by default.
+    `otel_metrics`: count with OpenTelemetry's meter provider, too; dearer than Prometheus' counters.
     Raises `BadOption` for a URL no store answers to, or a directory that cannot be used.
     """
 
@@ -91,6 +93,7 @@ class Glassq:
         serializer: Serializer | None = None,
         history: str | os.PathLike[str] | None = None,
         tracing: TraceOptions | None = None,
+        otel_metrics: bool = False,
     ) -> None:
         self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
@@ -121,6 +124,10 @@ class Glassq:
             random=random.random,
         )
         self._observe()
+        if otel_metrics:
+            from glassq.observe.otelmetrics import observe_otel_metrics
+
+            observe_otel_metrics(self.bus)
 
     def _begin_incarnation(self) -> None:
         """A process of its own is an owner of its own: siblings forked from one parent are not the same."""
@@ -130,6 +137,7 @@ class Glassq:
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
         show_declared(self.metrics_registry, self.registry)
+        watch_tokens(self.bus)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -158,6 +166,7 @@ class Glassq:
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
+        self.health.look = lambda: look_at_stores(self.metrics_registry)
         client_id = f"{socket.gethostname()}-{os.getpid()}"
         Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
         return storage

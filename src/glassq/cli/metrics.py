@@ -32,7 +32,9 @@ the Prometheus registry that `Glassq(registry=...)` was given. The counter and t
 - When a store does not answer within half a second, `glassq_collector_up` is 0 and the gauges read from it
   are left out: an old figure would be a lie. `/metrics` itself answers all the same.
 - A pre-fork server (gunicorn) has a registry in each of its processes, and a scrape meets one of them. Alert
-  on what the store counts itself: `glassq_queue_enqueued_total`, `glassq_queue_settled_total`.
+  on what the store counts itself: `glassq_queue_enqueued_total`, `glassq_queue_settled_total`. The client
+  library's multiprocess mode (`PROMETHEUS_MULTIPROC_DIR`) adds counters and histograms of all processes up,
+  without exemplars, without gauges and without the last table.
 
 ## Buckets
 

@@ -14,10 +14,9 @@ from prometheus_client.registry import Collector
 
 from glassq.forking import begin_in_children
 from glassq.observe.activity import Activity, live_samples
-from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER
+from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER, MetricSpec
 from glassq.observe.labels import QueueLabels, queue_labels
 from glassq.observe.series import Counter, Family, Histogram, counters, histograms
-from glassq.observe.specs import MetricSpec
 from glassq.version import __version__
 
 

@@ -137,8 +137,8 @@ class Claim(msgspec.Struct, frozen=True):
     now: int
 
     def grant(self, cx: Connection, lanes: int, size: int, turn: int) -> tuple[list[Grant], bool]:
-        """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn while
-        others wait; and whether further ones are left waiting."""
+        """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn
+        while others wait; and whether further ones are left waiting."""
         picked = cx.execute(
             "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change"
             " FROM lanes WHERE queue = ? AND state = 'ready' ORDER BY place LIMIT ?",
