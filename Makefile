@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help env demo test chaos bench lint clean
+.PHONY: help env demo test chaos bench lint dashboards clean
 MAKEFLAGS += --no-print-directory
 
 VENV  := .venv
@@ -76,6 +76,11 @@ lint: $(STAMP) ## style, format, types and floors
 	@echo "lint-imports"
 	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 
+# Types of the very Grafana that docker-compose.yml runs; npm is needed for nothing else.
+dashboards: ## check the Grafana dashboards against Grafana's own types (needs npm)
+	@cd grafana/typecheck && npm ci --silent --no-audit --no-fund && npm run --silent check
+
 clean: ## remove .venv and .venv-bench, caches and built packages
+	@rm -rf grafana/typecheck/build grafana/typecheck/node_modules
 	@rm -rf $(VENV) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,6 +21,7 @@ LATE_IMPORTS: dict[str, str] = {
     "cli/__init__.py": "the health probe starts without the packages of the command line",
     "cli/bench/command.py": "the other commands do not pay for what the benchmark needs",
     "cli/bench/program.py": "the optional extra otel",
+    "cli/dashboards.py": "the other commands do not pay for making the dashboards",
     "cli/demo/command.py": "only the demo needs the extras server and otel",
     "observe/exporting.py": "the optional extra otel",
     "stores/open.py": "a program pays only for the store it uses",

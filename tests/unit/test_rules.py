@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from glassq.cli import main
-from glassq.cli.rules.command import rule_files
+from glassq.cli.rules.command import DOCS, rule_files
 from glassq.observe.catalogue import BY_NAME
+from glassq.observe.dashboards.links import TITLES
+from glassq.observe.dashboards.variables import DOCS_SERVED
 from tests.promql import selectors, wrong_names
 from tests.rules import ALERTS, CASES, RECORDED, RULES, Rule, metrics_of
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
-DASHBOARDS = {"glassq-overview", "glassq-queue", "glassq-workers", "glassq-storage", "glassq-slo"}
 WINDOWS = {"1h": "critical", "6h": "critical", "1d": "warning", "3d": "warning"}
 
 SEVERITIES = {
@@ -72,6 +73,7 @@ def test_links_lead_where_the_user_says(tmp_path: Path, capsys: pytest.CaptureFi
         assert "localhost:8000" not in exported
         assert exported.count("https://grafana.example.org/d/glassq-") == content.count(b"localhost:3000/d/")
         assert exported.count("https://wiki.example.org/glassq/runbooks/") == content.count(b"/runbooks/")
+    assert DOCS == DOCS_SERVED
     assert main(["rules", "export", str(tmp_path), "--docs", "the wiki"]) == 2
     assert "expected an address" in capsys.readouterr().err
 
@@ -132,7 +134,7 @@ def test_an_alert_says_what_is_wrong_and_where_to_go(alert: Rule) -> None:
         alert.annotations["dashboard_url"],
     )
     assert link is not None
-    assert link[1] in DASHBOARDS
+    assert link[1] in TITLES
 
 
 @each_alert

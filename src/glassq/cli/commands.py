@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from glassq.cli.bench.command import bench
+from glassq.cli.dashboards import dashboards
 from glassq.cli.dead import dead
 from glassq.cli.demo.command import demo
 from glassq.cli.groups import Commands
@@ -81,7 +82,22 @@ def probe(arguments: tuple[str, ...]) -> int:
     return ask_health_file(arguments)
 
 
-for command in (demo, worker, stats, peek, dead, halted, pause, resume, cancel, bench, verify, rules, probe):
+for command in (
+    demo,
+    worker,
+    stats,
+    peek,
+    dead,
+    halted,
+    pause,
+    resume,
+    cancel,
+    bench,
+    verify,
+    rules,
+    dashboards,
+    probe,
+):
     glassq.add_command(command)
 
 

@@ -1,0 +1,446 @@
+"""One queue: what holds it, how old its jobs get, where their time goes, how they end, whether order held."""
+
+from __future__ import annotations
+
+from glassq.observe.dashboards.assembling import Line, Row, dashboard
+from glassq.observe.dashboards.colours import (
+    CAUSES,
+    MUST_BE_ZERO,
+    OUTCOMES,
+    QUANTILES,
+    SHOULD_BE_ZERO,
+    STATES,
+    WITHIN_OBJECTIVE,
+    steps,
+)
+from glassq.observe.dashboards.links import traces
+from glassq.observe.dashboards.panels import heatmap, lines, stat, timeline
+from glassq.observe.dashboards.queries import (
+    Query,
+    age,
+    grown,
+    heat,
+    objective,
+    or_zero,
+    quantile,
+    rate,
+    share,
+    value,
+)
+from glassq.observe.dashboards.standing import (
+    VERDICTS,
+    age_against_objective,
+    block_against_objective,
+    standing,
+)
+from glassq.observe.dashboards.variables import DATASOURCE, DOCS, INSTANCE, JOB, QUEUE, SERVICE, TRACES
+
+_TRACES = (traces(),)
+_AT_LEAST_ONE = steps("red", (1, "green"))
+
+
+_NOW: Line = (
+    stat(
+        "Unsettled jobs",
+        "Everything that is in the queue, in whatever state.",
+        Query(f"sum({value('queue_depth', 'queue', 'state')})"),
+        unit="short",
+    ),
+    stat(
+        "Age against max_age",
+        "The oldest job's age as a share of what the application promised (`app.queue(NAME, max_age=...)`).",
+        Query(age_against_objective()),
+        unit="percentunit",
+        thresholds=WITHIN_OBJECTIVE,
+        none="no promise",
+        runbook="OldestJobTooOld",
+    ),
+    stat(
+        "Block against max_blocked",
+        "How long the worst head has held up its lane, as a share of what the application promised.",
+        Query(block_against_objective()),
+        unit="percentunit",
+        thresholds=WITHIN_OBJECTIVE,
+        none="no promise",
+        runbook="HeadBlocked",
+    ),
+    stat(
+        "Attempts of the worst head",
+        "How often the head that is in most trouble has been tried. 0 or 1 is normal.",
+        Query(value("queue_head_attempts", "queue")),
+        unit="none",
+        thresholds=steps("green", (2, "orange")),
+    ),
+    stat(
+        "Workers",
+        "Live workers that serve the queue. One is enough to run it, two to survive the loss of one.",
+        Query(value("queue_workers", "queue")),
+        unit="none",
+        thresholds=_AT_LEAST_ONE,
+        runbook="NoConsumer",
+    ),
+    stat(
+        "Empty in",
+        "How long the present work takes at the present pace. More workers help only while there are more "
+        "lanes with work than are running; within a lane the order decides.",
+        Query(value("queue_drain_seconds_estimate", "queue")),
+        unit="s",
+        none="-",
+    ),
+    stat(
+        "Dead letters of the queue",
+        "Jobs that were given up and wait for a human: `glassq dead list QUEUE`.",
+        Query(value("dead_letter_jobs", "queue")),
+        unit="none",
+        thresholds=SHOULD_BE_ZERO,
+        runbook="DeadLetters",
+    ),
+    stat(
+        "Since the last settlement",
+        "How long ago a job of the queue ended for good. While there is work, a long silence means that the "
+        "queue does not move.",
+        Query(age(f"({value('queue_last_settled_timestamp_seconds', 'queue')} > 0)")),
+        unit="s",
+        none="never",
+        runbook="QueueStalled",
+    ),
+)
+
+
+_BLOCKED: tuple[Line, ...] = (
+    (
+        timeline(
+            "What holds the queue",
+            "The worst that is true of the queue, over time: where the band changes its colour is since "
+            "when.",
+            Query(standing(), "{{queue}}"),
+            verdicts=VERDICTS,
+            links=_TRACES,
+            runbook="QueueStalled",
+        ),
+    ),
+    (
+        lines(
+            "Worst head: blocked for",
+            "Seconds since the head of the worst lane first failed or lost its worker. It falls to 0 when "
+            "that job succeeds, is given up or is skipped. Dashed: what the application promised.",
+            Query(value("queue_head_blocked_seconds", "queue"), "blocked"),
+            Query(objective("max_blocked"), "objective max_blocked"),
+            unit="s",
+            colours={"blocked": "orange"},
+            links=_TRACES,
+            runbook="HeadBlocked",
+        ),
+        lines(
+            "Lanes by state",
+            "Lanes that have jobs. leased: a job of it runs; waiting_retry: its head is tried again later, "
+            "nothing overtakes it; halted: its head failed for good and waits for a human; paused: held on "
+            "purpose.",
+            *(
+                Query(value("queue_lanes", state=state), state)
+                for state in ("leased", "ready", "waiting_retry", "paused", "halted")
+            ),
+            unit="short",
+            stacked=True,
+            colours=STATES,
+            runbook="LaneHalted",
+        ),
+        lines(
+            "Why its jobs waited",
+            "Of the jobs that began, how many waited for which reason at any moment (seconds waited per "
+            "second). Much behind_lane: fewer jobs per key, or shorter ones, would help, not more workers. "
+            "Much fairness: more workers would help.",
+            *(Query(rate("job_wait_seconds_total", cause=cause), cause) for cause in CAUSES),
+            unit="none",
+            stacked=True,
+            colours=CAUSES,
+        ),
+    ),
+)
+
+
+_DEPTH: tuple[Line, ...] = (
+    (
+        lines(
+            "Jobs by state",
+            "All unsettled jobs; the states add up. scheduled: not due yet; ready: can run as soon as its "
+            "lane's turn comes; leased: taken by a worker; the others wait with their lane. Dashed: "
+            "max_length.",
+            *(Query(value("queue_depth", state=state), state) for state in STATES),
+            Query(f"{value('queue_capacity')} < +Inf", "objective max_length"),
+            unit="short",
+            stacked=True,
+            colours=STATES,
+            runbook="NearCapacity",
+        ),
+        lines(
+            "Age of its oldest job",
+            "How long the oldest unsettled job has been there. It rises at one second per second as soon as "
+            "a lane stands still. Dashed: what the application promised.",
+            Query(value("queue_oldest_job_age_seconds", "queue"), "oldest"),
+            Query(objective("max_age"), "objective max_age"),
+            unit="s",
+            colours={"oldest": "blue"},
+            links=_TRACES,
+            runbook="OldestJobTooOld",
+        ),
+        lines(
+            "In and out",
+            "Jobs accepted and jobs ended for good per second, both counted by the store. Where in stays "
+            "above out, the queue grows.",
+            Query(rate("queue_enqueued_total"), "in"),
+            Query(f"sum({rate('queue_settled_total', 'queue', 'outcome')})", "out"),
+            unit="ops",
+            colours={"in": "blue", "out": "green"},
+            runbook="BacklogWillFill",
+        ),
+    ),
+)
+
+
+def _quantiles(metric: str, *, exemplars: bool = True) -> tuple[Query, ...]:
+    return tuple(
+        Query(quantile(q, metric), f"p{q * 100:.0f}", exemplar=exemplars and q == 0.5)  # noqa: PLR2004
+        for q in (0.5, 0.95, 0.99)
+    )
+
+
+_DURATIONS: tuple[Line, ...] = (
+    (
+        lines(
+            "Time in queue",
+            "From when a job could run until its first attempt began, by the store's clock. p99: 99 of 100 "
+            "jobs waited no longer.",
+            *_quantiles("job_time_in_queue_seconds"),
+            unit="s",
+            colours=QUANTILES,
+            links=_TRACES,
+        ),
+        lines(
+            "Run time of attempts, 95 of 100, by task",
+            "How long 95 of 100 attempts ran at most. Within a lane jobs run one after the other, so this "
+            "is what bounds its pace. Dashed: the timeout the application set.",
+            Query(quantile(0.95, "job_processing_duration_seconds", "task"), "{{task}}", exemplar=True),
+            Query(objective("job_timeout"), "objective job_timeout"),
+            unit="s",
+            links=_TRACES,
+            runbook="StuckJob",
+        ),
+        lines(
+            "From eligible to settled",
+            "What a caller cares about: from when a job could run until it ended for good, retries included.",
+            *_quantiles("job_end_to_end_duration_seconds"),
+            unit="s",
+            colours=QUANTILES,
+            links=_TRACES,
+            runbook="LatencyBudgetBurn",
+        ),
+    ),
+    (
+        heatmap(
+            "Where the run times lie",
+            "How many attempts took how long. Two bands mean two kinds of jobs: look at one of each.",
+            Query(heat("job_processing_duration_seconds"), exemplar=True),
+            unit="s",
+            links=_TRACES,
+        ),
+        heatmap(
+            "Where the times from eligible to settled lie",
+            "How many jobs took how long, waiting and retries included. A rising edge is a lane that stands "
+            "still.",
+            Query(heat("job_end_to_end_duration_seconds"), exemplar=True),
+            unit="s",
+            links=_TRACES,
+        ),
+    ),
+)
+
+
+_ENDS: tuple[Line, ...] = (
+    (
+        lines(
+            "Jobs ended",
+            "Jobs that ended for good per second, by how, as the workers counted them. cancelled and "
+            "expired jobs may have had no attempt at all.",
+            *(
+                Query(rate("jobs_processed_total", outcome=outcome), outcome)
+                for outcome in ("succeeded", "buried", "expired", "cancelled")
+            ),
+            unit="ops",
+            bars=True,
+            colours=OUTCOMES,
+        ),
+        lines(
+            "Share of failed attempts, by task",
+            "A task whose attempts fail more than before has met a change: of its code, or of what it calls.",
+            Query(
+                share(
+                    rate("job_attempts_total", "task", result="failed"), rate("job_attempts_total", "task")
+                ),
+                "{{task}}",
+            ),
+            unit="percentunit",
+            links=_TRACES,
+            runbook="FailureRatio",
+        ),
+        lines(
+            "Failures, by kind",
+            "Attempts that did not succeed. exception: the task raised; timeout: it outlasted its time; "
+            "lease_lost: somebody else owns the lane now; crashed: the worker died; undecodable and "
+            "unknown_task: producer and worker run different code.",
+            Query(rate("job_failures_total", "kind"), "{{kind}}"),
+            unit="ops",
+            bars=True,
+            links=_TRACES,
+            runbook="FailureRatio",
+        ),
+    ),
+    (
+        lines(
+            "Retries and reclaims",
+            "Failed attempts after which the job stayed at the head of its lane to be tried again, and "
+            "heads taken back from an owner that was gone.",
+            Query(rate("job_retries_total"), "retried"),
+            Query(rate("jobs_reclaimed_total", "reason"), "reclaimed: {{reason}}"),
+            unit="ops",
+            bars=True,
+        ),
+        lines(
+            "Buried, by why",
+            "Jobs that were given up, in the time shown. They are kept: `glassq dead list QUEUE`.",
+            Query(rate("jobs_buried_total", "task", "reason"), "{{task}}: {{reason}}"),
+            unit="ops",
+            bars=True,
+            runbook="DeadLetters",
+        ),
+        lines(
+            "Dead letters: how many, how old",
+            "What waits for a human, and for how long the oldest of them has.",
+            Query(value("dead_letter_jobs"), "dead letters"),
+            Query(f"{value('dead_letter_oldest_age_seconds')} / 3600", "age of the oldest, in hours"),
+            unit="short",
+            colours={"dead letters": "red", "age of the oldest, in hours": "orange"},
+            runbook="DeadLetters",
+        ),
+    ),
+)
+
+
+_ORDER: tuple[Line, ...] = (
+    (
+        stat(
+            "Order violations",
+            "Breaches of the order that a worker saw in the time shown: a job run after a later one of its "
+            "lane, a settled job run again, a token that went back. Must be 0; `glassq verify` finds out "
+            "what happened.",
+            Query(or_zero(grown("order_violations_total"))),
+            unit="none",
+            decimals=0,
+            thresholds=MUST_BE_ZERO,
+            runbook="OrderViolation",
+        ),
+        stat(
+            "Jobs lost by the store",
+            "Times the store was found to have lost what it had acknowledged, in the time shown. Must be 0: "
+            "the store was restored from a copy, or does not keep what it promises.",
+            Query(or_zero(grown("data_loss_detected_total"))),
+            unit="none",
+            decimals=0,
+            thresholds=MUST_BE_ZERO,
+            runbook="DataLossDetected",
+        ),
+        lines(
+            "Lanes taken, by why",
+            "ready: the normal way. The others were taken from an owner: it died, fell silent until its "
+            "lease ran out, or handed over as it stopped.",
+            Query(rate("lease_acquisitions_total", "cause"), "{{cause}}"),
+            Query(rate("lanes_stolen_total"), "stolen"),
+            unit="ops",
+            runbook="LeaseFlapping",
+        ),
+        lines(
+            "Leases lost and writes refused",
+            "A worker that was held up (a pause of its machine, a task that keeps the interpreter) loses "
+            "its lane; what it reports afterwards is refused by its old token. That is the fence at work; "
+            "often is too often.",
+            Query(rate("lease_losses_total", "reason"), "lost: {{reason}}"),
+            Query(rate("fenced_writes_total", "operation"), "refused: {{operation}}"),
+            Query(rate("queue_lease_tokens_total"), "tokens given out"),
+            unit="ops",
+            runbook="FencedWrites",
+        ),
+    ),
+)
+
+
+_PRODUCERS: tuple[Line, ...] = (
+    (
+        lines(
+            "Calls by task",
+            "Jobs accepted per second from the processes that are scraped, by task, and calls recognised as "
+            "duplicates of a job accepted before.",
+            Query(rate("jobs_enqueued_total", "task"), "{{task}}"),
+            Query(rate("jobs_deduplicated_total"), "duplicates"),
+            unit="ops",
+            stacked=True,
+        ),
+        lines(
+            "How long a call takes",
+            "Until the store acknowledged the job: what `task(...)` costs the caller.",
+            *_quantiles("enqueue_duration_seconds", exemplars=False),
+            unit="s",
+            colours=QUANTILES,
+            runbook="StorageSlow",
+        ),
+        lines(
+            "Calls refused, by why",
+            "Calls that could not be enqueued, or not surely.",
+            Query(rate("enqueue_failures_total", "reason"), "{{reason}}"),
+            unit="ops",
+            bars=True,
+            runbook="EnqueueRejected",
+        ),
+    ),
+    (
+        lines(
+            "Size of arguments",
+            "Of a job, serialized. The limit is max_payload, 256 KiB if not set; large things belong "
+            "elsewhere, with their address in the job.",
+            *_quantiles("job_payload_bytes", exemplars=False),
+            unit="bytes",
+            colours=QUANTILES,
+        ),
+        lines(
+            "Lateness of delayed jobs",
+            "How long the job that is due longest has waited for its promotion. Rising: no worker promotes, "
+            "so no delayed job becomes ready.",
+            Query(value("schedule_lag_seconds"), "lag"),
+            unit="s",
+            runbook="ScheduleLag",
+        ),
+        lines(
+            "Paused",
+            "1 while the queue as a whole is paused: `glassq resume QUEUE` ends it.",
+            Query(value("queue_paused"), "paused"),
+            unit="none",
+            colours={"paused": "purple"},
+            runbook="PausedLong",
+        ),
+    ),
+)
+
+QUEUE_DASHBOARD = dashboard(
+    "glassq-queue",
+    "One queue: what holds it, how old its jobs get, where their time goes, how they end.",
+    variables=(DATASOURCE, JOB, INSTANCE, QUEUE, TRACES, SERVICE, DOCS),
+    rows=(
+        Row("Now", _NOW),
+        Row("What is blocked, why, since when", *_BLOCKED),
+        Row("How much there is, and how old it gets", *_DEPTH),
+        Row("How long jobs take (points are single jobs: click one to open its trace)", *_DURATIONS),
+        Row("How jobs end", *_ENDS),
+        Row("Order and ownership", *_ORDER),
+        Row("Producers", *_PRODUCERS),
+    ),
+)
+"""`glassq-queue`."""
