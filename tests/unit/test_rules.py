@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from glassq.cli.rules.command import rule_files
+from glassq.cli import main
+from glassq.cli.rules.command import DOCS, rule_files
 from glassq.observe.catalogue import BY_NAME
+from glassq.observe.dashboards.links import TITLES
+from glassq.observe.dashboards.variables import DOCS_SERVED
 from tests.promql import selectors, wrong_names
 from tests.rules import ALERTS, CASES, RECORDED, RULES, Rule, metrics_of
 
 ROOT = Path(__file__).parents[2]
-DASHBOARDS = {"glassq-overview", "glassq-queue", "glassq-workers", "glassq-storage", "glassq-slo"}
+RUNBOOKS = ROOT / "docs" / "runbooks"
 WINDOWS = {"1h": "critical", "6h": "critical", "1d": "warning", "3d": "warning"}
 
 SEVERITIES = {
@@ -58,6 +61,21 @@ each_alert = pytest.mark.parametrize(
 def test_the_repository_shows_what_is_exported(path: str) -> None:
     """`grafana/` does not drift: `glassq rules export --force grafana` writes it anew."""
     assert (ROOT / "grafana" / path).read_bytes() == rule_files()[path]
+
+
+def test_links_lead_where_the_user_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both addresses are put into the rules and into what their tests expect, and into nothing else."""
+    chosen = ["--grafana", "https://grafana.example.org/", "--docs", "https://wiki.example.org/glassq"]
+    assert main(["rules", "export", str(tmp_path), *chosen]) == 0
+    for path, content in rule_files().items():
+        exported = (tmp_path / path).read_text()
+        assert "localhost:3000" not in exported
+        assert "localhost:8000" not in exported
+        assert exported.count("https://grafana.example.org/d/glassq-") == content.count(b"localhost:3000/d/")
+        assert exported.count("https://wiki.example.org/glassq/runbooks/") == content.count(b"/runbooks/")
+    assert DOCS == DOCS_SERVED
+    assert main(["rules", "export", str(tmp_path), "--docs", "the wiki"]) == 2
+    assert "expected an address" in capsys.readouterr().err
 
 
 def test_the_alerts_are_those_of_the_reference() -> None:
@@ -109,14 +127,14 @@ def test_an_alert_says_what_is_wrong_and_where_to_go(alert: Rule) -> None:
     assert set(alert.labels) - {"window"} == {"severity", "system"}
     assert alert.labels["system"] == "glassq"
     assert re.search(r"[.:]\s*$", alert.annotations["description"])
-    assert alert.annotations["runbook_url"] == f"docs/runbooks/{alert.alert}.md"
+    assert alert.annotations["runbook_url"] == f"http://localhost:8000/runbooks/{alert.alert}.md"
     link = re.fullmatch(
         r"http://localhost:3000/d/([a-z-]+)(\?var-job=\{\{ \$labels\.job \}\}"
         r"(&var-(queue|instance)=\{\{ \$labels\.\4 \}\})?)?",
         alert.annotations["dashboard_url"],
     )
     assert link is not None
-    assert link[1] in DASHBOARDS
+    assert link[1] in TITLES
 
 
 @each_alert
@@ -150,3 +168,29 @@ def test_cases_bring_no_series_that_nothing_reads() -> None:
     """A series that no rule reads, for a wrong name, would make its case mean something else."""
     read = set().union(*(metrics_of(rule.expr) for rule in RULES))
     assert set().union(*(case.metrics for case in CASES)) <= read
+
+
+def test_every_runbook_is_of_an_alert() -> None:
+    """One page for each alert, and an index that leads to all of them with the severities of their rules."""
+    listed = re.findall(
+        r"^\| \[(\w+)\]\((\w+)\.md\) \| ([a-z ]+) \|",
+        (RUNBOOKS / "index.md").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    pages = {page.stem for page in RUNBOOKS.glob("*.md")} - {"index"}
+    assert {name for name, _, _ in listed} == {link for _, link, _ in listed} == pages
+    severities: dict[str, set[str]] = {}
+    for rule in ALERTS:
+        severities.setdefault(rule.alert, set()).add(rule.labels["severity"])
+    assert {name: set(severity.split(" or ")) for name, _, severity in listed} == severities
+
+
+@pytest.mark.parametrize("alert", sorted({rule.alert for rule in ALERTS}))
+def test_a_runbook_answers_the_same_questions(alert: str) -> None:
+    """What it means, the first command, what then, how it ends; and it begins with its severity."""
+    page = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)", page, flags=re.MULTILINE)
+    assert headings == [alert, "What it means", "First", "Then", "How it ends"]
+    severities = {rule.labels["severity"].capitalize() for rule in ALERTS if rule.alert == alert}
+    assert page.split("\n")[2].split(maxsplit=1)[0].rstrip(",") in severities
+    assert re.search(r"^## First\n\n```sh\n(glassq|curl) ", page, flags=re.MULTILINE)
