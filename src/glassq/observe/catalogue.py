@@ -177,14 +177,16 @@ LEASE_LOSSES = metric(
     "worker",
     "Lanes this process lost against its will.",
     "queue",
-    reason=("expired", "taken_over"),
+    reason=("expired", "taken_over", "failed"),
+    note="`failed`: the thread that ran the lane came to an end it was not meant to.",
 )
 FENCED_WRITES = metric(
     "glassq_fenced_writes_total",
     "worker",
     "Writes the store refused because the lane had a newer owner.",
     "queue",
-    operation=("settle", "renew", "release"),
+    operation=("settle",),
+    note="A renewal that is refused shows as a lost lease; a lane given back too late hurts nobody.",
 )
 LANES_HELD = metric("glassq_lanes_held", "worker", "Lanes this process is the owner of.", "queue")
 LEASE_REMAINING = metric(
