@@ -2,7 +2,7 @@
 
 payments    a card in 20 is declined at first; some are declined for good and end as dead letters
 webhooks    acme's endpoint is down for two minutes in ten: its lane halts and waits for a human, who says
-            glassq halted retry webhooks acme; the other subscribers go on
+            glassq halted retry webhooks --key acme; the other subscribers go on
 mails       reminders that are sent some seconds after they were asked for
 """
 

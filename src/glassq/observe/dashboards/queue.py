@@ -288,8 +288,9 @@ _ENDS: tuple[Line, ...] = (
             "Failures, by kind",
             "Attempts that did not succeed. exception: the task raised; timeout: it outlasted its time; "
             "lease_lost: somebody else owns the lane now; crashed: the worker died; undecodable and "
-            "unknown_task: producer and worker run different code.",
-            Query(rate("job_failures_total", "kind"), "{{kind}}"),
+            "unknown_task: producer and worker run different code. A point is one of them: click it to open "
+            "its trace, with the error.",
+            Query(rate("job_failures_total", "kind"), "{{kind}}", exemplar=True),
             unit="ops",
             bars=True,
             links=_TRACES,
