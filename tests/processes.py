@@ -12,14 +12,20 @@ _LOOK = 0.005
 
 
 def wait_until(
-    condition: Callable[[], object], what: str, evidence: Callable[[], object], timeout: float = 60
+    condition: Callable[[], object],
+    what: str,
+    evidence: Callable[[], object],
+    timeout: float = 60,
+    *,
+    every: float = _LOOK,
 ) -> None:
-    """Wait for an event another process causes; fails loudly with `evidence`, never goes on without it."""
+    """Wait for an event another process causes; fails loudly with `evidence`, never goes on without it.
+    `every` is how often to look, where looking costs something."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s in vain for {what}; {evidence()}")
-        time.sleep(_LOOK)
+        time.sleep(every)
 
 
 @contextmanager

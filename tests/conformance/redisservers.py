@@ -40,6 +40,14 @@ def bundled_server() -> str:
     return str(found)
 
 
+def any_server() -> str:
+    """The installed server, else the one a Python package brings; skips where there is neither."""
+    try:
+        return system_server()
+    except pytest.skip.Exception:
+        return bundled_server()
+
+
 @contextmanager
 def running(
     binary: str,

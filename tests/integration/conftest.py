@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.conformance.redisservers import bundled_server, running, system_server
+from tests.conformance.redisservers import any_server, running
 from tests.integration.processes import Stage, staged
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis: the installed one, or the one a Python package brings."""
-    try:
-        binary = system_server()
-    except pytest.skip.Exception:
-        binary = bundled_server()
-    with running(binary, tmp_path_factory.mktemp("redis")) as url:
+    with running(any_server(), tmp_path_factory.mktemp("redis")) as url:
         yield url
 
 
