@@ -21,8 +21,8 @@ from glassq.observe.catalogue import (
     LEASE_REMAINING,
     WORKER_DRAINING,
     WORKER_HEARTBEAT,
+    MetricSpec,
 )
-from glassq.observe.specs import MetricSpec
 
 Samples = list[tuple[tuple[str, ...], float]]
 
