@@ -132,6 +132,7 @@ def test_a_turns_end_is_sent_and_says_what_begins() -> None:
     play = Play("123")
     assert play.run(lambda queue: NEXT if queue == "orders" else None) == ["1 yield begins b"]
     assert not play.stay.heard()
+    assert play.lane.leaving
     assert play.events == []
     play.stay.leave()
     assert play.stay.heard()
@@ -143,6 +144,7 @@ def test_late_answers_keep_no_lane_that_was_given_up() -> None:
     """O4: jobs before the turn's end are answered as held; nothing begins by that."""
     play = Play("123456", turn=3, ahead=5)
     assert play.run() == ["1 go on", "2 go on", "3 yield"]
+    assert play.lane.leaving, "a renewal that does not find the lease any more has lost nothing"
     play.stay.leave()
     assert play.ran == ["1", "2", "3"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from glassq.errors import StorageError
-from glassq.model.leases import Settled, Settlement, SettleStatus
+from glassq.model.leases import Leaving, Settled, Settlement, SettleStatus
 from glassq.shielding import Log
 from glassq.storage import Settling
 from glassq.worker.attempt import Ended
@@ -43,6 +43,7 @@ class InFlight:
         self._most = most
         self._hear = hear
         self._sent: deque[_Sent] = deque()
+        self._gives_up = False
 
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it, and take in the
@@ -53,10 +54,11 @@ class InFlight:
             self._settler.abandoned(self._lane, ended)
             return
         # order: on the wire when this returns, in this thread, before the lane's next job begins.
+        self._gives_up = settlement.leaving is Leaving.YIELD
         self._lane.leaving = True  # a store that settles at once may give the lane up
         self._sent.append(_Sent(ended, settlement, self._settler.send(settlement), at))
         self.hear_arrived()
-        self._lane.leaving = self._lane.leaving and not self._sent
+        self._lane.leaving = self._gives_up or (self._lane.leaving and not self._sent)
 
     @property
     def empty(self) -> bool:
@@ -110,6 +112,6 @@ class InFlight:
             self._settler.fenced(self._lane)
             self._settler.abandoned(self._lane, sent.ended)
             return
-        self._lane.leaving = not answer.held
+        self._lane.leaving = self._gives_up or not answer.held
         self._settler.settled(self._lane, sent.ended, answer)
         self._hear(answer, sent.at)
