@@ -3,7 +3,7 @@
     python producer.py            on 127.0.0.1:9465
     python producer.py TOKENFILE  on all interfaces, with the bearer token from that file
 
-RATE is how many orders come in a second, 5 if not set.
+RATE is how many orders come in a second, 5 if not set; PORT another port than 9465.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from shop import app, charge, deliver, remind
+from shop import STOLEN_CARD, app, charge, deliver, remind
 
 from glassq.errors import EnqueueError
 
@@ -33,7 +33,7 @@ def order(number: int, chance: random.Random) -> None:
     """One customer orders: a payment now, an event to a subscriber, a reminder in a few seconds."""
     customer = chance.choice(CUSTOMERS)
     with trace.get_tracer("shop").start_as_current_span("POST /orders"):
-        charge(customer, chance.randint(1, 20_000))
+        charge(customer, STOLEN_CARD if number % 500 == 20 else chance.randint(100, 20_000))
         deliver(chance.choice(SUBSCRIBERS), f"order-{number}")
         if number % 3 == 0:
             remind.options(delay=chance.uniform(2, 8))(f"{customer}@example.org")
@@ -51,7 +51,8 @@ def main(token: str | None) -> None:
     pause = 1 / float(os.environ.get("RATE", "5"))
     chance = random.Random()
     with app:
-        server = app.serve_http("0.0.0.0" if token else "127.0.0.1", PORT, token=token)
+        port = int(os.environ.get("PORT", PORT))
+        server = app.serve_http("0.0.0.0" if token else "127.0.0.1", port, token=token)
         print(f"ordering on {app.address}; {server.url}/metrics", flush=True)
         for number in itertools.count():
             try:

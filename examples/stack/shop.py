@@ -2,7 +2,7 @@
 
 payments    a card in 20 is declined at first; some are declined for good and end as dead letters
 webhooks    acme's endpoint is down for two minutes in ten: its lane halts and waits for a human, who says
-            glassq halted retry webhooks acme; the other subscribers go on
+            glassq halted retry webhooks --key acme; the other subscribers go on
 mails       reminders that are sent some seconds after they were asked for
 """
 
@@ -20,6 +20,7 @@ app.queue("webhooks", max_age=300, max_blocked=60, job_timeout=10, max_length=10
 app.queue("mails", max_age=300)
 
 ALWAYS_DOWN = os.environ.get("ACME") == "down"
+STOLEN_CARD = 13  # cents: declined for good
 chance = random.Random()
 
 
@@ -35,9 +36,8 @@ class Unreachable(Exception):
 def charge(customer: str, cents: int) -> None:
     """Charges of one customer run in order: what was declined is tried again before the next one."""
     time.sleep(chance.uniform(0.01, 0.12))
-    hopeless = cents % 100 == 13
     job = current_job()
-    if hopeless or (job is not None and job.attempt == 1 and chance.random() < 0.05):
+    if cents == STOLEN_CARD or (job is not None and job.attempt == 1 and chance.random() < 0.05):
         raise Declined(f"{customer}: {cents} cents")
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from glassq.model.jobs import ReplayedJob as ReplayedJob
     from glassq.observe.logs import JobLogFilter as JobLogFilter
     from glassq.observe.logs import JsonFormatter as JsonFormatter
+    from glassq.observe.traceoptions import TraceOptions as TraceOptions
     from glassq.policy.retry import Backoff as Backoff
     from glassq.worker.engine import Worker as Worker
 
@@ -55,6 +56,7 @@ _HOMES = {
     "Signature": "glassq.client.task",
     "Task": "glassq.client.task",
     "ThreadedWorker": "glassq.default",
+    "TraceOptions": "glassq.observe.traceoptions",
     "Worker": "glassq.worker.engine",
     "configure": "glassq.default",
     "current_job": "glassq.context",

@@ -22,17 +22,19 @@ from glassq.client.queues import Queue
 from glassq.client.task import Signature, Task, check_key_of
 from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
 from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
-from glassq.model.events import TraceContextRead
+from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
-from glassq.observe.collector import collect_store
+from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
+from glassq.observe.tokens import watch_tokens
+from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
@@ -76,6 +78,8 @@ class Glassq:
     `serializer`: how arguments become bytes; JSON if not given.
     `history`: a directory into which every process writes what it did, for `glassq verify`; see there what
     it costs.
+    `tracing`: how its spans are made, where they are wanted otherwise than by default.
+    `otel_metrics`: count with OpenTelemetry's meter provider, too; dearer than Prometheus' counters.
     Raises `BadOption` for a URL no store answers to, or a directory that cannot be used.
     """
 
@@ -88,6 +92,8 @@ class Glassq:
         registry: CollectorRegistry | None = None,
         serializer: Serializer | None = None,
         history: str | os.PathLike[str] | None = None,
+        tracing: TraceOptions | None = None,
+        otel_metrics: bool = False,
     ) -> None:
         self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
@@ -99,6 +105,7 @@ class Glassq:
         self.bus = Bus()
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
+        self._tracing = tracing
         self._lock = threading.Lock()
         self._storage: Storage | None = None
         self._closed = False
@@ -117,6 +124,10 @@ class Glassq:
             random=random.random,
         )
         self._observe()
+        if otel_metrics:
+            from glassq.observe.otelmetrics import observe_otel_metrics
+
+            observe_otel_metrics(self.bus)
 
     def _begin_incarnation(self) -> None:
         """A process of its own is an owner of its own: siblings forked from one parent are not the same."""
@@ -126,6 +137,7 @@ class Glassq:
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
         show_declared(self.metrics_registry, self.registry)
+        watch_tokens(self.bus)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -144,20 +156,19 @@ class Glassq:
             return storage
         with self._lock:
             if self._closed:
-                raise StorageUnavailable("this application is closed; make a new one", "connection")
+                raise StorageUnavailable("this application is closed; make a new one", "closed")
             if self._storage is None:
                 self._storage = self._open()
             return self._storage
 
     def _open(self) -> Storage:
-        storage = self._observed(open_storage(self._place))
+        storage = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
+        self.health.look = lambda: look_at_stores(self.metrics_registry)
         client_id = f"{socket.gethostname()}-{os.getpid()}"
-        self.bus.wrap(
-            Tracing(address=storage.address, client_id=client_id, count_context=self._count_context)
-        )
+        Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -178,8 +189,8 @@ class Glassq:
                 )
             self._place = place
 
-    def _count_context(self, queue: str, result: str) -> None:
-        self.bus.emit(TraceContextRead(queue=queue, result=result))
+    def _count_reconnect(self) -> None:
+        self.bus.emit(StorageReconnected(store=self._place.kind))
 
     # -- declaring ---------------------------------------------------------------------------------------
 
@@ -266,7 +277,7 @@ class Glassq:
         which an attempt ends; it ends none (a task's `timeout` does). Raises `BadOption`.
         """
         self.registry.declare(name, **options)
-        return Queue(name, lambda: self.storage)
+        return Queue(name, lambda: self.storage, self.bus)
 
     # -- producing ---------------------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ class StorageError(GlassqError):
 
 class StorageUnavailable(StorageError):
     """When the store cannot be reached or written now. `reason` is one of the closed set of
-    `storage_errors_total`: connection, timeout, readonly, oom, auth, cluster, io, enospc, other."""
+    `storage_errors_total`: connection, timeout, readonly, oom, auth, cluster, io, enospc, other. Or it is
+    `closed`, when the application has been closed."""
 
     def __init__(self, message: str, reason: str = "other") -> None:
         super().__init__(message)

@@ -25,7 +25,8 @@ Observer = Callable[[Any], None]
 
 class Outgoing(msgspec.Struct):
     """One call on its way into the store. An Around may add to `headers`; they travel with the job.
-    `job_id` and `seq` are set once the store has answered."""
+    `job_id` and `seq` are set once the store has answered. `delay` (seconds) or `eta` (epoch seconds) is set
+    for a call that is put off."""
 
     task: str
     key: str | None
@@ -33,6 +34,8 @@ class Outgoing(msgspec.Struct):
     payload_bytes: int
     job_id: str | None = None
     seq: int | None = None
+    delay: float | None = None
+    eta: float | None = None
 
 
 class Sending(msgspec.Struct, frozen=True):

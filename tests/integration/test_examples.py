@@ -3,100 +3,21 @@
 from __future__ import annotations
 
 import re
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from glassq.cli.demo.otlp import Span, SpanCollector
-from tests.integration.processes import Stage
+from tests.integration.theatre import EXAMPLES, WORKER, Theatre, answers, fetch, free_port
 from tests.processes import wait_until
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-WORKER = "glassq-worker"
-
-
-class Theatre:
-    """Programs of an example on one store, which export to one collector."""
-
-    def __init__(self, folder: Path, example: str, collector: SpanCollector) -> None:
-        self.collector = collector
-        self._folder = folder
-        self._environment = {
-            **Stage(folder, f"sqlite:///{folder}/jobs.db").environment,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "PYTHONPATH": str(EXAMPLES / example),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        self._ending = ExitStack()
-
-    def command(self, service: str, *words: str) -> str:
-        """Run a program to its end; what it printed."""
-        ended = subprocess.run(
-            [sys.executable, *words],
-            cwd=self._folder,
-            env={**self._environment, "OTEL_SERVICE_NAME": service},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    def start(self, service: str, *words: str) -> subprocess.Popen[str]:
-        """A program that runs until the theatre closes."""
-        log = self._ending.enter_context((self._folder / f"{service}.log").open("w"))
-        child = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=self._folder,
-            env={**self._environment, "OTEL_SERVICE_NAME": service},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._ending.callback(self._end, child)
-        return child
-
-    def _end(self, child: subprocess.Popen[str]) -> None:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(timeout=30)
-        finally:
-            child.kill()
-
-    def worker(self, application: str) -> str:
-        """`glassq worker`; the address of its pages."""
-        self.start(WORKER, "-m", "glassq", "worker", application, "--http", "127.0.0.1:0")
-        wait_until(lambda: "/metrics" in self.log(WORKER), "the worker's address", lambda: self.log(WORKER))
-        return self.log(WORKER).partition("/metrics")[0].split()[-1]
-
-    def log(self, service: str) -> str:
-        """What a program printed so far."""
-        return (self._folder / f"{service}.log").read_text()
-
-    def spans(self, enough: Callable[[Sequence[Span]], bool]) -> list[Span]:
-        """The exported spans, once there are enough of them."""
-        seen = self.collector.wait_for(lambda all_: list(all_) if enough(all_) else None, timeout=60)
-        assert seen is not None, "the spans of all jobs"
-        return seen
-
-    def close(self) -> None:
-        """Nothing outlives a test."""
-        self._ending.close()
 
 
 @pytest.fixture
 def theatre(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Theatre]:
     """The stage of the example that the test names."""
     with SpanCollector() as collector:
-        theatre = Theatre(tmp_path, request.param, collector)
+        theatre = Theatre(tmp_path, f"sqlite:///{tmp_path}/jobs.db", request.param, collector)
         try:
             yield theatre
         finally:
@@ -106,29 +27,6 @@ def theatre(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Theatre]
 def example(folder: str) -> pytest.MarkDecorator:
     """Which example a test is about."""
     return pytest.mark.parametrize("theatre", [folder], indirect=True)
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def fetch(url: str, method: str = "GET") -> str:
-    """The body of a page."""
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as response:
-        body: str = response.read().decode()
-    return body
-
-
-def answers(url: str) -> bool:
-    """Whether somebody listens there already."""
-    try:
-        fetch(url)
-    except OSError as error:
-        return hasattr(error, "code")
-    return True
 
 
 def processed(spans: Sequence[Span], queue: str) -> list[Span]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from glassq import Glassq
+from glassq.errors import StorageUnavailable
 from glassq.stores.open import open_storage
 from tests.conformance.redisservers import free_port, running, system_server
 from tests.integration.processes import staged
@@ -44,6 +47,28 @@ def test_a_killed_server_that_comes_back_costs_nothing(tmp_path: Path) -> None:
     assert first == sorted(first), "reordered"
     asked = {entry["id"] for entry in stage.entries("enqueued", "uncertain")}
     assert {entry["id"] for entry in stage.entries("start")} <= asked, "a job nobody was told of"
+
+
+def test_a_server_that_comes_back_is_counted(tmp_path: Path) -> None:
+    """One outage is one reconnect, as a scrape shows it, however many calls failed meanwhile."""
+    port = free_port()
+
+    def reconnects() -> float | None:
+        return registry.get_sample_value("glassq_storage_reconnects_total", {"store": "redis"})
+
+    registry = CollectorRegistry()
+    with Glassq(f"redis://127.0.0.1:{port}/0", registry=registry) as app:
+        with running(system_server(), tmp_path, *AOF, port=port):
+            app.queue("payments").pause()
+            assert reconnects() == 0
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                app.queue("payments").stats()
+        assert reconnects() == 0
+        with running(system_server(), tmp_path, *AOF, port=port):
+            assert app.queue("payments").stats().paused_whole
+            assert app.queue("payments").stats().paused_whole
+            assert reconnects() == 1
 
 
 def open_stats(url: str) -> tuple[int, int]:

@@ -130,6 +130,18 @@ def test_closing_leaves_what_is_not_its_own(live: Path, tmp_path: Path, storage:
         assert ids(another, "q") == backed_up
 
 
+def test_a_new_file_is_told_of_once(live: Path) -> None:
+    """Whoever counts reconnects counts one for each file that took the place of another."""
+    told: list[str] = []
+    with closing(SqliteStorage.open(url(live), reconnected=lambda: told.append("again"))) as storage:
+        storage.append("q", [JOB])
+        assert told == []
+        take_away(live, "", *BESIDE)
+        for _ in range(3):
+            storage.stats(["q"])
+        assert told == ["again"]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_any_first_call_finds_the_new_file_whole(live: Path, storage: SqliteStorage, verb: str) -> None:
     """Whichever call comes first after everything was deleted: it meets a private file with its tables."""

@@ -18,6 +18,7 @@ MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
 
 LATE_IMPORTS: dict[str, str] = {
+    "app.py": "only who asks for OpenTelemetry's metrics pays for their API",
     "cli/__init__.py": "the health probe starts without the packages of the command line",
     "cli/bench/command.py": "the other commands do not pay for what the benchmark needs",
     "cli/bench/program.py": "the optional extra otel",

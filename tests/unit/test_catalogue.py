@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from glassq.cli.metrics import reference
 from glassq.model.leases import ClaimCause
 from glassq.model.stats import QueueStats
 from glassq.model.verdicts import Outcome
 from glassq.observe import catalogue
 from glassq.observe.catalogue import BY_NAME, CATALOGUE
 from glassq.observe.specs import MetricSpec
+
+PAGE = Path(__file__).parents[2] / "docs/reference/metrics.md"
 
 PROMISED = {
     "glassq_jobs_enqueued_total": "queue,task",
@@ -76,6 +80,20 @@ each_metric = pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.n
 def test_every_name_stands_once() -> None:
     """Rules and dashboards look a metric up by its name: there is one entry for each."""
     assert len(BY_NAME) == len(CATALOGUE) > 30
+
+
+def test_the_page_is_what_the_catalogue_says() -> None:
+    """The page does not drift: `python -m glassq.cli.metrics > docs/reference/metrics.md` writes it anew."""
+    assert PAGE.read_text(encoding="utf-8") == reference()
+
+
+@each_metric
+def test_the_page_names_everything(spec: MetricSpec) -> None:
+    """Whoever meets a metric finds its labels and what their values can be."""
+    (row,) = [line for line in reference().splitlines() if line.startswith(f"| `{spec.name}` |")]
+    words = [*spec.labels, *(value for values in spec.values.values() for value in values)]
+    assert spec.help in row
+    assert [word for word in words if not re.search(rf"\b{word}\b", row)] == []
 
 
 def test_nothing_is_missing_that_was_promised() -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from glassq.errors import StorageUnavailable
 from glassq.model.stats import QueueStats
 from glassq.observe.catalogue import CATALOGUE, QUEUE_CAPACITY, QUEUE_OBJECTIVE
-from glassq.observe.collector import collect_store
+from glassq.observe.collector import collect_store, look_at_stores
 from glassq.storage import Storage
 from tests.unit.observing import MovedClock
 
@@ -256,6 +256,24 @@ def test_whoever_asks_is_told_what_was_read(house: House) -> None:
     collect_store(house.registry, store, lambda: ["orders"], told=heard.extend, clock=house.clock)
     house.scrape()
     assert heard == [BUSY]
+
+
+def test_a_look_tells_without_waiting(house: House, stuck: StuckStore) -> None:
+    """Whoever probes health begins a reading and goes on; a second look finds it under way."""
+    heard = threading.Event()
+    collect_store(
+        house.registry,
+        cast("Storage", stuck),
+        lambda: ["mails"],
+        told=lambda _: heard.set(),
+        clock=house.clock,
+    )
+    look_at_stores(house.registry)
+    look_at_stores(house.registry)
+    assert not heard.is_set()
+    stuck.free.set()
+    assert heard.wait(5)
+    assert stuck.calls == 1
 
 
 def test_with_the_last_application_its_store_disappears(house: House) -> None:

@@ -22,6 +22,7 @@ from tests.rules import ALERTS, RECORDED
 from tests.unit.aggregations import Aggregated, aggregated
 
 FOLDER = Path(__file__).parents[2] / "grafana/dashboards"
+RUNBOOKS = Path(__file__).parents[2] / "docs/runbooks"
 UIDS = {"glassq-overview", "glassq-queue", "glassq-workers", "glassq-storage", "glassq-slo"}
 FILES = dashboard_files()
 Json = dict[str, Any]
@@ -148,6 +149,7 @@ def test_runbooks_are_about_alerts_that_are_there(board: Json) -> None:
     about = set(re.findall(r"\$\{docs\}/runbooks/(\w+)\.md", json.dumps(board)))
     assert about
     assert about <= {rule.alert for rule in ALERTS}
+    assert [alert for alert in about if not (RUNBOOKS / f"{alert}.md").exists()] == []
 
 
 def test_budgets_are_those_of_the_rules() -> None:
@@ -202,7 +204,7 @@ def test_every_metric_is_shown_somewhere() -> None:
 
 
 def test_exemplars_are_asked_for_where_there_are_some() -> None:
-    """The times of jobs carry traces; their panels show them."""
+    """The times of jobs, and their failures, carry traces; their panels show them."""
     asking = {
         each.spec.name
         for file in FILES.values()
@@ -213,6 +215,7 @@ def test_exemplars_are_asked_for_where_there_are_some() -> None:
         if each.spec is not None
     }
     assert asking == {
+        "glassq_job_failures_total",
         "glassq_job_time_in_queue_seconds",
         "glassq_job_processing_duration_seconds",
         "glassq_job_end_to_end_duration_seconds",

@@ -211,6 +211,33 @@ def test_an_idle_worker_while_work_waits_is_a_failure(ward: Ward) -> None:
     assert ward.health.full().status == "pass"
 
 
+def test_an_old_look_says_nothing_about_now(ward: Ward) -> None:
+    """What waited minutes ago may have been taken by others since; the report asks for a new look."""
+    looks: list[str] = []
+    ward.running()
+    ward.health.look = lambda: looks.append("look")
+    ward.health.told(WAITING)
+    ward.clock.sleep(600)
+    ward.store()
+    ward.beat()
+    assert ward.health.full().status == "pass"
+    assert looks == ["look"]
+    ward.health.told(WAITING)
+    assert ward.health.full().status == "pass"
+    ward.clock.sleep(31)
+    ward.health.told(WAITING)
+    assert ward.health.full().checks["worker:consuming"][0]["status"] == "fail"
+
+
+@pytest.mark.parametrize("probe", ["live", "ready", "startup"])
+def test_probes_that_restart_or_unplug_never_look_at_the_store(ward: Ward, probe: str) -> None:
+    """An outage must not make them slow, or a store busy."""
+    looks: list[str] = []
+    ward.health.look = lambda: looks.append("look")
+    getattr(ward.health, probe)()
+    assert looks == []
+
+
 @pytest.mark.parametrize(
     "stats",
     [

@@ -42,6 +42,19 @@ def test_an_answer_from_before_proves_nothing() -> None:
     assert outage.hinders(time.monotonic()) is AWAY
 
 
+def test_the_end_of_an_outage_is_told_once() -> None:
+    """Not every answer is news: only the first after the server was away."""
+    told: list[str] = []
+    outage = Outage(lambda: told.append("over"))
+    outage.answered(time.monotonic())
+    assert told == []
+    for _ in range(2):
+        outage.met(AWAY)
+    for _ in range(2):
+        outage.answered(time.monotonic())
+    assert told == ["over"]
+
+
 def test_many_threads_knock_as_one() -> None:
     """However many threads wait, only a few tries reach the server; the others are told why they did not."""
     outage, ends = Outage(), time.monotonic() + 1.0

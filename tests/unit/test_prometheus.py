@@ -20,7 +20,9 @@ from glassq.model.events import (
     OrderViolated,
     QueueDeclared,
     StorageCalled,
+    StorageReconnected,
     TaskDeclared,
+    TelemetryDropped,
     TraceContextRead,
     WorkerBeat,
     WorkerChanged,
@@ -339,7 +341,7 @@ def test_lanes_are_counted_as_they_come_and_go(house: House) -> None:
 
 
 def test_a_worker_shows_from_its_start_to_its_end(house: House) -> None:
-    """Heartbeat, draining, lanes held and the least lease time, as of the last beat."""
+    """Heartbeat, draining, lanes held and the least lease time, which runs down between two beats."""
     house.bus.emit(WorkerChanged(worker="w1", state="running"))
     house.bus.emit(WorkerBeat(worker="w1", at=0.0, lanes={"orders": 3}, lease_remaining={"orders": 9.0}))
     beat = house.clock.wall()
@@ -347,7 +349,9 @@ def test_a_worker_shows_from_its_start_to_its_end(house: House) -> None:
     assert house.value("worker_heartbeat_timestamp_seconds") == beat
     assert house.value("worker_draining") == 0.0
     assert house.orders("lanes_held") == 3.0
-    assert house.orders("lease_remaining_seconds") == 9.0
+    assert house.orders("lease_remaining_seconds") == 5.0
+    house.clock.sleep(60)
+    assert house.orders("lease_remaining_seconds") == 0.0
     house.bus.emit(WorkerChanged(worker="w1", state="draining"))
     assert house.value("worker_draining") == 1.0
     house.bus.emit(WorkerChanged(worker="w1", state="stopped"))
@@ -365,6 +369,19 @@ def test_of_several_workers_the_one_longest_silent_shows(house: House) -> None:
     assert house.value("worker_heartbeat_timestamp_seconds") == oldest
     assert house.orders("lanes_held") == 3.0
     assert house.orders("lease_remaining_seconds") == pytest.approx(3.0)
+
+
+def test_a_store_that_is_found_again_is_counted(house: House) -> None:
+    """Once per outage, by the store's kind."""
+    house.bus.emit(StorageReconnected(store="sqlite"))
+    assert house.value("storage_reconnects_total", store="sqlite") == 1.0
+
+
+def test_dropped_telemetry_is_counted_by_what_and_why(house: House) -> None:
+    """A gap in the traces is seen where no trace can tell of it."""
+    house.bus.emit(TelemetryDropped(signal="traces", reason="queue_full", count=7))
+    assert house.value("telemetry_dropped_total", signal="traces", reason="queue_full") == 7.0
+    assert house.value("telemetry_dropped_total", signal="traces", reason="export_failed") == 0.0
 
 
 def test_storage_calls_are_timed_and_their_errors_named(house: House) -> None:

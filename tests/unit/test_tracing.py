@@ -1,54 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import SpanContext, SpanKind, StatusCode, format_span_id, format_trace_id
+from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from glassq.context import JobContext
 from glassq.errors import ConfigurationError, QueueFull
 from glassq.observe.exemplars import exemplar_of
 from glassq.observe.exporting import export_traces_from_environment
-from glassq.observe.tracing import Tracing
-from glassq.telemetry import Attempting, Bus, Outgoing, Sending
-
-
-class Desk:
-    """Spans of one provider, and the tracing under test."""
-
-    def __init__(self, provider: TracerProvider) -> None:
-        self.provider = provider
-        self.exporter = InMemorySpanExporter()
-        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.counted: list[tuple[str, str]] = []
-        self.tracing = Tracing(
-            address="redis://user:secret@db.example:6380/0",
-            client_id="host-42",
-            count_context=lambda queue, result: self.counted.append((queue, result)),
-        )
-
-    def spans(self) -> list[ReadableSpan]:
-        """What has ended so far."""
-        return list(self.exporter.get_finished_spans())
-
-    def enqueue(self, *jobs: Outgoing) -> None:
-        """Append jobs, as the producer does."""
-        with self.tracing(Sending("orders", jobs)):
-            for number, job in enumerate(jobs, 1):
-                job.job_id, job.seq = f"orders/p:{number}", number
-
-    def process(self, subject: Attempting) -> ReadableSpan:
-        """Run one attempt; its span."""
-        with self.tracing(subject):
-            pass
-        return self.spans()[-1]
+from glassq.telemetry import Bus, Sending
+from tests.unit.spandesk import Desk, attempting, context_of, links, outgoing, span_id
 
 
 @pytest.fixture
@@ -58,49 +23,6 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", desk.provider)
     yield desk
     desk.provider.shutdown()
-
-
-def outgoing(key: str | None = "c-7") -> Outgoing:
-    """A call on its way into the store."""
-    return Outgoing(task="charge", key=key, headers={}, payload_bytes=20)
-
-
-def attempting(
-    headers: dict[str, str], *, number: int = 1, attempt: int = 1, token: int = 41, waited: float | None = 0.5
-) -> Attempting:
-    """An attempt of it."""
-    job = JobContext(
-        id=f"orders/p:{number}",
-        queue="orders",
-        task="charge",
-        key="c-7",
-        seq=number,
-        attempt=attempt,
-        token=token,
-        enqueued_at=0.0,
-        check=lambda: None,
-    )
-    return Attempting(job, "charge", headers, waited)
-
-
-def links(span: ReadableSpan) -> dict[Any, str]:
-    """Span ids by what the link is."""
-    return {
-        (link.attributes or {}).get("glassq.link"): format_span_id(link.context.span_id)
-        for link in span.links
-    }
-
-
-def context_of(span: ReadableSpan) -> SpanContext:
-    """The span's own context."""
-    found = span.get_span_context()
-    assert found is not None
-    return found
-
-
-def span_id(span: ReadableSpan) -> str:
-    """As it is shown."""
-    return format_span_id(context_of(span).span_id)
 
 
 # -- producing -----------------------------------------------------------------------------------------

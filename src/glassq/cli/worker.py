@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,8 +16,10 @@ from glassq.cli.heartbeat import Heartbeat
 from glassq.cli.targets import Address, load_application
 from glassq.cli.workerlogs import install_logging
 from glassq.errors import ConfigurationError
+from glassq.model.events import TelemetryDropped
 from glassq.model.names import nearest
 from glassq.observe.exporting import export_traces_from_environment
+from glassq.telemetry import Bus
 
 log = logging.getLogger("glassq.cli.worker")
 
@@ -91,7 +94,7 @@ def worker(  # noqa: PLR0917 - click passes every option by name
     application = load_application(target)
     names = chosen_queues(application, queues)
     with ExitStack() as stack:
-        flush = export_traces_from_environment()
+        flush = export_traces_from_environment(partial(count_dropped, application.bus))
         if flush is not None:
             stack.callback(flush)
         closing = stack.enter_context(ExitStack())
@@ -115,6 +118,11 @@ def worker(  # noqa: PLR0917 - click passes every option by name
             log.error("stopped before all running attempts had ended; their jobs will run again")
             closing.pop_all()  # closing would wait for them once more; the end of the process ends them
     return 0 if drained else 1
+
+
+def count_dropped(bus: Bus, reason: str, count: int) -> None:
+    """Spans that were made here and that no collector got."""
+    bus.emit(TelemetryDropped(signal="traces", reason=reason, count=count))
 
 
 def chosen_queues(application: Glassq, wanted: str | None) -> list[str]:

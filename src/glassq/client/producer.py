@@ -19,6 +19,7 @@ from glassq.errors import (
     QueueFull,
     SerializationFailed,
     StorageError,
+    StorageUnavailable,
 )
 from glassq.model.clock import Clock
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
@@ -118,7 +119,17 @@ class Producer:
         """Append one chunk, all of one queue."""
         queue = packed[0].call.task.queue
         outgoing = [
-            Outgoing(each.call.task.name, each.call.key, {}, len(each.payload), None, None) for each in packed
+            Outgoing(
+                each.call.task.name,
+                each.call.key,
+                {},
+                len(each.payload),
+                None,
+                None,
+                each.call.options.delay,
+                each.call.options.eta,
+            )
+            for each in packed
         ]
         started = perf_counter()
         with _Reported(self._bus, queue):
@@ -205,10 +216,12 @@ class _Reported:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None:
             return
-        reason = next((reason for error, reason in _FAILURES.items() if issubclass(kind, error)), None)
+        reason = next((reason for failure, reason in _FAILURES.items() if issubclass(kind, failure)), None)
+        if isinstance(error, StorageUnavailable) and error.reason == "closed":
+            reason = error.reason
         if reason is not None:
             self._bus.emit(EnqueueFailed(queue=self._queue, reason=reason))
 

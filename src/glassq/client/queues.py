@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Literal
 
-from glassq.client.shown import error_shown, key_shown, lane_of, task_named_in
+from glassq.client.shown import error_shown, headers_in, key_shown, lane_of, task_named_in
 from glassq.errors import BadOption, JobNotFound
-from glassq.model.jobs import DeadLetter, HaltedLane, PeekedJob, ReplayedJob
+from glassq.model.events import JobsReplayed
+from glassq.model.jobs import DeadLetter, HaltedLane, PeekedJob, ReplayedJob, StoredJob
 from glassq.model.names import check_id, check_key
 from glassq.model.stats import QueueStats
 from glassq.policy.replay import DeadJob, plan_replay
 from glassq.storage import MAX_APPEND_JOBS, Replayed, Storage
+from glassq.telemetry import Bus
 
 _ALL = 1_000_000
 """More dead letters than a person replays at once; a replay of more is repeated."""
@@ -20,9 +23,10 @@ _ALL = 1_000_000
 class Queue:
     """A handle on one queue. Each call is one round trip unless it says otherwise."""
 
-    def __init__(self, name: str, storage: Callable[[], Storage]) -> None:
+    def __init__(self, name: str, storage: Callable[[], Storage], bus: Bus | None = None) -> None:
         self.name = name
         self._storage = storage
+        self._bus = bus
 
     def stats(self) -> QueueStats:
         """Jobs by state, lanes, ages in seconds, totals; from one consistent moment."""
@@ -130,7 +134,9 @@ class Queue:
         plan = plan_replay(dead, ids, front=front, force=force)
         seqs = {job.id: job.seq if front else None for job in plan}
         if not dry_run:
+            started = perf_counter()
             seqs = {each.id: each.seq for each in self._bring_back(plan, front=front)}
+            self._tell([records[job.id].job for job in plan if job.id in seqs], to, perf_counter() - started)
         return [
             ReplayedJob(
                 id=job.id,
@@ -142,6 +148,14 @@ class Queue:
             for job in plan
             if job.id in seqs  # somebody else may have been faster
         ]
+
+    def _tell(self, jobs: Sequence[StoredJob], to: str, seconds: float) -> None:
+        if self._bus is not None and jobs:
+            ids = tuple(job.id for job in jobs)
+            headers = tuple(headers_in(job.body) for job in jobs)
+            self._bus.emit(
+                JobsReplayed(queue=self.name, job_ids=ids, headers=headers, to=to, seconds=seconds)
+            )
 
     def _bring_back(self, plan: Sequence[DeadJob], *, front: bool) -> list[Replayed]:
         """Replay lane by lane, so that what is atomic in the store is whole lanes where they fit."""

@@ -28,6 +28,14 @@ def task_named_in(body: bytes) -> str:
         return UNREADABLE
 
 
+def headers_in(body: bytes) -> dict[str, str]:
+    """What travels with a stored job; nothing when its envelope cannot be read."""
+    try:
+        return open_envelope(body).headers
+    except (CorruptRecord, FormatMismatch):
+        return {}
+
+
 def error_shown(data: bytes) -> str:
     """A stored error as one line, empty when there was none."""
     return str(read_failure(data)) if data else ""

@@ -58,6 +58,17 @@ class JobDeduplicated(Event, frozen=True, kw_only=True):
     job_id: str
 
 
+class JobsReplayed(Event, frozen=True, kw_only=True):
+    """Dead letters were brought back, `to` the front or the tail of their lanes. `headers` are those they
+    were enqueued with; `seconds` is what bringing them back took."""
+
+    queue: str
+    job_ids: tuple[str, ...]
+    headers: tuple[Mapping[str, str], ...]
+    to: str
+    seconds: float
+
+
 class EnqueueFailed(Event, frozen=True, kw_only=True):
     """A call was not accepted. `reason` is one of the values of `enqueue_failures_total`."""
 

@@ -21,17 +21,18 @@ from glassq.observe.catalogue import (
     LEASE_REMAINING,
     WORKER_DRAINING,
     WORKER_HEARTBEAT,
+    MetricSpec,
 )
-from glassq.observe.specs import MetricSpec
 
 Samples = list[tuple[tuple[str, ...], float]]
 
 
 class _Worker(msgspec.Struct, kw_only=True):
-    """A worker that has not stopped, as of its last beat (wall time of this process)."""
+    """A worker that has not stopped, as of its last beat (times of this process)."""
 
     state: str
     beat_wall: float
+    beat_at: float
     lanes: Mapping[str, int] = {}
     lease_remaining: Mapping[str, float] = {}
 
@@ -68,7 +69,9 @@ class Activity:
         if known is not None:
             known.state = event.state
             return
-        self._workers[event.worker] = _Worker(state=event.state, beat_wall=self.clock.wall())
+        self._workers[event.worker] = _Worker(
+            state=event.state, beat_wall=self.clock.wall(), beat_at=self.clock.monotonic()
+        )
 
     def worker_beat(self, event: WorkerBeat) -> None:
         """A worker's loop turned."""
@@ -76,6 +79,7 @@ class Activity:
         self._workers[event.worker] = _Worker(
             state=known.state if known else "running",
             beat_wall=self.clock.wall(),
+            beat_at=self.clock.monotonic(),
             lanes=event.lanes,
             lease_remaining=event.lease_remaining,
         )
@@ -114,9 +118,11 @@ def live_samples(activities: Iterable[Activity]) -> list[tuple[MetricSpec, Sampl
             for queue, lanes in worker.lanes.items():
                 label = labels.get(queue, queue)
                 held[label] = held.get(label, 0) + lanes
+            # Of a worker that stands still nobody renews the leases either.
+            silent = activity.clock.monotonic() - worker.beat_at
             for queue, seconds in worker.lease_remaining.items():
                 label = labels.get(queue, queue)
-                remaining[label] = max(0.0, min(remaining.get(label, seconds), seconds))
+                remaining[label] = max(0.0, min(remaining.get(label, seconds), seconds - silent))
     return [
         (JOBS_IN_PROGRESS, _by_queue(counts)),
         (IN_PROGRESS_SECONDS, _by_queue(oldest)),

@@ -48,6 +48,12 @@ def collect_store(
     return _collector_of(registry).attach(_User(storage, queues, told), clock or SystemClock())
 
 
+def look_at_stores(registry: CollectorRegistry) -> None:
+    """Begin to read the stores shown in `registry`, unless that was done within the last second, and do not
+    wait: whoever is `told` hears of it."""
+    _collector_of(registry).look()
+
+
 class _User(msgspec.Struct, frozen=True, eq=False):
     """One application's share in a store."""
 
@@ -177,11 +183,15 @@ class _StoreCollector(Collector):
         figures = [spec for spec, _ in FIGURES]
         return [family_of(spec) for spec in (COLLECTOR_UP, COLLECTOR_DURATION, *figures, QUEUE_DRAIN)]
 
-    def collect(self) -> Iterable[Metric]:
-        """Ask all stores at once, wait for the deadline at most, show those that answered."""
+    def look(self) -> list[tuple[_Source, _Reading]]:
+        """Have a fresh reading of each store, or one under way."""
         with self._lock:
             sources = list(self._sources.values())
-        asked = [(source, reading) for source in sources if (reading := source.reading()) is not None]
+        return [(source, reading) for source in sources if (reading := source.reading()) is not None]
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask all stores at once, wait for the deadline at most, show those that answered."""
+        asked = self.look()
         up: dict[str, float] = {}
         seconds: dict[str, float] = {}
         by_label: dict[str, list[QueueStats]] = {}

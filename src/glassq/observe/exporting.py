@@ -10,17 +10,19 @@ from collections.abc import Callable
 from opentelemetry import trace
 
 from glassq.errors import ConfigurationError, MissingExtra
+from glassq.observe.spans import FLUSH_SECONDS
 from glassq.shielding import Log
 
 log = Log("glassq.exporting")
 
 DEFAULT_SERVICE = "glassq-worker"
-FLUSH_SECONDS = 2.0
-"""How long the end of a process may wait for a collector that does not answer."""
 
 
-def export_traces_from_environment() -> Callable[[], None] | None:
-    """Send spans to the endpoint of the standard `OTEL_*` variables, over HTTP.
+def export_traces_from_environment(
+    dropped: Callable[[str, int], None] | None = None,
+) -> Callable[[], None] | None:
+    """Send spans to the endpoint of the standard `OTEL_*` variables, over HTTP. `dropped` is told of those
+    that cannot be: why, and how many.
 
     Returns what flushes and shuts the exporter down, or None when no endpoint is named, tracing is switched
     off, or a tracer provider is already installed. Raises `MissingExtra` without the `otel` extra, and
@@ -32,14 +34,17 @@ def export_traces_from_environment() -> Callable[[], None] | None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from glassq.observe.spanqueue import DEFAULT_WAITING, SpanQueue
     except ImportError:
         raise MissingExtra("exporting traces", "otel") from None
     resource = Resource.create()
     if str(resource.attributes.get("service.name", "unknown_service")).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": DEFAULT_SERVICE}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    given = _variable("OTEL_BSP_MAX_QUEUE_SIZE")
+    most = int(given) if given.isdecimal() and int(given) else DEFAULT_WAITING
+    provider.add_span_processor(SpanQueue(OTLPSpanExporter(), dropped or _nobody_counts, most))
     trace.set_tracer_provider(provider)
 
     def finish() -> None:
@@ -51,6 +56,10 @@ def export_traces_from_environment() -> Callable[[], None] | None:
             log.warning("the trace collector does not answer: the last spans are lost")
 
     return finish
+
+
+def _nobody_counts(reason: str, count: int) -> None:
+    """A program without metrics: the SDK's own log lines have to do."""
 
 
 def _wanted() -> bool:

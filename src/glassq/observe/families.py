@@ -13,9 +13,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from glassq.observe.activity import Activity, live_samples
-from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER
+from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER, MetricSpec
 from glassq.observe.labels import QueueLabels, queue_labels
-from glassq.observe.specs import MetricSpec
 from glassq.version import __version__
 
 

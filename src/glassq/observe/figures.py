@@ -24,8 +24,8 @@ from glassq.observe.catalogue import (
     QUEUE_SETTLED,
     QUEUE_WORKERS,
     SCHEDULE_LAG,
+    MetricSpec,
 )
-from glassq.observe.specs import MetricSpec
 
 Figure = Callable[[QueueStats], Iterable[tuple[tuple[str, ...], float]]]
 """The samples of one metric for one queue: label values after the queue's, and the value."""

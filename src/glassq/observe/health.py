@@ -6,7 +6,7 @@ that had to ask the store would hang exactly when it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ GRACE_SECONDS = 30.0
 """What an attempt may take beyond its timeout before the process counts as stuck."""
 IDLE_SECONDS = 30.0
 """A worker that runs nothing while lanes have been ready for this long consumes nothing."""
+LOOKED_SECONDS = 90.0
+"""What was read from the store longer ago than this says nothing about now."""
 LEASE_MARGIN_SECONDS = 2.0
 """Less left on a lease than this is a warning: the next hiccup loses the lane."""
 
@@ -101,6 +103,9 @@ class Health:
         self._last_error: str | None = None
         self._was_running = False
         self._waits_since: float | None = None
+        self._looked_at = 0.0
+        self.look: Callable[[], None] = lambda: None
+        """Begins to read from the store, and `told` of it, without waiting for the answer."""
 
     def attach(self, bus: Bus) -> None:
         """Listen to what liveness and readiness depend on."""
@@ -113,12 +118,15 @@ class Health:
         bus.subscribe(self._storage_called, StorageCalled)
 
     def told(self, stats: Sequence[QueueStats]) -> None:
-        """What a scrape read from the store anyway: whether lanes wait that this process should take."""
+        """What was read from the store: whether lanes wait that this process should take."""
+        now = self._clock.monotonic()
+        seen_lately = now - self._looked_at <= LOOKED_SECONDS
+        self._looked_at = now
         served = {queue for worker in self._workers.copy().values() for queue in worker.queues}
         if not any(each.queue in served and each.lanes.get("ready") for each in stats):
             self._waits_since = None
-        elif self._waits_since is None:
-            self._waits_since = self._clock.monotonic()
+        elif self._waits_since is None or not seen_lately:
+            self._waits_since = now
 
     # -- answers -------------------------------------------------------------------------------------
 
@@ -135,7 +143,9 @@ class Health:
         return self._report({"worker:started": self._started(), "queues:declared": self._declared()})
 
     def full(self) -> HealthReport:
-        """Everything; what is expected to pass by itself, like draining, is a warning."""
+        """Everything; what is expected to pass by itself, like draining, is a warning. Asks for a look at the
+        store that the next report will know of: where nobody scrapes, probes are enough."""
+        self.look()
         return self._report(
             {
                 **self._loops(),
@@ -243,8 +253,11 @@ class Health:
         )
 
     def _margin(self) -> Check:
+        now = self._clock.monotonic()
         left = [
-            each.lease_remaining for each in self._workers.copy().values() if each.lease_remaining is not None
+            max(0.0, each.lease_remaining - (now - each.turned))
+            for each in self._workers.copy().values()
+            if each.lease_remaining is not None
         ]
         if not left:
             return Check(status="pass", observedValue="no lease held")
@@ -252,12 +265,12 @@ class Health:
         return Check(status=status, observedValue=round(min(left), 3), observedUnit="s")
 
     def _consuming(self) -> Check:
-        """Connected, running, and yet taking nothing of what waits: known as of the last scrape."""
-        since = self._waits_since
+        """Connected, running, and yet taking nothing of what waits: known as of the last look."""
+        now, since = self._clock.monotonic(), self._waits_since
         running = any(worker.state == "running" for worker in self._workers.copy().values())
-        if since is None or self._attempts or not running:
+        if since is None or now - self._looked_at > LOOKED_SECONDS or self._attempts or not running:
             return Check(status="pass")
-        idle = self._clock.monotonic() - since
+        idle = now - since
         if idle < IDLE_SECONDS:
             return Check(status="pass", observedValue=round(idle, 3), observedUnit="s")
         return Check(

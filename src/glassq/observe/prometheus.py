@@ -292,7 +292,9 @@ class _Counting:
         self._families.counter(catalogue.STORAGE_RECONNECTS, event.store).inc()
 
     def _dropped(self, event: TelemetryDropped) -> None:
-        self._dropped_of[event.signal][event.reason].inc(event.count)
+        counter = self._dropped_of[event.signal][event.reason]
+        for _ in range(event.count):
+            counter.inc()
 
     def _detached(self, event: ObserverDetached) -> None:  # noqa: ARG002 - what raised is in the log
         self._observer_failures.inc()

@@ -8,67 +8,76 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
-from opentelemetry.trace import (
-    Link,
-    NoOpTracer,
-    NoOpTracerProvider,
-    ProxyTracerProvider,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    TracerProvider,
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+
+from glassq.model.events import (
+    AttemptAbandoned,
+    AttemptSettled,
+    Event,
+    JobsReplayed,
+    TraceContextRead,
+    WorkerChanged,
 )
-
 from glassq.observe.exemplars import remember
-from glassq.observe.propagation import extract, inject
-from glassq.telemetry import NOTHING_AROUND, Attempting, Outgoing, Sending
-from glassq.version import __version__
+from glassq.observe.followups import FollowUps
+from glassq.observe.propagation import extract, inject, with_baggage
+from glassq.observe.spans import Attributes, SpanSource, flush_spans, is_provided, nobody_traces
+from glassq.observe.traceoptions import TraceOptions
+from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 MAX_LANES_REMEMBERED = 1024
-
-_NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
-
-CountContext = Callable[[str, str], None]
-Attributes = dict[str, str | int | float]
 
 
 class Tracing:
-    """An Around that makes spans. `address` and `client_id` become attributes; `count_context` is told,
-    per attempt, the queue and whether its trace context was ok, missing or invalid; a job older than
-    `max_parent_age` seconds starts a new trace that links to the one it was enqueued in."""
+    """Makes spans: an Around for what is wrapped, an observer for what is told. `address` and `client_id`
+    become attributes."""
 
     def __init__(
-        self,
-        *,
-        address: str,
-        client_id: str,
-        count_context: CountContext | None = None,
-        max_parent_age: float = 3600.0,
+        self, bus: Bus, *, address: str, client_id: str, options: TraceOptions | None = None
     ) -> None:
-        self._constant = {"messaging.system": "glassq", "messaging.client.id": client_id, **_server(address)}
-        self._count_context = count_context
-        self._max_parent_age = max_parent_age
-        self._lanes = _LaneMemory()
-        self._tracer: tuple[TracerProvider | None, Tracer] = (None, NoOpTracer())
+        self.source = SpanSource(address=address, client_id=client_id)
+        self.options = options or TraceOptions()
+        self.lanes = _LaneMemory()
+        self.follow_ups = FollowUps(self.source, acks=self.options.ack_spans)
+        self._bus = bus
+        self._to_follow: list[tuple[Observer, type[Event]]] = [
+            (self.follow_ups.abandoned, AttemptAbandoned),
+            (self.follow_ups.settled, AttemptSettled),
+        ]
+
+    def attach(self) -> None:
+        """Begin: wrap what is wrapped, listen to what is told."""
+        self._bus.wrap(self)
+        self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
+        self._bus.subscribe(self._worker_changed, WorkerChanged)
+
+    def follow(self) -> None:
+        """A span was recorded: from now on settlements have theirs. Whoever traces nothing has no observer
+        of every job."""
+        while self._to_follow:
+            try:
+                observer, kind = self._to_follow.pop()
+            except IndexError:  # another thread was first: each is subscribed once
+                return
+            self._bus.subscribe(observer, kind)
+
+    @staticmethod
+    def _worker_changed(event: WorkerChanged) -> None:
+        if event.state == "stopped":
+            flush_spans()
 
     def __call__(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
         """The span, or spans, of one append or one attempt."""
         if isinstance(subject, Attempting):
-            return _Process(self, subject) if subject.headers or _is_provided() else self._unseen(subject)
-        if _nobody_traces():
+            return _Process(self, subject) if subject.headers or is_provided() else self._unseen(subject)
+        if nobody_traces():
             return NOTHING_AROUND
         if len(subject.jobs) == 1:
             return _Enqueue(self, subject)
@@ -76,25 +85,13 @@ class Tracing:
 
     def _unseen(self, subject: Attempting) -> AbstractContextManager[None]:
         """An attempt without a trace to go on with, in a process that records none."""
-        if self._count_context is not None:
-            self._count_context(subject.job.queue, "missing")
+        self._bus.emit(TraceContextRead(queue=subject.job.queue, result="missing"))
         return NOTHING_AROUND
-
-    def tracer(self) -> Tracer:
-        """The tracer of the provider of this moment: one may be installed after the application was made.
-        Kept per provider, because making a tracer costs more than making a span."""
-        provider = trace.get_tracer_provider()
-        known, tracer = self._tracer
-        if known is not provider:
-            tracer = provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL)
-            self._tracer = (provider, tracer)
-        return tracer
 
     def read_context(self, queue: str, headers: dict[str, str]) -> SpanContext | None:
         """The context a job was created in; counted."""
         found, result = extract(headers)
-        if self._count_context is not None:
-            self._count_context(queue, result)
+        self._bus.emit(TraceContextRead(queue=queue, result=result))
         return found
 
     def may_be_parent(self, subject: Attempting) -> bool:
@@ -102,35 +99,24 @@ class Tracing:
         age = subject.time_in_queue
         if age is None:  # not its first attempt; a skew between the clocks is nothing against an hour
             age = time.time() - subject.job.enqueued_at
-        return age <= self._max_parent_age
-
-    def attributes(self, operation: str, kind: str, queue: str, extra: Attributes) -> Attributes:
-        """What all spans have in common, with what this one adds."""
-        return {
-            **self._constant,
-            "messaging.operation.name": operation,
-            "messaging.operation.type": kind,
-            "messaging.destination.name": queue,
-            **extra,
-        }
-
-    @property
-    def lanes(self) -> _LaneMemory:
-        """What ran last in each lane, in this process."""
-        return self._lanes
+        return age <= self.options.max_parent_age
 
 
 class _Enqueue(AbstractContextManager[None]):
-    """`enqueue {queue}`: one job. Its context goes into the job's headers."""
+    """`enqueue {queue}`, or `schedule {queue}` for later: one job. Its context goes into its headers."""
 
     def __init__(self, tracing: Tracing, sending: Sending) -> None:
         self._tracing = tracing
         self._queue = sending.queue
         self._job = sending.jobs[0]
+        put_off = self._job.delay is not None or self._job.eta is not None
+        self._operation = "schedule" if put_off else "enqueue"
 
     def __enter__(self) -> None:
-        self._span = self._tracing.tracer().start_span(f"enqueue {self._queue}", kind=SpanKind.PRODUCER)
-        inject(self._span, self._job.headers)
+        self._span = self._tracing.source.tracer().start_span(
+            f"{self._operation} {self._queue}", kind=SpanKind.PRODUCER
+        )
+        inject(self._span, self._job.headers, self._tracing.options.baggage)
         self._token = _attach_quietly(self._span)
 
     def __exit__(self, *failure: Any) -> None:
@@ -138,7 +124,8 @@ class _Enqueue(AbstractContextManager[None]):
         try:
             if self._span.is_recording():
                 extra = _job_attributes(self._job)
-                self._span.set_attributes(self._tracing.attributes("enqueue", "send", self._queue, extra))
+                common = self._tracing.source.attributes(self._operation, "send", self._queue, extra)
+                self._span.set_attributes(common)
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
@@ -153,11 +140,11 @@ class _EnqueueBatch(AbstractContextManager[None]):
         self._jobs = sending.jobs
 
     def __enter__(self) -> None:
-        tracer = self._tracing.tracer()
+        tracer = self._tracing.source.tracer()
         self._creates: list[tuple[Span, int]] = []
         for job in self._jobs:
             span = tracer.start_span(f"create {self._queue}", kind=SpanKind.PRODUCER)
-            inject(span, job.headers)
+            inject(span, job.headers, self._tracing.options.baggage)
             self._creates.append((span, time.time_ns()))
         links = [Link(span.get_span_context()) for span, _ in self._creates if span.is_recording()]
         self._send = tracer.start_span(f"enqueue {self._queue}", kind=SpanKind.CLIENT, links=links)
@@ -169,12 +156,16 @@ class _EnqueueBatch(AbstractContextManager[None]):
             for job, (span, ended) in zip(self._jobs, self._creates, strict=True):
                 if span.is_recording():
                     extra = _job_attributes(job)
-                    span.set_attributes(self._tracing.attributes("create", "create", self._queue, extra))
+                    span.set_attributes(
+                        self._tracing.source.attributes("create", "create", self._queue, extra)
+                    )
                 # Kept open for the id that only the store knows; it ended when the job was made.
                 span.end(end_time=ended)
             if self._send.is_recording():
                 count: Attributes = {"messaging.batch.message_count": len(self._jobs)}
-                self._send.set_attributes(self._tracing.attributes("enqueue", "send", self._queue, count))
+                self._send.set_attributes(
+                    self._tracing.source.attributes("enqueue", "send", self._queue, count)
+                )
                 _record_failure(self._send, failure[1])
         finally:
             self._send.end()
@@ -200,16 +191,21 @@ class _Process(AbstractContextManager[None]):
         before = tracing.lanes.before(attempting)
         if before is not None:
             links.append(before)
-        self._span = tracing.tracer().start_span(
+        self._span = tracing.source.tracer().start_span(
             f"process {job.queue}", context=context, kind=SpanKind.CONSUMER, links=links
         )
-        if self._span.is_recording():
+        self._recorded = self._span.is_recording()
+        if self._recorded:
             extra = _attempt_attributes(attempting)
-            self._span.set_attributes(tracing.attributes("process", "process", job.queue, extra))
+            self._span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
+            tracing.follow()
         remember(job.id, job.attempt, self._span.get_span_context())
         tracing.lanes.note(attempting, self._span.get_span_context())
-        # On the current context, so that what an application put there (baggage) stays visible to its code.
-        self._token = otel_context.attach(trace.set_span_in_context(self._span))
+        # On the current context, so that what an application put there stays visible to its code.
+        inside = trace.set_span_in_context(self._span)
+        if tracing.options.baggage:
+            inside = with_baggage(inside, attempting.headers, tracing.options.baggage)
+        self._token = otel_context.attach(inside)
 
     def __exit__(self, *failure: Any) -> None:
         otel_context.detach(self._token)
@@ -218,6 +214,10 @@ class _Process(AbstractContextManager[None]):
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
+            if self._recorded:
+                job, failed = self._attempting.job, failure[1] is not None
+                context = self._span.get_span_context()
+                self._tracing.follow_ups.ended(job.id, job.attempt, context, failed=failed)
 
 
 class _LastRun(msgspec.Struct, frozen=True):
@@ -260,16 +260,6 @@ class _LaneMemory:
                 self._lanes.popitem(last=False)
 
 
-def _nobody_traces() -> bool:
-    """Whether there is neither a provider nor a trace to continue: every span would be nothing."""
-    return not _is_provided() and not trace.get_current_span().get_span_context().is_valid
-
-
-def _is_provided() -> bool:
-    """Whether somebody has installed a provider."""
-    return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
-
-
 def _attach_quietly(span: Span) -> Any:
     """Make the span current, and keep driver instrumentation from adding a span for our own append."""
     context = trace.set_span_in_context(span)
@@ -280,6 +270,10 @@ def _attach_quietly(span: Span) -> Any:
 
 def _job_attributes(job: Outgoing) -> Attributes:
     extra: Attributes = {"glassq.task.name": job.task}
+    if job.delay is not None:
+        extra["glassq.schedule.delay_s"] = job.delay
+    if job.eta is not None:
+        extra["glassq.schedule.due_at"] = job.eta
     if job.key is not None:
         extra["messaging.destination.partition.id"] = job.key
     if job.job_id is not None:
@@ -314,18 +308,3 @@ def _record_failure(span: Span, error: BaseException | None) -> None:
     span.set_status(Status(StatusCode.ERROR, name))
     span.set_attribute("error.type", name)
     span.record_exception(error)
-
-
-def _server(address: str) -> Attributes:
-    """`server.address` and `server.port` of a store that has a server; nothing for a file."""
-    parts = urlsplit(address)
-    found: Attributes = {}
-    if parts.hostname:
-        found["server.address"] = parts.hostname
-        # A list of cluster nodes has several ports: none of them is "the" port.
-        port = parts.netloc.rpartition(":")[2]
-        if "," not in parts.netloc and port.isdecimal():
-            found["server.port"] = int(port)
-    elif parts.scheme == "unix":
-        found["server.address"] = parts.path
-    return found

@@ -6,6 +6,7 @@ Each store is imported when it is asked for, so that a program pays for the one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -51,16 +52,19 @@ def locate(target: object) -> Place:
     raise BadOption("url", f"no store answers to {scheme}://; use one like {RIGHT_URLS}")
 
 
-def open_storage(target: object, *, clock: Clock | None = None) -> Storage:
+def open_storage(
+    target: object, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+) -> Storage:
     """Open the store a URL or client names. Raises what that store raises for a place that cannot be used.
 
     `clock` replaces the store's own in tests: a server's time is the server's, never this machine's.
+    `reconnected` is called when the store was found again after it could not be reached.
     """
     place = target if isinstance(target, Place) else locate(target)
     if place.kind == "sqlite":
         from glassq.stores.sqlite.store import SqliteStorage
 
-        return SqliteStorage.open(place.target, clock=clock)
+        return SqliteStorage.open(place.target, clock=clock, reconnected=reconnected)
     from glassq.stores.redis.store import RedisStorage
 
-    return RedisStorage.open(place.target, clock=clock)
+    return RedisStorage.open(place.target, clock=clock, reconnected=reconnected)

@@ -18,7 +18,6 @@ from glassq.observe.dashboards.queries import (
     alerts,
     grown,
     least,
-    objective,
     or_zero,
     quantile,
     rate,
@@ -154,13 +153,13 @@ _BLOCKED: tuple[Line, ...] = (
             runbook="QueueStalled",
         ),
         lines(
-            "How long the worst head has been blocked",
-            "For the worst lane of each queue: seconds since its head first failed or lost its worker. It "
-            "falls to 0 when that job succeeds, is given up or is skipped. Dashed: what the application "
-            "promised.",
-            Query(value("queue_head_blocked_seconds", "queue"), "{{queue}}"),
-            Query(objective("max_blocked"), "objective {{queue}}"),
-            unit="s",
+            "How long heads have been blocked, of what was promised",
+            "For the worst lane of each queue: how long ago its head first failed or lost its worker, as a "
+            "share of the queue's max_blocked. It falls to 0 when that job succeeds, is given up or is "
+            "skipped. Dashed: the promise.",
+            Query(block_against_objective(), "{{queue}}"),
+            Query("vector(1)", "objective"),
+            unit="percentunit",
             links=_BY_QUEUE,
             runbook="HeadBlocked",
         ),
@@ -178,13 +177,13 @@ _BLOCKED: tuple[Line, ...] = (
             colours=CAUSES,
         ),
         lines(
-            "Age of the oldest job",
-            "How long the oldest unsettled job of each queue has been there. In a strict FIFO this is the "
-            "first sign of trouble: it rises at one second per second as soon as a lane stands still. "
-            "Dashed: the promise.",
-            Query(value("queue_oldest_job_age_seconds", "queue"), "{{queue}}"),
-            Query(objective("max_age"), "objective {{queue}}"),
-            unit="s",
+            "Age of the oldest jobs, of what was promised",
+            "How long the oldest unsettled job of each queue has been there, as a share of the queue's "
+            "max_age. In a strict FIFO this is the first sign of trouble: it rises evenly as soon as a lane "
+            "stands still. Dashed: the promise.",
+            Query(age_against_objective(), "{{queue}}"),
+            Query("vector(1)", "objective"),
+            unit="percentunit",
             links=_BY_QUEUE,
             runbook="OldestJobTooOld",
         ),
@@ -245,6 +244,7 @@ _FLOWS: tuple[Line, ...] = (
             "good. The points are single jobs: click one to open its trace.",
             Query(quantile(0.99, "job_end_to_end_duration_seconds", "queue"), "{{queue}}", exemplar=True),
             unit="s",
+            log=True,
             links=_BY_QUEUE,
             runbook="LatencyBudgetBurn",
         ),

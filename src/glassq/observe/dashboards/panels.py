@@ -40,11 +40,13 @@ def lines(
     height: int = 8,
     stacked: bool = False,
     bars: bool = False,
+    log: bool = False,
     colours: Mapping[str, str] = NO_COLOURS,
     links: Sequence[Json] = (),
     runbook: str | None = None,
 ) -> Panel:
-    """Curves over time. `stacked` fills what is between them; `bars` is for events that are counted."""
+    """Curves over time. `stacked` fills what is between them; `bars` is for events that are counted;
+    `log` for times, of which the short ones matter as much as the long."""
     custom: Json = {
         "drawStyle": "bars" if bars else "line",
         "lineInterpolation": "linear" if stacked or bars else "smooth",
@@ -53,11 +55,16 @@ def lines(
         "gradientMode": "none" if stacked or bars else "opacity",
         "showPoints": "never",
         "spanNulls": False,
-        "axisSoftMin": 0,
+        "scaleDistribution": {"type": "log", "log": 10} if log else {"type": "linear"},
         "stacking": {"mode": "normal" if stacked or bars else "none", "group": "A"},
     }
     defaults = FieldDefaults(
-        unit=unit, color=_PALETTE, custom=custom, min=0, links=tuple(links) or UNSET, thresholds=PLAIN
+        unit=unit,
+        color=_PALETTE,
+        custom=custom,
+        min=UNSET if log else 0,
+        links=tuple(links) or UNSET,
+        thresholds=PLAIN,
     )
     painted = tuple(
         named(query.legend, color=fixed(colours[query.legend]))

@@ -98,8 +98,8 @@ def observed(name: str, part: str, *by: str, **where: Where) -> str:
 
 
 def age(moment: str) -> str:
-    """Seconds since a moment."""
-    return f"time() - {moment}"
+    """Seconds since a moment; never less than none, for a scrape takes its time after it was begun."""
+    return f"clamp_min(time() - {moment}, 0)"
 
 
 def recorded(name: str, **where: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from glassq.observe.dashboards.assembling import Line, Row, dashboard
 from glassq.observe.dashboards.colours import (
     CAUSES,
-    MUST_BE_ZERO,
     OUTCOMES,
     QUANTILES,
     SHOULD_BE_ZERO,
@@ -18,10 +17,8 @@ from glassq.observe.dashboards.panels import heatmap, lines, stat, timeline
 from glassq.observe.dashboards.queries import (
     Query,
     age,
-    grown,
     heat,
     objective,
-    or_zero,
     quantile,
     rate,
     share,
@@ -36,6 +33,8 @@ from glassq.observe.dashboards.standing import (
 from glassq.observe.dashboards.variables import DATASOURCE, DOCS, INSTANCE, JOB, QUEUE, SERVICE, TRACES
 
 _TRACES = (traces(),)
+_JOBS = f"sum by (queue) ({value('queue_depth', 'queue', 'state')})"
+_RUN_TIMES = quantile(0.95, "job_processing_duration_seconds", "task")
 _AT_LEAST_ONE = steps("red", (1, "green"))
 
 
@@ -43,11 +42,11 @@ _NOW: Line = (
     stat(
         "Unsettled jobs",
         "Everything that is in the queue, in whatever state.",
-        Query(f"sum({value('queue_depth', 'queue', 'state')})"),
+        Query(_JOBS),
         unit="short",
     ),
     stat(
-        "Age against max_age",
+        "Age / max_age",
         "The oldest job's age as a share of what the application promised (`app.queue(NAME, max_age=...)`).",
         Query(age_against_objective()),
         unit="percentunit",
@@ -56,7 +55,7 @@ _NOW: Line = (
         runbook="OldestJobTooOld",
     ),
     stat(
-        "Block against max_blocked",
+        "Block / max_blocked",
         "How long the worst head has held up its lane, as a share of what the application promised.",
         Query(block_against_objective()),
         unit="percentunit",
@@ -65,7 +64,7 @@ _NOW: Line = (
         runbook="HeadBlocked",
     ),
     stat(
-        "Attempts of the worst head",
+        "Attempts of the head",
         "How often the head that is in most trouble has been tried. 0 or 1 is normal.",
         Query(value("queue_head_attempts", "queue")),
         unit="none",
@@ -88,7 +87,7 @@ _NOW: Line = (
         none="-",
     ),
     stat(
-        "Dead letters of the queue",
+        "Dead letters",
         "Jobs that were given up and wait for a human: `glassq dead list QUEUE`.",
         Query(value("dead_letter_jobs", "queue")),
         unit="none",
@@ -115,6 +114,7 @@ _BLOCKED: tuple[Line, ...] = (
             "when.",
             Query(standing(), "{{queue}}"),
             verdicts=VERDICTS,
+            height=4,
             links=_TRACES,
             runbook="QueueStalled",
         ),
@@ -164,10 +164,8 @@ _DEPTH: tuple[Line, ...] = (
         lines(
             "Jobs by state",
             "All unsettled jobs; the states add up. scheduled: not due yet; ready: can run as soon as its "
-            "lane's turn comes; leased: taken by a worker; the others wait with their lane. Dashed: "
-            "max_length.",
+            "lane's turn comes; leased: taken by a worker; the others wait with their lane.",
             *(Query(value("queue_depth", state=state), state) for state in STATES),
-            Query(f"{value('queue_capacity')} < +Inf", "objective max_length"),
             unit="short",
             stacked=True,
             colours=STATES,
@@ -213,6 +211,7 @@ _DURATIONS: tuple[Line, ...] = (
             "jobs waited no longer.",
             *_quantiles("job_time_in_queue_seconds"),
             unit="s",
+            log=True,
             colours=QUANTILES,
             links=_TRACES,
         ),
@@ -220,9 +219,10 @@ _DURATIONS: tuple[Line, ...] = (
             "Run time of attempts, 95 of 100, by task",
             "How long 95 of 100 attempts ran at most. Within a lane jobs run one after the other, so this "
             "is what bounds its pace. Dashed: the timeout the application set.",
-            Query(quantile(0.95, "job_processing_duration_seconds", "task"), "{{task}}", exemplar=True),
+            Query(f"{_RUN_TIMES} > 0", "{{task}}", exemplar=True),
             Query(objective("job_timeout"), "objective job_timeout"),
             unit="s",
+            log=True,
             links=_TRACES,
             runbook="StuckJob",
         ),
@@ -231,6 +231,7 @@ _DURATIONS: tuple[Line, ...] = (
             "What a caller cares about: from when a job could run until it ended for good, retries included.",
             *_quantiles("job_end_to_end_duration_seconds"),
             unit="s",
+            log=True,
             colours=QUANTILES,
             links=_TRACES,
             runbook="LatencyBudgetBurn",
@@ -287,8 +288,9 @@ _ENDS: tuple[Line, ...] = (
             "Failures, by kind",
             "Attempts that did not succeed. exception: the task raised; timeout: it outlasted its time; "
             "lease_lost: somebody else owns the lane now; crashed: the worker died; undecodable and "
-            "unknown_task: producer and worker run different code.",
-            Query(rate("job_failures_total", "kind"), "{{kind}}"),
+            "unknown_task: producer and worker run different code. A point is one of them: click it to open "
+            "its trace, with the error.",
+            Query(rate("job_failures_total", "kind"), "{{kind}}", exemplar=True),
             unit="ops",
             bars=True,
             links=_TRACES,
@@ -307,8 +309,8 @@ _ENDS: tuple[Line, ...] = (
         ),
         lines(
             "Buried, by why",
-            "Jobs that were given up, in the time shown. They are kept: `glassq dead list QUEUE`.",
-            Query(rate("jobs_buried_total", "task", "reason"), "{{task}}: {{reason}}"),
+            "Jobs that were given up. They are kept: `glassq dead list QUEUE`.",
+            Query(rate("jobs_buried_total", "reason"), "{{reason}}"),
             unit="ops",
             bars=True,
             runbook="DeadLetters",
@@ -328,26 +330,16 @@ _ENDS: tuple[Line, ...] = (
 
 _ORDER: tuple[Line, ...] = (
     (
-        stat(
-            "Order violations",
-            "Breaches of the order that a worker saw in the time shown: a job run after a later one of its "
-            "lane, a settled job run again, a token that went back. Must be 0; `glassq verify` finds out "
-            "what happened.",
-            Query(or_zero(grown("order_violations_total"))),
-            unit="none",
-            decimals=0,
-            thresholds=MUST_BE_ZERO,
+        lines(
+            "Broken promises",
+            "Breaches of the order that a worker saw (a job run after a later one of its lane, a settled "
+            "job run again, a token that went back), and times the store lost what it had acknowledged. "
+            "Must stay 0; `glassq verify` finds out what happened.",
+            Query(rate("order_violations_total", "kind"), "order: {{kind}}"),
+            Query(rate("data_loss_detected_total"), "jobs lost by the store"),
+            unit="ops",
+            bars=True,
             runbook="OrderViolation",
-        ),
-        stat(
-            "Jobs lost by the store",
-            "Times the store was found to have lost what it had acknowledged, in the time shown. Must be 0: "
-            "the store was restored from a copy, or does not keep what it promises.",
-            Query(or_zero(grown("data_loss_detected_total"))),
-            unit="none",
-            decimals=0,
-            thresholds=MUST_BE_ZERO,
-            runbook="DataLossDetected",
         ),
         lines(
             "Lanes taken, by why",
@@ -355,6 +347,7 @@ _ORDER: tuple[Line, ...] = (
             "lease ran out, or handed over as it stopped.",
             Query(rate("lease_acquisitions_total", "cause"), "{{cause}}"),
             Query(rate("lanes_stolen_total"), "stolen"),
+            Query(rate("queue_lease_tokens_total"), "tokens given out by the store"),
             unit="ops",
             runbook="LeaseFlapping",
         ),
@@ -365,7 +358,6 @@ _ORDER: tuple[Line, ...] = (
             "often is too often.",
             Query(rate("lease_losses_total", "reason"), "lost: {{reason}}"),
             Query(rate("fenced_writes_total", "operation"), "refused: {{operation}}"),
-            Query(rate("queue_lease_tokens_total"), "tokens given out"),
             unit="ops",
             runbook="FencedWrites",
         ),
@@ -379,7 +371,7 @@ _PRODUCERS: tuple[Line, ...] = (
             "Calls by task",
             "Jobs accepted per second from the processes that are scraped, by task, and calls recognised as "
             "duplicates of a job accepted before.",
-            Query(rate("jobs_enqueued_total", "task"), "{{task}}"),
+            Query(f"{rate('jobs_enqueued_total', 'task')} > 0", "{{task}}"),
             Query(rate("jobs_deduplicated_total"), "duplicates"),
             unit="ops",
             stacked=True,
@@ -389,6 +381,7 @@ _PRODUCERS: tuple[Line, ...] = (
             "Until the store acknowledged the job: what `task(...)` costs the caller.",
             *_quantiles("enqueue_duration_seconds", exemplars=False),
             unit="s",
+            log=True,
             colours=QUANTILES,
             runbook="StorageSlow",
         ),
@@ -419,12 +412,13 @@ _PRODUCERS: tuple[Line, ...] = (
             runbook="ScheduleLag",
         ),
         lines(
-            "Paused",
-            "1 while the queue as a whole is paused: `glassq resume QUEUE` ends it.",
-            Query(value("queue_paused"), "paused"),
-            unit="none",
-            colours={"paused": "purple"},
-            runbook="PausedLong",
+            "How full it is",
+            "Unsettled jobs as a share of max_length; a queue without one is never full. Over 80 % (dashed) "
+            "an alert warns; at 100 % calls wait or are refused.",
+            Query(f"{_JOBS} / {value('queue_capacity', 'queue')}", "full"),
+            Query("vector(0.8)", "objective: a warning"),
+            unit="percentunit",
+            runbook="NearCapacity",
         ),
     ),
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from glassq.observe.dashboards.colours import BLUE, GREEN, ORANGE, PURPLE, RED
+from glassq.observe.dashboards.colours import GREEN, ORANGE, PURPLE, RED, YELLOW
 from glassq.observe.dashboards.looks import Verdict
 from glassq.observe.dashboards.queries import Where, gathered, objective, series, value
 
-IDLE, MOVES, RETRIES, PAUSED, HALTED, ABANDONED = range(6)
+IDLE, MOVES, RETRIES, PAUSED, BLOCKED, HALTED, ABANDONED = range(7)
 
 VERDICTS = (
-    Verdict(IDLE, "nothing to do", BLUE),
+    Verdict(IDLE, "nothing to do", "dark-green"),
     Verdict(MOVES, "moves", GREEN),
-    Verdict(RETRIES, "a head is retried", ORANGE),
+    Verdict(RETRIES, "a head is retried", YELLOW),
     Verdict(PAUSED, "paused", PURPLE),
+    Verdict(BLOCKED, "blocked too long", ORANGE),
     Verdict(HALTED, "a lane is halted", RED),
     Verdict(ABANDONED, "no worker", "dark-red"),
 )
@@ -22,11 +23,12 @@ VERDICTS = (
 def standing() -> str:
     """The worst that is true of each queue, as the number of its verdict."""
     verdicts = (
-        _while_lanes(MOVES, ("ready", "leased")),
-        _while_lanes(RETRIES, "waiting_retry"),
-        _while_lanes(PAUSED, "paused"),
-        _while_lanes(HALTED, "halted"),
-        f"{ABANDONED} * ({abandoned()})",
+        _verdict(MOVES, f"{_lanes(('ready', 'leased'))} > bool 0"),
+        _verdict(RETRIES, f"{_lanes('waiting_retry')} > bool 0"),
+        _verdict(PAUSED, f"({_lanes('paused')} > bool 0) or {series('queue_paused')}"),
+        _verdict(BLOCKED, f"{block_against_objective()} > bool 1"),
+        _verdict(HALTED, f"{_lanes('halted')} > bool 0"),
+        _verdict(ABANDONED, abandoned()),
     )
     return gathered("max", ("queue",), " or ".join(verdicts))
 
@@ -47,5 +49,10 @@ def block_against_objective() -> str:
     return f"{value('queue_head_blocked_seconds', 'queue')} / {objective('max_blocked')}"
 
 
-def _while_lanes(verdict: int, state: Where) -> str:
-    return f"{verdict} * ({series('queue_lanes', state=state)} > bool 0)"
+def _lanes(state: Where) -> str:
+    return series("queue_lanes", state=state)
+
+
+def _verdict(number: int, holds: str) -> str:
+    """Its number where it holds, else 0. The label keeps verdicts about one queue apart for `or`."""
+    return f'label_replace({number} * ({holds}), "verdict", "{number}", "", "")'

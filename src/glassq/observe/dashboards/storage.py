@@ -110,6 +110,7 @@ _SPEED: tuple[Line, ...] = (
             "How long 99 of 100 operations of each kind took at most. The buckets end at 2.5 s.",
             Query(quantile(0.99, _OPERATIONS, "operation", operation=_BUT_LISTEN), "{{operation}}"),
             unit="s",
+            log=True,
             runbook="StorageSlow",
         ),
         lines(
@@ -117,6 +118,7 @@ _SPEED: tuple[Line, ...] = (
             "What enqueueing costs the caller: until the store acknowledged the job.",
             *(Query(quantile(q, "enqueue_duration_seconds"), f"p{q * 100:.0f}") for q in (0.5, 0.95, 0.99)),
             unit="s",
+            log=True,
             colours=QUANTILES,
             runbook="StorageSlow",
         ),

@@ -25,6 +25,14 @@ from glassq.observe.dashboards.tables import Column, table
 from glassq.observe.dashboards.variables import DATASOURCE, DOCS, INSTANCE, JOB, QUEUES
 
 _BUILD = ("instance", "version", "python", "store")
+_BEATS = least("worker_heartbeat_timestamp_seconds", "instance")
+
+
+def _at_work(expr: str) -> str:
+    """Of the processes that have a worker: others know the same counters, at 0."""
+    return f"({expr}) and on (instance) {_BEATS}"
+
+
 _CONTEXTS = {"ok": GREEN, "missing": BLUE, "invalid": RED}
 _STALE = steps(GREEN, (30, ORANGE), (60, RED))
 _MARGIN = steps(RED, (2, ORANGE), (4, GREEN))
@@ -84,12 +92,12 @@ _EVERY_WORKER: Panel = table(
     "One line for each process with a worker. Silent for: since its loop last turned. Lease margin: the "
     "least time left on a lease; it is renewed long before, so a small one means that the process was held "
     "up.",
-    Column("Silent for", age(least("worker_heartbeat_timestamp_seconds", "instance")), "s", _STALE),
-    Column("Running", value("jobs_in_progress", "instance"), "none"),
-    Column("Longest running", most("job_in_progress_seconds", "instance"), "s"),
-    Column("Lanes held", value("lanes_held", "instance"), "none"),
+    Column("Silent for", age(_BEATS), "s", _STALE),
+    Column("Running", _at_work(value("jobs_in_progress", "instance")), "none"),
+    Column("Longest running", _at_work(most("job_in_progress_seconds", "instance")), "s"),
+    Column("Lanes held", _at_work(value("lanes_held", "instance")), "none"),
     Column("Lease margin", least("lease_remaining_seconds", "instance"), "s", _MARGIN),
-    Column("Attempts", rate("job_attempts_total", "instance"), "ops"),
+    Column("Attempts", _at_work(rate("job_attempts_total", "instance")), "ops"),
     Column(
         "Failed",
         share(
@@ -97,7 +105,7 @@ _EVERY_WORKER: Panel = table(
         ),
         "percentunit",
     ),
-    Column("Leases lost", grown("lease_losses_total", "instance"), "none", SHOULD_BE_ZERO),
+    Column("Leases lost", _at_work(grown("lease_losses_total", "instance")), "none", SHOULD_BE_ZERO),
     Column("Draining", value("worker_draining", "instance"), "none", SHOULD_BE_ZERO),
     of={"instance": "Process"},
     sort="Silent for",
@@ -110,7 +118,7 @@ _WORK: tuple[Line, ...] = (
             "Attempts running, by process",
             "How many jobs each process runs at once. At its concurrency it is busy; far below it while "
             "lanes are ready, ask why.",
-            Query(value("jobs_in_progress", "instance"), "{{instance}}"),
+            Query(_at_work(value("jobs_in_progress", "instance")), "{{instance}}"),
             unit="short",
             stacked=True,
         ),
@@ -123,12 +131,12 @@ _WORK: tuple[Line, ...] = (
             stacked=True,
         ),
         lines(
-            "Longest attempt running, by queue",
-            "Run time so far of the oldest attempt that is running. A ramp that does not end is a job that "
-            "hangs. Dashed: the timeout the application promised.",
-            Query(most("job_in_progress_seconds", "queue"), "{{queue}}"),
-            Query(objective("job_timeout"), "objective {{queue}}"),
-            unit="s",
+            "Longest attempt running, of job_timeout",
+            "Run time so far of the oldest attempt that is running, as a share of what the application "
+            "promised. A ramp that does not end is a job that hangs. Dashed: the promise.",
+            Query(f"{most('job_in_progress_seconds', 'queue')} / {objective('job_timeout')}", "{{queue}}"),
+            Query("vector(1)", "objective"),
+            unit="percentunit",
             runbook="StuckJob",
         ),
     ),
@@ -136,7 +144,7 @@ _WORK: tuple[Line, ...] = (
         lines(
             "Attempts, by process",
             "Executions per second. Processes need not share evenly: a lane stays where it is warm.",
-            Query(rate("job_attempts_total", "instance"), "{{instance}}"),
+            Query(_at_work(rate("job_attempts_total", "instance")), "{{instance}}"),
             unit="ops",
             stacked=True,
         ),
@@ -157,7 +165,7 @@ _WORK: tuple[Line, ...] = (
         lines(
             "Silence of the loop, by process",
             "Seconds since each worker's loop last turned. Past 30 s its liveness probe fails.",
-            Query(age(least("worker_heartbeat_timestamp_seconds", "instance")), "{{instance}}"),
+            Query(age(_BEATS), "{{instance}}"),
             unit="s",
             runbook="WorkerStale",
         ),
@@ -171,7 +179,7 @@ _LEASES: tuple[Line, ...] = (
             "Lanes held, by process",
             "Lanes each process owns. When one dies, its lanes go to the others within the lease time; when "
             "it is stopped, at once.",
-            Query(value("lanes_held", "instance"), "{{instance}}"),
+            Query(_at_work(value("lanes_held", "instance")), "{{instance}}"),
             unit="short",
             stacked=True,
         ),
@@ -198,13 +206,13 @@ _LEASES: tuple[Line, ...] = (
         lines(
             "Lanes taken by process",
             "How often each process became the owner of a lane.",
-            Query(rate("lease_acquisitions_total", "instance"), "{{instance}}"),
+            Query(_at_work(rate("lease_acquisitions_total", "instance")), "{{instance}}"),
             unit="ops",
         ),
         lines(
             "Leases lost, by process",
             "Lanes a process lost against its will: it was held up longer than the lease lasts.",
-            Query(rate("lease_losses_total", "instance", "reason"), "{{instance}}: {{reason}}"),
+            Query(_at_work(rate("lease_losses_total", "instance")), "{{instance}}"),
             unit="ops",
             bars=True,
             runbook="LeaseFlapping",
@@ -212,7 +220,7 @@ _LEASES: tuple[Line, ...] = (
         lines(
             "Writes refused, by process",
             "What a process reported about a lane that had a newer owner by then. The fence kept it out.",
-            Query(rate("fenced_writes_total", "instance", "operation"), "{{instance}}: {{operation}}"),
+            Query(_at_work(rate("fenced_writes_total", "instance")), "{{instance}}"),
             unit="ops",
             bars=True,
             runbook="FencedWrites",

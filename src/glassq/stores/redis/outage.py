@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from redis import exceptions
@@ -20,11 +21,13 @@ server that starts. With the doorbell's a process stays below five a second, how
 class Outage:
     """Lets everybody through while the server answers, and one thread at a time while it does not.
 
-    Who was let through says what came of it (`met`, `answered`), and in any case gives its turn back.
+    Who was let through says what came of it (`met`, `answered`), and in any case gives its turn back. `over`
+    is called when an outage has ended, by the thread that found out.
     Thread-safe; a forked child begins without an outage.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, over: Callable[[], None] | None = None) -> None:
+        self._over = over
         self._ended = False
         begin_in_children(self)
 
@@ -77,8 +80,10 @@ class Outage:
         """
         if self._error is not None and asked >= self._since:
             with self._changed:
-                self._error = None
+                first, self._error = self._error is not None, None
                 self._changed.notify_all()
+            if first and self._over is not None:
+                self._over()
 
     def give_back(self) -> None:
         """Let the next one knock, if this thread did."""

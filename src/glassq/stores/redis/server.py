@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-import redis
 from redis import exceptions
 
 from glassq.errors import ConfigurationError, StorageError, StorageUnavailable
@@ -29,6 +28,7 @@ REPLICA_SECONDS: Final = 1.0
 """How long an append waits for replicas."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
+_INFO: Final = b"*1\r\n$4\r\nINFO\r\n"  # as it is sent
 
 R = TypeVar("R")
 
@@ -54,6 +54,12 @@ class Sent:
             raise self._server.failed(self._began, error) from error
 
 
+def _ask_for_info(connection: Connection) -> bytes:
+    connection.send_packed_command([_INFO])
+    told: bytes = connection.read_response()
+    return told
+
+
 def _at_once() -> bool:
     return True
 
@@ -61,13 +67,14 @@ def _at_once() -> bool:
 class Server:
     """Connections to one server, shared by threads; a forked child opens its own."""
 
-    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+    ) -> None:
         self.address = location.address
         self._location = location
         self._clock = clock
         self._connections = Connections(location)
-        self._client = redis.Redis(connection_pool=self._connections.pool)
-        self._outage = Outage()
+        self._outage = Outage(reconnected)
         self._fit = False
         self._closed = False
         begin_in_children(self)
@@ -263,24 +270,26 @@ class Server:
                 self._connections.pool.disconnect()  # from now on these are used seldom
                 self._fit = True
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self) -> dict[str, str]:
+        # As a request of our own: what instruments redis-py's clients makes a span of each of their calls.
         try:
-            return self._client.info()
+            told = self._connections.use(_ask_for_info)
         except exceptions.ResponseError as error:
             if "unknown command" in str(error.args).lower():  # stand-ins for servers have no INFO
                 return {}
             raise
+        return dict(line.split(":", 1) for line in told.decode(errors="replace").splitlines() if ":" in line)
 
-    def _check_version(self, info: dict[str, Any]) -> None:
-        found = str(info.get("redis_version", "6.2"))
+    def _check_version(self, info: dict[str, str]) -> None:
+        found = info.get("redis_version", "6.2")
         parts = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
         if parts < _OLDEST:
             raise ConfigurationError(
                 f"{self.address} is Redis {found}; glassq needs 6.2 or newer, or Valkey: upgrade the server"
             )
 
-    def _check_eviction(self, info: dict[str, Any]) -> None:
-        policy = str(info.get("maxmemory_policy", "noeviction"))
+    def _check_eviction(self, info: dict[str, str]) -> None:
+        policy = info.get("maxmemory_policy", "noeviction")
         if policy.startswith("allkeys"):
             raise ConfigurationError(
                 f"{self.address} evicts any key when its memory is full (maxmemory-policy {policy}), jobs "

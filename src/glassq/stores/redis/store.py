@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -52,9 +52,11 @@ class RedisStorage:
 
     kind = "redis"
 
-    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+    ) -> None:
         self.address = location.address
-        self._server = Server(location, clock=clock)
+        self._server = Server(location, clock=clock, reconnected=reconnected)
         self._keys = Keys(location.namespace)
         self._sessions = Sessions()
         self._registered: set[str] = set()
@@ -65,15 +67,21 @@ class RedisStorage:
         self._unanswered: dict[tuple[str, str], int] = {}
 
     @classmethod
-    def open(cls, place: str | redis.Redis, *, clock: Clock | None = None) -> RedisStorage:
+    def open(
+        cls,
+        place: str | redis.Redis,
+        *,
+        clock: Clock | None = None,
+        reconnected: Callable[[], None] | None = None,
+    ) -> RedisStorage:
         """Open `redis://`, `rediss://` or `unix://`, or what a ready client speaks to; `BadOption` for what
         cannot be used. Connects at the first verb: `ConfigurationError` for a server that must not be used.
 
         `clock` stands in for the server's, in tests that move time. All handles on a store need the same.
+        `reconnected` is called when the server answers again after it did not.
         """
-        return cls(
-            Location.parse(place) if isinstance(place, str) else Location.of_client(place), clock=clock
-        )
+        location = Location.parse(place) if isinstance(place, str) else Location.of_client(place)
+        return cls(location, clock=clock, reconnected=reconnected)
 
     # -- producing -------------------------------------------------------------------------------------
 

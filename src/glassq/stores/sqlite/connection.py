@@ -148,7 +148,8 @@ class Connections:
         """A connection that `accept` has made fit; closed again when it has not."""
         if self._closed:
             raise StorageUnavailable("this store is closed; open the application again", "connection")
-        connection = sqlite3.connect(
+        # Not by `sqlite3.connect`: what instruments that makes a span of each statement, also of every poll.
+        connection = sqlite3.Connection(
             self._path or ":memory:",
             timeout=BUSY_SECONDS,
             isolation_level=None,  # transactions are begun by hand: the module's own begin too late

@@ -62,7 +62,9 @@ class SqliteStorage:
 
     kind = "sqlite"
 
-    def __init__(self, location: Location, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+    ) -> None:
         path = prepare(location) if location.path is not None else None
         self.address = f"sqlite:///{path}" if path else "sqlite://"
         self._path = path
@@ -72,15 +74,19 @@ class SqliteStorage:
         self._liveness = Liveness(path)
         self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
         self._ids: dict[str, int] = {}
+        self._reconnected = reconnected
         self._begin_producing()
         if self._disk is not None:
             self._disk.lay_ballast()
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock | None = None) -> SqliteStorage:
+    def open(
+        cls, url: str, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+    ) -> SqliteStorage:
         """Open `sqlite:///path`; `BadOption` for a wrong URL, `StorageUnavailable`, `FormatMismatch` or
-        `ConfigurationError` for a file that cannot be used."""
-        return cls(Location.parse(url), clock=clock)
+        `ConfigurationError` for a file that cannot be used. `reconnected` is called when another file had
+        taken its place, and that one is open."""
+        return cls(Location.parse(url), clock=clock, reconnected=reconnected)
 
     # -- producing -------------------------------------------------------------------------------------
 
@@ -422,6 +428,8 @@ class SqliteStorage:
     def _forget(self) -> None:
         """Another file has taken the place of the one that was open: nothing of that is known in it."""
         self._ids.clear()
+        if self._reconnected is not None:
+            self._reconnected()
 
     def _begin_producing(self) -> None:
         # Random, so that no two producers ever share a number; new in a forked child for the same reason.

@@ -1,0 +1,86 @@
+"""Where our spans come from, and what they have in common."""
+
+from __future__ import annotations
+
+import threading
+from urllib.parse import urlsplit
+
+from opentelemetry import trace
+from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, ProxyTracerProvider, Tracer, TracerProvider
+
+from glassq.version import __version__
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+FLUSH_SECONDS = 2.0
+"""How long the end of a worker may wait for a collector that does not answer."""
+
+_NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
+
+Attributes = dict[str, str | int | float]
+
+
+class SpanSource:
+    """The tracer of one application on one store. `address` and `client_id` become attributes."""
+
+    def __init__(self, *, address: str, client_id: str) -> None:
+        self._constant = {"messaging.system": "glassq", "messaging.client.id": client_id, **_server(address)}
+        self._tracer: tuple[TracerProvider | None, Tracer] = (None, NoOpTracer())
+
+    def tracer(self) -> Tracer:
+        """The tracer of the provider of this moment: one may be installed after the application was made.
+        Kept per provider, because making a tracer costs more than making a span."""
+        provider = trace.get_tracer_provider()
+        known, tracer = self._tracer
+        if known is not provider:
+            tracer = provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL)
+            self._tracer = (provider, tracer)
+        return tracer
+
+    def attributes(self, operation: str, kind: str, queue: str, extra: Attributes) -> Attributes:
+        """What all spans have in common, with what this one adds."""
+        return {
+            **self._constant,
+            "messaging.operation.name": operation,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": queue,
+            **extra,
+        }
+
+
+def nobody_traces() -> bool:
+    """Whether there is neither a provider nor a trace to continue: every span would be nothing."""
+    return not is_provided() and not trace.get_current_span().get_span_context().is_valid
+
+
+def is_provided() -> bool:
+    """Whether somebody has installed a provider."""
+    return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
+
+
+def flush_spans() -> None:
+    """Let the provider hand on what it holds, for a moment at most. An API without an SDK holds nothing."""
+    force = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if force is None:
+        return
+    # On a thread, because exporters wait for their own, longer timeouts.
+    flushing = threading.Thread(target=force, name="glassq-flush", daemon=True)
+    try:
+        flushing.start()
+    except RuntimeError:  # the interpreter is ending, and the SDK flushes by itself
+        return
+    flushing.join(FLUSH_SECONDS)
+
+
+def _server(address: str) -> Attributes:
+    """`server.address` and `server.port` of a store that has a server; nothing for a file."""
+    parts = urlsplit(address)
+    found: Attributes = {}
+    if parts.hostname:
+        found["server.address"] = parts.hostname
+        # A list of cluster nodes has several ports: none of them is "the" port.
+        port = parts.netloc.rpartition(":")[2]
+        if "," not in parts.netloc and port.isdecimal():
+            found["server.port"] = int(port)
+    elif parts.scheme == "unix":
+        found["server.address"] = parts.path
+    return found

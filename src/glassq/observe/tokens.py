@@ -1,0 +1,31 @@
+"""Watches that fencing tokens only grow: everything that keeps two owners of a lane apart rests on that."""
+
+from __future__ import annotations
+
+from threading import get_ident
+
+from glassq.model.events import LaneClaimed, OrderViolated
+from glassq.telemetry import Bus
+
+MAX_LANES_REMEMBERED = 4096
+
+
+def watch_tokens(bus: Bus) -> None:
+    """Report a store that hands a lane out under a token not above one it had before.
+
+    A worker claims in one thread, one call after the other, so what a thread was given for a lane must grow.
+    Threads are not compared: what two of them hear may arrive in another order than it was said. Nor are the
+    lanes of one claim, which may come in any order.
+    """
+    last: dict[tuple[int, str, str], int] = {}
+
+    def claimed(event: LaneClaimed) -> None:
+        lease = event.lease
+        known = (get_ident(), lease.queue, lease.lane)
+        if lease.token <= last.get(known, 0):
+            bus.emit(OrderViolated(queue=lease.queue, kind="stale_token"))
+        elif len(last) >= MAX_LANES_REMEMBERED:
+            last.clear()  # a million keys must not make a million entries; what comes next is watched again
+        last[known] = lease.token
+
+    bus.subscribe(claimed, LaneClaimed)

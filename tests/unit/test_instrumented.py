@@ -1,0 +1,76 @@
+"""Whoever counts is told of every call of the store, by names that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from glassq import Glassq
+from glassq.errors import StorageUnavailable
+from glassq.model.events import StorageCalled
+from glassq.model.jobs import NewJob
+from glassq.model.leases import Owner, Settlement
+from glassq.model.verdicts import Action
+from glassq.observe.catalogue import STORAGE_DURATION
+from glassq.stores.instrumented import InstrumentedStorage
+from glassq.stores.open import open_storage
+from glassq.telemetry import Bus
+
+ALICE = Owner("alice", "first")
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """The operations that were told, in their order."""
+    return []
+
+
+@pytest.fixture
+def store(told: list[str]) -> Iterator[InstrumentedStorage]:
+    """A store in memory whose calls are told."""
+    bus = Bus()
+    bus.subscribe(lambda event: told.append(event.operation), StorageCalled)
+    with closing(InstrumentedStorage(open_storage("sqlite://"), bus)) as storage:
+        yield storage
+
+
+def test_every_verb_is_told_by_a_name_of_the_catalogue(store: InstrumentedStorage, told: list[str]) -> None:
+    """None is counted as `_other`, and the catalogue names none that does not exist."""
+    store.listen(ALICE, ["q"])
+    store.report(ALICE, ["q"])
+    [job, other] = store.append("q", [NewJob(body=b"a"), NewJob(body=b"b", lane="x")])
+    grant, second = store.claim(ALICE, ["q"], lanes=2, window=1, lease_seconds=15).grants
+    store.renew(ALICE, [grant.lease], lease_seconds=15)
+    store.settle(ALICE, [Settlement(lease=grant.lease, job_id=job.id, action=Action.BURY)])
+    store.settle_later(ALICE, Settlement(lease=second.lease, job_id=other.id, action=Action.ACK)).answer()
+    store.release(ALICE, [grant.lease])
+    store.retry_lane("q", "x")
+    store.skip_lane("q", "x")
+    store.cancel(job.id)
+    store.get(job.id)
+    store.pause("q")
+    store.resume("q")
+    store.replay("q", [job.id], front=True)
+    store.purge("q", dead=True)
+    store.waiting("q", 1)
+    store.dead("q", 1)
+    store.halted("q", 1)
+    store.stats(["q"])
+    store.queues()
+    assert set(told) == set(STORAGE_DURATION.values["operation"])
+
+
+def test_a_call_on_a_closed_application_is_counted_as_that() -> None:
+    """It is the program's own doing, and no outage of the store."""
+    app = Glassq("sqlite://", registry=CollectorRegistry())
+    task = app.fifo("q", name="nothing")(lambda: None)
+    app.close()
+    with pytest.raises(StorageUnavailable, match="closed"):
+        task()
+    failures = "glassq_enqueue_failures_total"
+    value = app.metrics_registry.get_sample_value
+    assert value(failures, {"queue": "q", "reason": "closed"}) == 1
+    assert value(failures, {"queue": "q", "reason": "storage_unavailable"}) == 0
