@@ -33,7 +33,7 @@ def order(number: int, chance: random.Random) -> None:
     """One customer orders: a payment now, an event to a subscriber, a reminder in a few seconds."""
     customer = chance.choice(CUSTOMERS)
     with trace.get_tracer("shop").start_as_current_span("POST /orders"):
-        charge(customer, STOLEN_CARD if number % 500 == 20 else chance.randint(100, 20_000))
+        charge(customer, STOLEN_CARD if number % 500 == 100 else chance.randint(100, 20_000))
         deliver(chance.choice(SUBSCRIBERS), f"order-{number}")
         if number % 3 == 0:
             remind.options(delay=chance.uniform(2, 8))(f"{customer}@example.org")

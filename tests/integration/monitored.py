@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,17 +54,32 @@ class Prometheus:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def ask(self, path: str, **parameters: str) -> Any:
-        """The data of an answer of its API."""
-        with urllib.request.urlopen(
-            f"{self.url}/api/v1/{path}?{urlencode(parameters)}", timeout=10
-        ) as response:
-            return json.loads(response.read())["data"]
+    def ask(self, path: str, **parameters: object) -> Any:
+        """The data of an answer of its API. What it refuses fails the test, with what it says about it."""
+        url = f"{self.url}/api/v1/{path}?{urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return json.loads(response.read())["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from error
 
     def series(self, expression: str) -> list[dict[str, Any]]:
         """What an expression yields now."""
         found: list[dict[str, Any]] = self.ask("query", query=expression)["result"]
         return found
+
+    def over_time(self, expression: str, seconds: float, step: float = 1) -> list[dict[str, Any]]:
+        """What an expression yielded in the last seconds."""
+        end = time.time()
+        answer = self.ask("query_range", query=expression, start=end - seconds, end=end, step=step)
+        found: list[dict[str, Any]] = answer["result"]
+        return found
+
+    def exemplars(self, expression: str, seconds: float) -> list[dict[str, Any]]:
+        """The exemplars of the last seconds that lie on the series of an expression."""
+        end = time.time()
+        found = self.ask("query_exemplars", query=expression, start=end - seconds, end=end)
+        return [exemplar for series in found for exemplar in series["exemplars"]]
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, with how its last evaluation went."""

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from glassq.cli.demo.otlp import Span, SpanCollector
-from tests.integration.theatre import EXAMPLES, WORKER, Theatre, answers, fetch, free_port
+from tests.conformance.redisservers import free_port
+from tests.integration.theatre import EXAMPLES, WORKER, Theatre, answers, fetch
 from tests.processes import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -93,13 +92,6 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.wait(timeout=30)
     finally:
         child.kill()
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def fetch(url: str, method: str = "GET") -> str:

@@ -1,8 +1,6 @@
 """Pages that look as a Grafana would draw the dashboards, nearly: same places, colours, units, thresholds.
 
-No Grafana is needed, so that whoever changes a panel can look at it:
-
-    DASHBOARD_PICTURES=/tmp/pictures python -m pytest tests/integration/test_observed_dashboards.py
+No Grafana is needed, so that whoever changes a panel can look at it: `python -m tests.pictures DIR`.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import Any
 
 from glassq.observe.dashboards.rendering import dashboard_files
 from tests.integration.askedpanels import CHOSEN, filled_in
-from tests.integration.observedshop import Prometheus, Series
+from tests.integration.monitored import Prometheus
 from tests.pictures.shapes import (
     NAMED,
     PALETTE,
@@ -32,6 +30,7 @@ from tests.pictures.shapes import (
 from tests.pictures.units import written
 
 Json = dict[str, Any]
+Series = dict[str, Any]
 
 UNIT, GAP, WIDTH = 30, 8, 1600
 STYLE = """
@@ -119,7 +118,7 @@ class _Artist:
         labels = [key for key in renamed if not key.startswith("Value")]
         for target in panel["targets"]:
             name = renamed[f"Value #{target['refId']}" if several else "Value"]
-            for each in self._prometheus.now(filled_in(target["expr"], self._chosen)):
+            for each in self._prometheus.series(filled_in(target["expr"], self._chosen)):
                 key = tuple(each["metric"].get(label, "") for label in labels)
                 lines.setdefault(key, {})[name] = float(each["value"][1])
         headings = [renamed[key] for key in renamed if key.startswith("Value")]
