@@ -296,6 +296,17 @@ class Settling(Scenario):
         assert self.settle(grant, next_id=second.id).status is SettleStatus.ALREADY
         assert self.store.renew(ALICE, [grant.lease], lease_seconds=LEASE).cancelled == {second.id}
 
+    def test_a_repeated_settlement_finds_what_was_replayed_meanwhile(self) -> None:
+        """O8: the job it had named has not begun, since nobody heard of it."""
+        self.put("dead", "a", "b", "c")
+        self.bury(self.claim_one(), leaving=Leaving.YIELD)
+        [dead] = self.store.dead(QUEUE, 1)
+        grant = self.claim_one()
+        self.settle(grant, next_id=grant.jobs[1].id)
+        self.store.replay(QUEUE, [dead.job.id], front=True)
+        again = self.settle(grant, next_id=grant.jobs[1].id)
+        assert (again.status, bodies(again)) == (SettleStatus.ALREADY, ["dead", "b", "c"])
+
     def test_a_repeated_bury_buries_once(self) -> None:
         """Neither a second dead letter nor a second settlement comes of a lost reply."""
         self.put("a", "b")

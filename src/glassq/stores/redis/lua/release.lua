@@ -3,21 +3,6 @@
 -- Reply  how many were given up
 -- May be repeated at will: a lane is given up once.
 
-local function unbegin(lane, level)
-  local key = list_key(level, lane)
-  local head, at = call('LINDEX', key, 0), 1
-  local other = call('LINDEX', key, 1)
-  if not other or sequence(other) > sequence(head) then return end
-  call('LPOP', key)
-  at = 0
-  while true do
-    other = call('LINDEX', key, at)
-    if not other then call('RPUSH', key, head) return end
-    if sequence(other) > sequence(head) then call('LINSERT', key, 'BEFORE', other, head) return end
-    at = at + 1
-  end
-end
-
 local owner, at_front = ARGV[2], ARGV[3] == '1'
 
 begin()

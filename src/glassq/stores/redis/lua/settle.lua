@@ -168,6 +168,8 @@ local function move_on(what)
   if what.wishes then
     settled = settled + grant_wishes(lane, what.wishes, what.status == 'already' and what.current)
   end
+  -- Repeated, since nobody heard of the job that was named then: it has not begun.
+  if what.status == 'already' and what.begun then unbegin(lane, what.begun) end
   local head, level, is_named = follower(what, is_fresh)
   if not head and leaving ~= 'keep' then
     vanish(lane)

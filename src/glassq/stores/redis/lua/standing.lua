@@ -19,6 +19,22 @@ local function window(lane, size)
   return jobs
 end
 
+-- The head of this level has not begun after all: it takes its place behind what was put before it meanwhile.
+local function unbegin(lane, level)
+  local key = list_key(level, lane)
+  local head, at = call('LINDEX', key, 0), 1
+  local other = call('LINDEX', key, 1)
+  if not other or sequence(other) > sequence(head) then return end
+  call('LPOP', key)
+  at = 0
+  while true do
+    other = call('LINDEX', key, at)
+    if not other then call('RPUSH', key, head) return end
+    if sequence(other) > sequence(head) then call('LINSERT', key, 'BEFORE', other, head) return end
+    at = at + 1
+  end
+end
+
 -- The lane is nobody's (ready, waiting or halted): it counts for the age of the oldest job by its lowest seq.
 local function note_lowest(lane)
   local lowest
