@@ -371,6 +371,14 @@ def test_of_several_workers_the_one_longest_silent_shows(house: House) -> None:
     assert house.orders("lease_remaining_seconds") == pytest.approx(3.0)
 
 
+def test_an_attempt_without_headers_has_no_trace_context(house: House) -> None:
+    """Counted from its start, whether it is the first or not: nobody reads what is not there."""
+    house.bus.emit(started(waited=0.2))
+    house.bus.emit(started(waited=None))
+    house.bus.emit(started(waited=0.2, headers=SAMPLED))
+    assert house.orders("trace_contexts_total", result="missing") == 2.0
+
+
 def test_a_store_that_is_found_again_is_counted(house: House) -> None:
     """Once per outage, by the store's kind."""
     house.bus.emit(StorageReconnected(store="sqlite"))

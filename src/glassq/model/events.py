@@ -162,7 +162,8 @@ class AttemptAbandoned(Event, frozen=True, kw_only=True):
 
 
 class TraceContextRead(Event, frozen=True, kw_only=True):
-    """The trace context in a job's headers was read for an attempt. `result`: ok, missing, invalid."""
+    """A job's headers were read for the trace context of an attempt. `result`: ok, missing, invalid. A job
+    without headers has none, so nothing is read: its `AttemptStarted` says as much."""
 
     queue: str
     result: str

@@ -243,12 +243,13 @@ class _Counting:
     # -- attempts ------------------------------------------------------------------------------------
 
     def _started(self, event: AttemptStarted) -> None:
-        waited = event.time_in_queue
-        if waited is not None:
-            histogram = self._queues[event.lease.queue].time_in_queue
-            traced = may_be_traced(event.headers)
-            with self._families.lock:
-                histogram.observe(waited, histogram.take(event, event.headers) if traced else None)
+        queue, waited, headers = self._queues[event.lease.queue], event.time_in_queue, event.headers
+        histogram, traced = queue.time_in_queue, may_be_traced(headers)
+        with self._families.lock:
+            if not headers:
+                queue.trace_contexts["missing"].inc()
+            if waited is not None:
+                histogram.observe(waited, histogram.take(event, headers) if traced else None)
 
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queues[event.lease.queue]

@@ -76,20 +76,17 @@ class Tracing:
     def __call__(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
         """The span, or spans, of one append or one attempt."""
         if isinstance(subject, Attempting):
-            return _Process(self, subject) if subject.headers or is_provided() else self._unseen(subject)
+            return _Process(self, subject) if subject.headers or is_provided() else NOTHING_AROUND
         if nobody_traces():
             return NOTHING_AROUND
         if len(subject.jobs) == 1:
             return _Enqueue(self, subject)
         return _EnqueueBatch(self, subject)
 
-    def _unseen(self, subject: Attempting) -> AbstractContextManager[None]:
-        """An attempt without a trace to go on with, in a process that records none."""
-        self._bus.emit(TraceContextRead(queue=subject.job.queue, result="missing"))
-        return NOTHING_AROUND
-
     def read_context(self, queue: str, headers: dict[str, str]) -> SpanContext | None:
-        """The context a job was created in; counted."""
+        """The context a job was created in."""
+        if not headers:
+            return None
         found, result = extract(headers)
         self._bus.emit(TraceContextRead(queue=queue, result=result))
         return found
