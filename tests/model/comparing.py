@@ -28,12 +28,12 @@ class Comparison(RuleBasedStateMachine):
     met: ClassVar[Counter[str]] = Counter()
     """How often something came about that a comparison must not do without."""
 
-    def __init__(self, targets: Sequence[str]) -> None:
+    def __init__(self, targets: Sequence[str], *, runs_ahead: bool = False) -> None:
         super().__init__()
         Comparison.count += 1
         self.queues = (f"q{Comparison.count}.a", f"q{Comparison.count}.b")
         self.time = Time()
-        self.world = World(self.queues)
+        self.world = World(self.queues, runs_ahead=runs_ahead)
         self.sides = [Side(target, self.time) for target in targets]
         self.names: list[str] = []
         self.listened: tuple[str, ...] = ()

@@ -23,5 +23,5 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def share(request: pytest.FixtureRequest) -> int:
-    """How often this server gets the usual number of examples: five times in all, the oldest one twice."""
-    return 2 if request.node.callspec.params["server"] is bundled_server else 3
+    """How often this server gets the usual number of examples: three times in all, the oldest one once."""
+    return 1 if request.node.callspec.params["server"] is bundled_server else 2

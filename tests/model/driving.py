@@ -23,8 +23,9 @@ from glassq.model.leases import (
 )
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Counts, Watermark
-from glassq.storage import Doorbell, Storage
+from glassq.storage import Doorbell, Settling, Storage
 from glassq.stores.open import open_storage
+from glassq.stores.redis import scripts
 from tests.model.lanes import SECOND
 from tests.model.world import LIFE
 
@@ -83,22 +84,35 @@ class Side:
         self.ids: dict[str, str] = {}
         self.changes = Changes()
         self.lives = Lives()
-        self.store: Storage = open_storage(target, clock=clock)
+        self._open()
         self.bell: Doorbell | None = None
 
     def reopen(self) -> None:
         """Another handle, as after a restart of the process; the server forgets its scripts and reloads."""
         self.close()
-        if self.target.startswith("redis"):
+        if self.is_redis:
             with redis.Redis.from_url(self.target) as client:
                 client.script_flush()
                 client.execute_command("DEBUG", "RELOAD")
-        self.store = open_storage(self.target, clock=self.clock)
+                # Any other script is sent anew when it is missed; who runs ahead is told, and waits.
+                client.script_load(scripts.SETTLE.source)
+        self._open()
+
+    def _open(self) -> None:
+        self.store: Storage = open_storage(self.target, clock=self.clock)
+        # People are elsewhere: a handle that has itself steered a queue waits for settlements for a while.
+        self.people = open_storage(self.target, clock=self.clock) if self.is_redis else self.store
+
+    @property
+    def is_redis(self) -> bool:
+        """Whether it is a store that answers later."""
+        return self.target.startswith("redis")
 
     def close(self) -> None:
         """Nothing is kept; whoever listens says goodbye."""
         self.be_deaf()
         self.store.close()
+        self.people.close()
 
     def listen(self, owner: Owner, queues: Sequence[str]) -> None:
         """From now on every ring is heard."""
@@ -136,6 +150,15 @@ class Side:
             msgspec.structs.replace(answer, found=self.lives.named(what.lease.queue, answer.found))
             for what, answer in zip(whats, answers, strict=True)
         ]
+
+    def settle_later(self, owner: Owner, what: Settlement) -> Settling:
+        """See `Storage.settle_later`."""
+        return self.store.settle_later(owner, self.identified(what))
+
+    def heard(self, what: Settlement, settling: Settling) -> Settled:
+        """Its answer."""
+        answer = settling.answer()
+        return msgspec.structs.replace(answer, found=self.lives.named(what.lease.queue, answer.found))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], lease_seconds: float) -> Renewed:
         """See `Storage.renew`."""
@@ -177,8 +200,10 @@ class Changes:
         shown = []
         for what, answer, repeated in zip(whats, answers, again, strict=True):
             grew = answer.change != self._known[what.lease]
-            # A kept lane is left by the same settlement once more, with the counter of its window.
-            if what.leaving is not Leaving.KEEP and answer.status is not SettleStatus.FENCED:
+            # A kept lane is left by the same settlement once more, with the counter of its window; whoever is
+            # ahead of an answer that brings no window goes on with the old one.
+            stays = what.leaving is Leaving.KEEP or (what.begun and not answer.jobs)
+            if not stays and answer.status is not SettleStatus.FENCED:
                 self._known[what.lease] = answer.change
             shown.append(told(answer, grew=grew, repeated=repeated))
         return shown
@@ -226,6 +251,7 @@ class Ending(msgspec.Struct):
     window: int
     ran: bool
     wait: float
+    ahead: int = 0
 
     def settlement(self, hold: Hold) -> Settlement:
         """The settlement of a held lane's current job."""
@@ -241,6 +267,7 @@ class Ending(msgspec.Struct):
             next_id=hold.jobs[1].id if self.named and len(hold.jobs) > 1 else None,
             change=self.stale,
             window=self.window,
+            ahead=self.ahead,
         )
 
 

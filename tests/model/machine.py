@@ -40,12 +40,13 @@ PASSER_BY = Owner("passer-by", "1")
 class Machine(Comparison):
     """What is believed to be held, and what may be done next."""
 
-    def __init__(self, targets: Sequence[str]) -> None:
-        super().__init__(targets)
+    def __init__(self, targets: Sequence[str], *, runs_ahead: bool = False) -> None:
+        super().__init__(targets, runs_ahead=runs_ahead)
         self.changes = Changes()
         self.holds: list[Hold] = []
         self.done: list[tuple[Owner, Settlement]] = []
         self.last: list[tuple[Hold, Settlement]] = []
+        self.flat = False
 
     def chosen(self, which: Sequence[int]) -> tuple[str, ...]:
         """The names of these queues."""
@@ -53,9 +54,18 @@ class Machine(Comparison):
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    @initialize(first=new_jobs, second=st.one_of(st.none(), new_jobs), heard=st.booleans())
-    def begin(self, first: list[dict[str, Any]], second: list[dict[str, Any]] | None, *, heard: bool) -> None:
-        """An empty queue has little to tell; but one that does not exist yet has its own."""
+    @initialize(
+        first=new_jobs,
+        second=st.one_of(st.none(), new_jobs),
+        heard=st.booleans(),
+        flat=st.sampled_from([False, False, True]),
+    )
+    def begin(
+        self, first: list[dict[str, Any]], second: list[dict[str, Any]] | None, *, heard: bool, flat: bool
+    ) -> None:
+        """An empty queue has little to tell; but one that does not exist yet has its own. Where all levels
+        are the same, stores take shorter ways."""
+        self.flat = flat
         if heard:
             self.listen(self.queues)
         self.append_jobs(self.queues[0], first, None)
@@ -73,6 +83,8 @@ class Machine(Comparison):
         names: list[str] = []
         for spec in specs:
             at = spec.pop("at")
+            if self.flat:
+                spec["level"] = 3
             if at is not None:
                 spec |= {"due": self.time.wall() + at, "due_is_time": True}
             names.append(f"{queue}/j{len(self.names) + len(names)}")
@@ -223,6 +235,9 @@ class Machine(Comparison):
         if self.last and self.last[0][0] in self.holds:
             self.carry_out(self.last[0][0].owner, self.last)
 
+    def catch_up(self, hold: Hold) -> None:
+        """Whoever waits for an answer, or leaves, has heard all others before: here there never are any."""
+
     def carry_out(self, owner: Owner, asked: Sequence[tuple[Hold, Settlement]]) -> None:
         """Settle on all sides, and believe the answer."""
         refusing = self.world.refusing(owner, [what for _, what in asked])
@@ -243,9 +258,13 @@ class Machine(Comparison):
         self.agree(queues, self.changes.told(whats, believed, again), answers)
         if not isinstance(believed, list):
             return
-        for (hold, what), answer in zip(asked, believed, strict=True):
+        self.last = []
+        for (hold, what), carried, answer in zip(asked, moved, believed, strict=True):
+            # Repeated, it carries what it carried: a counter that the lane had left behind stays behind.
+            grew = answer.change != carried.change - what.change
+            self.last.append((hold, msgspec.structs.replace(what, change=-1) if grew else what))
             if answer.status is not SettleStatus.FENCED:
-                self.done.append((owner, what))
+                self.done += [(owner, what), (owner, self.last[-1][1])]
                 hold.kept = what.leaving is Leaving.KEEP
                 if answer.jobs:
                     hold.jobs = list(answer.jobs)
@@ -274,7 +293,10 @@ class Machine(Comparison):
     def release(self, pick: int, count: int, *, front: bool) -> None:
         """Some of what an owner believes it holds."""
         owner = self.holds[pick % len(self.holds)].owner
-        held = [hold.lease for hold in self.holds if hold.owner == owner][:count]
+        mine = [hold for hold in self.holds if hold.owner == owner][:count]
+        for hold in mine:
+            self.catch_up(hold)
+        held = [hold.lease for hold in mine]
         self.ask(
             sorted({each.queue for each in held}),
             lambda: self.world.release(self.time.now, owner, held, front=front),
@@ -342,7 +364,7 @@ class Machine(Comparison):
         self.ask(
             [queue],
             lambda: self.world.cancel(self.time.now, name) if cancel else self.world.find(name),
-            lambda side: (side.store.cancel if cancel else side.store.get)(
+            lambda side: (side.people.cancel if cancel else side.store.get)(
                 side.ids.get(name, f"{queue}/nobody:1")
             ),
         )
@@ -355,7 +377,7 @@ class Machine(Comparison):
         self.ask(
             [queue_of(name)],
             lambda: self.world.cancel(self.time.now, name),
-            lambda side: side.store.cancel(side.ids[name]),
+            lambda side: side.people.cancel(side.ids[name]),
         )
 
     @rule(
@@ -369,7 +391,7 @@ class Machine(Comparison):
         self.ask(
             [queue],
             lambda: getattr(self.world.queues[queue], verb)(self.time.now, scope),
-            lambda side: getattr(side.store, verb)(queue, scope),
+            lambda side: getattr(side.people, verb)(queue, scope),
         )
 
     def one_of(self, models: Sequence[Model], pick: int) -> Model:
@@ -385,7 +407,7 @@ class Machine(Comparison):
         self.ask(
             [model.queue],
             lambda: getattr(model, verb)(self.time.now, lane),
-            lambda side: getattr(side.store, verb)(model.queue, lane),
+            lambda side: getattr(side.people, verb)(model.queue, lane),
         )
 
     @precondition(lambda self: any(model.dead for model in self.models()))
@@ -398,7 +420,7 @@ class Machine(Comparison):
         self.ask(
             [model.queue],
             lambda: model.replay(self.time.now, names, front=front),
-            lambda side: side.store.replay(model.queue, [side.ids[name] for name in names], front=front),
+            lambda side: side.people.replay(model.queue, [side.ids[name] for name in names], front=front),
         )
 
     @precondition(lambda self: self.world.left())
@@ -410,5 +432,5 @@ class Machine(Comparison):
             self.ask(
                 [model.queue],
                 lambda: model.purge(self.time.now, dead=dead),
-                lambda side: side.store.purge(model.queue, dead=dead),
+                lambda side: side.people.purge(model.queue, dead=dead),
             )

@@ -4,20 +4,20 @@ Both stores must answer as it does, call for call. Times are whole microseconds;
 bodies. Free, and so not said here: the ids of jobs; by how much a change counter grows (only if it does);
 what else a `fenced` answer tells; whether a repeated settlement whose lease has ended is `fenced` or
 `already`; and how much that is due a single claim may leave for the next one, if it is over a hundred.
+Where settlements are sent and not waited for, stores differ in what they can: a model that `runs_ahead` means
+what Redis does, any other one what a store means that answers at once.
 Not modelled: `OWNER_DIED`, since only a store that sees the processes of its host can know of it (nobody
 who holds a lane here listens, so that no store takes one for dead); and copies on replicas.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from math import inf
 
 import msgspec
 
-from glassq.errors import QueueFull, StorageError
-from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
+from glassq.errors import StorageError
+from glassq.model.jobs import Cancellation, StoredJob
 from glassq.model.leases import (
     ClaimCause,
     Claimed,
@@ -30,121 +30,16 @@ from glassq.model.leases import (
     Settlement,
     SettleStatus,
 )
-from glassq.model.stats import LaneState
 from glassq.model.verdicts import Action
 from glassq.storage import DeadRecord, Replayed
-from tests.model.lanes import HALTED, HELD, OUTCOMES, READY, SECOND, STILL, WAITING, Arrival, Lane, micros
+from tests.model.lanes import HALTED, HELD, OUTCOMES, SECOND, WAITING, Lane, micros
+from tests.model.queues import Queue
 
 
-class Model:
+class Model(Queue):
     """One queue. Every verb takes the time at which it happens."""
 
-    def __init__(self, queue: str) -> None:
-        self.queue = queue
-        self.exists = False  # since something was put into it, or it was paused
-        self.seen: int | None = None
-        self.lanes: dict[str, Lane] = {}
-        self.ready: list[str] = []  # lanes that would be served but for a pause, the next one first
-        self.scheduled: list[Arrival] = []
-        self.dead: dict[str, DeadRecord] = {}
-        self.known: dict[str, tuple[Appended, float]] = {}  # by deduplication id: the answer, until when
-        self.paused: set[str | None] = set()  # None is the whole queue
-        self.token = self.seq = self.enqueued = self.replayed = self.settled_at = 0
-        self.settled = Counter(dict.fromkeys(OUTCOMES.values(), 0))
-
-    # -- time ------------------------------------------------------------------------------------------
-
-    def time(self, now: int) -> int:
-        """A step back of under a tenth of a second is none: time stands still until it is there again."""
-        return self.seen if self.seen is not None and now < self.seen < now + STILL else now
-
-    def touch(self, now: int) -> int:
-        """Rule D, in every verb that writes. A clock that was set back takes every lease and wait with it.
-        A jump (over a second back, or over a lease forward: perhaps the store was away) gives each holder one
-        fresh lease, once until it renews."""
-        now = self.time(now)
-        if not self.exists:
-            return now  # nothing is kept of a queue that is none yet
-        step = 0 if self.seen is None else now - self.seen
-        self.seen = now
-        for lane in self.in_state(HELD, WAITING):
-            lane.until += min(step, 0)
-        for lane in self.in_state(HELD):
-            if (step < -SECOND or step > lane.lease) and lane.graced != lane.token:
-                lane.until, lane.graced = now + lane.lease, lane.token
-        return now
-
-    def in_state(self, *states: LaneState) -> list[Lane]:
-        """Lanes by what their state makes them wait for, then by name."""
-        found = [lane for lane in self.lanes.values() if lane.state in states]
-        return sorted(found, key=lambda lane: (lane.until, lane.name))
-
-    # -- producing ---------------------------------------------------------------------------------------
-
-    def append(
-        self, now: int, names: Sequence[str], jobs: Sequence[NewJob], limit: int | None
-    ) -> list[Appended]:
-        """All or none: a job is a duplicate, or takes its seq, or waits until it is due."""
-        answers: list[Appended | None] = []
-        now = self.time(now)
-        known, arrived, later, seq = dict(self.known), list[Arrival](), list[Arrival](), self.seq
-        for name, job in zip(names, jobs, strict=True):
-            twin, until = known.get(job.dedup.id, (None, 0)) if job.dedup else (None, 0)
-            if twin and until > now:
-                answers.append(Appended(twin.id, twin.seq, Disposition.DUPLICATE))
-                continue
-            due = now if job.due is None else micros(job.due) + (0 if job.due_is_time else now)
-            entry = Arrival(max(due, now), self.enqueued + len(arrived) + len(later), name, job)
-            (later if due > now else arrived).append(entry)
-            answer = Appended(name, None if due > now else seq + len(arrived))
-            answers.append(answer)
-            if job.dedup:
-                lasts = inf if job.dedup.window is None else now + micros(job.dedup.window)
-                # What is seen to be over is over, also when the clock is set back afterwards.
-                known = {mark: each for mark, each in known.items() if each[1] > now}
-                known[job.dedup.id] = answer, lasts
-        fresh = len(arrived) + len(later)
-        if limit is not None and fresh and self.left() + fresh > limit:
-            raise QueueFull(self.left(), limit)
-        self.exists = True
-        now = self.touch(now)
-        self.known = known
-        self.enqueued += fresh
-        self.scheduled += later
-        self.arrive(arrived)
-        return [answer for answer in answers if answer]
-
-    def arrive(self, entries: Sequence[Arrival]) -> None:
-        """O1, O6: jobs take their seqs and join the tails of their lanes; an idle lane becomes ready. A
-        window is stale when a job it shows is overtaken."""
-        best: dict[str, int] = {}
-        for entry in entries:
-            best[entry.job.lane] = max(entry.job.level, best.get(entry.job.lane, 0))
-        for name, level in best.items():
-            lane = self.lane(name)
-            lane.change += any(job.level < level for job in lane.jobs)
-        for entry in entries:
-            self.seq += 1
-            ttl = entry.job.ttl
-            self.lanes[entry.job.lane].jobs.append(
-                StoredJob(
-                    id=entry.id,
-                    seq=self.seq,
-                    level=entry.job.level,
-                    body=entry.job.body,
-                    eligible_at=entry.due / SECOND,
-                    expires_at=None if ttl is None else (entry.due + micros(ttl)) / SECOND,
-                )
-            )
-
-    def lane(self, name: str) -> Lane:
-        """The lane of this name; one that was idle is ready from now on, behind the others."""
-        if name not in self.lanes:
-            self.lanes[name] = Lane(name)
-            self.ready.append(name)
-        return self.lanes[name]
-
-    # -- owning lanes ------------------------------------------------------------------------------------
+    # -- owning lanes --------------------------------------------------------------------------------------
 
     def claim(self, now: int, owner: Owner, lanes: int, window: int, lease: int) -> Claimed:
         """What time has brought about comes first: lanes taken back to the front, jobs and retries that are
@@ -197,28 +92,13 @@ class Model:
 
     def take_back(self, now: int, lane: Lane, cause: ClaimCause) -> None:
         """From an owner that is gone: the job it ran is blamed, and has begun."""
+        self.grant_wishes(now, lane)
         if lane.current:
             lane.head.attempts += 1
             lane.head.crashes += 1
             lane.head.blocked_at = now if lane.head.blocked_at is None else lane.head.blocked_at
         self.give_up(lane, at_front=True)
         lane.cause = cause
-
-    def give_up(self, lane: Lane, *, at_front: bool) -> None:
-        """Nobody's from now on, with its head as it is; a lane without jobs leaves nothing behind."""
-        if not lane.jobs:
-            del self.lanes[lane.name]
-            self.ready = [name for name in self.ready if name != lane.name]
-            return
-        lane.state, lane.owner, lane.current = READY, None, None
-        self.ready.insert(0 if at_front else len(self.ready), lane.name)
-
-    def vacate(self, lane: Lane, *, at_front: bool) -> None:
-        """Nobody's from now on, with a head that is new."""
-        self.ready = [name for name in self.ready if name != lane.name]
-        lane.start(None)
-        lane.cause = ClaimCause.READY
-        self.give_up(lane, at_front=at_front)
 
     def held(self, owner: Owner, lease: Lease) -> Lane | None:
         """O5, the fence: the lane, if it is held by this owner under this very token."""
@@ -245,10 +125,11 @@ class Model:
         """A head that nothing has happened to has not begun, and may be overtaken."""
         now = self.touch(now)
         for lane in filter(None, (self.held(owner, lease) for lease in leases)):
+            self.grant_wishes(now, lane)
             untouched = lane.head.blocked_at is None and not lane.head.unwanted
             (self.vacate if untouched else self.give_up)(lane, at_front=front)
 
-    # -- settling ----------------------------------------------------------------------------------------
+    # -- settling ------------------------------------------------------------------------------------------
 
     def settle(self, now: int, owner: Owner, whats: Sequence[Settlement]) -> list[Settled]:
         """O2: refused whole when one of the jobs is unsettled and not the head of its lane."""
@@ -292,7 +173,8 @@ class Model:
         head.failures += 1
         head.blocked_at = now if head.blocked_at is None else head.blocked_at
         head.reason, head.error = what.reason, what.error
-        lane.owner, lane.current = None, None
+        self.grant_wishes(now, lane)
+        lane.owner, lane.current, lane.ahead = None, None, 0
         lane.state, lane.until = (HALTED, now) if halt else (WAITING, now + micros(what.wait))
         return Settled(status=SettleStatus.DONE, now=now / SECOND, others=self.others(), change=lane.change)
 
@@ -300,7 +182,11 @@ class Model:
         """The head is gone. The next is the one the worker named, if its window is fresh; else it is named
         here, and told. Repeated, because the answer was lost, this is decided anew: nothing has begun."""
         held, jobs = False, tuple[StoredJob, ...]()
-        lane.begun = None
+        if what.begun and self.runs_ahead:
+            return self.go_on(now, lane, what, status, ordinal)
+        self.grant_wishes(now, lane)
+        lane.unbegin()
+        lane.ahead = 0
         if what.leaving is Leaving.KEEP:
             held = True
             lane.start(None)
@@ -310,6 +196,7 @@ class Model:
             if not fresh or follower.id != what.next_id:
                 jobs = lane.window(max(1, what.window))
             lane.start(follower)
+            lane.ahead = what.ahead if self.runs_ahead else 0
         else:
             self.vacate(lane, at_front=what.leaving is not Leaving.YIELD)
         return Settled(
@@ -322,20 +209,24 @@ class Model:
             jobs=jobs,
         )
 
-    def remove(self, now: int, lane: Lane, job: StoredJob, outcome: str) -> None:
-        """A job leaves its lane for good."""
-        lane.jobs.remove(job)
-        self.count(now, [job.id], outcome)
+    def go_on(self, now: int, lane: Lane, what: Settlement, status: SettleStatus, ordinal: int) -> Settled:
+        """The named job has begun already, whatever has changed; a wish to cancel it becomes its own. Nothing
+        follows from a repetition."""
+        if status is SettleStatus.DONE:
+            follower = lane.find(what.next_id)
+            assert follower is not None, "what a worker goes on with is left to it"
+            lane.start(follower)
+            lane.head.unwanted = follower.id in lane.wishes
+        return Settled(
+            status=status,
+            now=now / SECOND,
+            ordinal=ordinal,
+            held=True,
+            others=self.others(),
+            change=lane.change,
+        )
 
-    def count(self, now: int, ids: Sequence[str], outcome: str) -> None:
-        """Jobs are settled; what they were to be unique for is free again."""
-        self.settled[outcome] += len(ids)
-        self.settled_at = now if ids else self.settled_at
-        for mark, (answer, until) in list(self.known.items()):
-            if until == inf and answer.id in ids:
-                del self.known[mark]
-
-    # -- people ------------------------------------------------------------------------------------------
+    # -- people --------------------------------------------------------------------------------------------
 
     def retry_lane(self, now: int, name: str) -> bool:
         """The halted head again, next, with fresh retries; its attempts are history and stay."""
@@ -359,7 +250,8 @@ class Model:
         return head
 
     def cancel(self, now: int, job_id: str) -> Cancellation | None:
-        """What runs is asked; anything else goes, and a lane that waited for that head alone goes on."""
+        """What runs, or may, is asked; anything else goes, and a lane that waited for that head alone goes
+        on."""
         now = self.touch(now)
         if any(each.id == job_id for each in self.scheduled):
             self.scheduled = [each for each in self.scheduled if each.id != job_id]
@@ -369,6 +261,10 @@ class Model:
             job = lane.find(job_id)
             if job and lane.current == job_id:
                 lane.head.unwanted = True
+                return Cancellation.ASKED
+            if job and job.id in lane.left_alone():
+                lane.wishes.append(job_id)
+                lane.change += 1
                 return Cancellation.ASKED
             if job:
                 self.remove(now, lane, job, "cancelled")
@@ -399,14 +295,6 @@ class Model:
             self.ready.append(scope)
         return before
 
-    def stopped(self, name: str) -> bool:
-        """Whether nothing of this lane may begin."""
-        return None in self.paused or name in self.paused
-
-    def others(self) -> bool:
-        """Whether a lane waits for a worker."""
-        return any(not self.stopped(name) for name in self.ready)
-
     def replay(self, now: int, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """O8: in ascending seq, which at the front is their place, at the tail makes way for a new one."""
         now = self.touch(now)
@@ -417,9 +305,8 @@ class Model:
             seq = record.job.seq if front else self.seq
             lane = self.lane(record.lane)
             lane.change += 1
-            lane.jobs.append(
-                msgspec.structs.replace(record.job, seq=seq, eligible_at=now / SECOND, replayed=True)
-            )
+            job = msgspec.structs.replace(record.job, seq=seq, eligible_at=now / SECOND, replayed=True)
+            lane.insert(job, lane.most_begun(job.level) if front else len(lane.jobs))
             answers.append(Replayed(record.job.id, record.lane, record.job.seq, seq))
         self.replayed += len(back)
         return answers
@@ -434,15 +321,12 @@ class Model:
         gone = [each.id for each in self.scheduled]
         self.scheduled = []
         for lane in list(self.lanes.values()):
-            dropped = [job.id for job in lane.jobs if job.id != lane.current]
-            lane.jobs = [job for job in lane.jobs if job.id == lane.current]
+            kept = lane.left_alone()
+            dropped = [job.id for job in lane.jobs if job.id not in kept]
+            lane.jobs = [job for job in lane.jobs if job.id in kept]
             lane.change += bool(dropped)
             gone += dropped
             if lane.state is not HELD:
                 self.vacate(lane, at_front=True)
         self.count(now, gone, "cancelled")
         return len(gone)
-
-    def left(self) -> int:
-        """All unsettled jobs, scheduled ones too."""
-        return len(self.scheduled) + sum(len(lane.jobs) for lane in self.lanes.values())

@@ -94,8 +94,7 @@ def figures(model: Model, now: int) -> QueueStats:
         settled=dict(model.settled),
         dead_letters=len(model.dead),
         dead_letter_oldest_age=age(now, [record.buried_at for record in model.dead.values()]),
-        # The first by seq stands for the oldest: clock steps and replays to the front apart, it is.
-        oldest_job_age=age(now, [record.job.eligible_at for record in waiting(model)[:1]]),
+        oldest_job_age=age(now, [job.eligible_at for job in oldest(model)]),
         head_blocked=age(
             now, [at / SECOND for lane in model.lanes.values() if (at := lane.head.blocked_at) is not None]
         ),
@@ -103,6 +102,14 @@ def figures(model: Model, now: int) -> QueueStats:
         paused_whole=None in model.paused,
         last_settled_at=model.settled_at / SECOND,
     )
+
+
+def oldest(model: Model) -> list[StoredJob]:
+    """The first by seq stands for the oldest: clock steps and replays to the front apart, it is. In each lane
+    two are looked at: a replay may stand behind a begun head. It may be behind more that may have begun."""
+    levels = [(lane, level) for lane in model.lanes.values() for level in {job.level for job in lane.jobs}]
+    near = [job for lane, level in levels for job in lane.of_level(level)[:2]]
+    return sorted(near, key=lambda job: job.seq)[:1]
 
 
 def record_of(job: StoredJob, lane: str, state: JobState, attempts: int, reason: str) -> JobRecord:

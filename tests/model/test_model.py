@@ -1,4 +1,4 @@
-"""The model against both stores: random calls, the same answers, the same dumps after each.
+"""The model against the stores: random calls, the same answers, the same dumps after each.
 
 A failure tells its seed, and the calls it shrank to. `GLASSQ_TEST_SEED=<seed>` runs the same calls again;
 `--hypothesis-profile=chaos` runs ten times as many.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.model.ahead import RunningAhead
 from tests.model.machine import Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -29,16 +31,39 @@ MUST_BE_MET = {
 """What the calls must have come to, so that the comparison was one."""
 
 
+MUST_BE_MET_AHEAD = {
+    "a job asked that may have begun",
+    "jobs begun ahead of the store",
+    "settlements repeated",
+}
+"""The same where lanes are run ahead."""
+
+
 def test_both_stores_mean_what_the_model_means(server: str, share: int, tmp_path: Path) -> None:
     """Whatever is called in whatever order, at whatever time."""
-    chosen = int(os.environ.get("GLASSQ_TEST_SEED", "0")) or random.randrange(1, 1 << 32)
     targets = [f"sqlite:///{tmp_path}/jobs.db", server]
+    assert_alike(lambda: Machine(targets), share, MUST_BE_MET)
+
+
+def test_a_store_that_answers_later_is_run_ahead(server: str) -> None:
+    """Settlements are on their way, there and back, while anything else happens."""
+    assert_alike(lambda: RunningAhead(server), 2, MUST_BE_MET_AHEAD)
+
+
+def test_a_store_that_answers_at_once_is_never_run_ahead(tmp_path: Path) -> None:
+    """The same calls: each settlement says at once what is next."""
+    assert_alike(lambda: RunningAhead(f"sqlite:///{tmp_path}/jobs.db"), 1, set())
+
+
+def assert_alike(machine: Callable[[], Machine], share: int, must_be_met: set[str]) -> None:
+    """Run that many examples, which have to come to all this."""
+    chosen = int(os.environ.get("GLASSQ_TEST_SEED", "0")) or random.randrange(1, 1 << 32)
     examples = share * settings().max_examples
     before = Machine.count
     Machine.met.clear()
     try:
         run_state_machine_as_test(
-            seed(chosen)(lambda: Machine(targets)),  # type: ignore[arg-type]
+            seed(chosen)(machine),  # type: ignore[arg-type]
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=40,
@@ -52,4 +77,4 @@ def test_both_stores_mean_what_the_model_means(server: str, share: int, tmp_path
         error.add_note(f"again: GLASSQ_TEST_SEED={chosen}, with as many examples ({examples})")
         raise
     assert Machine.count - before >= examples
-    assert set(+Machine.met) >= MUST_BE_MET, f"GLASSQ_TEST_SEED={chosen} met {Machine.met}"
+    assert set(+Machine.met) >= must_be_met, f"GLASSQ_TEST_SEED={chosen} met {Machine.met}"

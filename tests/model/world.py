@@ -22,8 +22,8 @@ class World:
     """All queues of a store. Free: a call about several of them happens whole or not at all in each, and when
     one refuses it, so may the others or not. No such call is made here."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.queues = {name: Model(name) for name in names}
+    def __init__(self, names: Sequence[str], *, runs_ahead: bool = False) -> None:
+        self.queues = {name: Model(name, runs_ahead=runs_ahead) for name in names}
         self.workers = Workers()
 
     def mark(self, queue: str) -> Watermark:
