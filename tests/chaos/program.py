@@ -170,6 +170,20 @@ def produce(name: str, count: str = "0", keys: str = "7") -> int:
     return 0
 
 
+def feed(name: str) -> int:
+    """Keep one lane full of quick jobs until SIGTERM."""
+    ending, random, number = Ending(), Random(f"{os.environ.get('CHAOS_SEED', '0')}:{name}"), 0
+    note("up")
+    while not ending.asked:
+        quick = [plain.s(None, number + each, random.choice((0.0, 0.0, 0.0, 0.001))) for each in range(50)]
+        number += len(quick)
+        try:
+            app.enqueue_many(quick)
+        except (EnqueueError, StorageError) as error:
+            note("refused", error=type(error).__name__)
+    return 0
+
+
 # -- working -----------------------------------------------------------------------------------------------
 
 
@@ -209,6 +223,7 @@ ROLES: dict[str, Callable[..., int]] = {
     "enqueue": enqueue,
     "cling": cling,
     "produce": produce,
+    "feed": feed,
     "work": work,
     "drain": drain,
 }

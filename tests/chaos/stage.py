@@ -156,7 +156,7 @@ class Stage:
         for process in self.processes:
             if process.stopped:
                 process.go_on()
-        for role in ("produce", "work"):
+        for role in ("feed", "produce", "work"):
             ending = [each for each in self.processes if each.role == role and each.running]
             up = {event["pid"] for event in self.events("up")}
             for process in ending:

@@ -79,6 +79,20 @@ def reruns(starts: Iterable[Event], settled: Iterable[Event]) -> dict[Held, set[
     return again
 
 
+def starts_ahead(events: Iterable[Event]) -> list[int]:
+    """For each job that was started before its worker had heard of all earlier ones of its stay: of how many
+    it had not. `events` are starts and settlements, asked for and answered, in their order."""
+    asked: Counter[Held] = Counter()
+    ahead = []
+    for event in events:
+        stay = stay_of(event)
+        if event["e"] != "start":
+            asked[stay] += 1 if event["e"] == "settle.invoked" else -1
+        elif asked[stay]:
+            ahead.append(asked[stay])
+    return ahead
+
+
 def held_by(pid: int, taken: Iterable[Event], given_up: Iterable[Event]) -> set[Held]:
     """The stays of a process that have not ended, as far as it has written."""
     ended = {stay_of(event) for event in given_up}
