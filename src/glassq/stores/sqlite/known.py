@@ -59,6 +59,11 @@ class HeldLane(msgspec.Struct):
             return None
         return self.begun_rank, self.begun_seq
 
+    def belongs(self, owner: str, lease: Lease) -> bool:
+        """Whether `owner` holds it under this very token."""
+        # fence: both the number and the owner; a lane that vanished with its last job is nobody's.
+        return self.token == lease.token and self.owner == owner
+
     def first(self, cx: Connection) -> Place | None:
         """The job that comes first, were none to have begun."""
         if not self.places and not self.whole:
@@ -114,7 +119,6 @@ class Known:
 
     def held(self, cx: Connection, queue: int, owner: str, lease: Lease) -> HeldLane | None:
         """The lane of a lease, if `owner` holds it under this very token."""
-        # fence: both the number and the owner; a lane that vanished with its last job is nobody's.
         lane = self._held.get((queue, lease.lane))
         if lane is None:
             row = cx.execute(_HELD, (queue, lease.lane)).fetchone()
@@ -123,7 +127,7 @@ class Known:
             lane = self._held[queue, lease.lane] = HeldLane(queue, lease.lane, *row[:9])
             self._others[queue] = bool(row[9])
             self._queues.setdefault(queue, QueueRow(*row[10:]))
-        if lane.token != lease.token or lane.owner != owner:
+        if not lane.belongs(owner, lease):
             return None
         lane.whole = False
         return lane

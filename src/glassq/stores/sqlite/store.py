@@ -225,7 +225,9 @@ class SqliteStorage:
         claims, stood = [], dict.fromkeys(queues, Watermark())
         for name in stood:
             key = self._find(change.cx, name)
-            if key is not None:
+            if key is None:
+                change.now = change.clock
+            else:
                 row = queue_row(change.cx, key)
                 stood[name] = row.watermark
                 change.now = pass_time(change.cx, key, row.seen, change.clock)
