@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,12 +28,14 @@ class Rule(msgspec.Struct, frozen=True, rename={"waits": "for"}):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One test of an alert: its name, the metrics of its series, and the labels of what must fire."""
+    """One test of an alert: its name, the metrics of its series, and the labels of what must fire, if not at
+    once."""
 
     name: str
     alert: str
     metrics: frozenset[str]
     fires: Sequence[Mapping[str, str]]
+    waits: bool
 
 
 def _read(path: str) -> Any:
@@ -47,16 +49,20 @@ ALERTS = tuple(rule for rule in RULES if rule.alert)
 RECORDED: Mapping[str, Rule] = {rule.record: rule for rule in RULES if rule.record}
 
 
-CASES: tuple[Case, ...] = tuple(
-    Case(
-        name=group["name"],
-        alert=test["alertname"],
-        metrics=frozenset(each["series"].partition("{")[0] for each in group["input_series"]),
-        fires=[each["exp_labels"] for each in test["exp_alerts"]],
-    )
-    for group in _read(TESTS_FILE)["tests"]
-    for test in group.get("alert_rule_test", ())
-)
+def _cases() -> Iterator[Case]:
+    for group in _read(TESTS_FILE)["tests"]:
+        if looks := group.get("alert_rule_test"):
+            (alert,) = {look["alertname"] for look in looks}
+            yield Case(
+                name=group["name"],
+                alert=alert,
+                metrics=frozenset(each["series"].partition("{")[0] for each in group["input_series"]),
+                fires=[each["exp_labels"] for each in looks[-1]["exp_alerts"]],
+                waits=len(looks) > 1 and not looks[0]["exp_alerts"],
+            )
+
+
+CASES: tuple[Case, ...] = tuple(_cases())
 """Every test of an alert in the file of tests."""
 
 

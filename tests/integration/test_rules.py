@@ -37,7 +37,7 @@ def installed(*names: str) -> str:
 
 def said(*command: str, expect: int = 0) -> str:
     """What a tool prints, after it ended as expected."""
-    result = subprocess.run(command, stdout=PIPE, stderr=STDOUT, text=True, timeout=100, check=False)
+    result = subprocess.run(command, stdout=PIPE, stderr=STDOUT, text=True, timeout=250, check=False)
     assert result.returncode == expect, result.stdout
     return result.stdout
 
@@ -71,6 +71,7 @@ def test_the_check_finds_a_rule_that_stands_twice(monitoring: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # hours of many series are evaluated, on a machine that may have more to do
 def test_every_alert_fires_and_is_silent_as_its_tests_say(monitoring: Path) -> None:
     """`promtool test rules`: what fires, with which labels and texts, and what does not."""
     promtool = installed("promtool")
