@@ -191,13 +191,20 @@ def test_a_forked_child_traces_like_its_parent(app: Glassq, exporter: InMemorySp
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        exporter.clear()
-        charge()
-        drained = app.worker(concurrency=1).run_until_idle(timeout=20)
-        os.write(writing, json.dumps([drained, [span.name for span in told(exporter)]]).encode())
-        os._exit(0)
+        found: list[object] = ["the child failed"]
+        try:
+            exporter.clear()
+            charge()
+            drained = app.worker(concurrency=1).run_until_idle(timeout=20)
+            found = [drained, [span.name for span in told(exporter)]]
+        except BaseException as error:  # a child must never go on as a second pytest
+            found = [repr(error)]
+        finally:
+            os.write(writing, json.dumps(found).encode())
+            os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
-        found = json.loads(answer.read())
-    os.waitpid(child, 0)
-    assert found == [True, ["enqueue payments", "process payments", "bury payments"]]
+        said = answer.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert json.loads(said) == [True, ["enqueue payments", "process payments", "bury payments"]]

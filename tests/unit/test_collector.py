@@ -118,6 +118,15 @@ def test_a_declared_queue_is_zero_and_never_absent(house: House) -> None:
     assert found["collector_up", "sqlite"] == 1.0
 
 
+def test_what_no_store_tells_yet_is_named_and_claims_nothing(house: House) -> None:
+    """A dashboard made for what comes finds the metric, and no 0 in it."""
+    house.attach(FakeStore(), "orders")
+    families = {family.name: family for family in house.registry.collect()}
+    planned = [spec.name for spec in CATALOGUE if spec.planned and spec.source == "store"]
+    assert planned
+    assert [families[name].samples for name in planned] == [[] for _ in planned]
+
+
 def test_what_the_store_reports_is_what_is_shown(house: House) -> None:
     """Depth by state, lanes, ages, totals and dead letters."""
     house.attach(FakeStore(orders=BUSY), "orders")

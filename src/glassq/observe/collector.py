@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from glassq.model.clock import Clock
 from glassq.model.stats import QueueStats
-from glassq.observe.catalogue import COLLECTOR_DURATION, COLLECTOR_UP, QUEUE_DRAIN
+from glassq.observe.catalogue import CATALOGUE, COLLECTOR_DURATION, COLLECTOR_UP, QUEUE_DRAIN
 from glassq.observe.drain import Paces
 from glassq.observe.families import family_of
 from glassq.observe.figures import FIGURES, merged
@@ -29,6 +29,9 @@ CACHE_SECONDS = 1.0
 """Several scrapers, or a scraper and a person, cost the store one read."""
 DEADLINE_SECONDS = 0.5
 """A scrape waits no longer for all its stores together."""
+
+_PLANNED = tuple(spec for spec in CATALOGUE if spec.planned and spec.source == "store")
+"""A name and a help, and nothing yet that could be taken for a figure."""
 
 QueueNames = Callable[[], Sequence[str]]
 Told = Callable[[Sequence[QueueStats]], None]
@@ -181,7 +184,8 @@ class _StoreCollector(Collector):
     def describe(self) -> Iterable[Metric]:
         """The names, for the registry's check for duplicates; reads nothing."""
         figures = [spec for spec, _ in FIGURES]
-        return [family_of(spec) for spec in (COLLECTOR_UP, COLLECTOR_DURATION, *figures, QUEUE_DRAIN)]
+        every = (COLLECTOR_UP, COLLECTOR_DURATION, *figures, QUEUE_DRAIN, *_PLANNED)
+        return [family_of(spec) for spec in every]
 
     def look(self) -> list[tuple[_Source, _Reading]]:
         """Have a fresh reading of each store, or one under way."""
@@ -223,6 +227,7 @@ class _StoreCollector(Collector):
             if left is not None:
                 drain.add_metric((label,), left)
         yield drain
+        yield from map(family_of, _PLANNED)
 
 
 _COLLECTORS: WeakKeyDictionary[CollectorRegistry, _StoreCollector] = WeakKeyDictionary()

@@ -15,9 +15,13 @@ import os
 import secrets
 import select
 import stat
+import threading
+import time
 from pathlib import Path
 
 _CLOSED = -1
+_MOMENT = 0.0005
+"""Seconds. A ring is one write that does not block."""
 _DEAD = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
@@ -37,15 +41,21 @@ class Bell:
             self._reader, self._writer = os.pipe()
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
+        self._ringing: list[int] = []
 
     def ring(self) -> None:
         """Wake the waiter. A full FIFO is a ring that was not heard yet.
 
         Takes no lock: it is called from signal handlers, and at moments at which a process forks.
         """
-        writer = self._writer
-        if writer != _CLOSED:
-            _write(writer)
+        thread = threading.get_ident()
+        self._ringing.append(thread)  # before the look at the end: whoever closes it sees one or the other
+        try:
+            writer = self._writer
+            if writer != _CLOSED:
+                _write(writer)
+        finally:
+            self._ringing.remove(thread)
 
     def wait(self, timeout: float | None, watched: dict[str, int]) -> tuple[bool, set[str]]:
         """Whether it rang within `timeout` seconds, and which `watched` writing ends lost their reader."""
@@ -66,10 +76,22 @@ class Bell:
         self._reader = self._writer = _CLOSED
         if reader == _CLOSED:
             return
+        if unlink:
+            self._let_rings_end()
         os.close(reader)
         os.close(writer)
         if unlink and self._path is not None:
             self._path.unlink(missing_ok=True)
+
+    def _let_rings_end(self) -> None:
+        """A thread that is about to write would write into whatever is opened next under the same number.
+
+        Whoever closes in a signal handler, in the middle of its own ring, need not wait for itself; and in a
+        forked child nobody else rings.
+        """
+        own = threading.get_ident()
+        while any(thread != own for thread in self._ringing.copy()):
+            time.sleep(_MOMENT)
 
 
 class Ringers:
