@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TYPES := grafana/typecheck/node_modules
 PYTHON ?=
 
 # What `make bench` compares with, in an environment of its own: nobody else needs any of it.
@@ -77,10 +78,14 @@ lint: $(STAMP) ## style, format, types and floors
 	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 
 # Types of the very Grafana that docker-compose.yml runs; npm is needed for nothing else.
-dashboards: ## check the Grafana dashboards against Grafana's own types (needs npm)
-	@cd grafana/typecheck && npm ci --silent --no-audit --no-fund && npm run --silent check
+$(TYPES): grafana/typecheck/package-lock.json
+	@cd grafana/typecheck && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+dashboards: $(TYPES) ## check the Grafana dashboards against Grafana's own types (needs npm)
+	@cd grafana/typecheck && npm run --silent check
 
 clean: ## remove .venv and .venv-bench, caches and built packages
-	@rm -rf grafana/typecheck/build grafana/typecheck/node_modules
+	@rm -rf grafana/typecheck/build $(TYPES)
 	@rm -rf $(VENV) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -29,6 +29,7 @@ class Theatre:
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "PYTHONPATH": str(EXAMPLES / example),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": "default",  # what web servers deprecate is not ours
         }
         self._ending = ExitStack()
 

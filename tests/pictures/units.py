@@ -20,8 +20,9 @@ def written(value: float, unit: str, decimals: int | None = None) -> str:
         return _scaled(value, _SCALES[unit])
     if unit == "percentunit":
         return _short(value * 100, decimals) + "%"
-    behind = " ops/s" if unit == "ops" else unit.removeprefix("suffix:") if unit.startswith("suffix:") else ""
-    return _short(value, decimals) + behind
+    if unit.startswith("suffix:"):
+        return f"{_short(value, decimals)} {unit.removeprefix('suffix:')}"
+    return _short(value, decimals) + (" ops/s" if unit == "ops" else "")
 
 
 def _short(value: float, decimals: int | None = None) -> str:

@@ -31,7 +31,7 @@ _WINDOWS = {"5m": YELLOW, "1h": ORANGE, "6h": RED, "3d": "purple"}
 _PAGE = 14.4
 """A budget for 30 days that burns this fast is gone in two: somebody is called."""
 _BURN = steps(GREEN, (1, YELLOW), (6, ORANGE), (_PAGE, RED))
-_TIMES = "suffix: x"
+_TIMES = "suffix:x"
 _STATES = (Verdict(1, "pending", YELLOW), Verdict(2, "fires", RED))
 _BY_QUEUE = (queue_of("__field.labels.queue"),)
 
