@@ -117,8 +117,10 @@ def install(app: Glassq, spec: str | None, name: str) -> None:
         return
     _point = Point(spec) if spec else None
     open_storage = vars(glassq.app)["open_storage"]
-    mock.patch("glassq.app.open_storage", lambda place: Watched(open_storage(place))).start()
-    mock.patch("sqlite3.connect", partial(_connect_traced, sqlite3.connect)).start()
+    mock.patch(
+        "glassq.app.open_storage", lambda *about, **options: Watched(open_storage(*about, **options))
+    ).start()
+    mock.patch("sqlite3.Connection", partial(_connect_traced, sqlite3.Connection)).start()
     _watch_wires(cut, name)
     app.bus.wrap(_around)
     for each in (

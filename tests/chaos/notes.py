@@ -32,7 +32,9 @@ def note(event: str, **entry: Any) -> None:
 def take_notes() -> None:
     """Note every claim and every connection of this process, which has not opened its store yet."""
     open_storage = vars(glassq.app)["open_storage"]
-    mock.patch("glassq.app.open_storage", lambda place: Noted(open_storage(place))).start()
+    mock.patch(
+        "glassq.app.open_storage", lambda *about, **options: Noted(open_storage(*about, **options))
+    ).start()
     connect = redis.Connection._connect  # one try to connect, whether it is answered or not
 
     def knock(self: redis.Connection) -> Any:
