@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from glassq.observe.dashboards.rendering import dashboard_files
-from glassq.observe.dashboards.variables import DOCS_SERVED
+from glassq.observe.dashboards.variables import DOCS_SERVED, SERVICE
 from tests.rules import ALERTS
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +182,8 @@ def test_grafana_finds_dashboards_and_opens_traces() -> None:
     (way,) = by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
     assert way["name"] == "trace_id"
     assert by_uid[way["datasourceUid"]]["type"] == "jaeger"
+    for worker in ("worker-a", "worker-b"):
+        assert SERVICES[worker]["environment"]["OTEL_SERVICE_NAME"] == SERVICE.query
 
 
 def test_links_to_this_machine_lead_to_a_service() -> None:

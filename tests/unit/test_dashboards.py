@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -150,6 +151,23 @@ def test_runbooks_are_about_alerts_that_are_there(board: Json) -> None:
     assert about
     assert about <= {rule.alert for rule in ALERTS}
     assert [alert for alert in about if not (RUNBOOKS / f"{alert}.md").exists()] == []
+
+
+def test_times_and_failures_of_a_queue_lead_to_its_traces() -> None:
+    """Grafana's Explore can read the link: a search for this queue's jobs, in Jaeger, in the time shown."""
+    board = json.loads(FILES["glassq-queue.json"])
+    leading = {}
+    for panel in panels(board):
+        for link in panel["fieldConfig"]["defaults"].get("links", ()):
+            leading[panel["title"]] = urlsplit(link["url"])
+    assert {"Time in queue", "From eligible to settled", "Failures, by kind"} <= set(leading)
+    for link in leading.values():
+        assert link.path == "/explore"
+        (pane,) = json.loads(parse_qs(link.query)["panes"][0]).values()
+        assert pane["datasource"] == "${traces}"
+        assert pane["range"] == {"from": "${__from}", "to": "${__to}"}
+        (search,) = pane["queries"]
+        assert (search["service"], search["operation"]) == ("${service}", "process ${queue}")
 
 
 def test_budgets_are_those_of_the_rules() -> None:

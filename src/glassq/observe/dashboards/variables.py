@@ -62,7 +62,13 @@ def _values(name: str, label: str, description: str, metric: str, *, many: bool)
     )
 
 
-JOB = _values("job", "Job", "The scrape job of the applications.", "build_info", many=True)
+JOB = _values(
+    "job",
+    "Job",
+    "The scrape job of an application. Applications whose queues have equal names are told apart here.",
+    "build_info",
+    many=True,
+)
 INSTANCE = _values("instance", "Instance", "Processes that are scraped.", "build_info", many=True)
 QUEUES = _values("queue", "Queue", "Queues to show.", "queue_depth", many=True)
 QUEUE = _values("queue", "Queue", "The queue to look into.", "queue_depth", many=False)
