@@ -55,6 +55,8 @@ def serve(stage: Stage, jobs: int) -> None:
     """Have two workers settle so many jobs of each kind, and end."""
     assert stage.start("call", str(jobs), module=WATCHING).wait() == 0
     workers = [stage.start("work", module=WATCHING) for _ in range(2)]
+    # The first may serve everything before the second has come to wait for its signal.
+    stage.wait_for(lambda: len(stage.events("worker.listening")) == len(workers), "all workers")
     stage.wait_for(lambda: len(stage.events("callback")) == 2 * jobs, "the last callback")
     for worker in workers:
         worker.signal(signal.SIGTERM)

@@ -29,6 +29,8 @@ from glassq.stores.redis import scripts
 from tests.model.lanes import SECOND
 from tests.model.world import LIFE
 
+_NOBODY = Owner("nobody", "first")
+
 
 class Time:
     """A clock of whole microseconds that the machine moves."""
@@ -100,6 +102,8 @@ class Side:
 
     def _open(self) -> None:
         self.store: Storage = open_storage(self.target, clock=self.clock)
+        # A handle's first settlement is waited for; who runs ahead has been through that.
+        self.store.settle(_NOBODY, [])
         # People are elsewhere: a handle that has itself steered a queue waits for settlements for a while.
         self.people = open_storage(self.target, clock=self.clock) if self.is_redis else self.store
 
@@ -278,4 +282,5 @@ def told(answer: Settled, *, grew: bool = False, repeated: bool = False) -> Any:
     ):
         kind = "fenced, or repeated" if repeated else "fenced"
         return answer.now, answer.held, answer.jobs, answer.found, kind
-    return msgspec.structs.replace(answer, change=int(grew))
+    # `paused` is told by stores whose workers hold lanes that have not begun: no such lane is held here.
+    return msgspec.structs.replace(answer, change=int(grew), paused=False)

@@ -76,6 +76,7 @@ class Model(Queue):
         """The token grows over all lanes of the queue. The head keeps what it has been through."""
         self.ready.remove(lane.name)
         lane.token = self.token = max(self.token + 1, now)
+        self.tokens += 1
         lane.state, lane.owner, lane.lease, lane.until = HELD, owner, lease, now + lease
         jobs, cause, head = lane.window(window), lane.cause, lane.head
         lane.cause, lane.current, lane.begun = ClaimCause.READY, jobs[0].id, jobs[0].id

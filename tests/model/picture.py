@@ -101,6 +101,8 @@ def figures(model: Model, now: int) -> QueueStats:
         head_attempts=max((lane.head.attempts for lane in model.lanes.values()), default=0),
         paused_whole=None in model.paused,
         last_settled_at=model.settled_at / SECOND,
+        lease_tokens=model.tokens,
+        schedule_lag=age(now, [each.due / SECOND for each in model.scheduled if each.due]),
     )
 
 

@@ -30,7 +30,7 @@ class Queue:
         self.dead: dict[str, DeadRecord] = {}
         self.known: dict[str, tuple[Appended, float]] = {}  # by deduplication id: the answer, until when
         self.paused: set[str | None] = set()  # None is the whole queue
-        self.token = self.seq = self.enqueued = self.replayed = self.settled_at = 0
+        self.token = self.tokens = self.seq = self.enqueued = self.replayed = self.settled_at = 0
         self.settled = Counter(dict.fromkeys(OUTCOMES.values(), 0))
 
     # -- time ----------------------------------------------------------------------------------------------

@@ -354,8 +354,7 @@ QUEUE_LEASE_TOKENS = metric(
     "store",
     "Times a lane was handed to a worker, each with a new fencing token; counted by the store itself.",
     "queue",
-    note="Taken from the places the store gives out: a lane that waited for a worker when a person resumed "
-    "it, or cancelled its last job, counts once more. The tokens themselves grow with the time, not by one.",
+    note="The tokens themselves grow with the time, not by one.",
 )
 QUEUE_OBJECTIVE = metric(
     "glassq_queue_objective_seconds",

@@ -222,8 +222,7 @@ class _Figures(msgspec.Struct, frozen=True):
     blocked: int
     attempts: int
     workers: int
-    tail: int
-    front: int
+    lease_tokens: int
     first_due: int
 
     def age(self, since: int) -> float:
@@ -240,10 +239,6 @@ class _Figures(msgspec.Struct, frozen=True):
         retrying = self.waiting_lanes - self.paused_waiting
         ready = left - leased - self.halted - self.paused - retrying
         return known | {"paused": self.paused, "waiting_retry": retrying, "ready": ready}
-
-    def lease_tokens(self) -> int:
-        """Lanes ever handed out: every lane that was lined up and does not stand there any more."""
-        return self.tail - self.front - self.ready_lanes - self.stopped_lanes
 
     def lanes(self) -> dict[str, int]:
         """Lanes by state; one that would be served or tried again but for a pause is paused."""
@@ -280,7 +275,7 @@ def stats(queue: str, reply: Sequence[bytes]) -> QueueStats:
         head_blocked=found.age(found.blocked),
         head_attempts=found.attempts,
         workers=found.workers,
-        lease_tokens=found.lease_tokens(),
+        lease_tokens=found.lease_tokens,
         schedule_lag=found.age(found.first_due),
         paused_whole=bool(found.all_paused),
         last_settled_at=found.settled_at / MICRO,

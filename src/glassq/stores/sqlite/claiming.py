@@ -126,8 +126,9 @@ class _Ready(msgspec.Struct, frozen=True):
     change: int
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """Who claims lanes of a queue, and when. `stood`: its counters, of which the token goes on here."""
+class Claim(msgspec.Struct):
+    """Who claims lanes of a queue, and when. `stood`: its counters, of which the token goes on here;
+    `granted` is how often it did."""
 
     queue: int
     name: str
@@ -135,6 +136,7 @@ class Claim(msgspec.Struct, frozen=True):
     owner: str
     lease: int
     now: int
+    granted: int = 0
 
     def grant(self, cx: Connection, lanes: int, size: int, turn: int) -> tuple[list[Grant], bool]:
         """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn
@@ -159,6 +161,7 @@ class Claim(msgspec.Struct, frozen=True):
         first = jobs[0]  # a lane's row goes with its last job
         # fence: the number grows with every claim, and past anything given out before a lost store.
         self.stood.token = token = max(self.stood.token + 1, self.now)
+        self.granted += 1
         cx.execute(
             "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
             " runs = 1 WHERE queue = ? AND lane = ?",
@@ -176,9 +179,10 @@ class Claim(msgspec.Struct, frozen=True):
         )
 
     def note(self, cx: Connection) -> None:
-        """Write down the last token and the time."""
+        """Write down the last token, how many were given, and the time."""
         cx.execute(
-            "UPDATE queues SET token = ?, seen = ? WHERE id = ?", (self.stood.token, self.now, self.queue)
+            "UPDATE queues SET token = ?, granted = granted + ?, seen = ? WHERE id = ?",
+            (self.stood.token, self.granted, self.now, self.queue),
         )
 
     def next_due(self, cx: Connection) -> list[float]:

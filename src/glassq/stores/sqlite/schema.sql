@@ -10,6 +10,7 @@ CREATE TABLE queues (
     replayed     INTEGER NOT NULL DEFAULT 0,   -- dead letters brought back
     settled      INTEGER NOT NULL DEFAULT 0,   -- ordinal of the last settled job; left = enqueued + replayed - settled
     token        INTEGER NOT NULL DEFAULT 0,   -- last fencing token; here because a lane's row vanishes with its last job
+    granted      INTEGER NOT NULL DEFAULT 0,   -- how many tokens were given
     tail         INTEGER NOT NULL DEFAULT 0,   -- last place given at the end of the ready lanes
     front        INTEGER NOT NULL DEFAULT 0,   -- last place given at their front; counts down
     seen         INTEGER NOT NULL DEFAULT 0,   -- when anything last happened here: clock jumps show against it

@@ -166,7 +166,7 @@ class _Totals(msgspec.Struct, frozen=True):
     expired: int
     settled_at: int
     paused: bool
-    lined_up: int
+    granted: int
 
 
 def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
@@ -174,7 +174,7 @@ def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
     totals = _Totals(
         *cx.execute(
             "SELECT enqueued, replayed, settled, succeeded, buried, cancelled, expired, settled_at, paused,"
-            " tail - front FROM queues WHERE id = ?",
+            " granted FROM queues WHERE id = ?",
             (queue,),
         ).fetchone()
     )
@@ -195,9 +195,7 @@ def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
         **_ages(cx, queue, now),
         **_dead(cx, queue, now),
         workers=workers(cx, name),
-        # Every lane that was lined up and does not stand there any more was handed out.
-        lease_tokens=totals.lined_up
-        - _count(cx, "lanes WHERE queue = ? AND state IN ('ready', 'paused')", queue),
+        lease_tokens=totals.granted,
         schedule_lag=_age(_first_due(cx, queue), now),
     )
 

@@ -156,7 +156,7 @@ elseif lanes > 0 then
   local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
   local crowded = not all_paused and call('ZCARD', P .. READY) > #picked
   local share = math.max(1, math.min(size, crowded and turn or math.floor(BUDGET / math.max(1, #picked))))
-  local last = call('HMGET', C, 'tok', 'ml')
+  local last = call('HMGET', C, 'tok', 'ml', 'gt')
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
   local granted = {}
   for index, lane in ipairs(picked) do
@@ -168,7 +168,7 @@ elseif lanes > 0 then
   call('HSET', P .. 'k', owner, name)
   if #granted > 0 then
     hold(granted)
-    call('HSET', C, 'tok', text(token))
+    call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
 end

@@ -6,7 +6,7 @@
 --          move time, a ':' and the time in µs (nobody else sends one)
 --
 -- c  hash  v format, seq, en enqueued, rp replayed, so last ordinal (= jobs settled), of these bu buried, ca
---          cancelled, ex expired; tok last token, tail and front (places given at the ends of r), seen (when
+--          cancelled, ex expired; tok last token, gt how many were given, tail and front (places given at the ends of r), seen (when
 --          anything last happened), last (settled at), ml shortest lease, lv levels ever used, highest first,
 --          pa how many lanes are paused, times two, and one more when the queue is, dn last number of a scheduled
 --          job, id <incarnation>:<run>: which life of the queue this is (when this hash was made, by the server's

@@ -42,14 +42,14 @@ for _, lane in ipairs(call('SMEMBERS', P .. PAUSED)) do
   end
 end
 
-local totals = call('HMGET', C, 'en', 'rp', 'so', 'bu', 'ca', 'ex', 'last', 'tail', 'front')
+local totals = call('HMGET', C, 'en', 'rp', 'so', 'bu', 'ca', 'ex', 'last', 'gt')
 local most = tonumber(call('ZREVRANGE', P .. TRIED, 0, 0, 'WITHSCORES')[2] or 0)
 local figures = {
   now, totals[1] or 0, totals[2] or 0, totals[3] or 0, totals[4] or 0, totals[5] or 0, totals[6] or 0, totals[7] or 0,
   all_paused and 1 or 0, call('ZCARD', P .. READY), call('ZCARD', P .. HELD), call('SCARD', P .. KEPT),
   call('ZCARD', P .. WAITING), call('ZCARD', P .. HALTED), call('ZCARD', P .. STOPPED), call('ZCARD', P .. 'd'),
   halted_jobs, paused_jobs, paused_waiting, call('ZCARD', P .. 'xs'), lowest_score(P .. 'xt'), oldest_at,
-  lowest_score(P .. BLOCKED), most, call('ZCOUNT', P .. 'o', text(now), '+inf'), totals[8] or 0, totals[9] or 0,
+  lowest_score(P .. BLOCKED), most, call('ZCOUNT', P .. 'o', text(now), '+inf'), totals[8] or 0,
   lowest_score(P .. 'd')
 }
 for index, figure in ipairs(figures) do figures[index] = text(tonumber(figure)) end
