@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from glassq.model.events import LaneClaimed, QueueDeclared, StorageCalled, WorkerBeat, WorkerChanged
+from glassq.model.events import (
+    LaneClaimed,
+    QueueDeclared,
+    SettlementDelayed,
+    StorageCalled,
+    WorkerBeat,
+    WorkerChanged,
+)
 from glassq.model.leases import ClaimCause
 from glassq.model.stats import QueueStats
 from glassq.observe.health import Health
@@ -110,6 +117,21 @@ def test_one_stuck_worker_among_several_is_enough(ward: Ward) -> None:
     assert ward.health.live().status == "fail"
     ward.worker("stopped", "w2")
     assert ward.health.live().status == "pass"
+
+
+def test_an_attempt_that_only_waits_for_the_store_is_not_stuck(ward: Ward) -> None:
+    """It has ended, and under a long lease its settlement may wait past all timeouts: an outage must not
+    restart the worker for that. Another one that does not end still counts."""
+    ward.running()
+    ward.bus.emit(started(at=ward.clock.monotonic(), timeout=1.0))
+    ward.bus.emit(started(at=ward.clock.monotonic(), job_id="orders/p:2", timeout=20.0))
+    ward.bus.emit(SettlementDelayed(lease=LEASE, job_id="orders/p:1"))
+    ward.clock.sleep(40)
+    ward.beat()
+    assert ward.health.live().status == "warn"
+    ward.clock.sleep(11)
+    ward.beat()
+    assert ward.health.live().status == "fail"
 
 
 def test_liveness_never_looks_at_the_store(ward: Ward) -> None:

@@ -19,6 +19,7 @@ from glassq.model.events import (
     AttemptStarted,
     LaneClaimed,
     QueueDeclared,
+    SettlementDelayed,
     StorageCalled,
     WorkerBeat,
     WorkerChanged,
@@ -114,7 +115,7 @@ class Health:
         bus.subscribe(self._worker_beat, WorkerBeat)
         bus.subscribe(self._lane_claimed, LaneClaimed)
         bus.subscribe(self._attempt_started, AttemptStarted)
-        bus.subscribe(self._attempt_ended, AttemptSettled, AttemptAbandoned)
+        bus.subscribe(self._attempt_ended, AttemptSettled, AttemptAbandoned, SettlementDelayed)
         bus.subscribe(self._storage_called, StorageCalled)
 
     def told(self, stats: Sequence[QueueStats]) -> None:
@@ -312,7 +313,7 @@ class Health:
             event.lease.queue, event.started, event.timeout
         )
 
-    def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned) -> None:
+    def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
         self._attempts.pop((event.job_id, event.lease.token), None)
 
     def _storage_called(self, event: StorageCalled) -> None:
