@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from glassq.model.events import (
@@ -292,3 +294,16 @@ def test_a_second_worker_after_a_stopped_one_counts(ward: Ward) -> None:
     ward.worker("stopped")
     ward.worker("running", "w2")
     assert ward.health.ready().status == "pass"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_does_not_answer_for_its_parents_worker(ward: Ward) -> None:
+    """Its loop turns in the parent: a child that serves probes of its own is no dead worker for that."""
+    ward.running()
+    ward.bus.emit(started(at=ward.clock.monotonic(), timeout=1.0))
+    child = os.fork()
+    if child == 0:
+        ward.clock.sleep(3600)
+        os._exit(0 if ward.statuses() == ("pass", "pass", "pass", "pass") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert "worker:w1:loop" in ward.health.live().checks

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import (
     AttemptAbandoned,
@@ -43,6 +44,10 @@ class Activity:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.queues: dict[str, str] = {}
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child: the parent's attempts and workers run in the parent."""
         self._running: dict[tuple[str, int], tuple[str, float]] = {}
         self._workers: dict[str, _Worker] = {}
 

@@ -142,7 +142,7 @@ class _Children(dict[str, C]):
 
 
 class _Counting:
-    """The observer of one application. After a fork its children go on from the parent's values."""
+    """The observer of one application. A forked child counts from 0 into the same children."""
 
     def __init__(self, families: Families, store: Callable[[], str], clock: Clock) -> None:
         self._families = families
