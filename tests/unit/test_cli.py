@@ -395,3 +395,13 @@ def test_without_its_extras_a_command_says_how_to_install_them(
         capsys.readouterr().err
         == f"error: {feature} needs an optional package: pip install 'glassq[{extras}]'\n"
     )
+
+
+@pytest.mark.parametrize("group", ["dead", "halted", "rules", "dashboards", "telemetry"])
+def test_a_group_alone_shows_its_commands(group: str, capsys: Capture) -> None:
+    """Its help as it stands, where errors go, and wrong usage for a program that forgot the rest."""
+    assert main([group]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"Usage: glassq {group} ")
+    assert "error" not in told.err
