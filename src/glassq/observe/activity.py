@@ -12,6 +12,7 @@ from glassq.model.events import (
     AttemptAbandoned,
     AttemptSettled,
     AttemptStarted,
+    SettlementDelayed,
     WorkerBeat,
     WorkerChanged,
 )
@@ -61,7 +62,7 @@ class Activity:
         # while the first, fenced attempt may still be ending.
         self._running[event.job_id, event.lease.token] = (event.lease.queue, event.started)
 
-    def ended(self, event: AttemptSettled | AttemptAbandoned) -> None:
+    def ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
         """An attempt does not run any more (those whose user code never ran were never in progress)."""
         self._running.pop((event.job_id, event.lease.token), None)
 
