@@ -283,6 +283,14 @@ class Storage(Protocol):
         queue."""
         ...
 
+    def forget(self, queue: str) -> bool:
+        """Take every trace of a queue out of the store, its totals and its name included.
+
+        False, and nothing is done, while it holds jobs or dead letters or a worker serves it. Only for a name
+        that nobody else uses: whoever had a job acknowledged in it would have to call this a loss of data.
+        """
+        ...
+
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """The first unsettled jobs of a queue in ascending seq. Reads only."""
         ...

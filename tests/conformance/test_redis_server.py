@@ -119,6 +119,9 @@ def test_an_empty_queue_leaves_no_lane_behind(store: RedisStorage, admin: redis.
     letters = {"c", "b", "p", "pz", "x", "xi", "xs", "xt"}
     assert names == {"gq:queues", *(f"gq:{{{QUEUE}}}:{letter}" for letter in letters)}
     assert store.stats([QUEUE])[0].depth == 0
+    store.purge(QUEUE, dead=True)
+    assert store.forget(QUEUE) is True
+    assert admin.keys("*") == []
 
 
 def test_no_job_searches_the_key_space(store: RedisStorage, admin: redis.Redis) -> None:
@@ -447,3 +450,5 @@ def test_a_long_queue_is_purged_piece_by_piece(
     assert left == {"c", "b", "p", "pz", "i", "k", f"u:{ALICE}"}
     found = store.stats([QUEUE])[0]
     assert (found.enqueued, found.depth, found.settled["cancelled"], found.scheduled) == (55, 0, 54, 0)
+    assert store.forget(QUEUE) is True  # what an owner that never said goodbye left goes with its queue
+    assert admin.keys("*") == []

@@ -99,6 +99,7 @@ def test_help_names_every_command_and_the_exit_codes(arguments: list[str], capsy
         "pause",
         "resume",
         "cancel",
+        "telemetry selftest",
         "health",
     ],
 )
@@ -376,13 +377,31 @@ def test_without_its_extra_the_command_line_says_how_to_install_it(package: str,
     ("package", "extras"),
     [("uvicorn", "cli,server"), ("opentelemetry.exporter.otlp.proto.http", "cli,otel")],
 )
-def test_without_its_extras_the_demo_says_how_to_install_them(
-    package: str, extras: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+@pytest.mark.parametrize(
+    ("command", "feature"), [("demo", "the demo"), ("telemetry selftest", "the self-test")]
+)
+def test_without_its_extras_a_command_says_how_to_install_them(
+    package: str,
+    extras: str,
+    command: str,
+    feature: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
 ) -> None:
-    """The demo names all that it needs in one command."""
+    """It names all that it needs in one command, and begins nothing."""
     monkeypatch.setitem(sys.modules, package, None)
-    assert main(["demo"]) == 2
+    assert main(command.split()) == 2
     assert (
         capsys.readouterr().err
-        == f"error: the demo needs an optional package: pip install 'glassq[{extras}]'\n"
+        == f"error: {feature} needs an optional package: pip install 'glassq[{extras}]'\n"
     )
+
+
+@pytest.mark.parametrize("group", ["dead", "halted", "rules", "dashboards", "telemetry"])
+def test_a_group_alone_shows_its_commands(group: str, capsys: Capture) -> None:
+    """Its help as it stands, where errors go, and wrong usage for a program that forgot the rest."""
+    assert main([group]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"Usage: glassq {group} ")
+    assert "error" not in told.err

@@ -8,7 +8,14 @@ from typing import cast
 import pytest
 
 from glassq.errors import StorageError, StorageUnavailable
-from glassq.model.events import AttemptAbandoned, AttemptSettled, Event, LaneLost, WriteFenced
+from glassq.model.events import (
+    AttemptAbandoned,
+    AttemptSettled,
+    Event,
+    LaneLost,
+    SettlementDelayed,
+    WriteFenced,
+)
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
@@ -79,7 +86,8 @@ class Stay:
         self.events: list[Event] = []
         self.heard: list[Settled] = []
         bus = Bus()
-        bus.subscribe(self.events.append, AttemptSettled, AttemptAbandoned, LaneLost, WriteFenced)
+        told = (AttemptSettled, AttemptAbandoned, SettlementDelayed, LaneLost, WriteFenced)
+        bus.subscribe(self.events.append, *told)
         settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
         self.flight = InFlight(
             settler, self.lane, most=most, hear=lambda answer, _: self.heard.append(answer)
@@ -170,6 +178,16 @@ def test_a_store_that_stays_away_costs_the_lane(stay: Stay) -> None:
     assert set(stay.store.told) == {"a"}
     assert stay.told(AttemptAbandoned) == ["a", "b"]
     assert [event.reason for event in stay.events if isinstance(event, LaneLost)] == ["expired"]
+
+
+def test_attempts_that_are_over_are_told_apart_from_those_that_run(stay: Stay) -> None:
+    """While the store is away all that is on its way counts as ended, with each try that fails."""
+    stay.send("a", "b")
+    stay.store.answers = {"a": LOST, "b": LOST}
+    stay.store.repeated.append(LOST)
+    stay.flight.hear_all()
+    assert stay.told(SettlementDelayed) == ["a", "b", "a"]
+    assert stay.told(AttemptSettled) == ["a", "b"]
 
 
 def test_a_fenced_settlement_loses_the_lane_at_once(stay: Stay) -> None:

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from glassq.model.events import LaneClaimed, QueueDeclared, StorageCalled, WorkerBeat, WorkerChanged
+from glassq.model.events import (
+    LaneClaimed,
+    QueueDeclared,
+    SettlementDelayed,
+    StorageCalled,
+    WorkerBeat,
+    WorkerChanged,
+)
 from glassq.model.leases import ClaimCause
 from glassq.model.stats import QueueStats
 from glassq.observe.health import Health
@@ -110,6 +119,21 @@ def test_one_stuck_worker_among_several_is_enough(ward: Ward) -> None:
     assert ward.health.live().status == "fail"
     ward.worker("stopped", "w2")
     assert ward.health.live().status == "pass"
+
+
+def test_an_attempt_that_only_waits_for_the_store_is_not_stuck(ward: Ward) -> None:
+    """It has ended, and under a long lease its settlement may wait past all timeouts: an outage must not
+    restart the worker for that. Another one that does not end still counts."""
+    ward.running()
+    ward.bus.emit(started(at=ward.clock.monotonic(), timeout=1.0))
+    ward.bus.emit(started(at=ward.clock.monotonic(), job_id="orders/p:2", timeout=20.0))
+    ward.bus.emit(SettlementDelayed(lease=LEASE, job_id="orders/p:1"))
+    ward.clock.sleep(40)
+    ward.beat()
+    assert ward.health.live().status == "warn"
+    ward.clock.sleep(11)
+    ward.beat()
+    assert ward.health.live().status == "fail"
 
 
 def test_liveness_never_looks_at_the_store(ward: Ward) -> None:
@@ -270,3 +294,16 @@ def test_a_second_worker_after_a_stopped_one_counts(ward: Ward) -> None:
     ward.worker("stopped")
     ward.worker("running", "w2")
     assert ward.health.ready().status == "pass"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_does_not_answer_for_its_parents_worker(ward: Ward) -> None:
+    """Its loop turns in the parent: a child that serves probes of its own is no dead worker for that."""
+    ward.running()
+    ward.bus.emit(started(at=ward.clock.monotonic(), timeout=1.0))
+    child = os.fork()
+    if child == 0:
+        ward.clock.sleep(3600)
+        os._exit(0 if ward.statuses() == ("pass", "pass", "pass", "pass") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert "worker:w1:loop" in ward.health.live().checks

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
 from glassq.errors import StorageUnavailable
-from glassq.model.events import StorageCalled
+from glassq.model.events import DataLossDetected, StorageCalled
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Owner, Settlement
 from glassq.model.verdicts import Action
@@ -60,6 +60,7 @@ def test_every_verb_is_told_by_a_name_of_the_catalogue(store: InstrumentedStorag
     store.halted("q", 1)
     store.stats(["q"])
     store.queues()
+    store.forget("q")
     assert set(told) == set(STORAGE_DURATION.values["operation"])
 
 
@@ -74,3 +75,16 @@ def test_a_call_on_a_closed_application_is_counted_as_that() -> None:
     value = app.metrics_registry.get_sample_value
     assert value(failures, {"queue": "q", "reason": "closed"}) == 1
     assert value(failures, {"queue": "q", "reason": "storage_unavailable"}) == 0
+
+
+def test_what_was_to_be_forgotten_is_no_loss() -> None:
+    """A queue that was taken out on purpose may begin anew without an alarm."""
+    bus, losses = Bus(), list[DataLossDetected]()
+    bus.subscribe(losses.append, DataLossDetected)
+    with closing(InstrumentedStorage(open_storage("sqlite://"), bus)) as store:
+        for _ in range(2):
+            [job] = store.append("q", [NewJob(body=b"a")])
+            store.cancel(job.id)
+            assert job.seq == 1
+            assert store.forget("q") is True
+    assert losses == []

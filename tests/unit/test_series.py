@@ -18,10 +18,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.registry import Collector
 
+from glassq.model.events import QueueDeclared, WorkerChanged
 from glassq.observe.catalogue import CATALOGUE, OBSERVER_FAILURES, TIME_IN_QUEUE
 from glassq.observe.families import families_of
+from glassq.observe.prometheus import observe_metrics
 from glassq.observe.series import Counter, Family, Histogram, counters, histograms
 from glassq.observe.specs import MetricSpec
+from glassq.telemetry import Bus
+from tests.unit.observing import started
 
 COUNTERS = [spec for spec in CATALOGUE if spec.kind == "counter"]
 HISTOGRAMS = [spec for spec in CATALOGUE if spec.kind == "histogram"]
@@ -117,8 +121,8 @@ def test_threads_lose_no_count() -> None:
     assert samples["glassq_job_time_in_queue_seconds_sum"] == 40_000
 
 
-def test_a_forked_child_counts_on_whoever_held_the_lock() -> None:
-    """It begins with the values of its parent, and waits for no thread that it does not have."""
+def test_a_forked_child_counts_from_0_whoever_held_the_lock() -> None:
+    """What its parent counted the parent shows, and it waits for no thread that it does not have."""
     families = families_of(CollectorRegistry())
     child = families.counter(OBSERVER_FAILURES)
     child.inc()
@@ -142,7 +146,7 @@ def test_a_forked_child_counts_on_whoever_held_the_lock() -> None:
             for each in metric.samples
             if each.name == "glassq_observer_failures_total"
         ]
-        os._exit(0 if counted == [2.0] else 1)
+        os._exit(0 if counted == [1.0] else 1)
     assert os.waitpid(forked, 0)[1] == 0
     done.set()
     thread.join()
@@ -189,3 +193,29 @@ def test_in_the_librarys_multiprocess_mode_its_files_hold_the_values(tmp_path: P
     ).stdout
     assert 'glassq_jobs_enqueued_total{queue="orders",task="charge"} 2.0' in told
     assert 'glassq_enqueue_duration_seconds_count{queue="orders"} 2.0' in told
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_shows_neither_attempts_nor_workers_of_its_parent() -> None:
+    """They run in the parent, which shows them: here the attempt would never end, the worker never beat."""
+    registry, bus = CollectorRegistry(), Bus()
+    observe_metrics(bus, registry, store=lambda: "redis")
+    bus.emit(QueueDeclared(queue="orders"))
+    bus.emit(WorkerChanged(worker="w1", state="running", queues=("orders",)))
+    bus.emit(started(at=1.0))
+
+    def shown() -> list[float | None]:
+        queue = {"queue": "orders"}
+        return [
+            registry.get_sample_value("glassq_jobs_in_progress", queue),
+            registry.get_sample_value("glassq_worker_heartbeat_timestamp_seconds"),
+        ]
+
+    running, beat = shown()
+    assert running == 1.0
+    assert beat is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if shown() == [0.0, None] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert shown()[0] == 1.0

@@ -19,6 +19,7 @@ from glassq.cli.jobs import cancel, peek
 from glassq.cli.pausing import pause, resume
 from glassq.cli.rules.command import rules
 from glassq.cli.stats import stats
+from glassq.cli.telemetry.command import telemetry
 from glassq.cli.verify import verify
 from glassq.cli.worker import worker
 from glassq.errors import ConfigurationError, GlassqError
@@ -96,6 +97,7 @@ for command in (
     verify,
     rules,
     dashboards,
+    telemetry,
     probe,
 ):
     glassq.add_command(command)

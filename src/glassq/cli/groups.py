@@ -8,7 +8,14 @@ from glassq.model.names import nearest
 
 
 class Commands(click.Group):
-    """A group whose unknown commands name the nearest known one."""
+    """A group whose unknown commands name the nearest known one, and that alone shows its help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but that its help is no message of an error, in any of click's versions."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -31,6 +31,7 @@ the Prometheus registry that `Glassq(registry=...)` was given. The counter and t
   `--enable-feature=exemplar-storage`.
 - When a store does not answer within half a second, `glassq_collector_up` is 0 and the gauges read from it
   are left out: an old figure would be a lie. `/metrics` itself answers all the same.
+- A forked child counts from 0, whatever its parent had counted.
 - A pre-fork server (gunicorn) has a registry in each of its processes, and a scrape meets one of them. Alert
   on what the store counts itself: `glassq_queue_enqueued_total`, `glassq_queue_settled_total`. The client
   library's multiprocess mode (`PROMETHEUS_MULTIPROC_DIR`) adds counters and histograms of all processes up,

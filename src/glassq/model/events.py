@@ -161,6 +161,14 @@ class AttemptAbandoned(Event, frozen=True, kw_only=True):
     outcome: Outcome
 
 
+class SettlementDelayed(Event, frozen=True, kw_only=True):
+    """An attempt is over, and the store could not be told: that is tried again while the lease lasts. Emitted
+    for each try that failed."""
+
+    lease: Lease
+    job_id: str
+
+
 class TraceContextRead(Event, frozen=True, kw_only=True):
     """A job's headers were read for the trace context of an attempt. `result`: ok, missing, invalid. A job
     without headers has none, so nothing is read: its `AttemptStarted` says as much."""

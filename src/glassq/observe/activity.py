@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import (
     AttemptAbandoned,
     AttemptSettled,
     AttemptStarted,
+    SettlementDelayed,
     WorkerBeat,
     WorkerChanged,
 )
@@ -43,6 +45,10 @@ class Activity:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.queues: dict[str, str] = {}
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child: the parent's attempts and workers run in the parent."""
         self._running: dict[tuple[str, int], tuple[str, float]] = {}
         self._workers: dict[str, _Worker] = {}
 
@@ -56,7 +62,7 @@ class Activity:
         # while the first, fenced attempt may still be ending.
         self._running[event.job_id, event.lease.token] = (event.lease.queue, event.started)
 
-    def ended(self, event: AttemptSettled | AttemptAbandoned) -> None:
+    def ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
         """An attempt does not run any more (those whose user code never ran were never in progress)."""
         self._running.pop((event.job_id, event.lease.token), None)
 

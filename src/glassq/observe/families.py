@@ -50,10 +50,12 @@ class Families(Collector):
         begin_in_children(self)
 
     def begin(self) -> None:
-        """Begin, here and in a forked child, which goes on from the parent's values: another thread of the
-        parent may have held the lock."""
+        """Begin, here and in a forked child. It counts from 0: what the parent counted the parent shows, and
+        no sum may have that twice. Another thread of the parent may have held the lock, too."""
         # Reentrant, because a signal handler may enqueue while its thread counts something.
         self.lock = threading.RLock()
+        for family in (*self._counters.values(), *self._histograms.values()):
+            family.reset()
 
     def counter(self, spec: MetricSpec, *labels: str) -> Counter:
         """A counter's child, at 0 when it is new."""

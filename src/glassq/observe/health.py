@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import (
     AttemptAbandoned,
@@ -19,6 +20,7 @@ from glassq.model.events import (
     AttemptStarted,
     LaneClaimed,
     QueueDeclared,
+    SettlementDelayed,
     StorageCalled,
     WorkerBeat,
     WorkerChanged,
@@ -96,16 +98,20 @@ class Health:
         self._clock = clock
         self._service = service
         self._grace = grace
+        self._queues: set[str] = set()
+        self.look: Callable[[], None] = lambda: None
+        """Begins to read from the store, and `told` of it, without waiting for the answer."""
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child: the parent's workers do not turn here, and owe no beat."""
         self._workers: dict[str, _Worker] = {}
         self._attempts: dict[tuple[str, int], _Attempt] = {}
-        self._queues: set[str] = set()
         self._last_answer: float | None = None
         self._last_error: str | None = None
         self._was_running = False
         self._waits_since: float | None = None
         self._looked_at = 0.0
-        self.look: Callable[[], None] = lambda: None
-        """Begins to read from the store, and `told` of it, without waiting for the answer."""
 
     def attach(self, bus: Bus) -> None:
         """Listen to what liveness and readiness depend on."""
@@ -114,7 +120,7 @@ class Health:
         bus.subscribe(self._worker_beat, WorkerBeat)
         bus.subscribe(self._lane_claimed, LaneClaimed)
         bus.subscribe(self._attempt_started, AttemptStarted)
-        bus.subscribe(self._attempt_ended, AttemptSettled, AttemptAbandoned)
+        bus.subscribe(self._attempt_ended, AttemptSettled, AttemptAbandoned, SettlementDelayed)
         bus.subscribe(self._storage_called, StorageCalled)
 
     def told(self, stats: Sequence[QueueStats]) -> None:
@@ -312,7 +318,7 @@ class Health:
             event.lease.queue, event.started, event.timeout
         )
 
-    def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned) -> None:
+    def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
         self._attempts.pop((event.job_id, event.lease.token), None)
 
     def _storage_called(self, event: StorageCalled) -> None:

@@ -25,6 +25,7 @@ from glassq.model.events import (
     ObserverDetached,
     OrderViolated,
     QueueDeclared,
+    SettlementDelayed,
     StorageCalled,
     StorageReconnected,
     TaskDeclared,
@@ -142,7 +143,7 @@ class _Children(dict[str, C]):
 
 
 class _Counting:
-    """The observer of one application. After a fork its children go on from the parent's values."""
+    """The observer of one application. A forked child counts from 0 into the same children."""
 
     def __init__(self, families: Families, store: Callable[[], str], clock: Clock) -> None:
         self._families = families
@@ -173,7 +174,7 @@ class _Counting:
             (self._fenced, WriteFenced),
             (self._violated, OrderViolated),
             (self._activity.started, AttemptStarted),
-            (self._activity.ended, AttemptSettled, AttemptAbandoned),
+            (self._activity.ended, AttemptSettled, AttemptAbandoned, SettlementDelayed),
             (self._activity.worker_changed, WorkerChanged),
             (self._activity.worker_beat, WorkerBeat),
             (self._started, AttemptStarted),

@@ -58,6 +58,9 @@ class Family(Protocol[C_co]):
     def collect(self) -> Iterable[Metric]:
         """The same with its samples, none of them `_created`."""
 
+    def reset(self) -> None:
+        """Let all children be as they were born, for a forked child of this process."""
+
 
 def counters(spec: MetricSpec) -> Family[Counter]:
     """The family of a counter."""
@@ -106,12 +109,18 @@ class _Library(Generic[C]):
             metric.samples = [each for each in metric.samples if not each.name.endswith("_created")]
             yield metric
 
+    def reset(self) -> None:
+        """See `Family.reset`. Nothing to do: its values belong to a process, and it sees the fork itself."""
+
 
 class _Child(Protocol):
     """One series, or the series of one histogram."""
 
     def samples(self) -> list[_Sample]:
         """What is shown."""
+
+    def reset(self) -> None:
+        """Count from 0. In place: whoever counts is bound to it."""
 
 
 Own = TypeVar("Own", bound=_Child)
@@ -144,6 +153,11 @@ class _Own(Generic[Own]):
                 metric.add_sample(metric.name + suffix, {**labels, **more}, value, None, exemplar)
         return [metric]
 
+    def reset(self) -> None:
+        """See `Family.reset`."""
+        for child in self._children.values():
+            child.reset()
+
 
 _NO_LABELS: Final[Mapping[str, str]] = {}
 
@@ -154,6 +168,10 @@ class _Count:
     __slots__ = ("_exemplar", "_value")
 
     def __init__(self, _: MetricSpec) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """See `_Child.reset`."""
         self._value = 0.0
         self._exemplar: Exemplar | None = None
 
@@ -175,7 +193,11 @@ class _Distribution:
 
     def __init__(self, spec: MetricSpec) -> None:
         self._bounds = spec.buckets
-        self._counts = [0] * (len(spec.buckets) + 1)
+        self.reset()
+
+    def reset(self) -> None:
+        """See `_Child.reset`."""
+        self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
         self._exemplars: dict[int, Exemplar] = {}
 

@@ -211,6 +211,13 @@ class InstrumentedStorage:
         """See `Storage.purge`."""
         return self._timed("configure", self._inner.purge, queue, dead=dead)
 
+    def forget(self, queue: str) -> bool:
+        """See `Storage.forget`."""
+        forgotten = self._timed("configure", self._inner.forget, queue)
+        if forgotten:
+            self._memory.forget(queue)
+        return forgotten
+
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """See `Storage.waiting`."""
         return self._timed("scan", self._inner.waiting, queue, limit)

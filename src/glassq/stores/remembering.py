@@ -74,6 +74,11 @@ class Memory:
         if loss is not None:
             self._tell(queue, loss)
 
+    def forget(self, queue: str) -> None:
+        """The queue is gone because it was to be: nothing of it can be lost any more."""
+        with self._lock:
+            self._known.pop(queue, None)
+
     def _tell(self, queue: str, loss: Loss) -> None:
         self._bus.emit(
             DataLossDetected(

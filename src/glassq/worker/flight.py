@@ -86,6 +86,8 @@ class InFlight:
             answer = self._sent[0].settling.answer()
         except StorageError as error:
             log.warning("settling %s: %s", self._sent[0].settlement.job_id, error)
+            for sent in self._sent:
+                self._settler.delayed(sent.settlement)
             self._repeat()
         else:
             self._take_in(self._sent.popleft(), answer)

@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
-from glassq.model.events import AttemptAbandoned, AttemptSettled, LaneLost, WriteFenced
+from glassq.model.events import (
+    AttemptAbandoned,
+    AttemptSettled,
+    LaneLost,
+    SettlementDelayed,
+    WriteFenced,
+)
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.shielding import Log
@@ -70,12 +76,17 @@ class Settler:
                 return self._storage.settle(self._owner, [settlement])[0]
             except StorageUnavailable as error:
                 log.warning("settling %s: %s", settlement.job_id, error)
+                self.delayed(settlement)
                 if not lasts:
                     return None
             except StorageError:
                 log.exception("settling %s cannot be done; the job runs again", settlement.job_id)
                 return None
             pause.wait()
+
+    def delayed(self, settlement: Settlement) -> None:
+        """Tell that an attempt is over which is not settled yet: nobody may take it for one that runs."""
+        self._bus.emit(SettlementDelayed(lease=settlement.lease, job_id=settlement.job_id))
 
     def fenced(self, lane: HeldLane) -> None:
         """The store has refused a settlement: somebody else holds the lane."""

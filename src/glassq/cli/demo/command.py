@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import click
 
+from glassq.cli.extras import require_extras
 from glassq.cli.leaving import leaving_on_signals
 from glassq.cli.terminal import open_console
-from glassq.errors import BadOption, MissingExtra
+from glassq.errors import BadOption
 from glassq.stores.open import locate
-
-_NEEDS = (
-    ("uvicorn", "server"),
-    ("opentelemetry.sdk", "otel"),
-    ("opentelemetry.exporter.otlp.proto.http", "otel"),
-)
 
 
 @click.command(short_help="See it work: ordered webhooks through a crash, proved at the receiver.")
@@ -44,7 +37,7 @@ def demo(seconds: float, url: str | None, keep: bool) -> int:
 
     Exit codes: 0 every promise was kept, 1 one was broken or a process failed.
     """
-    _require_extras()
+    require_extras("the demo", "otel", "server")
     if url is not None and locate(url).address == "sqlite://":
         raise BadOption("--url", "a store in memory serves one process, the demo needs several; name a file")
     from glassq.cli.demo.children import ChildFailed  # these need the extra `otel`
@@ -56,16 +49,3 @@ def demo(seconds: float, url: str | None, keep: bool) -> int:
             return 0 if run(Options(seconds=seconds, url=url, keep=keep), console) else 1
     except ChildFailed as failure:
         raise click.ClickException(str(failure)) from failure
-
-
-def _require_extras() -> None:
-    missing = sorted({extra for module, extra in _NEEDS if not _installed(module)})
-    if missing:
-        raise MissingExtra("the demo", ",".join(["cli", *missing]))
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # a parent package is missing
-        return False

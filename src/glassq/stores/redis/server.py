@@ -183,6 +183,10 @@ class Server:
         """Put a member into a set. One round trip."""
         self.attempt(partial(self._ask, "SADD", key, member), patience=APPEND_PATIENCE)
 
+    def remove_member(self, key: str, member: str) -> None:
+        """Take a member out of a set. One round trip."""
+        self.attempt(partial(self._ask, "SREM", key, member))
+
     def members(self, key: str) -> list[str]:
         """The members of a set, sorted. One round trip."""
         found: list[bytes] = self.attempt(partial(self._ask, "SMEMBERS", key))

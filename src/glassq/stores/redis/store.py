@@ -357,6 +357,14 @@ class RedisStorage:
             total += count
         return total
 
+    def forget(self, queue: str) -> bool:
+        """See `Storage.forget`. Two round trips."""
+        if not self._run(scripts.FORGET, queue):
+            return False
+        self._registered.discard(queue)
+        self._server.remove_member(self._keys.registry, queue)
+        return True
+
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """See `Storage.waiting`. Costs a read per job listed and per held lane."""
         found = self._run(scripts.WAITING, queue, limit)

@@ -1,4 +1,4 @@
-"""What people do to jobs and lanes: cancel, pause, retry, skip, replay, purge. Each is one transaction."""
+"""What people do to queues, lanes and jobs besides the normal course. Each is one transaction."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from glassq.stores.sqlite.rows import (
     stored_job,
 )
 from glassq.stores.sqlite.settling import open_again, remove
+from glassq.stores.sqlite.views import workers
 
 _RUNNING = "SELECT id FROM running WHERE queue = ? AND lane = ?"
 
@@ -173,7 +174,7 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
     return [Replayed(job.id, job.lane, row[0], job.seq) for job, row in zip(placed, rows, strict=True)]
 
 
-def purge_dead(cx: Connection, queue: int) -> int:
+def purge_dead(cx: Connection, queue: int, now: int) -> int:  # noqa: ARG001 - as `purge_waiting`
     """Drop all dead letters."""
     return cx.execute("DELETE FROM dead WHERE queue = ?", (queue,)).rowcount
 
@@ -197,3 +198,16 @@ def purge_waiting(cx: Connection, queue: int, now: int) -> int:
     cx.execute("DELETE FROM lanes WHERE queue = :queue AND state <> 'held'", values)
     _count_cancelled(cx, queue, count, now)
     return count
+
+
+def forget(cx: Connection, queue: int, name: str) -> bool:
+    """Delete a queue that holds nothing and that nobody serves; False for any other."""
+    for table in ("jobs", "scheduled", "dead"):
+        if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? LIMIT 1", (queue,)).fetchone():
+            return False
+    if workers(cx, name):
+        return False
+    for table in ("lanes", "dedup", "paused"):
+        cx.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
+    cx.execute("DELETE FROM queues WHERE id = ?", (queue,))
+    return True

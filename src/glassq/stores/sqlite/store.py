@@ -331,9 +331,14 @@ class SqliteStorage:
 
     def purge(self, queue: str, *, dead: bool) -> int:
         """See `Storage.purge`. One transaction."""
-        if dead:
-            return self._steer(queue, 0, lambda change, key: steering.purge_dead(change.cx, key))
-        return self._steer(queue, 0, lambda change, key: steering.purge_waiting(change.cx, key, change.now))
+        purge = steering.purge_dead if dead else steering.purge_waiting
+        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, change.now))
+
+    def forget(self, queue: str) -> bool:
+        """See `Storage.forget`. One transaction."""
+        held = self._steer(queue, None, lambda change, key: not steering.forget(change.cx, key, queue))
+        self._ids.pop(queue, None)
+        return not held
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
@@ -405,8 +410,8 @@ class SqliteStorage:
         return key
 
     def _find(self, cx: Connection, name: str) -> int | None:
-        """The queue's row, if anything was ever put into it. Cached: rows of this table are never deleted,
-        and no other file takes the place of this one in the middle of a transaction."""
+        """The queue's row, if anything was ever put into it. Cached: no row of this table is deleted but of a
+        name nobody uses, and no other file takes the place of this one in the middle of a transaction."""
         known = self._ids.get(name)
         if known is not None:
             return known

@@ -19,6 +19,7 @@ from glassq.testing.conformance.appending import Appending
 from glassq.testing.conformance.claiming import Claiming
 from glassq.testing.conformance.crowding import Crowding
 from glassq.testing.conformance.duplicating import Duplicating
+from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
@@ -57,5 +58,6 @@ class StorageConformance(
     Pausing,
     Replaying,
     Purging,
+    Forgetting,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""

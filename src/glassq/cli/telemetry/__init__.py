@@ -1,0 +1,1 @@
+"""`glassq telemetry`: whether what is told of a job arrives where people look."""

@@ -1,0 +1,14 @@
+-- forget: delete every key of a queue that holds nothing.
+-- ARGV   time
+-- Reply  1, or 0 while it holds jobs or dead letters, or a worker serves it
+-- May be repeated at will.
+
+if tonumber(conf[3] or 0) + tonumber(call('HGET', C, 'rp') or 0) > tonumber(conf[4] or 0) then return 0 end
+if call('EXISTS', P .. 'x') == 1 or call('ZCOUNT', P .. 'o', '(' .. instant, '+inf') > 0 then return 0 end
+
+for _, workers in ipairs({call('HKEYS', P .. 'k'), call('ZRANGE', P .. 'o', 0, -1)}) do
+  for _, worker in ipairs(workers) do call('DEL', P .. 'u:' .. worker) end
+end
+-- All there may be without a job: what is kept of a single lane goes with the last of its jobs.
+for _, name in ipairs({PAUSED, 'b', 'o', 'p', 'pz', 'i', 'k', 'dd', 'dz', 'c'}) do call('DEL', P .. name) end
+return 1
