@@ -210,7 +210,17 @@ class Machine(Comparison):
     @rule(pick=picks, how=endings)
     def settle_whatever(self, pick: int, how: Ending) -> None:
         """All that a worker believes it holds, in both queues, and does not know yet that it lost."""
-        first = self.holds[pick % len(self.holds)]
+        self.settle_with(self.holds[pick % len(self.holds)], how)
+
+    @precondition(lambda self: self.owners_everywhere())
+    @rule(pick=picks, how=endings)
+    def settle_everywhere(self, pick: int, how: Ending) -> None:
+        """The same, of one who holds lanes of both queues: seldom met otherwise."""
+        theirs = [hold for hold in self.holds if hold.owner in self.owners_everywhere()]
+        self.settle_with(theirs[pick % len(theirs)], how)
+
+    def settle_with(self, first: Hold, how: Ending) -> None:
+        """This one and whatever its owner believes to hold besides."""
         mine = [hold for hold in self.holds if hold.owner == first.owner]
         chosen = {(hold.lease.queue, hold.lease.lane): hold for hold in [*mine, first]}
         self.carry_out(first.owner, [(hold, how.settlement(hold)) for hold in chosen.values()])
