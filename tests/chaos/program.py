@@ -235,4 +235,6 @@ def main(arguments: list[str]) -> int:
     take_notes()
     crashpoints.install(app, os.environ.get("GLASSQ_CRASH_AT"), " ".join(arguments))
     role, *rest = arguments
-    return ROLES[role](*rest)
+    status = ROLES[role](*rest)
+    note("done")
+    return status

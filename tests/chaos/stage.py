@@ -165,6 +165,10 @@ class Stage:
                 process.signal(signal.SIGTERM)
             for process in ending:
                 process.wait(timeout)
+            done = {event["pid"] for event in self.events("done")}
+            for process in ending:
+                if process.pid in done:  # an interpreter that shuts down has no handlers of signals any more
+                    process.endings.add(-signal.SIGTERM)
 
     def _judge_processes(self) -> None:
         said = self.output.read_text()
