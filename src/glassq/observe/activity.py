@@ -8,14 +8,7 @@ import msgspec
 
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
-from glassq.model.events import (
-    AttemptAbandoned,
-    AttemptSettled,
-    AttemptStarted,
-    SettlementDelayed,
-    WorkerBeat,
-    WorkerChanged,
-)
+from glassq.model.events import WorkerBeat, WorkerChanged
 from glassq.observe.catalogue import (
     IN_PROGRESS_SECONDS,
     JOBS_IN_PROGRESS,
@@ -25,6 +18,7 @@ from glassq.observe.catalogue import (
     WORKER_HEARTBEAT,
     MetricSpec,
 )
+from glassq.observe.running import Running
 
 Samples = list[tuple[tuple[str, ...], float]]
 
@@ -42,29 +36,19 @@ class _Worker(msgspec.Struct, kw_only=True):
 class Activity:
     """Fed by the bus, read by scrapes. Single dictionary operations only, so it needs no lock."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, running: Running) -> None:
         self.clock = clock
         self.queues: dict[str, str] = {}
+        self._running = running
         begin_in_children(self)
 
     def begin(self) -> None:
-        """Begin, here and in a forked child: the parent's attempts and workers run in the parent."""
-        self._running: dict[tuple[str, int], tuple[str, float]] = {}
+        """Begin, here and in a forked child: the parent's workers run in the parent."""
         self._workers: dict[str, _Worker] = {}
 
     def declare(self, queue: str, label: str) -> None:
         """Show this queue, at 0, under its label."""
         self.queues[queue] = label
-
-    def started(self, event: AttemptStarted) -> None:
-        """An attempt runs."""
-        # The token belongs to the key: a lane taken back by its own process runs the job a second time
-        # while the first, fenced attempt may still be ending.
-        self._running[event.job_id, event.lease.token] = (event.lease.queue, event.started)
-
-    def ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
-        """An attempt does not run any more (those whose user code never ran were never in progress)."""
-        self._running.pop((event.job_id, event.lease.token), None)
 
     def worker_changed(self, event: WorkerChanged) -> None:
         """A worker entered a state; one that stopped is forgotten."""
@@ -93,8 +77,9 @@ class Activity:
     def running(self) -> Iterable[tuple[str, float]]:
         """Label of the queue and seconds so far, for each attempt in progress."""
         now = self.clock.monotonic()
-        for queue, since in self._running.copy().values():
-            yield self.queues.get(queue, queue), max(0.0, now - since)
+        for attempt in self._running.attempts():
+            queue = attempt.lease.queue
+            yield self.queues.get(queue, queue), max(0.0, now - attempt.started)
 
     def workers(self) -> Iterable[_Worker]:
         """Workers that have not stopped."""

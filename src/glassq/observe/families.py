@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from prometheus_client import CollectorRegistry
@@ -14,10 +14,13 @@ from prometheus_client.registry import Collector
 
 from glassq.forking import begin_in_children
 from glassq.observe.activity import Activity, live_samples
+from glassq.observe.batches import MOST, Batch
 from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER, MetricSpec
 from glassq.observe.labels import QueueLabels, queue_labels
-from glassq.observe.series import Counter, Family, Histogram, counters, histograms
+from glassq.observe.series import Counter, Family, Histogram, counters, histograms, kept_in_files
 from glassq.version import __version__
+
+T = TypeVar("T")
 
 
 class ByValue(dict[str, Counter]):
@@ -47,6 +50,9 @@ class Families(Collector):
         own = [spec for spec in CATALOGUE if spec.source != "store"]
         self._counters = {spec.name: counters(spec) for spec in own if spec.kind == "counter"}
         self._histograms = {spec.name: histograms(spec) for spec in own if spec.kind == "histogram"}
+        self._batches: dict[tuple[str, ...], Batch[Any]] = {}
+        # What another process shows from files has to be in them.
+        self._most = 1 if kept_in_files() else MOST
         begin_in_children(self)
 
     def begin(self) -> None:
@@ -56,6 +62,8 @@ class Families(Collector):
         self.lock = threading.RLock()
         for family in (*self._counters.values(), *self._histograms.values()):
             family.reset()
+        for batch in self._batches.values():
+            batch.begin(self.lock)
 
     def counter(self, spec: MetricSpec, *labels: str) -> Counter:
         """A counter's child, at 0 when it is new."""
@@ -68,6 +76,12 @@ class Families(Collector):
     def counters(self, spec: MetricSpec, *fixed: str) -> ByValue:
         """All children over the closed set of the last label, at 0 when they are new."""
         return ByValue(self._counters[spec.name], fixed, spec.values[spec.labels[-1]])
+
+    def batch(self, count: Callable[[Sequence[T]], None], *place: str) -> Batch[T]:
+        """What is noted to be counted by `count`: one batch for each place, as there is one child for each
+        labels."""
+        with self.lock:
+            return self._batches.setdefault(place, Batch(self.lock, count, most=self._most))
 
     def add_activity(self, activity: Activity, store: Callable[[], str]) -> None:
         """Show one more application's work in progress for as long as it lives, and its kind of store."""
@@ -85,6 +99,8 @@ class Families(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Everything this process counted, and what is in progress right now."""
+        for batch in tuple(self._batches.values()):
+            batch.settle()
         for family in (*self._counters.values(), *self._histograms.values()):
             with self.lock:
                 metrics = family.collect()

@@ -15,17 +15,14 @@ import msgspec
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import (
-    AttemptAbandoned,
-    AttemptSettled,
-    AttemptStarted,
     LaneClaimed,
     QueueDeclared,
-    SettlementDelayed,
     StorageCalled,
     WorkerBeat,
     WorkerChanged,
 )
 from glassq.model.stats import QueueStats
+from glassq.observe.running import Running, running_on
 from glassq.telemetry import Bus
 from glassq.version import __version__
 
@@ -80,14 +77,6 @@ class _Worker(msgspec.Struct, kw_only=True):
     lease_remaining: float | None = None
 
 
-class _Attempt(msgspec.Struct, frozen=True):
-    """An attempt in progress."""
-
-    queue: str
-    started: float
-    timeout: float | None
-
-
 class Health:
     """Listens to one application's bus; every answer is put together from what it heard.
 
@@ -101,12 +90,12 @@ class Health:
         self._queues: set[str] = set()
         self.look: Callable[[], None] = lambda: None
         """Begins to read from the store, and `told` of it, without waiting for the answer."""
+        self._running = Running()
         begin_in_children(self)
 
     def begin(self) -> None:
         """Begin, here and in a forked child: the parent's workers do not turn here, and owe no beat."""
         self._workers: dict[str, _Worker] = {}
-        self._attempts: dict[tuple[str, int], _Attempt] = {}
         self._last_answer: float | None = None
         self._last_error: str | None = None
         self._was_running = False
@@ -115,12 +104,11 @@ class Health:
 
     def attach(self, bus: Bus) -> None:
         """Listen to what liveness and readiness depend on."""
+        self._running = running_on(bus)
         bus.subscribe(self._queue_declared, QueueDeclared)
         bus.subscribe(self._worker_changed, WorkerChanged)
         bus.subscribe(self._worker_beat, WorkerBeat)
         bus.subscribe(self._lane_claimed, LaneClaimed)
-        bus.subscribe(self._attempt_started, AttemptStarted)
-        bus.subscribe(self._attempt_ended, AttemptSettled, AttemptAbandoned, SettlementDelayed)
         bus.subscribe(self._storage_called, StorageCalled)
 
     def told(self, stats: Sequence[QueueStats]) -> None:
@@ -193,15 +181,13 @@ class Health:
 
     def _overrun(self) -> Check:
         """How far the worst attempt is past its timeout. One without a timeout may take for ever."""
-        now = self._clock.monotonic()
+        now, attempts = self._clock.monotonic(), self._running.attempts()
         over = [
-            now - attempt.started - attempt.timeout
-            for attempt in self._attempts.copy().values()
-            if attempt.timeout is not None
+            now - attempt.started - attempt.timeout for attempt in attempts if attempt.timeout is not None
         ]
         worst = max(over, default=0.0)
         if worst <= 0:
-            return Check(status="pass", observedValue=len(self._attempts), observedUnit="attempts")
+            return Check(status="pass", observedValue=len(attempts), observedUnit="attempts")
         status: Status = "fail" if worst > self._grace else "warn"
         return Check(
             status=status,
@@ -274,7 +260,7 @@ class Health:
         """Connected, running, and yet taking nothing of what waits: known as of the last look."""
         now, since = self._clock.monotonic(), self._waits_since
         running = any(worker.state == "running" for worker in self._workers.copy().values())
-        if since is None or now - self._looked_at > LOOKED_SECONDS or self._attempts or not running:
+        if since is None or now - self._looked_at > LOOKED_SECONDS or self._running.attempts() or not running:
             return Check(status="pass")
         idle = now - since
         if idle < IDLE_SECONDS:
@@ -312,14 +298,6 @@ class Health:
 
     def _lane_claimed(self, _event: LaneClaimed) -> None:
         self._waits_since = None
-
-    def _attempt_started(self, event: AttemptStarted) -> None:
-        self._attempts[event.job_id, event.lease.token] = _Attempt(
-            event.lease.queue, event.started, event.timeout
-        )
-
-    def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
-        self._attempts.pop((event.job_id, event.lease.token), None)
 
     def _storage_called(self, event: StorageCalled) -> None:
         self._last_error = event.error

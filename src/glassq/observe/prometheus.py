@@ -6,7 +6,7 @@ a counter that is born at 1 never shows as an increase.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -25,7 +25,6 @@ from glassq.model.events import (
     ObserverDetached,
     OrderViolated,
     QueueDeclared,
-    SettlementDelayed,
     StorageCalled,
     StorageReconnected,
     TaskDeclared,
@@ -39,8 +38,10 @@ from glassq.model.leases import ClaimCause
 from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.observe import catalogue
 from glassq.observe.activity import Activity
+from glassq.observe.batches import Batch
 from glassq.observe.exemplars import AttemptRef, Ration, may_be_traced
 from glassq.observe.families import ByValue, Families, families_of
+from glassq.observe.running import Running, running_on
 from glassq.observe.series import Histogram
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
@@ -58,7 +59,7 @@ def observe_metrics(
 
     Several applications may share a registry: they add to the same series.
     """
-    _Counting(families_of(registry), store, clock or SystemClock()).attach(bus)
+    _Counting(families_of(registry), store, clock or SystemClock(), running_on(bus)).attach(bus)
 
 
 C = TypeVar("C")
@@ -67,11 +68,13 @@ C = TypeVar("C")
 class _TracedHistogram:
     """A histogram's child whose observations carry an exemplar now and then."""
 
-    __slots__ = ("observe", "take")
+    __slots__ = ("observe", "observe_all", "take")
 
     def __init__(self, child: Histogram, clock: Clock) -> None:
         self.observe = child.observe
         """Count one measurement."""
+        self.observe_all = child.observe_all
+        """Count measurements without exemplars."""
         self.take = Ration(clock).take
         """The exemplar for it, see `Ration.take`."""
 
@@ -90,6 +93,13 @@ class _TaskChildren:
             families.histogram(catalogue.PROCESSING_DURATION, queue, task), clock
         )
         self._rations = {kind: Ration(clock) for kind in catalogue.FAILURE_KINDS}
+        self.successes: Batch[float] = families.batch(self._count_successes, "successes", queue, task)
+        """Run times of jobs that succeeded and have no trace to point to."""
+
+    def _count_successes(self, seconds: Sequence[float]) -> None:
+        self.attempts["succeeded"].inc(len(seconds))
+        self.processed["succeeded"].inc(len(seconds))
+        self.duration.observe_all(seconds)
 
     def failed(self, kind: str, of: AttemptRef, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """Count one failure, with its trace when it has one."""
@@ -118,6 +128,10 @@ class _QueueChildren:
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
+        self.starts: Batch[float | None] = families.batch(self._count_starts, "starts", queue)
+        """Times in queue, where they count, of attempts that have no trace to point to."""
+        self.ends: Batch[float] = families.batch(self.end_to_end.observe_all, "ends", queue)
+        """Times from eligible to settled of jobs that succeeded and have no trace to point to."""
         self.tasks = _Children(self._unknown)
         """The children of its tasks: those of `_unknown` for a task that is not declared."""
         self.declare(catalogue.UNKNOWN_TASK)
@@ -126,6 +140,10 @@ class _QueueChildren:
         """Make the children of a task, when it is new."""
         if task not in self.tasks:
             self.tasks[task] = _TaskChildren(self._families, self._queue, task, self._clock)
+
+    def _count_starts(self, waits: Sequence[float | None]) -> None:
+        self.trace_contexts["missing"].inc(len(waits))
+        self.time_in_queue.observe_all([waited for waited in waits if waited is not None])
 
     def _unknown(self, _: str) -> _TaskChildren:
         return self.tasks[catalogue.UNKNOWN_TASK]
@@ -145,13 +163,13 @@ class _Children(dict[str, C]):
 class _Counting:
     """The observer of one application. A forked child counts from 0 into the same children."""
 
-    def __init__(self, families: Families, store: Callable[[], str], clock: Clock) -> None:
+    def __init__(self, families: Families, store: Callable[[], str], clock: Clock, running: Running) -> None:
         self._families = families
         self._clock = clock
         self._queues = _Children(self._new_queue)
-        self._storage_seconds: dict[tuple[str, str], Histogram] = {}
+        self._storage_seconds: dict[tuple[str, str], Batch[float]] = {}
         self._storage_errors: dict[str, ByValue] = {}
-        self._activity = Activity(clock)
+        self._activity = Activity(clock, running)
         self._observer_failures = families.counter(catalogue.OBSERVER_FAILURES)
         self._dropped_of = {
             signal: families.counters(catalogue.TELEMETRY_DROPPED, signal)
@@ -173,8 +191,6 @@ class _Counting:
             (self._lost, LaneLost),
             (self._fenced, WriteFenced),
             (self._violated, OrderViolated),
-            (self._activity.started, AttemptStarted),
-            (self._activity.ended, AttemptSettled, AttemptAbandoned, SettlementDelayed),
             (self._activity.worker_changed, WorkerChanged),
             (self._activity.worker_beat, WorkerBeat),
             (self._started, AttemptStarted),
@@ -245,35 +261,45 @@ class _Counting:
 
     def _started(self, event: AttemptStarted) -> None:
         queue, waited, headers = self._queues[event.lease.queue], event.time_in_queue, event.headers
-        histogram, traced = queue.time_in_queue, may_be_traced(headers)
+        if not may_be_traced(headers):
+            queue.starts.note(waited)
+            return
         with self._families.lock:
             if not headers:
                 queue.trace_contexts["missing"].inc()
             if waited is not None:
-                histogram.observe(waited, histogram.take(event, headers) if traced else None)
+                queue.time_in_queue.observe(waited, queue.time_in_queue.take(event, headers))
 
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queues[event.lease.queue]
-        task, headers, outcome = queue.tasks[event.task], event.headers, event.outcome
-        succeeded, traced = outcome is _SUCCEEDED, may_be_traced(headers)
+        task, lasted = queue.tasks[event.task], event.end_to_end
+        traced = may_be_traced(event.headers)
+        if event.outcome is _SUCCEEDED and event.verdict.action is _ACK and lasted is not None and not traced:
+            task.successes.note(event.seconds)
+            queue.ends.note(lasted)
+            return
         with self._families.lock:
-            if event.ran:
-                task.attempts["succeeded" if succeeded else "failed"].inc()
-                exemplar = task.duration.take(event, headers) if traced else None
-                task.duration.observe(event.seconds, exemplar)
-            if not succeeded and outcome is not Outcome.EXPIRED:
-                task.failed(outcome, event, headers)
-            if event.verdict.action is _ACK:
-                task.processed["succeeded"].inc()
-            else:
-                self._count_verdict(task, event.verdict)
-            if event.end_to_end is not None:
-                exemplar = queue.end_to_end.take(event, headers) if traced else None
-                queue.end_to_end.observe(event.end_to_end, exemplar)
+            self._count_attempt(task, event, traced=traced)
+            self._count_verdict(task, event.verdict)
+            if lasted is not None:
+                exemplar = queue.end_to_end.take(event, event.headers) if traced else None
+                queue.end_to_end.observe(lasted, exemplar)
+
+    @staticmethod
+    def _count_attempt(task: _TaskChildren, event: AttemptSettled, *, traced: bool) -> None:
+        headers, succeeded = event.headers, event.outcome is _SUCCEEDED
+        if event.ran:
+            task.attempts["succeeded" if succeeded else "failed"].inc()
+            exemplar = task.duration.take(event, headers) if traced else None
+            task.duration.observe(event.seconds, exemplar)
+        if not succeeded and event.outcome is not Outcome.EXPIRED:
+            task.failed(event.outcome, event, headers)
 
     @staticmethod
     def _count_verdict(task: _TaskChildren, verdict: Verdict) -> None:
         match verdict.action:
+            case Action.ACK:
+                task.processed["succeeded"].inc()
             case Action.BURY:
                 task.processed["buried"].inc()
                 task.buried[verdict.reason].inc()
@@ -309,16 +335,17 @@ class _Counting:
         seconds = self._storage_seconds.get((event.store, event.operation))
         if seconds is None:
             seconds = self._seconds_of(event.store, event.operation)
-        with self._families.lock:
-            seconds.observe(event.seconds)
-            if event.error is not None:
+        seconds.note(event.seconds)
+        if event.error is not None:
+            with self._families.lock:
                 self._errors_of(event.store)[event.error].inc()
 
-    def _seconds_of(self, store: str, operation: str) -> Histogram:
+    def _seconds_of(self, store: str, operation: str) -> Batch[float]:
         # On first use, not at 0: a process calls few of the operations, and no alert counts these.
         known = operation in catalogue.STORAGE_DURATION.values["operation"]
         label = operation if known else catalogue.OTHER
-        seconds = self._families.histogram(catalogue.STORAGE_DURATION, store, label)
+        histogram: Histogram = self._families.histogram(catalogue.STORAGE_DURATION, store, label)
+        seconds: Batch[float] = self._families.batch(histogram.observe_all, "stored", store, label)
         return self._storage_seconds.setdefault((store, operation), seconds)
 
     def _errors_of(self, store: str) -> ByValue:

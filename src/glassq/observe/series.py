@@ -41,6 +41,9 @@ class Histogram(Protocol):
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """Count one measurement."""
 
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """Count measurements."""
+
 
 C = TypeVar("C")
 C_co = TypeVar("C_co", covariant=True)
@@ -64,25 +67,27 @@ class Family(Protocol[C_co]):
 
 def counters(spec: MetricSpec) -> Family[Counter]:
     """The family of a counter."""
-    if _in_files():
+    if kept_in_files():
         return _Library(
-            prometheus_client.Counter(spec.name, spec.help, spec.labels, unit=spec.unit, registry=None)
+            prometheus_client.Counter(spec.name, spec.help, spec.labels, unit=spec.unit, registry=None),
+            lambda child: child,
         )
     return _Own(spec, _Count)
 
 
 def histograms(spec: MetricSpec) -> Family[Histogram]:
     """The family of a histogram."""
-    if _in_files():
+    if kept_in_files():
         return _Library(
             prometheus_client.Histogram(
                 spec.name, spec.help, spec.labels, unit=spec.unit, registry=None, buckets=spec.buckets
-            )
+            ),
+            _InFiles,
         )
     return _Own(spec, _Distribution)
 
 
-def _in_files() -> bool:
+def kept_in_files() -> bool:
     """Whether the client library is in its multiprocess mode."""
     return "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
 
@@ -90,13 +95,13 @@ def _in_files() -> bool:
 class _Library(Generic[C]):
     """A family of the client library."""
 
-    def __init__(self, family: Any) -> None:
+    def __init__(self, family: Any, as_ours: Callable[[Any], C]) -> None:
         self._family = family
+        self._as_ours = as_ours
 
     def labels(self, *labels: str) -> C:
         """See `Family.labels`."""
-        child: C = self._family.labels(*labels) if labels else self._family
-        return child
+        return self._as_ours(self._family.labels(*labels) if labels else self._family)
 
     def describe(self) -> Iterable[Metric]:
         """See `Family.describe`."""
@@ -111,6 +116,21 @@ class _Library(Generic[C]):
 
     def reset(self) -> None:
         """See `Family.reset`. Nothing to do: its values belong to a process, and it sees the fork itself."""
+
+
+class _InFiles:
+    """A histogram's child of the client library."""
+
+    __slots__ = ("observe",)
+
+    def __init__(self, child: Any) -> None:
+        self.observe: Callable[..., None] = child.observe
+        """See `Histogram.observe`."""
+
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """See `Histogram.observe_all`."""
+        for amount in amounts:
+            self.observe(amount)
 
 
 class _Child(Protocol):
@@ -208,6 +228,13 @@ class _Distribution:
         self._sum += amount
         if exemplar is not None:
             self._exemplars[bucket] = Exemplar(exemplar, amount, time.time())
+
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """See `Histogram.observe_all`."""
+        bounds, counts = self._bounds, self._counts
+        for amount in amounts:
+            counts[bisect_left(bounds, amount)] += 1
+            self._sum += amount
 
     def samples(self) -> list[_Sample]:
         """See `_Child.samples`."""

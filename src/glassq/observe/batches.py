@@ -1,0 +1,56 @@
+"""What happens all the time and nearly always in the same way: noted in passing, and counted all together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Generic, TypeVar
+
+MOST: Final = 500
+"""So many are noted before they are counted."""
+
+T = TypeVar("T")
+
+
+class Batch(Generic[T]):
+    """Notes of one kind. `count` is called with all of them, holding the lock: when somebody looks
+    (`settle`), and when there are `most` of them.
+
+    To note one takes no lock: adding to a deque is one step of the interpreter, and so is taking out, also
+    for a signal handler that notes something while its thread counts.
+    """
+
+    __slots__ = ("_count", "_lock", "_most", "_notes")
+
+    def __init__(
+        self, lock: AbstractContextManager[object], count: Callable[[Sequence[T]], None], *, most: int = MOST
+    ) -> None:
+        self._count = count
+        self._most = most
+        self.begin(lock)
+
+    def begin(self, lock: AbstractContextManager[object]) -> None:
+        """Begin, here and in a forked child: what the parent noted the parent counts."""
+        self._lock = lock
+        self._notes: deque[T] = deque()
+
+    def note(self, what: T) -> None:
+        """To be counted, sooner or later."""
+        notes = self._notes
+        notes.append(what)
+        if len(notes) >= self._most:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what was noted."""
+        taken: list[T] = []
+        notes = self._notes
+        try:
+            while notes:
+                taken.append(notes.popleft())
+        except IndexError:
+            pass  # another thread, or a signal handler in this one, was there first
+        if taken:
+            with self._lock:
+                self._count(taken)

@@ -1,0 +1,54 @@
+"""The attempts that run in this process, for all who show or judge them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from glassq.forking import begin_in_children
+from glassq.model.events import AttemptAbandoned, AttemptSettled, AttemptStarted, SettlementDelayed
+from glassq.telemetry import Bus
+
+
+class Running:
+    """Attempts that started and are not over. Single dictionary operations only, so it needs no lock."""
+
+    def __init__(self) -> None:
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin, here and in a forked child: the parent's attempts run in the parent."""
+        self._attempts: dict[tuple[str, int], AttemptStarted] = {}
+
+    def attach(self, bus: Bus) -> None:
+        """Hear of the attempts of one application."""
+        bus.subscribe(self._started, AttemptStarted)
+        bus.subscribe(self._ended, AttemptSettled, AttemptAbandoned, SettlementDelayed)
+
+    def attempts(self) -> Sequence[AttemptStarted]:
+        """Those that run now."""
+        return tuple(self._attempts.copy().values())
+
+    def _started(self, event: AttemptStarted) -> None:
+        # The token belongs to the key: a lane taken back by its own process runs the job a second time
+        # while the first, fenced attempt may still be ending.
+        self._attempts[event.job_id, event.lease.token] = event
+
+    def _ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
+        # Attempts whose user code never ran were never in progress.
+        self._attempts.pop((event.job_id, event.lease.token), None)
+
+
+_ON: WeakKeyDictionary[Bus, Running] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def running_on(bus: Bus) -> Running:
+    """The attempts that a bus tells of, kept once however many ask."""
+    with _LOCK:
+        running = _ON.get(bus)
+        if running is None:
+            running = _ON[bus] = Running()
+            running.attach(bus)
+        return running
