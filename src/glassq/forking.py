@@ -20,10 +20,22 @@ def begin_in_children(what: Begins) -> None:
     _beginning.add(what)
 
 
+class Generation:
+    """Which process this is of those that were forked one from another: another object after each fork."""
+
+
+def generation() -> Generation:
+    """This process's. To compare it costs nothing; to ask the operating system who one is would."""
+    return _here
+
+
+_here = Generation()
 _beginning: weakref.WeakSet[Begins] = weakref.WeakSet()
 
 
 def _begin_again() -> None:
+    global _here  # noqa: PLW0603 - one for the process, as it is told once that it is another one
+    _here = Generation()
     for each in _beginning:
         each.begin()
 

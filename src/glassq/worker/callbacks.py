@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from glassq.forking import generation
 from glassq.model.clock import Clock
 from glassq.model.events import CallbackFailed
 from glassq.model.jobs import CallbackBinding, CallbackJob
@@ -23,7 +22,7 @@ class Callbacks:
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
-        self._pid = os.getpid()
+        self._generation = generation()
 
     def run(self, lane: HeldLane, ended: Ended) -> None:
         """Call the callback that is due, if any. What it raises is logged and counted."""
@@ -47,7 +46,7 @@ class Callbacks:
                 )
             )
         finally:
-            end_if_forked(self._pid, ended.job.id)
+            end_if_forked(self._generation, ended.job.id)
             lane.callback_since = None
 
 

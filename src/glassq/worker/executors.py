@@ -11,6 +11,7 @@ import msgspec
 
 from glassq.context import JobContext, running_job
 from glassq.errors import AttemptTimeout
+from glassq.forking import Generation, generation
 from glassq.model.clock import Clock
 from glassq.model.verdicts import Outcome
 from glassq.shielding import Log
@@ -41,7 +42,7 @@ class ThreadExecutor:
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
-        self._pid = os.getpid()
+        self._generation = generation()
 
     def run(self, subject: Attempting, call: Callable[[], Any], timeout: float | None) -> Ran:
         """Run `call` to its end. Never raises."""
@@ -58,7 +59,7 @@ class ThreadExecutor:
                     value = call()
                 finally:
                     ended = self._clock.monotonic()
-                    end_if_forked(self._pid, subject.job)
+                    end_if_forked(self._generation, subject.job)
                 if timeout is not None and ended - started > timeout:
                     raise AttemptTimeout(late(subject.job, timeout))
         except AttemptTimeout as error:
@@ -68,13 +69,13 @@ class ThreadExecutor:
         return Ran(Outcome.SUCCEEDED, value, None, ended - started)
 
 
-def end_if_forked(pid: int, job: object) -> None:
+def end_if_forked(parent: Generation, job: object) -> None:
     """End a child that was forked by a job's code (its task or callback) and came back out of it.
 
     It is a copy of a worker without its other threads, and may hold locks that they held. It owns nothing:
     whatever it did from here on would be done twice.
     """
-    if os.getpid() != pid:
+    if generation() is not parent:
         log.critical("a child forked by %s returned from it and is ended; use os._exit in the child", job)
         os._exit(_EX_SOFTWARE)
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 import os
 import select
 import socket
+import ssl
 import struct
+from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 from redis import exceptions
@@ -16,6 +19,8 @@ from glassq.stores.redis.resp import NOTHING, Answers
 
 _MOST_AT_ONCE: Final = 65536
 """Bytes that one call takes in."""
+_JUST_NOW: Final = 0.001
+"""Seconds for which a server that has answered is not asked whether it has hung up since."""
 
 
 class Line:
@@ -31,11 +36,14 @@ class Line:
         self._wire = wire
         self._send = sock.sendall
         self._receive = sock.recv
+        at_once = sock.gettimeout() is None and not isinstance(sock, ssl.SSLSocket)
+        self._has_come: Callable[[], bool] = self._received_at_once if at_once else self._received_when_asked
         self._answers = Answers(wire._parser.parse_error)  # noqa: SLF001 - its classes are what callers know
         # One for whoever sends and one for whoever reads: a poll object is no two threads' at a time.
         self._goodbye, self._incoming = select.poll(), select.poll()
         self._goodbye.register(sock, select.POLLIN)
         self._incoming.register(sock, select.POLLIN)
+        self._heard = monotonic()
         self.run = wire.run.encode()
         """The run of the server it leads to."""
 
@@ -49,7 +57,10 @@ class Line:
             raise exceptions.ConnectionError(f"cannot send to the server: {error}") from error
 
     def said_more(self) -> bool:
-        """Whether the server says anything, while nothing was asked: for whoever sends."""
+        """Whether the server says anything, while nothing was asked: for whoever sends. One that has said
+        something just now may hang up at any moment, before the next request or after it."""
+        if monotonic() - self._heard < _JUST_NOW:
+            return self._answers.left
         return bool(self._goodbye.poll(0)) or self._answers.left
 
     def read(self) -> Any:
@@ -62,10 +73,7 @@ class Line:
     def look(self) -> Any:
         """The next answer if it is there, else `NOTHING`. Does not wait."""
         answer = self.take()
-        if answer is NOTHING and self._incoming.poll(0):
-            self._take_in()
-            answer = self.take()
-        return answer
+        return self.take() if answer is NOTHING and self._has_come() else answer
 
     def take(self) -> Any:
         """The next answer if it has come along with an earlier one, else `NOTHING`."""
@@ -87,10 +95,36 @@ class Line:
         except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server did not answer in time") from error
         except OSError as error:
-            raise exceptions.ConnectionError(f"cannot read from the server: {error}") from error
+            raise _unreadable(error) from error
+        self._feed(data)
+
+    def _received_at_once(self) -> bool:
+        """Take in what has come; False when nothing has. One call to the operating system."""
+        try:
+            data = self._receive(_MOST_AT_ONCE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise _unreadable(error) from error
+        self._feed(data)
+        return True
+
+    def _received_when_asked(self) -> bool:
+        """The same where there is no such call: over TLS, and where the language ends what takes too long."""
+        if not self._incoming.poll(0):
+            return False
+        self._take_in()
+        return True
+
+    def _feed(self, data: bytes) -> None:
         if not data:
             raise exceptions.ConnectionError("the server closed the connection")
+        self._heard = monotonic()
         self._answers.feed(data)
+
+
+def _unreadable(error: OSError) -> exceptions.ConnectionError:
+    return exceptions.ConnectionError(f"cannot read from the server: {error}")
 
 
 def _passed(answer: Any) -> Any:
