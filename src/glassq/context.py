@@ -5,34 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
+import msgspec
 
-class JobContext:
+
+class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     """The job this code runs for. Read-only; hand `token` to outside systems that can fence by it."""
 
-    __slots__ = ("_check", "attempt", "enqueued_at", "id", "key", "queue", "seq", "task", "token")
-
-    def __init__(
-        self,
-        *,
-        id: str,  # noqa: A002 - the public name
-        queue: str,
-        task: str,
-        key: str | None,
-        seq: int,
-        attempt: int,
-        token: int,
-        enqueued_at: float,
-        check: Callable[[JobContext], None],
-    ) -> None:
-        self.id = id
-        self.queue = queue
-        self.task = task
-        self.key = key
-        self.seq = seq
-        self.attempt = attempt
-        self.token = token
-        self.enqueued_at = enqueued_at
-        self._check = check
+    id: str
+    queue: str
+    task: str
+    key: str | None
+    seq: int
+    attempt: int
+    token: int
+    enqueued_at: float
+    _check: Callable[[JobContext], None]
+    """Who answers `check`."""
 
     def check(self) -> None:
         """Raise `AttemptTimeout` past the task's timeout, `LeaseLost` when the lane is no longer ours.

@@ -60,19 +60,25 @@ def outgoing(key: str | None = "c-7") -> Outgoing:
 
 
 def attempting(
-    headers: dict[str, str], *, number: int = 1, attempt: int = 1, token: int = 41, waited: float | None = 0.5
+    headers: dict[str, str],
+    *,
+    number: int = 1,
+    attempt: int = 1,
+    token: int = 41,
+    waited: float | None = 0.5,
+    key: str = "c-7",
 ) -> Attempting:
     """An attempt of it."""
     job = JobContext(
         id=f"orders/p:{number}",
         queue="orders",
         task="charge",
-        key="c-7",
+        key=key,
         seq=number,
         attempt=attempt,
         token=token,
         enqueued_at=0.0,
-        check=lambda _: None,
+        _check=lambda _: None,
     )
     return Attempting(job, "charge", headers, waited)
 

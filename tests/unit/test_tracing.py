@@ -283,9 +283,7 @@ def test_exemplars_point_to_the_process_span_after_it_ended(desk: Desk) -> None:
 def test_lanes_are_forgotten_before_they_fill_the_memory(desk: Desk) -> None:
     """A million keys must not make a million entries; the latest are kept."""
     for number in range(1100):
-        subject = attempting({}, number=number)
-        subject.job.key = f"c-{number}"
-        desk.process(subject)
+        desk.process(attempting({}, number=number, key=f"c-{number}"))
     assert len(desk.tracing.lanes._lanes) == 1024
     assert ("orders", "c-1099") in desk.tracing.lanes._lanes
 

@@ -49,14 +49,20 @@ def take_in(
 ) -> tuple[Loss | None, Watermark]:
     """What an answer says, and what is known with it. `known` is what all threads were told so far, `before`
     what of that was told when this call was sent; it found the queue so and left it so."""
-    if (
-        # As nearly always: one life and one run, which have the same names in all answers, and counters grew.
-        found.run is known.run is before.run
-        and found.incarnation == known.incarnation == before.incarnation
-        and _reaches(found.counts, before.counts)
-        and _reaches(left.counts, known.counts)
-    ):
-        return None, left
+    run, incarnation = found.run, found.incarnation
+    if run is known.run is before.run and incarnation == known.incarnation == before.incarnation:
+        # As nearly always: one life and one run, which have the same names in all answers. Asked for after
+        # each job, so with no call more than it takes: have counters grown?
+        now, then, after, had = found.counts, before.counts, left.counts, known.counts
+        if (
+            now.settled >= then.settled
+            and after.settled >= had.settled
+            and now.seq >= then.seq
+            and after.seq >= had.seq
+            and now.enqueued >= then.enqueued
+            and after.enqueued >= had.enqueued
+        ):
+            return None, left
     if known.incarnation == found.incarnation:
         # Whatever a run of the server acknowledged came before the next one, whenever calls were sent.
         if _began_later(found.run, known.run):

@@ -183,7 +183,7 @@ class Attempts:
             attempt=number,
             token=lease.token,
             enqueued_at=job.eligible_at,
-            check=partial(self._check, lane, started, task.timeout),
+            _check=partial(self._check, lane, started, task.timeout),
         )
         self._bus.emit(
             AttemptStarted(
