@@ -67,13 +67,14 @@ class Waited(NamedTuple):
 class Waits:
     """The times at which a lane was nobody's, as far back as any of its jobs goes: ascending."""
 
-    __slots__ = ("_before", "_first", "_last", "_stretches")
+    __slots__ = ("_all_seconds", "_amount", "_first", "_last", "_stretches")
 
     def __init__(self, stretches: tuple[Stretch, ...] = ()) -> None:
         self._stretches = stretches
         self._first = stretches[0].begin if stretches else 0
         self._last = stretches[-1].end if stretches else 0
-        self._before: dict[str, int] | None = None
+        self._amount = -1
+        self._all_seconds: dict[str, float] = {}
 
     @property
     def stretches(self) -> tuple[Stretch, ...]:
@@ -93,25 +94,30 @@ class Waits:
         to the whole, counted in microseconds."""
         began = round(eligible * MICRO)
         waited = max(0, round(started * MICRO) - began)
-        return Waited(
-            waited / MICRO, {cause: part / MICRO for cause, part in self.parts(began, waited).items()}
-        )
+        seconds = waited / MICRO
+        if began >= self._last:  # came while the lane was held
+            return Waited(seconds, {_REST: seconds})
+        if began <= self._first and waited >= self._whole():  # was there before all of them
+            return Waited(seconds, {**self._all_seconds, _REST: (waited - self._amount) / MICRO})
+        parts = self.parts(began, waited)
+        return Waited(seconds, {cause: part / MICRO for cause, part in parts.items()})
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
         """The parts of a wait that began then and lasted so long. They sum to it."""
-        if began >= self._last:
-            return {_REST: waited}
-        if began <= self._first:
-            if self._before is None:
-                self._before = self._shares(began)
-            parts = self._before.copy()
-        else:
-            parts = self._shares(began)
+        parts = self._shares(began)
         rest = waited - sum(parts.values())
         if rest < 0:  # a clock stepped back in between
             parts, rest = _no_more_than(parts, waited), 0
         parts[_REST] = rest
         return parts
+
+    def _whole(self) -> int:
+        """All stretches together, reckoned once for all jobs that were there before them."""
+        if self._amount < 0:
+            parts = self._shares(self._first)
+            self._amount = sum(parts.values())
+            self._all_seconds = {cause: part / MICRO for cause, part in parts.items()}
+        return self._amount
 
     def _shares(self, began: int) -> dict[str, int]:
         parts: dict[str, int] = {}
@@ -159,9 +165,12 @@ def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
     )
 
 
-def waits_of(text: str | bytes) -> Waits:
+def waits_of(text: str | bytes, *, newest_first: bool = False) -> Waits:
     """The same, ready to be asked."""
-    return Waits(stretches_of(text)) if text else NO_WAITS
+    if not text:
+        return NO_WAITS
+    stretches = stretches_of(text)
+    return Waits(stretches[::-1] if newest_first else stretches)
 
 
 def text_of(begin: int, end: int, cause: int) -> str:

@@ -93,7 +93,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
             ) = told.split(b":")
             lane = self.texts[at : at + int(size)].decode()
             at += int(size)
-            waited = waits_of(self.texts[at : at + int(waits)])
+            waited = waits_of(self.texts[at : at + int(waits)], newest_first=True)
             at += int(waits)
             window = []
             for each in sizes:

@@ -11,7 +11,7 @@ from glassq.model.leases import ClaimCause, Grant, Lease
 from glassq.model.waits import NO_WORKER, waits_of
 from glassq.stores.sqlite.arriving import promote_scheduled
 from glassq.stores.sqlite.rows import MICRO, READY, QueueRow, begun_of, head, next_front, next_tail, window
-from glassq.stores.sqlite.waits import bring_up, waited
+from glassq.stores.sqlite.waits import bring_up, standstills, waited
 
 _PROMOTED_AT_ONCE = 100
 
@@ -155,9 +155,10 @@ class Claim(msgspec.Struct, frozen=True):
         others = len(picked) > lanes
         found = [_Ready(*row) for row in picked[:lanes]]
         size = min(size, turn) if others else size
-        return [self._take(cx, lane, size) for lane in found], others
+        standing = standstills(cx, self.queue, self.now) if found else ""
+        return [self._take(cx, lane, size, standing) for lane in found], others
 
-    def _take(self, cx: Connection, row: _Ready, size: int) -> Grant:
+    def _take(self, cx: Connection, row: _Ready, size: int, standing: str) -> Grant:
         begun = begun_of(row.begun_rank, row.begun_seq)
         if begun is None:
             jobs = window(cx, self.queue, row.lane, size)
@@ -167,7 +168,7 @@ class Claim(msgspec.Struct, frozen=True):
         first = jobs[0]  # a lane's row goes with its last job
         # fence: the number grows with every claim, and past anything given out before a lost store.
         self.stood.token = token = max(self.stood.token + 1, self.now)
-        waits = waited(cx, self.queue, row.lane, row.waits, row.since, self.now)
+        waits = waited(cx, self.queue, row.lane, row.waits, row.since, self.now, standing)
         cx.execute(
             "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
             " runs = 1, waits = ? WHERE queue = ? AND lane = ?",

@@ -38,9 +38,9 @@ def note_standstills(cx: Connection, queue: int, now: int) -> None:
     cx.execute("UPDATE queues SET standstills = ? WHERE id = ?", (text, queue))
 
 
-def waited(cx: Connection, queue: int, lane: str, waits: str, since: int, now: int) -> str:
+def waited(cx: Connection, queue: int, lane: str, waits: str, since: int, now: int, standing: str) -> str:
     """What a ready lane that is granted now has waited for, to be handed to its owner."""
-    text = waits + _ready(since, now, standstills(cx, queue, now))
+    text = waits + _ready(since, now, standing)
     return merged(text, *_arrivals(cx, queue, lane), _FEW) if len(text) > _MUCH else text
 
 

@@ -41,7 +41,7 @@ local function reclaim(lane, cause)
   end
   -- Nobody worked on it since its owner was heard of last.
   local heard = text(call('ZSCORE', P .. HELD, lane) - held[8])
-  keep_waits(lane, (held[7] or '') .. stretch(heard, instant, NO_WORKER))
+  keep_waits(lane, stretch(heard, instant, NO_WORKER) .. (held[7] or ''))
   call('HSET', key, 'ca', cause)
   call('HDEL', key, 'o', 'cu', 'ah', 'go', 'wt')
   call('ZREM', P .. HELD, lane)

@@ -1,7 +1,8 @@
 -- waits: what lanes that nobody holds wait for. Stands before the verbs that end such a time.
 -- Times are kept as stretches: <begin>,<end>,<cause>,<amount>, with causes by number and 0 for all of it. Those of a
 -- lane that is held are in `wt`, of others in c, under '@' and its name, with the moment behind them up to which all is
--- noted; of a lane that nobody ever held nothing is. Those in which nothing of the queue could be served are in `hu`.
+-- noted, newest first; of a lane that nobody ever held nothing is. Those in which nothing of the queue could be served
+-- are in `hu`, oldest first.
 -- Moments are compared as text: they have the same length until the year 2286, and '0' comes before all.
 
 local FAIRNESS, NO_WORKER, PAUSE, BACKOFF, HALT, EVER = '0', '1', '2', '3', '4', '0'
@@ -45,15 +46,15 @@ local function ready_stretches(since, till)
   for from, ends, cause in string.gmatch(standstills(), '(%d+),(%d+),(%d),0,') do
     if ends > since and from < till then
       if from > since then
-        found = found .. stretch(since, from, FAIRNESS)
+        found = stretch(since, from, FAIRNESS) .. found
         since = from
       end
       ends = ends < till and ends or till
-      found = found .. stretch(since, ends, cause)
+      found = stretch(since, ends, cause) .. found
       since = ends
     end
   end
-  return found .. stretch(since, till, FAIRNESS)
+  return stretch(since, till, FAIRNESS) .. found
 end
 
 -- Note what a lane that nobody holds has waited for, up to now, and tell it. Comes before its state, or a pause, changes.
@@ -64,17 +65,17 @@ local function bring_up(lane)
   local noted = call('HGET', C, '@' .. lane) or EVER
   local waits, since = string.match(noted, '^(.-)(%d+)$')
   if halted then
-    waits = waits .. stretch(since, instant, HALT)
+    waits = stretch(since, instant, HALT) .. waits
   else
     if due then
       due = text(tonumber(due))
-      waits = waits .. stretch(since, due < instant and due or instant, BACKOFF)
+      waits = stretch(since, due < instant and due or instant, BACKOFF) .. waits
       since = due > since and due or since
     end
     if paused_lanes > 0 and call('SISMEMBER', P .. PAUSED, lane) == 1 then
-      waits = waits .. stretch(since, instant, PAUSE)
+      waits = stretch(since, instant, PAUSE) .. waits
     else
-      waits = waits .. ready_stretches(since, instant)
+      waits = ready_stretches(since, instant) .. waits
     end
   end
   keep_waits(lane, waits)
@@ -96,12 +97,16 @@ local function merge(lane, stretches)
     end
   end
 
-  local groups = {}
+  local all, groups = {}, {}
   local function join(group, other)
     group.ends = other.ends
     for cause, amount in pairs(other.amounts) do group.amounts[cause] = (group.amounts[cause] or 0) + amount end
   end
   for from, ends, cause, amount in string.gmatch(stretches, '(%d+),(%d+),(%d),(%d+),') do
+    table.insert(all, 1, {from, ends, cause, amount})
+  end
+  for _, each in ipairs(all) do
+    local from, ends, cause, amount = unpack(each)
     local last = groups[#groups]
     if from < earliest and amount == '0' then from = earliest end
     if ends > from and ends > earliest then
@@ -120,33 +125,34 @@ local function merge(lane, stretches)
   local told = ''
   for _, group in ipairs(groups) do
     for cause, amount in pairs(group.amounts) do
-      told = told .. group.from .. ',' .. group.ends .. ',' .. cause .. ',' .. text(amount) .. ','
+      told = group.from .. ',' .. group.ends .. ',' .. cause .. ',' .. text(amount) .. ',' .. told
     end
   end
   return told
 end
 
 -- What a ready lane that is granted now has waited for, to be handed to its owner.
+local held_up_until
 local function waited(lane, head, noted)
-  local all
-  if held_up == '' and #levels == 1 then -- nearly always lanes wait for their turns alone
-    local from, amount, since
-    if noted then
-      from, amount, since = string.match(noted, '^(%d+),%d+,0,(%d+),(%d+)$')
-      if from then -- in one stretch, if no job came since it began
-        local last = call('LINDEX', list_key(levels, lane), -1)
-        from = string.match(last, '^%d+:%d:(%d+)') <= from and from
+  held_up_until = held_up_until or string.match(standstills(), ',(%d+),%d,0,$') or EVER
+  -- Nearly always it has waited for its turn alone.
+  local from, ends, amount, rest, since
+  if noted then
+    from, ends, amount, rest, since = string.match(noted, '^(%d+),(%d+),0,(%d+),(.-)(%d+)$')
+    if from and #levels == 1 and held_up_until <= since and since <= instant then
+      -- One stretch with those before, unless a job came in between.
+      local last = string.match(call('LINDEX', list_key(levels, lane), -1), '^%d+:%d:(%d+)')
+      if last <= from then
+        if amount == '0' then amount = ends - from end
+        return from .. ',' .. instant .. ',0,' .. amount + (instant - since) .. ',' .. rest
       end
-    else
-      from, amount = string.match(head, '^%d+:%d:(%d+):%d*::'), 0
-      since = from
     end
-    if from and since <= instant then return from .. ',' .. instant .. ',0,' .. amount + (instant - since) .. ',' end
-    all = (noted or EVER) .. ',' .. instant .. ',0,0,' -- cause and amount
   else
-    local kept, since = string.match(noted or EVER, '^(.-)(%d+)$')
-    all = kept .. ready_stretches(since, instant)
+    from = string.match(head, '^%d+:%d:(%d+):%d*::')
+    if from and #levels == 1 and held_up_until <= from then return stretch(from, instant, FAIRNESS) end
   end
+  rest, since = string.match(noted or EVER, '^(.-)(%d+)$')
+  local all = ready_stretches(since, instant) .. rest
   if #all > MUCH then all = merge(lane, all) end
   return all
 end
