@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from glassq.model.jobs import NewJob
@@ -320,6 +320,7 @@ CALLS = (
 )
 plays = st.lists(st.tuples(st.sampled_from(CALLS), st.integers(0, 99)), min_size=10, max_size=70)
 MOST_OF_TURNS = 20
+EMPTIED: Play = [("append", 1), ("claim", 6), ("wait", 1), ("halt", 0), ("skip_lane", 1)]
 TURNS: Play = [("append", 3), *[("wait", 0), ("claim", 2), ("wait", 0), ("append", 3), ("end_turn", 0)] * 20]
 
 
@@ -349,6 +350,7 @@ lenient = settings(
 
 
 @lenient
+@example(calls=EMPTIED)
 @given(calls=plays)
 def test_redis_tells_what_a_job_has_waited_for(server: str, calls: Play) -> None:
     """Whatever happened to its lane, and its queue. Of lanes that are gone nothing is kept."""

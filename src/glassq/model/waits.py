@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -57,11 +57,8 @@ class Stretch(NamedTuple):
         return self.amount * (self.end - eligible) // (self.end - self.begin)
 
 
-class Waited(NamedTuple):
-    """What a job has waited, in seconds, and what for."""
-
-    seconds: float
-    causes: Mapping[str, float]
+Waited: TypeAlias = tuple[float, dict[str, float]]
+"""What a job has waited, in seconds, and what for. (Made for every job: a plain tuple costs least.)"""
 
 
 class Waits:
@@ -96,11 +93,14 @@ class Waits:
         waited = max(0, round(started * MICRO) - began)
         seconds = waited / MICRO
         if began >= self._last:  # came while the lane was held
-            return Waited(seconds, {_REST: seconds})
-        if began <= self._first and waited >= self._whole():  # was there before all of them
-            return Waited(seconds, {**self._all_seconds, _REST: (waited - self._amount) / MICRO})
+            return seconds, {_REST: seconds}
+        if began <= self._first:  # was there before all of them
+            if self._amount < 0:
+                self._reckon()
+            if waited >= self._amount:
+                return seconds, {**self._all_seconds, _REST: (waited - self._amount) / MICRO}
         parts = self.parts(began, waited)
-        return Waited(seconds, {cause: part / MICRO for cause, part in parts.items()})
+        return seconds, {cause: part / MICRO for cause, part in parts.items()}
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
         """The parts of a wait that began then and lasted so long. They sum to it."""
@@ -111,13 +111,11 @@ class Waits:
         parts[_REST] = rest
         return parts
 
-    def _whole(self) -> int:
-        """All stretches together, reckoned once for all jobs that were there before them."""
-        if self._amount < 0:
-            parts = self._shares(self._first)
-            self._amount = sum(parts.values())
-            self._all_seconds = {cause: part / MICRO for cause, part in parts.items()}
-        return self._amount
+    def _reckon(self) -> None:
+        """All stretches together, once for all jobs that were there before them."""
+        parts = self._shares(self._first)
+        self._amount = sum(parts.values())
+        self._all_seconds = {cause: part / MICRO for cause, part in parts.items()}
 
     def _shares(self, began: int) -> dict[str, int]:
         parts: dict[str, int] = {}

@@ -177,7 +177,7 @@ class Attempts:
         self, lane: HeldLane, job: StoredJob, number: int, decoded: Decoded, waited: Waited | None
     ) -> Ran:
         task, lease = decoded.task, lane.lease
-        in_queue, causes = (None, None) if waited is None else waited
+        in_queue, causes = waited or (None, None)
         started = self._clock.monotonic()
         context = JobContext(
             id=job.id,

@@ -171,13 +171,14 @@ elseif lanes > 0 then
     if granted_jobs >= BUDGET then break end
     token = token + 1
     grant(lane, last[5 + index], text(token), share)
-    granted[index], notes[index] = lane, '@' .. lane
+    granted[index] = lane
+    if last[5 + index] then notes[#notes + 1] = asked[5 + index] end
   end
   call('HSET', P .. 'k', owner, name)
   if #granted > 0 then
     hold(granted)
     call('HSET', C, 'tok', text(token))
-    call('HDEL', C, unpack(notes))
+    if #notes > 0 then call('HDEL', C, unpack(notes)) end
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
 end

@@ -17,6 +17,7 @@ if first(lane) then
   vacate(lane, true, nil, waits)
   ring()
 else
+  forget_state(lane)
   vanish(lane)
 end
 return head
