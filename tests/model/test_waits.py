@@ -186,6 +186,9 @@ class Player:
         if not self.stays:
             return
         stay = self.stays[number % len(self.stays)]
+        if not self.oracle.may_start(stay.lease, stay.jobs[0].id):
+            self.stays.remove(stay)
+            return
         self.start(stay)
         what = Settlement(
             lease=stay.lease, job_id=stay.jobs[0].id, action=action, wait=wait, leaving=leaving, window=2,

@@ -125,3 +125,10 @@ class Oracle:
         """A lane without jobs is gone."""
         if self.lanes[name].state != "held" and name not in places.values():
             del self.lanes[name]
+
+    def may_start(self, lease: Lease, job: str) -> bool:
+        """Whether a job runs, or may begin: not under a lease that has ended."""
+        lane = self.lanes.get(lease.lane)
+        if lane is None or job not in lane.waiters:
+            return True
+        return lane.state == "held" and lane.lease == lease and self.now < lane.until
