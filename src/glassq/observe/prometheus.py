@@ -46,6 +46,7 @@ from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 
 _NO_HEADERS: Mapping[str, str] = {}
+_NOTHING: Mapping[str, float] = {}
 _ACK, _SUCCEEDED = Action.ACK, Outcome.SUCCEEDED
 _NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
 """Outcomes that are decided without running user code: not executions, so not counted as attempts."""
@@ -109,6 +110,7 @@ class _QueueChildren:
         self.enqueue_seconds = families.histogram(catalogue.ENQUEUE_DURATION, queue)
         self.payload_bytes = families.histogram(catalogue.PAYLOAD_BYTES, queue)
         self.reclaimed = families.counters(catalogue.JOBS_RECLAIMED, queue)
+        self.waits = families.counters(catalogue.JOB_WAIT, queue)
         self.time_in_queue = _TracedHistogram(families.histogram(catalogue.TIME_IN_QUEUE, queue), clock)
         self.end_to_end = _TracedHistogram(families.histogram(catalogue.END_TO_END_DURATION, queue), clock)
         self.violations = families.counters(catalogue.ORDER_VIOLATIONS, queue)
@@ -251,6 +253,8 @@ class _Counting:
                 queue.trace_contexts["missing"].inc()
             if waited is not None:
                 histogram.observe(waited, histogram.take(event, headers) if traced else None)
+                for cause, seconds in (event.waits or _NOTHING).items():
+                    queue.waits[cause].inc(seconds)
 
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queues[event.lease.queue]

@@ -12,6 +12,7 @@ from glassq.errors import CorruptRecord
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.stats import LaneState, QueueStats
+from glassq.model.waits import waits_of
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
@@ -76,11 +77,24 @@ class ClaimReply(msgspec.Struct, frozen=True):
         """The granted lanes."""
         found, at = [], 0
         for told in self.told:
-            size, token, cause, attempts, failures, crashes, change, cancelled, begun, ahead, *sizes = (
-                told.split(b":")
-            )
+            (
+                size,
+                token,
+                cause,
+                attempts,
+                failures,
+                crashes,
+                change,
+                cancelled,
+                begun,
+                ahead,
+                waits,
+                *sizes,
+            ) = told.split(b":")
             lane = self.texts[at : at + int(size)].decode()
             at += int(size)
+            waited = waits_of(self.texts[at : at + int(waits)], newest_first=True)
+            at += int(waits)
             window = []
             for each in sizes:
                 window.append(stored_job(queue, self.texts[at : at + int(each)]))
@@ -97,6 +111,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     change=int(change),
                     begun=begun == b"1",
                     ahead=int(ahead),
+                    waits=waited,
                 )
             )
         return found

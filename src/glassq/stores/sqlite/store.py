@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 from typing import TypeVar
 
-import msgspec
-
 from glassq.errors import ConfigurationError, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
@@ -36,7 +34,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, settling, steering, views
+from glassq.stores.sqlite import arriving, claiming, serving, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
@@ -154,7 +152,12 @@ class SqliteStorage:
             bell.close()
             raise
         self._liveness.adopt(str(owner), bell)
-        return SqliteDoorbell(str(owner), bell, self._liveness, self._connections, self._path)
+        return SqliteDoorbell(
+            str(owner), bell, self._liveness, self._connections, self._path, leave=self._leave
+        )
+
+    def _leave(self, owner: str) -> None:
+        self._changes.insist(lambda change: serving.note_gone(change.cx, owner, change.now))
 
     def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`. One transaction."""
@@ -170,12 +173,8 @@ class SqliteStorage:
         for name in queues:
             key = self._find(change.cx, name)
             if key is not None:
-                change.touch(key)
-        change.cx.execute(
-            "INSERT INTO workers (owner, bell, queues, beat) VALUES (?, ?, ?, ?) ON CONFLICT (owner)"
-            " DO UPDATE SET bell = excluded.bell, queues = excluded.queues, beat = excluded.beat",
-            (str(owner), bell, msgspec.json.encode(list(queues)).decode(), change.now),
-        )
+                serving.note_served(change.cx, key, change.touch(key))
+        serving.register(change.cx, str(owner), bell, queues, change.now)
 
     def claim(
         self,
@@ -286,7 +285,9 @@ class SqliteStorage:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 if key is not None:
-                    freed = settling.release(change.cx, self._known, key, str(owner), lease, front=front)
+                    freed = settling.release(
+                        change.cx, self._known, key, str(owner), lease, change.now, front=front
+                    )
                     change.ring = change.ring or freed
 
         self._changes.insist(release)
@@ -295,7 +296,7 @@ class SqliteStorage:
 
     def retry_lane(self, queue: str, lane: str) -> bool:
         """See `Storage.retry_lane`. One transaction."""
-        return self._steer(queue, None, lambda change, key: steering.restart(change.cx, key, lane)) or False
+        return self._steer(queue, None, lambda at, key: steering.restart(at.cx, key, lane, at.now)) or False
 
     def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
         """See `Storage.skip_lane`. One transaction."""
@@ -312,14 +313,13 @@ class SqliteStorage:
 
         def pause(change: Change) -> bool:
             key = self._make(change.cx, queue)  # it may be paused before anything is put into it
-            change.touch(key)
-            return steering.pause(change.cx, key, lane)
+            return steering.pause(change.cx, key, lane, change.touch(key))
 
         return self._changes.insist(pause)
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. One transaction."""
-        return self._steer(queue, None, lambda change, key: steering.resume(change.cx, key, lane)) or False
+        return self._steer(queue, None, lambda at, key: steering.resume(at.cx, key, lane, at.now)) or False
 
     def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """See `Storage.replay`. One transaction."""
@@ -431,7 +431,9 @@ class SqliteStorage:
         if known is not None:
             return known
         cx.execute(_NEW_QUEUE, (name,))
-        return int(cx.execute(_QUEUE, (name,)).fetchone()[0])
+        key = int(cx.execute(_QUEUE, (name,)).fetchone()[0])
+        serving.note_made(cx, key, name)
+        return key
 
     def _forget(self) -> None:
         """Another file has taken the place of the one that was open: nothing of that is known in it."""

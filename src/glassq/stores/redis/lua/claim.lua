@@ -4,8 +4,8 @@
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
 --        reader 4 µs; of each grant the length of its lane's name, its token, cause, attempts, failures, crashes,
---        change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with ':'
---        between; and the texts are all the names and jobs in the same order
+--        change, whether it is to be cancelled, whether it has begun, ahead, the lengths of its waits and of its jobs,
+--        with ':' between; and the texts are all the names, waits and jobs in the same order
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -24,7 +24,7 @@ local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') e
 -- Ready again at the front, with the job it was running blamed for the crash.
 local function reclaim(lane, cause)
   local key = lane_key(lane)
-  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw', 't')
+  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw', 't', 'wt', 'ln')
   grant_wishes(lane, held[5], held[1])
   if not first(lane) then -- the owner died in the callback of the lane's last job
     vanish(lane)
@@ -39,8 +39,11 @@ local function reclaim(lane, cause)
   elseif not (held[1] or held[2]) then
     call('HDEL', key, 'b')
   end
+  -- Nobody worked on it since its owner was heard of last.
+  local heard = text(call('ZSCORE', P .. HELD, lane) - held[8])
+  keep_waits(lane, stretch(heard, instant, NO_WORKER) .. (held[7] or ''))
   call('HSET', key, 'ca', cause)
-  call('HDEL', key, 'o', 'cu', 'ah', 'go')
+  call('HDEL', key, 'o', 'cu', 'ah', 'go', 'wt')
   call('ZREM', P .. HELD, lane)
   call('SREM', P .. KEPT, lane)
   note_lowest(lane)
@@ -84,21 +87,22 @@ end
 if #arrived > 0 and arrive(arrived) then ring() end
 
 for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  bring_up(lane)
   call('ZREM', P .. WAITING, lane)
   make_ready(lane, false)
 end
 
 local grants, texts, granted_jobs = {}, {}, 0
 
-local function tell(lane, jobs, token, history, has_begun, runs_ahead)
+local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
   local told = #lane .. ':' .. token .. ':ready:0:0:0:0:0'
   if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
     told = #lane .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
       .. (history[3] or 0) .. ':' .. (history[4] or 0) .. ':' .. (history[6] or 0)
       .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
-  told = told .. (has_begun and ':1:' or ':0:') .. runs_ahead
-  texts[#texts + 1] = lane
+  told = told .. (has_begun and ':1:' or ':0:') .. runs_ahead .. ':' .. #waits
+  texts[#texts + 1] = lane .. waits
   for _, job in ipairs(jobs) do
     told = told .. ':' .. #job
     texts[#texts + 1] = job
@@ -107,16 +111,17 @@ local function tell(lane, jobs, token, history, has_begun, runs_ahead)
   granted_jobs = granted_jobs + #jobs
 end
 
-local function grant(lane, token, share)
+local function grant(lane, kept, token, share)
   local key = lane_key(lane)
   local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
   -- A head that was tried before comes alone: what follows it is decided after it.
   local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
   local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
-  local fields = {'t', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name}
+  local waits = waited(lane, jobs[1], kept)
+  local fields = {'t', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits}
   if not has_begun then
-    fields[13], fields[14] = 'nb:' .. token, '1'
+    fields[15], fields[16] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
     fields[#fields + 1], fields[#fields + 2] = 'ah', runs_ahead
@@ -124,7 +129,7 @@ local function grant(lane, token, share)
   -- fence: number and owner; from here on every earlier one is refused.
   call('HSET', key, unpack(fields))
   if history[5] then call('HDEL', key, 'ca') end
-  tell(lane, jobs, token, history, has_begun, runs_ahead)
+  tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
 
 -- Out of the ready lanes, into the held ones.
@@ -140,10 +145,10 @@ end
 
 local function tell_again()
   for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
-    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't')
+    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't', 'wt')
     if held[8] == owner and held[9] == name then
       local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[10]) == 0
-      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0)
+      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '')
     end
   end
 end
@@ -156,19 +161,24 @@ elseif lanes > 0 then
   local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
   local crowded = not all_paused and call('ZCARD', P .. READY) > #picked
   local share = math.max(1, math.min(size, crowded and turn or math.floor(BUDGET / math.max(1, #picked))))
-  local last = call('HMGET', C, 'tok', 'ml', 'gt')
+  local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
+  for index, lane in ipairs(picked) do asked[6 + index] = '@' .. lane end
+  local last = call('HMGET', C, unpack(asked))
+  standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
-  local granted = {}
+  local granted, notes = {}, {}
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
-    grant(lane, text(token), share)
+    grant(lane, last[6 + index], text(token), share)
     granted[index] = lane
+    if last[6 + index] then notes[#notes + 1] = asked[6 + index] end
   end
   call('HSET', P .. 'k', owner, name)
   if #granted > 0 then
     hold(granted)
     call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
+    if #notes > 0 then call('HDEL', C, unpack(notes)) end
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
 end

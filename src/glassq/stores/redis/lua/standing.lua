@@ -81,6 +81,7 @@ end
 -- Take a lane that nobody holds out of whatever state it is in.
 local function forget_state(lane)
   for _, state in ipairs({P .. READY, P .. WAITING, P .. HALTED, P .. STOPPED}) do call('ZREM', state, lane) end
+  call('HDEL', C, '@' .. lane)
 end
 
 -- A lane without jobs leaves nothing behind.
@@ -92,8 +93,10 @@ local function vanish(lane)
   call('DEL', lane_key(lane))
 end
 
--- The head is settled and the lane nobody's: it waits without history. `head` is what comes first now, if known.
-local function vacate(lane, at_front, head)
+-- The head is settled and the lane nobody's: it waits without history. `head` is what comes first now, if known;
+-- `waits` are those of a lane that was nobody's before.
+local function vacate(lane, at_front, head, waits)
+  waits = waits or call('HGET', lane_key(lane), 'wt')
   call('ZREM', P .. HELD, lane)
   call('SREM', P .. KEPT, lane)
   call('DEL', lane_key(lane))
@@ -102,6 +105,7 @@ local function vacate(lane, at_front, head)
   else
     note_lowest(lane)
   end
+  keep_waits(lane, waits)
   make_ready(lane, at_front)
 end
 
