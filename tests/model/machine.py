@@ -278,6 +278,20 @@ class Machine(Comparison):
         owner = self.holds[pick % len(self.holds)].owner
         self.renew_leases(owner, [hold.lease for hold in self.holds if hold.owner == owner], lease)
 
+    @precondition(lambda self: self.owners_everywhere())
+    @rule(pick=picks, lease=leases)
+    def renew_everywhere(self, pick: int, lease: float) -> None:
+        """The same, of one who holds lanes of both queues: seldom met otherwise."""
+        owner = self.owners_everywhere()[pick % len(self.owners_everywhere())]
+        self.renew_leases(owner, [hold.lease for hold in self.holds if hold.owner == owner], lease)
+
+    def owners_everywhere(self) -> list[Owner]:
+        """Who believes to hold lanes of both queues."""
+        held = {(hold.owner, hold.lease.queue) for hold in self.holds}
+        return sorted(
+            {owner for owner, _ in held if len([each for each, _ in held if each == owner]) > 1}, key=str
+        )
+
     def renew_leases(self, owner: Owner, held: Sequence[Lease], lease: float) -> None:
         """Ask all sides."""
         queues = sorted({each.queue for each in held})

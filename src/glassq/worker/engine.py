@@ -134,7 +134,8 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock),
             stopping=self._stopping.is_set,
-            crowded=lambda: self._claiming or bool(self._pool),
+            # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
+            crowded=lambda: bool(self._pool) or (self._claiming and self._reach.crowded),
         )
         self._teller = Teller(self._bus, "glassq-telling")
         self._upkeep = Upkeep(

@@ -46,7 +46,7 @@ class Services(msgspec.Struct, frozen=True):
     callbacks: Callbacks
     stopping: Callable[[], bool]
     crowded: Callable[[], bool]
-    """Whether lanes wait in this worker for a thread, or may be on their way to it."""
+    """Whether lanes wait in this worker for a thread, or are likely to be on their way to it."""
 
 
 class LaneRun:

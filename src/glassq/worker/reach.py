@@ -33,12 +33,13 @@ class Reach:
         self._done = 0
         self._ran = 0.0
         self._lanes = 0
-        self._crowded = False
+        self.crowded = False
+        """Whether the last claim found more lanes than there are threads."""
 
     def look(self, claimed: Claimed) -> None:
         """What was claimed is about to be put into the pool."""
         lanes = len(self._pool) + len(claimed.grants)
-        self._crowded = bool(claimed.others) or lanes > self._pool.size
+        self.crowded = bool(claimed.others) or lanes > self._pool.size
 
     def note(self, lane: LaneRun) -> None:
         """A lane was served."""
@@ -51,7 +52,7 @@ class Reach:
         if served:
             self._lanes = min(_MOST, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
             # A lane that has a thread to itself costs less than two that take turns in one.
-            few = self._crowded and self._lanes > 0
+            few = self.crowded and self._lanes > 0
             self._pool.want(1 + int(self._ran / served / _OWN_WORK) if few else None)
             self._looked, self._done, self._ran = now, done, 0.0
         elif elapsed > PATIENCE:

@@ -30,7 +30,6 @@ REPLICA_SECONDS: Final = 1.0
 """How long an append waits for replicas."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
-_INFO: Final = b"*1\r\n$4\r\nINFO\r\n"  # as it is sent
 
 R = TypeVar("R")
 
@@ -60,12 +59,6 @@ class Sent(Generic[R]):
         except exceptions.RedisError as error:
             raise self._server.failed(self._began, error) from error
         return self._read(reply)
-
-
-def _ask_for_info(connection: Connection) -> bytes:
-    connection.send_packed_command([_INFO])
-    told: bytes = connection.read_response()
-    return told
 
 
 def _at_once() -> bool:
@@ -287,7 +280,7 @@ class Server:
     def _info(self) -> dict[str, str]:
         # As a request of our own: what instruments redis-py's clients makes a span of each of their calls.
         try:
-            told = self._connections.use(_ask_for_info)
+            told: bytes = self._connections.use(lambda own: ask(own, lambda _: packed(("INFO",))))
         except exceptions.ResponseError as error:
             if "unknown command" in str(error.args).lower():  # stand-ins for servers have no INFO
                 return {}

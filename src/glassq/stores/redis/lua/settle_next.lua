@@ -14,8 +14,8 @@ if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and forma
     local lane = call('HMGET', key, 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'cw', 'ah')
     local is_ours = lane[1] == ARGV[6] and lane[2] == ARGV[2]
     local is_fresh = lane[3] == ARGV[7] and lane[4] == levels and (lane[5] or '0') == ARGV[10]
-    is_plain = is_ours and is_fresh
-      and not (lane[6] or lane[7] or lane[8] or lane[9] or lane[10] or lane[11]) and (ahead ~= '0' or (lane[12] or '0') == '0')
+    local has_history = lane[6] or lane[7] or lane[8] or lane[9] or lane[10] or lane[11]
+    is_plain = is_ours and is_fresh and not has_history and (ahead ~= '0' or (lane[12] or '0') == '0')
   end
   -- The first write, one that needs no memory: taking a job and comparing it is cheaper than reading it before.
   local head = is_plain and call('LPOP', list)
