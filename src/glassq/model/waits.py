@@ -163,12 +163,9 @@ def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
     )
 
 
-def waits_of(text: str | bytes, *, newest_first: bool = False) -> Waits:
+def waits_of(text: str | bytes) -> Waits:
     """The same, ready to be asked."""
-    if not text:
-        return NO_WAITS
-    stretches = stretches_of(text)
-    return Waits(stretches[::-1] if newest_first else stretches)
+    return Waits(stretches_of(text)) if text else NO_WAITS
 
 
 def text_of(begin: int, end: int, cause: int) -> str:

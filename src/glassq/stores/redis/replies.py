@@ -12,7 +12,7 @@ from glassq.errors import CorruptRecord
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.stats import LaneState, QueueStats
-from glassq.model.waits import waits_of
+from glassq.model.waits import NO_WAITS, Waits, stretches_of
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
@@ -79,6 +79,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
         for told in self.told:
             (
                 size,
+                waits,
                 token,
                 cause,
                 attempts,
@@ -88,13 +89,10 @@ class ClaimReply(msgspec.Struct, frozen=True):
                 cancelled,
                 begun,
                 ahead,
-                waits,
                 *sizes,
             ) = told.split(b":")
             lane = self.texts[at : at + int(size)].decode()
             at += int(size)
-            waited = waits_of(self.texts[at : at + int(waits)], newest_first=True)
-            at += int(waits)
             window = []
             for each in sizes:
                 window.append(stored_job(queue, self.texts[at : at + int(each)]))
@@ -111,10 +109,16 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     change=int(change),
                     begun=begun == b"1",
                     ahead=int(ahead),
-                    waits=waited,
+                    waits=_waits(waits),
                 )
             )
         return found
+
+
+def _waits(told: bytes) -> Waits:
+    """Newest first, behind a seq that only scripts read."""
+    stretches = stretches_of(told.partition(b",")[2])
+    return Waits(stretches[::-1]) if stretches else NO_WAITS
 
 
 def claim(reply: bytes) -> ClaimReply:

@@ -157,6 +157,21 @@ class Waiting(Scenario):
         assert [self.waited(grant, index)[_W.FAIRNESS] for index in (count - 2, count - 1)] == [0.5, 0.25]
         assert all(self.waited(grant, index)[_W.FAIRNESS] > 0 for index in range(count))
 
+    def test_many_pauses_are_kept_in_little(self) -> None:
+        """A lane that is paused and resumed again and again, while nobody claims it, does not grow by it."""
+        rounds = 60
+        with self.listening(BOB):
+            self.put("a", lane="x")
+            for _ in range(rounds):
+                self.clock.advance(0.25)
+                self.store.pause(QUEUE, "x")
+                self.clock.advance(0.5)
+                self.store.resume(QUEUE, "x")
+                self.renew(BOB, [])
+            grant = self.claim_one(BOB)
+        assert len(grant.waits.stretches) <= 24
+        assert self.waited(grant) == {_W.FAIRNESS: rounds * 0.25, _W.PAUSED: rounds * 0.5}
+
     def test_what_is_granted_again_is_told_again(self) -> None:
         """A lane that was given back unserved has waited all the time, but for the time it was held."""
         with self.listening(BOB):

@@ -3,9 +3,9 @@
 --        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
---        reader 4 µs; of each grant the length of its lane's name, its token, cause, attempts, failures, crashes,
---        change, whether it is to be cancelled, whether it has begun, ahead, the lengths of its waits and of its jobs,
---        with ':' between; and the texts are all the names, waits and jobs in the same order
+--        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
+--        crashes, change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with
+--        ':' between; and the texts are all the names and jobs in the same order
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -41,7 +41,8 @@ local function reclaim(lane, cause)
   end
   -- Nobody worked on it since its owner was heard of last.
   local heard = text(call('ZSCORE', P .. HELD, lane) - held[8])
-  keep_waits(lane, stretch(heard, instant, NO_WORKER) .. (held[7] or ''))
+  local known, noted = string.match(held[7] or '0,', '^(%d*),(.*)$')
+  keep_waits(lane, put_before(lane, stretch(heard, instant, NO_WORKER), known, noted))
   call('HSET', key, 'ca', cause)
   call('HDEL', key, 'o', 'cu', 'ah', 'go', 'wt')
   call('ZREM', P .. HELD, lane)
@@ -74,6 +75,7 @@ for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT'
   local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
   at, length = tonumber(at), tonumber(length)
   local seq = call('HINCRBY', C, 'seq', '1')
+  newest = text(seq)
   arrived[#arrived + 1] = {
     lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
       text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
@@ -93,16 +95,18 @@ for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMI
 end
 
 local grants, texts, granted_jobs = {}, {}, 0
+local ready = not all_paused and call('ZCARD', P .. READY) or 0
+local is_new_here = {} -- lanes it has since now
 
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local told = #lane .. ':' .. token .. ':ready:0:0:0:0:0'
+  local told = #lane .. ':' .. waits .. ':' .. token .. ':ready:0:0:0:0:0'
   if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
-    told = #lane .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
+    told = #lane .. ':' .. waits .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
       .. (history[3] or 0) .. ':' .. (history[4] or 0) .. ':' .. (history[6] or 0)
       .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
-  told = told .. (has_begun and ':1:' or ':0:') .. runs_ahead .. ':' .. #waits
-  texts[#texts + 1] = lane .. waits
+  told = told .. (has_begun and ':1:' or ':0:') .. runs_ahead
+  texts[#texts + 1] = lane
   for _, job in ipairs(jobs) do
     told = told .. ':' .. #job
     texts[#texts + 1] = job
@@ -119,15 +123,15 @@ local function grant(lane, kept, token, share)
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
   local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
   local waits = waited(lane, jobs[1], kept)
-  local fields = {'t', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits}
+  local more = {}
   if not has_begun then
-    fields[15], fields[16] = 'nb:' .. token, '1'
+    more[1], more[2] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
-    fields[#fields + 1], fields[#fields + 2] = 'ah', runs_ahead
+    more[#more + 1], more[#more + 2] = 'ah', runs_ahead
   end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, unpack(fields))
+  call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits, unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
   tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
@@ -137,7 +141,9 @@ local function hold(granted)
   local ends = {}
   for index, lane in ipairs(granted) do
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
+    is_new_here[lane] = true
   end
+  ready = ready - #granted
   call('ZREM', P .. READY, unpack(granted))
   call('ZREM', P .. LOWEST, unpack(granted))
   call('ZADD', P .. HELD, unpack(ends))
@@ -148,7 +154,7 @@ local function tell_again()
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't', 'wt')
     if held[8] == owner and held[9] == name then
       local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[10]) == 0
-      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '')
+      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '0,')
     end
   end
 end
@@ -159,26 +165,23 @@ if repeated then
   tell_again()
 elseif lanes > 0 then
   local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
-  local crowded = not all_paused and call('ZCARD', P .. READY) > #picked
-  local share = math.max(1, math.min(size, crowded and turn or math.floor(BUDGET / math.max(1, #picked))))
+  local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
   for index, lane in ipairs(picked) do asked[6 + index] = '@' .. lane end
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
-  local granted, notes = {}, {}
+  local granted = {}
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
     grant(lane, last[6 + index], text(token), share)
     granted[index] = lane
-    if last[6 + index] then notes[#notes + 1] = asked[6 + index] end
   end
   call('HSET', P .. 'k', owner, name)
   if #granted > 0 then
     hold(granted)
     call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
-    if #notes > 0 then call('HDEL', C, unpack(notes)) end
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
 end
@@ -191,7 +194,7 @@ local function next_due()
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.
-    if index == 31 or owner_of(held[index]) ~= owner then
+    if index == 31 or not is_new_here[held[index]] and owner_of(held[index]) ~= owner then
       local ends = tonumber(held[index + 1])
       return math.min(due or ends, ends)
     end
@@ -200,6 +203,5 @@ local function next_due()
 end
 
 local due = next_due()
-local others = not all_paused and call('ZCARD', P .. READY) > 0
-return instant .. '|' .. (others and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
+return instant .. '|' .. (ready > 0 and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
   .. (repeated and 1 or 0) .. '|' .. found() .. '|' .. table.concat(grants, ';') .. '\n' .. table.concat(texts)

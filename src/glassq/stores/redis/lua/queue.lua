@@ -99,7 +99,9 @@ local function make_ready(lane, at_front)
 end
 
 -- A lane is nobody's from now on, or what it waits for changes: this is what it has waited for so far.
-local function keep_waits(lane, waits) call('HSET', C, '@' .. lane, (waits or '') .. instant) end
+local function keep_waits(lane, waits)
+  call('HSET', C, '@' .. lane, (waits or '0,') .. instant)
+end
 
 -- A lane that was granted to be begun later has begun. The field's name has the token, so this does nothing to a lane
 -- that has another owner by now.

@@ -20,14 +20,16 @@ if #ARGV == 12 and ARGV[4] == 'ack' and ARGV[8] == 'yield' and format and not is
       call('ZREM', P .. 'h', name)
       call('DEL', key)
       if next_job then
-        place = call('HINCRBY', C, 'tail', '1')
+        place = string.format('%.0f', (conf[9] or 0) + 1)
         call('ZADD', P .. 'a', string.match(next_job, '^%d+'), name)
-        call('ZADD', P .. 'r', string.format('%.0f', place), name)
+        call('ZADD', P .. 'r', place, name)
         -- Where lanes wait already, whoever could take this one has been rung for those.
         if ready == 0 then call('XADD', P .. 'b', 'MAXLEN', '1', '*', 'r', '1') end
-        call('HSET', C, 'so', ordinal, 'seen', instant, 'last', instant, '@' .. name, (lane[12] or '') .. instant)
+        call('HSET', C, 'so', ordinal, 'seen', instant, 'last', instant, 'tail', place, '@' .. name,
+          (lane[12] or '0,') .. instant) -- see `waits`
       else
         call('HSET', C, 'so', ordinal, 'seen', instant, 'last', instant)
+        if lane[12] and string.sub(lane[12], 1, 1) ~= ',' then call('HDEL', C, '@' .. name) end
       end
       if ARGV[10] ~= '' then call('HDEL', P .. 'l:' .. ARGV[9], 'nb:' .. ARGV[10]) end
       local calls = P .. 'u:' .. ARGV[2]

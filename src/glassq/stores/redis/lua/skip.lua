@@ -17,7 +17,6 @@ if first(lane) then
   vacate(lane, true, nil, waits)
   ring()
 else
-  forget_state(lane)
   vanish(lane)
 end
 return head
