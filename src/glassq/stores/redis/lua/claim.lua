@@ -96,7 +96,7 @@ end
 
 local grants, texts, granted_jobs = {}, {}, 0
 local ready = not all_paused and call('ZCARD', P .. READY) or 0
-local is_new_here = {} -- lanes it has since now
+local just_granted = {}
 
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
   local told = #lane .. ':' .. waits .. ':' .. token .. ':ready:0:0:0:0:0'
@@ -141,7 +141,7 @@ local function hold(granted)
   local ends = {}
   for index, lane in ipairs(granted) do
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
-    is_new_here[lane] = true
+    just_granted[lane] = true
   end
   ready = ready - #granted
   call('ZREM', P .. READY, unpack(granted))
@@ -194,7 +194,7 @@ local function next_due()
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.
-    if index == 31 or not is_new_here[held[index]] and owner_of(held[index]) ~= owner then
+    if index == 31 or not just_granted[held[index]] and owner_of(held[index]) ~= owner then
       local ends = tonumber(held[index + 1])
       return math.min(due or ends, ends)
     end
