@@ -22,6 +22,7 @@ from glassq.model.leases import (
     SettleStatus,
 )
 from glassq.model.verdicts import Action
+from glassq.model.waits import NO_WAITS, Waits
 from glassq.model.watermarks import Counts, Watermark
 from glassq.storage import Doorbell, Settling, Storage
 from glassq.stores.open import open_storage
@@ -233,7 +234,9 @@ def caught(call: Callable[[], Any]) -> Any:
 
 
 def plain(value: Any, names: Mapping[str, str] = MappingProxyType({})) -> Any:
-    """An answer with names for ids, and without zeros in counts."""
+    """An answer with names for ids, and without zeros in counts, and what lanes have waited for."""
+    if isinstance(value, Waits):
+        return NO_WAITS
     if isinstance(value, msgspec.Struct):
         return type(value)(
             **{field: plain(getattr(value, field), names) for field in value.__struct_fields__}

@@ -3,7 +3,8 @@
 Both stores must answer as it does, call for call. Times are whole microseconds; jobs are named by their
 bodies. Free, and so not said here: the ids of jobs; by how much a change counter grows (only if it does);
 what else a `fenced` answer tells; whether a repeated settlement whose lease has ended is `fenced` or
-`already`; and how much that is due a single claim may leave for the next one, if it is over a hundred.
+`already`; and how much that is due a single claim may leave for the next one, if it is over a hundred. What
+lanes have waited for has an oracle of its own (`waiting.py`).
 Where settlements are sent and not waited for, stores differ in what they can: a model that `runs_ahead` means
 what Redis does, any other one what a store means that answers at once.
 Not modelled: `OWNER_DIED`, since only a store that sees the processes of its host can know of it (nobody

@@ -12,6 +12,7 @@ from glassq.model.events import Event, LaneLeft
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
+from glassq.model.waits import WaitCause, Waits
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
@@ -89,6 +90,7 @@ class Play:
         self.store = PlayedStore()
         self.clock = FakeClock()
         self.ran: list[str] = []
+        self.waited: list[dict[str, float]] = []
         self.events: list[Event] = []
         self.crowded = True
         self.seconds = 0.0
@@ -115,9 +117,10 @@ class Play:
         grant = Grant(lease=LEASE, jobs=stored, begun=begun, ahead=ahead)
         self.stay = LaneRun(services, self.lane, grant, now=0.0, others=False)
 
-    def perform(self, _lane: Any, job: StoredJob, _past: Any, _now: float) -> Ended:
+    def perform(self, _lane: Any, job: StoredJob, _past: Any, now: float, waits: Waits) -> Ended:
         """It succeeds."""
         self.ran.append(job.id)
+        self.waited.append(waits.split(job.eligible_at, now)[1])
         ran = Ran(Outcome.SUCCEEDED, None, None, self.seconds)
         return Ended(job, 1, "work", {}, None, ran, Verdict(Action.ACK), did_run=True)
 
@@ -179,6 +182,21 @@ def test_a_head_that_waited_begins_by_word_or_by_the_turn_before(queue: str) -> 
     assert play.stay.begin_after("orders") == (None if said else LEASE)
     fresh = Play("12", begun=False)
     assert fresh.run() == ["begin a", "1 yield"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "fairness", "behind_lane"), [(False, 2, 0), (True, 0, 2)], ids=["waited here", "began at once"]
+)
+def test_a_lane_that_waits_here_for_a_thread_waits_for_its_turn(
+    begun: bool, fairness: float, behind_lane: float
+) -> None:
+    """Only the worker can know that; one that began when it was granted was held all the time."""
+    play = Play("1", begun=begun)
+    play.clock.advance(2)
+    play.run()
+    [causes] = play.waited
+    assert causes.get(WaitCause.FAIRNESS, 0) == fairness
+    assert causes[WaitCause.BEHIND_LANE] == behind_lane
 
 
 def test_a_head_that_cannot_begin_is_given_back() -> None:

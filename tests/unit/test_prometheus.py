@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
@@ -31,7 +32,7 @@ from glassq.model.events import (
 )
 from glassq.model.leases import ClaimCause, Lease
 from glassq.model.verdicts import Action, Outcome
-from glassq.observe.catalogue import BY_NAME, CATALOGUE
+from glassq.observe.catalogue import BY_NAME, CATALOGUE, WAIT_CAUSES
 from glassq.observe.prometheus import observe_metrics
 from glassq.telemetry import Bus
 from tests.unit.observing import (
@@ -252,6 +253,16 @@ def test_a_job_that_succeeds_is_processed_once(house: House) -> None:
     assert house.charge("job_processing_duration_seconds_sum") == pytest.approx(0.02)
     assert house.orders("job_time_in_queue_seconds_sum") == pytest.approx(0.2)
     assert house.orders("job_end_to_end_duration_seconds_sum") == pytest.approx(0.25)
+
+
+def test_what_a_job_waited_for_is_counted_when_it_starts(house: House) -> None:
+    """By cause, the parts of its time in queue; nothing for an attempt that is not the first."""
+    parts = {"fairness": 0.05, "behind_lane": 0.15}
+    house.bus.emit(msgspec.structs.replace(started(waited=0.2), waits=parts))
+    house.bus.emit(started(waited=None))
+    counted = {cause: house.orders("job_wait_seconds_total", cause=cause) for cause in WAIT_CAUSES}
+    assert counted == dict.fromkeys(WAIT_CAUSES, 0.0) | parts
+    assert sum(filter(None, counted.values())) == house.orders("job_time_in_queue_seconds_sum")
 
 
 def test_a_retry_is_a_failed_attempt_and_no_processed_job(house: House) -> None:

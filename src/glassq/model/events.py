@@ -118,7 +118,7 @@ class OrderViolated(Event, frozen=True, kw_only=True):
 
 class AttemptStarted(Event, frozen=True, kw_only=True):
     """User code is about to run. `started` is a monotonic reading of the emitting process; `time_in_queue`
-    (seconds, store's clock) is set for first attempts."""
+    (seconds, store's clock) is set for first attempts, and `waits` says what it was spent on, by cause."""
 
     lease: Lease
     task: str
@@ -131,6 +131,7 @@ class AttemptStarted(Event, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     level: int = 3
     replayed: bool = False
+    waits: Mapping[str, float] | None = None
 
 
 class AttemptSettled(Event, frozen=True, kw_only=True):

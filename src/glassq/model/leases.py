@@ -9,6 +9,7 @@ import msgspec
 
 from glassq.model.jobs import StoredJob
 from glassq.model.verdicts import Action
+from glassq.model.waits import NO_WAITS, Waits
 from glassq.model.watermarks import Watermark
 
 
@@ -62,6 +63,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the head is taken to have begun; otherwise the worker says when it does."""
     ahead: int = 0
     """How far the worker may run ahead of the store from the start (see `Settlement.ahead`)."""
+    waits: Waits = NO_WAITS
+    """When nobody held the lane, and why, as far back as its jobs go: what they have waited for so far."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -149,8 +149,7 @@ JOB_WAIT = metric(
     "Time jobs spent waiting, by what they waited for; the parts sum to the time in queue.",
     "queue",
     cause=WAIT_CAUSES,
-    planned=True,
-    note="Nothing measures the causes yet, so there is no series: 0 would say that nobody waits.",
+    note="Counted when a job first starts, all of its wait at once.",
 )
 JOBS_IN_PROGRESS = metric("glassq_jobs_in_progress", "worker", "Attempts running in this process.", "queue")
 IN_PROGRESS_SECONDS = metric(

@@ -6,7 +6,7 @@ a counter that is born at 1 never shows as an increase.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -47,6 +47,7 @@ from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 
 _NO_HEADERS: Mapping[str, str] = {}
+_NOTHING: Mapping[str, float] = {}
 _ACK, _SUCCEEDED = Action.ACK, Outcome.SUCCEEDED
 _NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
 """Outcomes that are decided without running user code: not executions, so not counted as attempts."""
@@ -119,6 +120,7 @@ class _QueueChildren:
         self.enqueue_seconds = families.histogram(catalogue.ENQUEUE_DURATION, queue)
         self.payload_bytes = families.histogram(catalogue.PAYLOAD_BYTES, queue)
         self.reclaimed = families.counters(catalogue.JOBS_RECLAIMED, queue)
+        self.waits = families.counters(catalogue.JOB_WAIT, queue)
         self.time_in_queue = _TracedHistogram(families.histogram(catalogue.TIME_IN_QUEUE, queue), clock)
         self.end_to_end = _TracedHistogram(families.histogram(catalogue.END_TO_END_DURATION, queue), clock)
         self.violations = families.counters(catalogue.ORDER_VIOLATIONS, queue)
@@ -128,8 +130,11 @@ class _QueueChildren:
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
-        self.starts: Batch[float | None] = families.batch(self._count_starts, "starts", queue)
-        """Times in queue, where they count, of attempts that have no trace to point to."""
+        self.starts: Batch[tuple[float | None, Mapping[str, float] | None]] = families.batch(
+            self._count_starts, "starts", queue
+        )
+        """Times in queue and what they were spent on, where they count, of attempts that have no trace to
+        point to."""
         self.ends: Batch[float] = families.batch(self.end_to_end.observe_all, "ends", queue)
         """Times from eligible to settled of jobs that succeeded and have no trace to point to."""
         self.tasks = _Children(self._unknown)
@@ -141,9 +146,19 @@ class _QueueChildren:
         if task not in self.tasks:
             self.tasks[task] = _TaskChildren(self._families, self._queue, task, self._clock)
 
-    def _count_starts(self, waits: Sequence[float | None]) -> None:
-        self.trace_contexts["missing"].inc(len(waits))
-        self.time_in_queue.observe_all([waited for waited in waits if waited is not None])
+    def _count_starts(self, starts: Sequence[tuple[float | None, Mapping[str, float] | None]]) -> None:
+        self.trace_contexts["missing"].inc(len(starts))
+        self.time_in_queue.observe_all([waited for waited, _ in starts if waited is not None])
+        totals: dict[str, float] = {}
+        for _, waits in starts:
+            for cause, seconds in (waits or _NOTHING).items():
+                totals[cause] = totals.get(cause, 0.0) + seconds
+        self.count_waits(totals.items())
+
+    def count_waits(self, waits: Iterable[tuple[str, float]]) -> None:
+        """Count what time in queue was spent on, holding the lock."""
+        for cause, seconds in waits:
+            self.waits[cause].inc(seconds)
 
     def _unknown(self, _: str) -> _TaskChildren:
         return self.tasks[catalogue.UNKNOWN_TASK]
@@ -262,13 +277,14 @@ class _Counting:
     def _started(self, event: AttemptStarted) -> None:
         queue, waited, headers = self._queues[event.lease.queue], event.time_in_queue, event.headers
         if not may_be_traced(headers):
-            queue.starts.note(waited)
+            queue.starts.note((waited, event.waits))
             return
         with self._families.lock:
             if not headers:
                 queue.trace_contexts["missing"].inc()
             if waited is not None:
                 queue.time_in_queue.observe(waited, queue.time_in_queue.take(event, headers))
+                queue.count_waits((event.waits or _NOTHING).items())
 
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queues[event.lease.queue]

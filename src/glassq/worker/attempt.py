@@ -25,6 +25,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settlement
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
+from glassq.model.waits import NO_WAITS, Waited, Waits
 from glassq.policy.decide import Rules, decide, end
 from glassq.registry import Registry, TaskDefinition
 from glassq.telemetry import Attempting, Bus
@@ -105,8 +106,11 @@ class Attempts:
         self._random = random
         self._executor = ThreadExecutor(bus, clock)
 
-    def perform(self, lane: HeldLane, job: StoredJob, past: Standing, store_now: float) -> Ended:
-        """Decode, run and decide. Settling is the lane's business: it knows what comes next."""
+    def perform(
+        self, lane: HeldLane, job: StoredJob, past: Standing, store_now: float, waits: Waits = NO_WAITS
+    ) -> Ended:
+        """Decode, run and decide. Settling is the lane's business: it knows what comes next, and what its
+        jobs waited for."""
         number = past.attempts + 1
         decoded = self._refuse(job, past, store_now) or self._decode(job, past)
         if isinstance(decoded, Refused):
@@ -114,7 +118,7 @@ class Attempts:
             known = decoded.crashed
             verdict = self._decide(lane, known, ran, past)
             return Ended(job, number, decoded.task_name, decoded.headers, known, ran, verdict, did_run=False)
-        waited = max(0.0, store_now - job.eligible_at) if number == 1 else None
+        waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         ran = self._run(lane, job, number, decoded, waited)
         if ran.error is not None:
             ran = _heeding(lane, job, ran)
@@ -170,9 +174,10 @@ class Attempts:
     # -- run -------------------------------------------------------------------------------------------
 
     def _run(
-        self, lane: HeldLane, job: StoredJob, number: int, decoded: Decoded, waited: float | None
+        self, lane: HeldLane, job: StoredJob, number: int, decoded: Decoded, waited: Waited | None
     ) -> Ran:
         task, lease = decoded.task, lane.lease
+        in_queue, causes = waited or (None, None)
         started = self._clock.monotonic()
         context = JobContext(
             id=job.id,
@@ -194,13 +199,14 @@ class Attempts:
                 attempt=number,
                 started=started,
                 timeout=task.timeout,
-                time_in_queue=waited,
+                time_in_queue=in_queue,
+                waits=causes,
                 headers=decoded.headers,
                 level=job.level,
                 replayed=job.replayed,
             )
         )
-        subject = Attempting(context, task.name, decoded.headers, waited)
+        subject = Attempting(context, task.name, decoded.headers, in_queue)
 
         def call() -> Any:
             # fence: looked at again as the last thing before user code. This process may have stood still

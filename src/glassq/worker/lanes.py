@@ -13,6 +13,7 @@ from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.verdicts import Action
+from glassq.model.waits import FAIRNESS
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
@@ -61,11 +62,12 @@ class LaneRun:
         """The lane as the worker's other threads see it."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
+        self._waits = grant.waits
         self._change = grant.change
         self._others = others
         self._held = True
         self._passed_on = False
-        self._begun = grant.begun
+        self._begun = self._granted_begun = grant.begun
         self._ahead = grant.ahead > 0
         self._ends = len(grant.jobs) < min(services.options.window, services.options.turn)
         self._follow: Callable[[str], Lease | None] = _nothing_follows
@@ -90,6 +92,8 @@ class LaneRun:
         """Serve the lane until it is empty, given up or lost. `follow` takes the lane that is served after
         it, and returns its lease when the end of a turn in this queue has to say that it begins."""
         self._follow = follow
+        if not self._granted_begun:  # it waited here for a thread
+            self._waits = self._waits.and_then(self._heard[0], self._store_now(), FAIRNESS)
         if self._begun or self._begin():
             while self._may_start():
                 self._serve(self._jobs.popleft())
@@ -112,7 +116,7 @@ class LaneRun:
     def _serve(self, job: StoredJob) -> None:
         """Attempt a job and settle it, or at least send its settlement."""
         self._watch_order(job)
-        ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now())
+        ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
         self._served += 1
         self.ran += ended.ran.seconds
         self._past = _FRESH

@@ -12,6 +12,7 @@ from glassq.errors import CorruptRecord
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.stats import LaneState, QueueStats
+from glassq.model.waits import NO_WAITS, Waits, stretches_of
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
@@ -76,9 +77,20 @@ class ClaimReply(msgspec.Struct, frozen=True):
         """The granted lanes."""
         found, at = [], 0
         for told in self.told:
-            size, token, cause, attempts, failures, crashes, change, cancelled, begun, ahead, *sizes = (
-                told.split(b":")
-            )
+            (
+                size,
+                waits,
+                token,
+                cause,
+                attempts,
+                failures,
+                crashes,
+                change,
+                cancelled,
+                begun,
+                ahead,
+                *sizes,
+            ) = told.split(b":")
             lane = self.texts[at : at + int(size)].decode()
             at += int(size)
             window = []
@@ -97,9 +109,16 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     change=int(change),
                     begun=begun == b"1",
                     ahead=int(ahead),
+                    waits=_waits(waits),
                 )
             )
         return found
+
+
+def _waits(told: bytes) -> Waits:
+    """Newest first, behind a seq that only scripts read."""
+    stretches = stretches_of(told.partition(b",")[2])
+    return Waits(stretches[::-1]) if stretches else NO_WAITS
 
 
 def claim(reply: bytes) -> ClaimReply:

@@ -8,8 +8,10 @@ from sqlite3 import Connection
 import msgspec
 
 from glassq.model.leases import ClaimCause, Grant, Lease
+from glassq.model.waits import NO_WORKER, waits_of
 from glassq.stores.sqlite.arriving import promote_scheduled
 from glassq.stores.sqlite.rows import MICRO, READY, QueueRow, begun_of, head, next_front, next_tail, window
+from glassq.stores.sqlite.waits import bring_up, standstills, waited
 
 _PROMOTED_AT_ONCE = 100
 
@@ -23,12 +25,15 @@ def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) 
     # Tried now or before: nothing overtakes it.
     tried = "runs OR blocked_at IS NOT NULL"
     cx.execute(
-        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = ?,"
+        f"UPDATE lanes SET state = {READY}, place = ?1, owner = NULL, cause = ?2, since = ?3,"
+        # Nobody worked on it since its owner was heard of last.
+        " waits = CASE WHEN place - lease < ?3"
+        f" THEN waits || (place - lease) || ',' || ?3 || ',{NO_WORKER},0,' ELSE waits END,"
         " attempts = attempts + runs, crashes = crashes + runs,"
-        " blocked_at = CASE WHEN runs THEN coalesce(blocked_at, ?) ELSE blocked_at END,"
-        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?) END,"
-        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?) END,"
-        " runs = 0 WHERE queue = ? AND lane = ?",
+        " blocked_at = CASE WHEN runs THEN coalesce(blocked_at, ?3) ELSE blocked_at END,"
+        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?4) END,"
+        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?5) END,"
+        " runs = 0 WHERE queue = ?6 AND lane = ?7",
         (next_front(cx, queue), cause, now, -first.level, first.seq, queue, lane),
     )
 
@@ -96,6 +101,7 @@ def _promote_due(cx: Connection, queue: int, now: int) -> None:
         (queue, now, _PROMOTED_AT_ONCE),
     ).fetchall()
     for (lane,) in rows:
+        bring_up(cx, queue, lane, now)
         cx.execute(
             f"UPDATE lanes SET state = {READY}, place = ? WHERE queue = ? AND lane = ?",
             (next_tail(cx, queue), queue, lane),
@@ -124,6 +130,8 @@ class _Ready(msgspec.Struct, frozen=True):
     failures: int
     crashes: int
     change: int
+    waits: str
+    since: int
 
 
 class Claim(msgspec.Struct):
@@ -142,16 +150,17 @@ class Claim(msgspec.Struct):
         """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn
         while others wait; and whether further ones are left waiting."""
         picked = cx.execute(
-            "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change"
-            " FROM lanes WHERE queue = ? AND state = 'ready' ORDER BY place LIMIT ?",
+            "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change,"
+            " waits, since FROM lanes WHERE queue = ? AND state = 'ready' ORDER BY place LIMIT ?",
             (self.queue, 0 if self.stood.paused else lanes + 1),
         ).fetchall()
         others = len(picked) > lanes
         found = [_Ready(*row) for row in picked[:lanes]]
         size = min(size, turn) if others else size
-        return [self._take(cx, lane, size) for lane in found], others
+        standing = standstills(cx, self.queue, self.now) if found else ""
+        return [self._take(cx, lane, size, standing) for lane in found], others
 
-    def _take(self, cx: Connection, row: _Ready, size: int) -> Grant:
+    def _take(self, cx: Connection, row: _Ready, size: int, standing: str) -> Grant:
         begun = begun_of(row.begun_rank, row.begun_seq)
         if begun is None:
             jobs = window(cx, self.queue, row.lane, size)
@@ -162,10 +171,11 @@ class Claim(msgspec.Struct):
         # fence: the number grows with every claim, and past anything given out before a lost store.
         self.stood.token = token = max(self.stood.token + 1, self.now)
         self.granted += 1
+        waits = waited(cx, self.queue, row.lane, row.waits, row.since, self.now, standing)
         cx.execute(
             "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
-            " runs = 1 WHERE queue = ? AND lane = ?",
-            (self.now + self.lease, token, self.owner, self.lease, self.queue, row.lane),
+            " runs = 1, waits = ? WHERE queue = ? AND lane = ?",
+            (self.now + self.lease, token, self.owner, self.lease, waits, self.queue, row.lane),
         )
         return Grant(
             lease=Lease(self.name, row.lane, token),
@@ -176,6 +186,7 @@ class Claim(msgspec.Struct):
             crashes=row.crashes,
             cancelled=row.cancel == first.id,
             change=row.change,
+            waits=waits_of(waits),
         )
 
     def note(self, cx: Connection) -> None:

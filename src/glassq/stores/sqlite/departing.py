@@ -30,4 +30,4 @@ def take_from_the_gone(
     departed = liveness.departed(cx, holders)
     claiming.reclaim_from(cx, departed, time_of, ClaimCause.OWNER_DIED)
     for gone in departed:
-        liveness.clear_away(cx, gone)
+        liveness.clear_away(cx, gone, now)

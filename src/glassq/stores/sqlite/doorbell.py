@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from glassq.stores.sqlite.bells import Bell, Ringers
@@ -14,8 +14,16 @@ class SqliteDoorbell:
     """See `glassq.storage.Doorbell`. `wait` belongs to one thread, `ring` to any."""
 
     def __init__(
-        self, owner: str, bell: Bell, liveness: Liveness, connections: Connections, database: Path | None
+        self,
+        owner: str,
+        bell: Bell,
+        liveness: Liveness,
+        connections: Connections,
+        database: Path | None,
+        *,
+        leave: Callable[[str], None],
     ) -> None:
+        self._leave = leave
         self._owner = owner
         self._bell = bell
         self._liveness = liveness
@@ -43,9 +51,7 @@ class SqliteDoorbell:
     def close(self) -> None:
         """Not alive any more. The row goes first, so that nobody takes the silent bell for a crash."""
         try:
-            self._connections.write(
-                lambda cx: cx.execute("DELETE FROM workers WHERE owner = ?", (self._owner,))
-            )
+            self._leave(self._owner)
         finally:
             self._liveness.dismiss(self._owner)
             if self._watched is not None:

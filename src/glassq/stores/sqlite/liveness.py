@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from glassq.stores.sqlite.bells import Bell, Ringers
+from glassq.stores.sqlite.serving import note_gone
 
 
 class Liveness:
@@ -91,9 +92,10 @@ class Liveness:
             self._silent &= {name for _, name in rows}
         return gone
 
-    def clear_away(self, cx: Connection, owner: str) -> None:
+    def clear_away(self, cx: Connection, owner: str, now: int) -> None:
         """Forget a worker that died, and take its FIFO away."""
-        row = cx.execute("DELETE FROM workers WHERE owner = ? RETURNING bell", (owner,)).fetchone()
+        row = cx.execute("SELECT bell FROM workers WHERE owner = ?", (owner,)).fetchone()
+        note_gone(cx, owner, now, died=True)
         if row is not None and row[0] is not None and self._ringers is not None:
             with self._lock:
                 self._ringers.remove(row[0])

@@ -1,4 +1,4 @@
--- Format 2. Times are microseconds since the epoch, by the wall clock of the host.
+-- Format 3. Times are microseconds since the epoch, by the wall clock of the host.
 -- `STRICT` is left out on purpose: it needs SQLite 3.37, this file needs 3.35.
 
 CREATE TABLE queues (
@@ -19,7 +19,10 @@ CREATE TABLE queues (
     cancelled    INTEGER NOT NULL DEFAULT 0,
     expired      INTEGER NOT NULL DEFAULT 0,
     settled_at   INTEGER NOT NULL DEFAULT 0,
-    paused       INTEGER NOT NULL DEFAULT 0
+    paused       INTEGER NOT NULL DEFAULT 0,
+    paused_at    INTEGER NOT NULL DEFAULT 0,
+    served_until INTEGER NOT NULL DEFAULT 0,   -- until when somebody who serves it counts as alive
+    standstills  TEXT    NOT NULL DEFAULT ''   -- when nothing of it could be served: <begin>,<end>,<cause>,<amount>,...
 );
 
 -- Exactly the unsettled jobs that have their place. `rank` is the priority level negated, so that the key's order is the order
@@ -95,6 +98,8 @@ CREATE TABLE lanes (
     reason       TEXT    NOT NULL DEFAULT '',
     error        BLOB    NOT NULL DEFAULT x'',
     change       INTEGER NOT NULL DEFAULT 0,
+    since        INTEGER NOT NULL DEFAULT 0,   -- up to when `waits` goes; 0 in a lane that nobody ever held
+    waits        TEXT    NOT NULL DEFAULT '',  -- when nobody held it, and why: <begin>,<end>,<cause>,<amount>,...
     PRIMARY KEY (queue, lane)
 ) WITHOUT ROWID;
 

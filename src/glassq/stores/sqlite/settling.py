@@ -162,7 +162,7 @@ def _stop(call: _Call, job: Place) -> Settled:
     cx.execute(
         "UPDATE lanes SET state = ?, place = ?, owner = NULL, runs = 0, begun_rank = ?, begun_seq = ?,"
         " attempts = attempts + ?, failures = failures + 1, blocked_at = coalesce(blocked_at, ?),"
-        " reason = ?, error = ? WHERE queue = ? AND lane = ?",
+        " reason = ?, error = ?, since = ? WHERE queue = ? AND lane = ?",
         (
             "halted" if halt else "waiting",
             now if halt else now + micros(what.wait),
@@ -172,6 +172,7 @@ def _stop(call: _Call, job: Place) -> Settled:
             now,
             what.reason,
             what.error,
+            now,
             lane.queue,
             lane.lane,
         ),
@@ -208,7 +209,7 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
             _start(call, follower)
     else:
         place = next_tail(cx, lane.queue) if what.leaving is Leaving.YIELD else next_front(cx, lane.queue)
-        open_again(cx, lane.queue, lane.lane, place)
+        open_again(cx, lane.queue, lane.lane, place, call.now)
         known.forget()
     return Settled(
         status=status,
@@ -257,16 +258,19 @@ def _hold(call: _Call) -> None:
     call.known.forget()
 
 
-def open_again(cx: Connection, queue: int, lane: str, place: int) -> None:
-    """Nobody's lane with a head that is new to it: served again, from `place` on, unless paused."""
+def open_again(cx: Connection, queue: int, lane: str, place: int, now: int) -> None:
+    """Nobody's lane with a head that is new to it: served again, from `place` on, unless paused. What
+    it waited for until now is noted."""
     cx.execute(
         f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, cause = 'ready', runs = 0,"
-        f" begun_rank = NULL, begun_seq = NULL, {FRESH} WHERE queue = ? AND lane = ?",
-        (place, queue, lane),
+        f" begun_rank = NULL, begun_seq = NULL, since = ?, {FRESH} WHERE queue = ? AND lane = ?",
+        (place, now, queue, lane),
     )
 
 
-def release(cx: Connection, known: Known, queue: int, owner: str, lease: Lease, *, front: bool) -> bool:
+def release(
+    cx: Connection, known: Known, queue: int, owner: str, lease: Lease, now: int, *, front: bool
+) -> bool:
     """Give a lane up with its head unsettled and untouched; whether that made it ready for others."""
     if known.held(cx, queue, owner, lease) is None:
         return False
@@ -278,12 +282,13 @@ def release(cx: Connection, known: Known, queue: int, owner: str, lease: Lease, 
     # Tried before, or asked to be cancelled: nothing overtakes it even now.
     tried = "blocked_at IS NOT NULL OR cancel IS NOT NULL"
     cx.execute(
-        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, runs = 0,"
+        f"UPDATE lanes SET state = {READY}, place = ?, owner = NULL, runs = 0, since = ?,"
         f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?) END,"
         f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?) END"
         " WHERE queue = ? AND lane = ?",
         (
             next_front(cx, queue) if front else next_tail(cx, queue),
+            now,
             -first.level,
             first.seq,
             queue,

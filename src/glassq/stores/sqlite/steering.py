@@ -20,12 +20,14 @@ from glassq.stores.sqlite.rows import (
 )
 from glassq.stores.sqlite.settling import open_again, remove
 from glassq.stores.sqlite.views import workers
+from glassq.stores.sqlite.waits import bring_up, note_standstills
 
 _RUNNING = "SELECT id FROM running WHERE queue = ? AND lane = ?"
 
 
-def restart(cx: Connection, queue: int, lane: str) -> bool:
+def restart(cx: Connection, queue: int, lane: str, now: int) -> bool:
     """Let a halted lane run its head again, with all its retries; False when it is not halted."""
+    bring_up(cx, queue, lane, now)
     changed = cx.execute(
         f"UPDATE lanes SET state = {READY}, place = ?, failures = 0, crashes = 0, reason = ''"
         " WHERE queue = ? AND lane = ? AND state = 'halted'",
@@ -45,7 +47,7 @@ def skip(cx: Connection, queue: int, lane: str, now: int) -> StoredJob | None:
     job = head(cx, queue, lane, begun_of(*row))
     assert job is not None  # noqa: S101 - a lane's row goes with its last job
     remove(cx, queue, lane, job, "cancelled", now)
-    _go_on(cx, queue, lane)
+    _go_on(cx, queue, lane, now)
     return job
 
 
@@ -69,7 +71,7 @@ def cancel(cx: Connection, queue: int, job_id: str, now: int) -> Cancellation | 
     if state == "held":
         window_is_stale(cx, queue, lane)
     elif begun_seq == job.seq or head(cx, queue, lane, None) is None:
-        _go_on(cx, queue, lane)
+        _go_on(cx, queue, lane, now)
     return Cancellation.REMOVED
 
 
@@ -94,25 +96,28 @@ def _count_cancelled(cx: Connection, queue: int, count: int, now: int) -> None:
     )
 
 
-def _go_on(cx: Connection, queue: int, lane: str) -> None:
+def _go_on(cx: Connection, queue: int, lane: str, now: int) -> None:
     """The head of a lane that nobody holds is gone: its next job comes, or the lane vanishes."""
     if head(cx, queue, lane, None) is None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane))
     else:
-        open_again(cx, queue, lane, next_front(cx, queue))
+        bring_up(cx, queue, lane, now)
+        open_again(cx, queue, lane, next_front(cx, queue), now)
 
 
 # -- pausing -------------------------------------------------------------------------------------------
 
 
-def pause(cx: Connection, queue: int, lane: str | None) -> bool:
+def pause(cx: Connection, queue: int, lane: str | None, now: int) -> bool:
     """Let nothing further begin, in the queue or in one lane; True when it was paused already."""
     if lane is None:
-        changed = cx.execute("UPDATE queues SET paused = 1 WHERE id = ? AND NOT paused", (queue,))
-        if changed.rowcount == 0:
+        if is_paused(cx, queue):
             return True
+        note_standstills(cx, queue, now)
+        cx.execute("UPDATE queues SET paused = 1, paused_at = ? WHERE id = ?", (now, queue))
         cx.execute("UPDATE lanes SET change = change + 1 WHERE queue = ? AND state = 'held'", (queue,))
         return False
+    bring_up(cx, queue, lane, now)
     added = cx.execute("INSERT INTO paused (queue, lane) VALUES (?, ?) ON CONFLICT DO NOTHING", (queue, lane))
     if added.rowcount == 0:
         return True
@@ -124,11 +129,15 @@ def pause(cx: Connection, queue: int, lane: str | None) -> bool:
     return False
 
 
-def resume(cx: Connection, queue: int, lane: str | None) -> bool:
+def resume(cx: Connection, queue: int, lane: str | None, now: int) -> bool:
     """Undo a pause of the same scope; False when there was none."""
     if lane is None:
-        changed = cx.execute("UPDATE queues SET paused = 0 WHERE id = ? AND paused", (queue,))
-        return changed.rowcount == 1
+        if not is_paused(cx, queue):
+            return False
+        note_standstills(cx, queue, now)
+        cx.execute("UPDATE queues SET paused = 0 WHERE id = ?", (queue,))
+        return True
+    bring_up(cx, queue, lane, now)
     if cx.execute("DELETE FROM paused WHERE queue = ? AND lane = ?", (queue, lane)).rowcount == 0:
         return False
     cx.execute(
@@ -137,6 +146,11 @@ def resume(cx: Connection, queue: int, lane: str | None) -> bool:
         (next_tail(cx, queue), queue, lane),
     )
     return True
+
+
+def is_paused(cx: Connection, queue: int) -> bool:
+    """Whether the whole queue is."""
+    return bool(cx.execute("SELECT paused FROM queues WHERE id = ?", (queue,)).fetchone()[0])
 
 
 # -- dead letters, purging -------------------------------------------------------------------------------

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from sqlite3 import Connection
 from typing import TypeVar
-
-import msgspec
 
 from glassq.errors import ConfigurationError, QueueFull
 from glassq.model.clock import Clock
@@ -36,7 +33,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, settling, steering, views
+from glassq.stores.sqlite import arriving, claiming, serving, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
@@ -48,16 +45,12 @@ from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
+from glassq.stores.sqlite.queues import Queues
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
 U = TypeVar("U")
-
-_QUEUE = "SELECT id FROM queues WHERE name = ?"
-_NEW_QUEUE = (
-    "INSERT INTO queues (name, incarnation) VALUES (?, lower(hex(randomblob(6)))) ON CONFLICT DO NOTHING"
-)
 
 
 class SqliteStorage:
@@ -74,7 +67,7 @@ class SqliteStorage:
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
         self._liveness = Liveness(path)
-        self._ids: dict[str, int] = {}
+        self._queues = Queues()
         self._reconnected = reconnected
         self._known = Known()
         self._begin_producing()
@@ -107,7 +100,7 @@ class SqliteStorage:
             self._disk.require_room(size)
 
         def append(change: Change) -> list[Appended] | QueueFull | None:
-            key = self._find(change.cx, queue)
+            key = self._queues.find(change.cx, queue)
             if key is None:
                 return None
             try:
@@ -119,7 +112,9 @@ class SqliteStorage:
         if answer is None:
             # Not shared: others would find a queue, and remember it, that may be rolled back with them.
             answer = self._changes.make(
-                lambda change: self._append(change, queue, self._make(change.cx, queue), jobs, max_length)
+                lambda change: self._append(
+                    change, queue, self._queues.make(change.cx, queue), jobs, max_length
+                )
             )
         if isinstance(answer, QueueFull):
             raise answer
@@ -154,7 +149,12 @@ class SqliteStorage:
             bell.close()
             raise
         self._liveness.adopt(str(owner), bell)
-        return SqliteDoorbell(str(owner), bell, self._liveness, self._connections, self._path)
+        return SqliteDoorbell(
+            str(owner), bell, self._liveness, self._connections, self._path, leave=self._leave
+        )
+
+    def _leave(self, owner: str) -> None:
+        self._changes.insist(lambda change: serving.note_gone(change.cx, owner, change.now))
 
     def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`. One transaction."""
@@ -162,20 +162,16 @@ class SqliteStorage:
 
         def report(change: Change) -> dict[str, Watermark]:
             self._register(change, owner, bell, queues)
-            return {name: self._stood(change, name) for name in queues}
+            return {name: self._queues.watermark(change.cx, name) for name in queues}
 
         return self._changes.insist(report)
 
     def _register(self, change: Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
         for name in queues:
-            key = self._find(change.cx, name)
+            key = self._queues.find(change.cx, name)
             if key is not None:
-                change.touch(key)
-        change.cx.execute(
-            "INSERT INTO workers (owner, bell, queues, beat) VALUES (?, ?, ?, ?) ON CONFLICT (owner)"
-            " DO UPDATE SET bell = excluded.bell, queues = excluded.queues, beat = excluded.beat",
-            (str(owner), bell, msgspec.json.encode(list(queues)).decode(), change.now),
-        )
+                serving.note_served(change.cx, key, change.touch(key))
+        serving.register(change.cx, str(owner), bell, queues, change.now)
 
     def claim(
         self,
@@ -224,7 +220,7 @@ class SqliteStorage:
         """What is claimed from which queues, and where all of them stood."""
         claims, stood = [], dict.fromkeys(queues, Watermark())
         for name in stood:
-            key = self._find(change.cx, name)
+            key = self._queues.find(change.cx, name)
             if key is None:
                 change.now = change.clock
             else:
@@ -249,7 +245,7 @@ class SqliteStorage:
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)
-        key = self._find(change.cx, settlement.lease.queue)
+        key = self._queues.find(change.cx, settlement.lease.queue)
         if key is None:
             return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=Watermark())
         if self._liveness.disowned(name):
@@ -265,7 +261,9 @@ class SqliteStorage:
 
         def renew(change: Change) -> Renewed:
             lost, cancelled = set(), set()
-            stood = {name: self._stood(change, name) for name in {lease.queue for lease in leases}}
+            stood = {
+                name: self._queues.watermark(change.cx, name) for name in {lease.queue for lease in leases}
+            }
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 asked = None
@@ -286,7 +284,9 @@ class SqliteStorage:
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 if key is not None:
-                    freed = settling.release(change.cx, self._known, key, str(owner), lease, front=front)
+                    freed = settling.release(
+                        change.cx, self._known, key, str(owner), lease, change.now, front=front
+                    )
                     change.ring = change.ring or freed
 
         self._changes.insist(release)
@@ -295,7 +295,7 @@ class SqliteStorage:
 
     def retry_lane(self, queue: str, lane: str) -> bool:
         """See `Storage.retry_lane`. One transaction."""
-        return self._steer(queue, None, lambda change, key: steering.restart(change.cx, key, lane)) or False
+        return self._steer(queue, None, lambda at, key: steering.restart(at.cx, key, lane, at.now)) or False
 
     def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
         """See `Storage.skip_lane`. One transaction."""
@@ -311,15 +311,14 @@ class SqliteStorage:
         """See `Storage.pause`. One transaction."""
 
         def pause(change: Change) -> bool:
-            key = self._make(change.cx, queue)  # it may be paused before anything is put into it
-            change.touch(key)
-            return steering.pause(change.cx, key, lane)
+            key = self._queues.make(change.cx, queue)  # it may be paused before anything is put into it
+            return steering.pause(change.cx, key, lane, change.touch(key))
 
         return self._changes.insist(pause)
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. One transaction."""
-        return self._steer(queue, None, lambda change, key: steering.resume(change.cx, key, lane)) or False
+        return self._steer(queue, None, lambda at, key: steering.resume(at.cx, key, lane, at.now)) or False
 
     def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """See `Storage.replay`. One transaction."""
@@ -337,38 +336,38 @@ class SqliteStorage:
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. One transaction."""
         held = self._steer(queue, None, lambda change, key: not steering.forget(change.cx, key, queue))
-        self._ids.pop(queue, None)
+        self._queues.forget(queue)
         return not held
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
         with self._connections.reading() as cx:
-            key = self._find(cx, queue_of(job_id))
+            key = self._queues.find(cx, queue_of(job_id))
             return None if key is None else views.find(cx, key, job_id)
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """See `Storage.waiting`."""
         with self._connections.reading() as cx:
-            key = self._find(cx, queue)
+            key = self._queues.find(cx, queue)
             return [] if key is None else views.waiting(cx, key, limit)
 
     def dead(self, queue: str, limit: int) -> list[DeadRecord]:
         """See `Storage.dead`."""
         with self._connections.reading() as cx:
-            key = self._find(cx, queue)
+            key = self._queues.find(cx, queue)
             return [] if key is None else views.dead(cx, key, limit)
 
     def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
         """See `Storage.halted`."""
         with self._connections.reading() as cx:
-            key = self._find(cx, queue)
+            key = self._queues.find(cx, queue)
             return [] if key is None else views.halted(cx, key, limit)
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. All queues in one snapshot."""
         with self._connections.reading() as cx:
             now = micros(self._clock.wall())
-            known = {name: self._find(cx, name) for name in queues}
+            known = {name: self._queues.find(cx, name) for name in queues}
             return [
                 QueueStats(queue=name, workers=views.workers(cx, name))
                 if key is None
@@ -392,7 +391,7 @@ class SqliteStorage:
         """Do what a person asked of a queue and wake the workers; `unknown` answers for no such queue."""
 
         def steer(change: Change) -> R | U:
-            key = self._find(change.cx, queue)
+            key = self._queues.find(change.cx, queue)
             if key is None:
                 return unknown
             change.touch(key)
@@ -405,37 +404,13 @@ class SqliteStorage:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
         if self._liveness.disowned(str(owner)):
             return None
-        key = self._find(change.cx, lease.queue)
+        key = self._queues.find(change.cx, lease.queue)
         change.touch(key)
         return key
 
-    def _find(self, cx: Connection, name: str) -> int | None:
-        """The queue's row, if anything was ever put into it. Cached: no row of this table is deleted but of a
-        name nobody uses, and no other file takes the place of this one in the middle of a transaction."""
-        known = self._ids.get(name)
-        if known is not None:
-            return known
-        row = cx.execute(_QUEUE, (name,)).fetchone()
-        if row is None:
-            return None
-        self._ids[name] = key = int(row[0])
-        return key
-
-    def _stood(self, change: Change, name: str) -> Watermark:
-        key = self._find(change.cx, name)
-        return Watermark() if key is None else queue_row(change.cx, key).watermark
-
-    def _make(self, cx: Connection, name: str) -> int:
-        """The queue's row, made at its first append. Not cached here: it may be rolled back."""
-        known = self._find(cx, name)
-        if known is not None:
-            return known
-        cx.execute(_NEW_QUEUE, (name,))
-        return int(cx.execute(_QUEUE, (name,)).fetchone()[0])
-
     def _forget(self) -> None:
-        """Another file has taken the place of the one that was open: nothing of that is known in it."""
-        self._ids.clear()
+        """Another file has taken the place of the one that was open."""
+        self._queues.forget_all()
         if self._reconnected is not None:
             self._reconnected()
 

@@ -31,6 +31,7 @@ from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
 from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Purging, Replaying
 from glassq.testing.conformance.taking_ahead import TakingAhead
+from glassq.testing.conformance.waiting import Waiting
 
 __all__ = ["StorageConformance"]
 
@@ -59,5 +60,6 @@ class StorageConformance(
     Replaying,
     Purging,
     Forgetting,
+    Waiting,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""

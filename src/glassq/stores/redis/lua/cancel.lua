@@ -50,9 +50,10 @@ elseif not first(lane) then
   forget_state(lane)
   vanish(lane)
 elseif was_begun then -- the lane waited or stopped for this head alone
+  local waits = bring_up(lane)
   forget_state(lane)
   forget_blocked(lane)
-  vacate(lane, true)
+  vacate(lane, true, nil, waits)
   ring()
 else
   note_lowest(lane)

@@ -3,9 +3,9 @@
 --        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
---        reader 4 µs; of each grant the length of its lane's name, its token, cause, attempts, failures, crashes,
---        change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with ':'
---        between; and the texts are all the names and jobs in the same order
+--        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
+--        crashes, change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with
+--        ':' between; and the texts are all the names and jobs in the same order
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -24,7 +24,7 @@ local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') e
 -- Ready again at the front, with the job it was running blamed for the crash.
 local function reclaim(lane, cause)
   local key = lane_key(lane)
-  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw', 't')
+  local held = call('HMGET', key, 'cu', 'n', 'ba', 'b', 'cw', 't', 'wt', 'ln')
   grant_wishes(lane, held[5], held[1])
   if not first(lane) then -- the owner died in the callback of the lane's last job
     vanish(lane)
@@ -39,8 +39,12 @@ local function reclaim(lane, cause)
   elseif not (held[1] or held[2]) then
     call('HDEL', key, 'b')
   end
+  -- Nobody worked on it since its owner was heard of last.
+  local heard = text(call('ZSCORE', P .. HELD, lane) - held[8])
+  local known, noted = string.match(held[7] or '0,', '^(%d*),(.*)$')
+  keep_waits(lane, put_before(lane, stretch(heard, instant, NO_WORKER), known, noted))
   call('HSET', key, 'ca', cause)
-  call('HDEL', key, 'o', 'cu', 'ah', 'go')
+  call('HDEL', key, 'o', 'cu', 'ah', 'go', 'wt')
   call('ZREM', P .. HELD, lane)
   call('SREM', P .. KEPT, lane)
   note_lowest(lane)
@@ -71,6 +75,7 @@ for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT'
   local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
   at, length = tonumber(at), tonumber(length)
   local seq = call('HINCRBY', C, 'seq', '1')
+  newest = text(seq)
   arrived[#arrived + 1] = {
     lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
       text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
@@ -84,16 +89,19 @@ end
 if #arrived > 0 and arrive(arrived) then ring() end
 
 for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  bring_up(lane)
   call('ZREM', P .. WAITING, lane)
   make_ready(lane, false)
 end
 
 local grants, texts, granted_jobs = {}, {}, 0
+local ready = not all_paused and call('ZCARD', P .. READY) or 0
+local just_granted = {}
 
-local function tell(lane, jobs, token, history, has_begun, runs_ahead)
-  local told = #lane .. ':' .. token .. ':ready:0:0:0:0:0'
+local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
+  local told = #lane .. ':' .. waits .. ':' .. token .. ':ready:0:0:0:0:0'
   if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
-    told = #lane .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
+    told = #lane .. ':' .. waits .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
       .. (history[3] or 0) .. ':' .. (history[4] or 0) .. ':' .. (history[6] or 0)
       .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
@@ -107,24 +115,25 @@ local function tell(lane, jobs, token, history, has_begun, runs_ahead)
   granted_jobs = granted_jobs + #jobs
 end
 
-local function grant(lane, token, share)
+local function grant(lane, kept, token, share)
   local key = lane_key(lane)
   local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
   -- A head that was tried before comes alone: what follows it is decided after it.
   local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
   local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
-  local fields = {'t', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name}
+  local waits = waited(lane, jobs[1], kept)
+  local more = {}
   if not has_begun then
-    fields[13], fields[14] = 'nb:' .. token, '1'
+    more[1], more[2] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
-    fields[#fields + 1], fields[#fields + 2] = 'ah', runs_ahead
+    more[#more + 1], more[#more + 2] = 'ah', runs_ahead
   end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, unpack(fields))
+  call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits, unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
-  tell(lane, jobs, token, history, has_begun, runs_ahead)
+  tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
 
 -- Out of the ready lanes, into the held ones.
@@ -132,7 +141,9 @@ local function hold(granted)
   local ends = {}
   for index, lane in ipairs(granted) do
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
+    just_granted[lane] = true
   end
+  ready = ready - #granted
   call('ZREM', P .. READY, unpack(granted))
   call('ZREM', P .. LOWEST, unpack(granted))
   call('ZADD', P .. HELD, unpack(ends))
@@ -140,10 +151,10 @@ end
 
 local function tell_again()
   for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
-    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't')
+    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't', 'wt')
     if held[8] == owner and held[9] == name then
       local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[10]) == 0
-      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0)
+      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '0,')
     end
   end
 end
@@ -154,15 +165,17 @@ if repeated then
   tell_again()
 elseif lanes > 0 then
   local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
-  local crowded = not all_paused and call('ZCARD', P .. READY) > #picked
-  local share = math.max(1, math.min(size, crowded and turn or math.floor(BUDGET / math.max(1, #picked))))
-  local last = call('HMGET', C, 'tok', 'ml', 'gt')
+  local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
+  local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
+  for index, lane in ipairs(picked) do asked[6 + index] = '@' .. lane end
+  local last = call('HMGET', C, unpack(asked))
+  standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
   local granted = {}
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
-    grant(lane, text(token), share)
+    grant(lane, last[6 + index], text(token), share)
     granted[index] = lane
   end
   call('HSET', P .. 'k', owner, name)
@@ -181,7 +194,7 @@ local function next_due()
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.
-    if index == 31 or owner_of(held[index]) ~= owner then
+    if index == 31 or not just_granted[held[index]] and owner_of(held[index]) ~= owner then
       local ends = tonumber(held[index + 1])
       return math.min(due or ends, ends)
     end
@@ -190,6 +203,5 @@ local function next_due()
 end
 
 local due = next_due()
-local others = not all_paused and call('ZCARD', P .. READY) > 0
-return instant .. '|' .. (others and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
+return instant .. '|' .. (ready > 0 and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
   .. (repeated and 1 or 0) .. '|' .. found() .. '|' .. table.concat(grants, ';') .. '\n' .. table.concat(texts)

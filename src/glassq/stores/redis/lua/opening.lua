@@ -11,6 +11,8 @@
 --          pa how many lanes are paused, times two, and one more when the queue is, dn last number of a scheduled
 --          job, id <incarnation>:<run>: which life of the queue this is (when this hash was made, by the server's
 --          clock), and in <id>:<seq>:<en>:<so> the server's run and how far the queue was when that began, or ''
+--          hu, up, ps when nothing could be served, until when somebody counts as alive who serves it, paused since;
+--          @<lane> what a lane had waited for when it was last given up: see `waits`; table nothing: see `make_queue`
 -- s<level>:<lane>  list  exactly the unsettled jobs of a lane and level, in order:
 --                        <seq>:<level>:<eligible at>:<expires at>:<flags>:<session>:<number>|<body>
 --                        flags: r was replayed, u is unique until it is settled
@@ -19,6 +21,7 @@
 --          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
 --          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
 --          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
+--          wt when nobody held it, and why (see `waits`),
 --          go <token>|<owner>|<level>|<change>: its pass. It is there while nothing but `cu` is noted of a head in a
 --          lane that is run ahead, so that one look tells what else twelve would,
 --          nb:<token> there while the head the lane was granted with has not begun
@@ -51,7 +54,7 @@ local C = KEYS[1]
 local P = string.sub(C, 1, -2)
 local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 256
 
-local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa')
+local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail')
 local format, levels = conf[1], conf[6] or ''
 if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
 

@@ -12,9 +12,12 @@ if not format then
 end
 if ARGV[2] == '' then
   if all_paused then return 1 end
+  note_standstills()
+  call('HSET', C, 'ps', instant)
   call('HINCRBY', C, 'pa', '1')
   for _, held in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do note_change(held) end
 else
+  bring_up(lane)
   if call('SADD', P .. PAUSED, lane) == 0 then return 1 end
   call('HINCRBY', C, 'pa', '2')
   local place = call('ZSCORE', P .. READY, lane)

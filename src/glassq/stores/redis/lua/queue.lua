@@ -28,7 +28,10 @@ end
 
 -- The queue's first write.
 local function make_queue()
-  call('HSET', C, 'v', '1')
+  -- One text of over 64 bytes makes this hash a table: else it is searched from its beginning, up to 512 lanes long.
+  call('HSET', C, 'v', '1', 'table', string.rep('=', 65))
+  local served = call('ZREVRANGE', P .. 'o', 0, 0, 'WITHSCORES')[2] -- before there was anything in it
+  if served then call('HSET', C, 'up', text(tonumber(served))) end
   note_run()
 end
 
@@ -93,6 +96,11 @@ local function make_ready(lane, at_front)
   local place = call('HINCRBY', C, at_front and 'front' or 'tail', at_front and '-1' or '1')
   local stopped = paused_lanes > 0 and call('SISMEMBER', P .. PAUSED, lane) == 1
   call('ZADD', P .. (stopped and STOPPED or READY), text(place), lane)
+end
+
+-- A lane is nobody's from now on, or what it waits for changes: this is what it has waited for so far.
+local function keep_waits(lane, waits)
+  call('HSET', C, '@' .. lane, (waits or '0,') .. instant)
 end
 
 -- A lane that was granted to be begun later has begun. The field's name has the token, so this does nothing to a lane

@@ -10,7 +10,7 @@ local given, rings = 0, false
 for index = 1, (#ARGV - 3) / 2 do
   local lane, token = ARGV[index * 2 + 2], ARGV[index * 2 + 3]
   local key = lane_key(lane)
-  local held = call('HMGET', key, 't', 'o', 'n', 'ba', 'cx', 'b', 'cw', 'cu')
+  local held = call('HMGET', key, 't', 'o', 'n', 'ba', 'cx', 'b', 'cw', 'cu', 'wt')
   if held[1] == token and held[2] == owner then -- fence: number and owner
     given = given + 1
     grant_wishes(lane, held[7], held[8])
@@ -20,10 +20,11 @@ for index = 1, (#ARGV - 3) / 2 do
     if not first(lane) then
       vanish(lane)
     elseif begun then -- the head's history stays, with its place
-      call('HDEL', key, 'o', 'cu', 'ah', 'go', 'nb:' .. token)
+      call('HDEL', key, 'o', 'cu', 'ah', 'go', 'nb:' .. token, 'wt')
       call('ZREM', P .. HELD, lane)
       call('SREM', P .. KEPT, lane)
       note_lowest(lane)
+      keep_waits(lane, held[9])
       make_ready(lane, at_front)
       rings = true
     else

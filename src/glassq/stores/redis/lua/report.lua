@@ -6,7 +6,12 @@
 local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
 
 begin()
-call('ZADD', P .. 'o', text(now + tonumber(ARGV[5])), ARGV[2])
+local until_then = text(now + tonumber(ARGV[5]))
+if format then
+  if is_deserted() and not all_paused then note_standstills() end
+  if until_then > (call('HGET', C, 'up') or EVER) then call('HSET', C, 'up', until_then) end
+end
+call('ZADD', P .. 'o', until_then, ARGV[2])
 local silent = call('ZRANGEBYSCORE', P .. 'o', '-inf', instant, 'LIMIT', 0, 10)
 for _, gone in ipairs(silent) do
   local node, incarnation = node_of(gone)

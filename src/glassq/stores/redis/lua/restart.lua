@@ -5,6 +5,7 @@
 local lane = ARGV[2]
 
 begin()
+bring_up(lane)
 if call('ZREM', P .. HALTED, lane) == 0 then return 0 end
 call('HDEL', lane_key(lane), 'f', 'k', 're', 'er')
 make_ready(lane, true)

@@ -107,7 +107,8 @@ local function stop(what)
   call('HSET', key, 'ba', text(since), 're', reason, 'er', error)
   if ARGV[what.at + 12] ~= '0' then call('HSET', key, 'n', text(attempts)) end
   call('HINCRBY', key, 'f', '1')
-  call('HDEL', key, 'o', 'cu', 'ah', 'go')
+  keep_waits(what.lane, call('HGET', key, 'wt'))
+  call('HDEL', key, 'o', 'cu', 'ah', 'go', 'wt')
   settled = settled + grant_wishes(what.lane, what.wishes, what.job)
   call('ZREM', P .. HELD, what.lane)
   if what.action == 'halt' then

@@ -6,6 +6,7 @@
 local lane = ARGV[2]
 
 begin()
+local waits = bring_up(lane)
 if call('ZREM', P .. HALTED, lane) == 0 then return false end
 local head, level = first(lane, call('HGET', lane_key(lane), 'b'))
 call('LPOP', list_key(level, lane))
@@ -13,7 +14,7 @@ forget_unique(head)
 count_settled('cancel', 1)
 if first(lane) then
   forget_blocked(lane)
-  vacate(lane, true)
+  vacate(lane, true, nil, waits)
   ring()
 else
   vanish(lane)

@@ -11,28 +11,13 @@ local function first(lane, begun)
 end
 
 local function window(lane, size)
+  if #levels == 1 then return call('LRANGE', list_key(levels, lane), 0, size - 1) end
   local jobs = {}
   for level in string.gmatch(levels, '%d') do
     if #jobs >= size then break end
     for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, size - #jobs - 1)) do jobs[#jobs + 1] = job end
   end
   return jobs
-end
-
--- The head of this level has not begun after all: it takes its place behind what was put before it meanwhile.
-local function unbegin(lane, level)
-  local key = list_key(level, lane)
-  local head, at = call('LINDEX', key, 0), 1
-  local other = call('LINDEX', key, 1)
-  if not other or sequence(other) > sequence(head) then return end
-  call('LPOP', key)
-  at = 0
-  while true do
-    other = call('LINDEX', key, at)
-    if not other then call('RPUSH', key, head) return end
-    if sequence(other) > sequence(head) then call('LINSERT', key, 'BEFORE', other, head) return end
-    at = at + 1
-  end
 end
 
 -- The lane is nobody's (ready, waiting or halted): it counts for the age of the oldest job by its lowest seq.
@@ -78,11 +63,6 @@ local function forget_blocked(lane)
   call('ZREM', P .. TRIED, lane)
 end
 
--- Take a lane that nobody holds out of whatever state it is in.
-local function forget_state(lane)
-  for _, state in ipairs({P .. READY, P .. WAITING, P .. HALTED, P .. STOPPED}) do call('ZREM', state, lane) end
-end
-
 -- A lane without jobs leaves nothing behind.
 local function vanish(lane)
   call('ZREM', P .. HELD, lane)
@@ -90,18 +70,6 @@ local function vanish(lane)
   call('ZREM', P .. LOWEST, lane)
   forget_blocked(lane)
   call('DEL', lane_key(lane))
-end
-
--- The head is settled and the lane nobody's: it waits without history. `head` is what comes first now, if known.
-local function vacate(lane, at_front, head)
-  call('ZREM', P .. HELD, lane)
-  call('SREM', P .. KEPT, lane)
-  call('DEL', lane_key(lane))
-  if head and #levels == 1 then
-    call('ZADD', P .. LOWEST, string.match(head, '^%d+'), lane)
-  else
-    note_lowest(lane)
-  end
-  make_ready(lane, at_front)
+  call('HDEL', C, '@' .. lane)
 end
 

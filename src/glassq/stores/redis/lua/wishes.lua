@@ -5,19 +5,20 @@ local function is_wished(wishes, id)
   return wishes and string.find(' ' .. wishes .. ' ', ' ' .. id .. ' ', 1, true)
 end
 
-local function find_in_lane(lane, id)
-  for level in string.gmatch(levels, '%d') do
-    for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, 1000)) do
-      if identity(job) == id then return list_key(level, lane), job end
-    end
-  end
-end
-
 -- Nothing has begun but the current job: end the others. How many.
 local function grant_wishes(lane, wishes, current)
+  if not wishes then return 0 end
+  local function find(id)
+    for level in string.gmatch(levels, '%d') do
+      for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, 1000)) do
+        if identity(job) == id then return list_key(level, lane), job end
+      end
+    end
+  end
+
   local count = 0
-  for id in string.gmatch(wishes or '', '%S+') do
-    local key, job = find_in_lane(lane, id)
+  for id in string.gmatch(wishes, '%S+') do
+    local key, job = find(id)
     if job and id ~= current then
       call('LREM', key, 1, job)
       forget_unique(job)
@@ -25,7 +26,7 @@ local function grant_wishes(lane, wishes, current)
       count = count + 1
     end
   end
-  if wishes then call('HDEL', lane_key(lane), 'cw') end
+  call('HDEL', lane_key(lane), 'cw')
   return count
 end
 

@@ -1,0 +1,205 @@
+"""What a job's time in queue was spent on, from the times at which nobody held its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+
+MICRO: Final = 1_000_000
+
+
+class WaitCause(StrEnum):
+    """What a job waited for. The parts of all causes sum to its time in queue."""
+
+    BEHIND_LANE = "behind_lane"
+    """Whatever is nothing else: jobs before it in its own lane ran, the price of order."""
+    FAIRNESS = "fairness"
+    """Its lane was ready, and all who serve the queue were busy with other lanes."""
+    NO_WORKER = "no_worker"
+    """Nobody alive served the queue; or its lane's owner was dead, and the lease had not ended."""
+    PAUSED = "paused"
+    """The queue or its lane was paused."""
+    BACKOFF = "backoff"
+    """The job before it waited for a retry."""
+    HALTED = "halted"
+    """The job before it was given up, and its lane waited for a human."""
+
+
+KEPT_CAUSES: Final = (
+    WaitCause.FAIRNESS,
+    WaitCause.NO_WORKER,
+    WaitCause.PAUSED,
+    WaitCause.BACKOFF,
+    WaitCause.HALTED,
+)
+"""Those that stores keep, by their numbers in the text of a lane; the rest is `BEHIND_LANE`."""
+FAIRNESS, NO_WORKER, PAUSED, BACKOFF, HALTED = range(len(KEPT_CAUSES))
+
+
+class Stretch(NamedTuple):
+    """A time (µs, the store's clock) in which nobody held a lane, and what so much of it was spent on. Of a
+    pure one that is all; those that were merged share their times, and their amounts add up to no more."""
+
+    begin: int
+    end: int
+    cause: int
+    amount: int
+
+    def since(self, eligible: int) -> int:
+        """How much of it a job has waited that became eligible then. Of merged ones, in proportion."""
+        if eligible <= self.begin:
+            return self.amount
+        if eligible >= self.end:
+            return 0
+        return self.amount * (self.end - eligible) // (self.end - self.begin)
+
+
+Waited: TypeAlias = tuple[float, dict[str, float]]
+"""What a job has waited, in seconds, and what for. (Made for every job: a plain tuple costs least.)"""
+
+
+class Waits:
+    """The times at which a lane was nobody's, as far back as any of its jobs goes: ascending."""
+
+    __slots__ = ("_all_seconds", "_amount", "_first", "_last", "_stretches")
+
+    def __init__(self, stretches: tuple[Stretch, ...] = ()) -> None:
+        self._stretches = stretches
+        self._first = stretches[0].begin if stretches else 0
+        self._last = stretches[-1].end if stretches else 0
+        self._amount = -1
+        self._all_seconds: dict[str, float] = {}
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """What it is made of."""
+        return self._stretches
+
+    def and_then(self, begin: float, end: float, cause: int) -> Waits:
+        """These, and one more stretch behind them (seconds)."""
+        first, last = round(begin * MICRO), round(end * MICRO)
+        if last <= max(first, self._last):
+            return self
+        first = max(first, self._last)
+        return Waits((*self._stretches, Stretch(first, last, cause, last - first)))
+
+    def split(self, eligible: float, started: float) -> Waited:
+        """How long a job waited that became eligible and started then (seconds), and for what: the parts sum
+        to the whole, counted in microseconds."""
+        began = round(eligible * MICRO)
+        waited = max(0, round(started * MICRO) - began)
+        seconds = waited / MICRO
+        if began >= self._last:  # came while the lane was held
+            return seconds, {_REST: seconds}
+        if began <= self._first:  # was there before all of them
+            if self._amount < 0:
+                self._reckon()
+            if waited >= self._amount:
+                return seconds, {**self._all_seconds, _REST: (waited - self._amount) / MICRO}
+        parts = self.parts(began, waited)
+        return seconds, {cause: part / MICRO for cause, part in parts.items()}
+
+    def parts(self, began: int, waited: int) -> dict[str, int]:
+        """The parts of a wait that began then and lasted so long. They sum to it."""
+        parts = self._shares(began)
+        rest = waited - sum(parts.values())
+        if rest < 0:  # a clock stepped back in between
+            parts, rest = _no_more_than(parts, waited), 0
+        parts[_REST] = rest
+        return parts
+
+    def _reckon(self) -> None:
+        """All stretches together, once for all jobs that were there before them."""
+        parts = self._shares(self._first)
+        self._amount = sum(parts.values())
+        self._all_seconds = {cause: part / MICRO for cause, part in parts.items()}
+
+    def _shares(self, began: int) -> dict[str, int]:
+        parts: dict[str, int] = {}
+        for stretch in self._stretches:
+            share = stretch.since(began)
+            if share > 0:
+                cause = KEPT_CAUSES[stretch.cause]
+                parts[cause] = parts.get(cause, 0) + share
+        return parts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Waits) and self._stretches == other._stretches
+
+    def __hash__(self) -> int:
+        return hash(self._stretches)
+
+    def __repr__(self) -> str:
+        return f"Waits({self._stretches!r})"
+
+
+_REST: Final = WaitCause.BEHIND_LANE
+NO_WAITS: Final = Waits()
+
+
+def _no_more_than(parts: Mapping[str, int], most: int) -> dict[str, int]:
+    """The same parts, cut where they come to more."""
+    cut: dict[str, int] = {}
+    for cause, share in parts.items():
+        cut[cause] = min(share, most)
+        most -= cut[cause]
+    return cut
+
+
+# -- as stores keep them ---------------------------------------------------------------------------------
+
+
+def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
+    """From the text a store keeps: of each `<begin>,<end>,<cause>,<amount>,`, with 0 for all of it."""
+    if not text:
+        return ()
+    told: Any = msgspec.json.decode(b"[%b0]" % (text.encode() if isinstance(text, str) else text))
+    return tuple(
+        Stretch(begin, end, cause, amount or end - begin)
+        for begin, end, cause, amount in zip(told[0:-1:4], told[1::4], told[2::4], told[3::4], strict=True)
+    )
+
+
+def waits_of(text: str | bytes) -> Waits:
+    """The same, ready to be asked."""
+    return Waits(stretches_of(text)) if text else NO_WAITS
+
+
+def text_of(begin: int, end: int, cause: int) -> str:
+    """A pure stretch as stores keep it; nothing when it is empty."""
+    return f"{begin},{end},{cause},0," if begin < end else ""
+
+
+def merged(text: str, earliest: int, latest: int, few: int) -> str:
+    """The same stretches in fewer, for jobs that became eligible between these moments (µs): without those
+    before all jobs, and with those in one behind which no job came. What is still more than a few is merged
+    two by two: a job that came within is then told its share of both."""
+    groups: list[tuple[int, int, dict[int, int]]] = []
+    for begin, end, cause, amount in stretches_of(text):
+        pure = amount == end - begin
+        first = max(begin, earliest) if pure else begin
+        if end <= max(first, earliest):
+            continue
+        one = (first, end, {cause: end - first if pure else amount})
+        if groups and (groups[-1][0] >= latest or groups[-1][0] == first):
+            groups[-1] = _joined(groups[-1], one)
+        else:
+            groups.append(one)
+    if len(groups) > few:
+        pairs = [groups[index : index + 2] for index in range(0, len(groups), 2)]
+        groups = [_joined(*pair) if len(pair) > 1 else pair[0] for pair in pairs]
+    return "".join(
+        f"{begin},{end},{cause},{amount}," for begin, end, parts in groups for cause, amount in parts.items()
+    )
+
+
+def _joined(
+    group: tuple[int, int, dict[int, int]], other: tuple[int, int, dict[int, int]]
+) -> tuple[int, int, dict[int, int]]:
+    amounts = dict(group[2])
+    for cause, amount in other[2].items():
+        amounts[cause] = amounts.get(cause, 0) + amount
+    return group[0], other[1], amounts

@@ -1,0 +1,100 @@
+"""How a job's wait is taken apart: only its own time counts, and nothing is lost or counted twice."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassq.model.waits import (
+    BACKOFF,
+    FAIRNESS,
+    NO_WAITS,
+    NO_WORKER,
+    PAUSED,
+    Stretch,
+    WaitCause,
+    Waits,
+    merged,
+    stretches_of,
+    text_of,
+    waits_of,
+)
+
+lengths = st.lists(
+    st.tuples(
+        st.integers(0, 50), st.integers(1, 50), st.sampled_from([FAIRNESS, NO_WORKER, PAUSED, BACKOFF])
+    ),
+    max_size=30,
+)
+
+
+def laid_out(told: list[tuple[int, int, int]]) -> str:
+    """Stretches one behind the other, from gaps, lengths and causes."""
+    text, at = "", 1000
+    for gap, length, cause in told:
+        text += text_of(at + gap, at + gap + length, cause)
+        at += gap + length
+    return text
+
+
+def test_a_wait_without_stretches_was_behind_the_lane() -> None:
+    """The rest is all of it."""
+    assert NO_WAITS.split(10.0, 12.5) == (2.5, {WaitCause.BEHIND_LANE: 2.5})
+    assert waits_of("") is NO_WAITS
+
+
+def test_a_job_is_told_what_came_after_it() -> None:
+    """A stretch before it is not its own, of one that it came within the rest is."""
+    waits = waits_of("1000,2000,0,0,3000,5000,2,0,")
+    assert waits.parts(0, 6000) == {"fairness": 1000, "paused": 2000, "behind_lane": 3000}
+    assert waits.parts(1500, 4500) == {"fairness": 500, "paused": 2000, "behind_lane": 2000}
+    assert waits.parts(4000, 2000) == {"paused": 1000, "behind_lane": 1000}
+    assert waits.parts(5000, 10) == {"behind_lane": 10}
+
+
+def test_of_merged_stretches_a_job_is_told_its_share() -> None:
+    """Half of the time, half of each amount."""
+    waits = waits_of("1000,2000,0,300,1000,2000,1,100,")
+    assert waits.parts(1500, 1000) == {"fairness": 150, "no_worker": 50, "behind_lane": 800}
+
+
+def test_a_clock_that_went_back_makes_no_negative_part() -> None:
+    """The parts come to no more than the wait."""
+    waits = waits_of("1000,2000,0,0,2000,3000,1,0,")
+    assert waits.parts(1000, 1500) == {"fairness": 1000, "no_worker": 500, "behind_lane": 0}
+    assert waits.split(0.003, 0.001) == (0.0, {"behind_lane": 0.0})
+
+
+def test_a_worker_adds_the_time_in_which_a_lane_waited_in_it() -> None:
+    """Behind what there is; nothing when no time passed."""
+    waits = Waits((Stretch(1_000_000, 2_000_000, PAUSED, 1_000_000),))
+    longer = waits.and_then(2.0, 2.5, FAIRNESS)
+    assert longer.parts(0, 3_000_000) == {"paused": 1_000_000, "fairness": 500_000, "behind_lane": 1_500_000}
+    assert waits.and_then(2.0, 2.0, FAIRNESS) is waits
+
+
+@given(told=lengths, began=st.integers(900, 4200), after=st.integers(0, 500))
+def test_the_parts_sum_to_the_whole(told: list[tuple[int, int, int]], began: int, after: int) -> None:
+    """Whatever the stretches, and whatever is left of them when they are merged."""
+    text = laid_out(told)
+    last = max([each.end for each in stretches_of(text)], default=1000)
+    waited = max(0, last + after - began)
+    for form in (text, merged(text, 1000, 2000, 4), merged(text, 0, 0, 1)):
+        parts = waits_of(form).parts(began, waited)
+        assert sum(parts.values()) == waited
+        assert min(parts.values()) >= 0
+
+
+@given(told=lengths, earliest=st.integers(900, 4200), spread=st.integers(0, 2000))
+def test_merging_changes_nothing_for_jobs_before_and_behind(
+    told: list[tuple[int, int, int]], earliest: int, spread: int
+) -> None:
+    """The oldest job and the youngest are told the same as before, however little is kept."""
+    text = laid_out(told)
+    latest = earliest + spread
+    short = merged(text, earliest, latest, 100)
+    for began in (earliest, latest):
+        before, after = waits_of(text).parts(began, 10_000), waits_of(short).parts(began, 10_000)
+        assert {cause: part for cause, part in after.items() if part} == {
+            cause: part for cause, part in before.items() if part
+        }
