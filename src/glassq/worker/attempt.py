@@ -74,6 +74,8 @@ class Ended(msgspec.Struct, frozen=True):
     ran: Ran
     verdict: Verdict
     did_run: bool
+    failure: Failure | None = None
+    """The attempt's error as text."""
 
     @property
     def callback(self) -> Callable[..., Any] | None:
@@ -117,14 +119,25 @@ class Attempts:
             ran = Ran(decoded.outcome, None, decoded.error, 0.0)
             known = decoded.crashed
             verdict = self._decide(lane, known, ran, past)
-            return Ended(job, number, decoded.task_name, decoded.headers, known, ran, verdict, did_run=False)
+            return Ended(
+                job=job,
+                attempt=number,
+                task_name=decoded.task_name,
+                headers=decoded.headers,
+                decoded=known,
+                ran=ran,
+                verdict=verdict,
+                did_run=False,
+                failure=_failure_of(ran),
+            )
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         ran = self._run(lane, job, number, decoded, waited)
         if ran.error is not None:
             ran = _heeding(lane, job, ran)
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
         verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
-        return Ended(job, number, decoded.task.name, decoded.headers, decoded, ran, verdict, did_run=True)
+        name, headers, failure = decoded.task.name, decoded.headers, _failure_of(ran)
+        return Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
 
     # -- may it run at all ---------------------------------------------------------------------------------
 
@@ -248,6 +261,10 @@ def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
     return ran
 
 
+def _failure_of(ran: Ran) -> Failure | None:
+    return None if ran.error is None else describe_failure(ran.error)
+
+
 def settlement(
     lane: HeldLane,
     ended: Ended,
@@ -261,14 +278,13 @@ def settlement(
     begins: Lease | None = None,
 ) -> Settlement:
     """What to tell the store about an attempt that is over."""
-    failed = ended.ran.error is not None
     return Settlement(
         lease=lane.lease,
         job_id=ended.job.id,
         action=ended.verdict.action,
         reason=ended.verdict.reason,
         wait=ended.verdict.wait,
-        error=failure_bytes(failure_of(ended)) if failed else b"",
+        error=b"" if ended.failure is None else failure_bytes(ended.failure),
         ran=ended.did_run,
         leaving=leaving,
         next_id=next_id,
@@ -278,9 +294,3 @@ def settlement(
         begun=begun,
         begins=begins,
     )
-
-
-def failure_of(ended: Ended) -> Failure:
-    """The attempt's error as text."""
-    assert ended.ran.error is not None  # noqa: S101 - asked for failed attempts only
-    return describe_failure(ended.ran.error)
