@@ -128,15 +128,17 @@ class Attempts:
                 ran=ran,
                 verdict=verdict,
                 did_run=False,
-                failure=_failure_of(ran),
+                failure=describe_failure(decoded.error),
             )
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         ran = self._run(lane, job, number, decoded, waited)
+        failure: Failure | None = None
         if ran.error is not None:
+            failure = describe_failure(ran.error)
             ran = _heeding(lane, job, ran)
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
         verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
-        name, headers, failure = decoded.task.name, decoded.headers, _failure_of(ran)
+        name, headers = decoded.task.name, decoded.headers
         return Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
 
     # -- may it run at all ---------------------------------------------------------------------------------
@@ -259,10 +261,6 @@ def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
     if isinstance(ran.error, LeaseLost) and not lane.ours():
         return Ran(Outcome.LEASE_LOST, None, ran.error, ran.seconds)
     return ran
-
-
-def _failure_of(ran: Ran) -> Failure | None:
-    return None if ran.error is None else describe_failure(ran.error)
 
 
 def settlement(

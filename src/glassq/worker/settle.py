@@ -15,7 +15,7 @@ from glassq.model.events import (
     WriteFenced,
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
-from glassq.model.verdicts import Action, Outcome, Verdict
+from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.shielding import Log
 from glassq.storage import Settling, Storage
 from glassq.telemetry import Bus
@@ -114,7 +114,8 @@ class Settler:
                 outcome=ended.ran.outcome,
             )
         )
-        self._failed(lane, ended, Verdict(Action.DROP, ended.verdict.reason))
+        if ended.failure is not None:
+            self._failed(lane, ended, ended.failure, Verdict(Action.DROP, ended.verdict.reason))
 
     def settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
         """Tell that an attempt was settled."""
@@ -135,11 +136,12 @@ class Settler:
                 headers=ended.headers,
             )
         )
-        self._failed(lane, ended, ended.verdict)
+        if ended.failure is not None:
+            self._failed(lane, ended, ended.failure, ended.verdict)
 
-    def _failed(self, lane: HeldLane, ended: Ended, verdict: Verdict) -> None:
-        """Tell why an attempt failed, if it did: that takes more to tell, and is seldom."""
-        if ended.failure is None or ended.ran.outcome in _NO_FAILURES:
+    def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
+        """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
+        if ended.ran.outcome in _NO_FAILURES:
             return
         self._bus.emit(
             AttemptFailed(
@@ -151,6 +153,6 @@ class Settler:
                 verdict=verdict,
                 ran=ended.did_run,
                 headers=ended.headers,
-                failure=ended.failure,
+                failure=failure,
             )
         )
