@@ -29,6 +29,7 @@ from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
+from glassq.observe.failures import log_failures
 from glassq.observe.health import Health
 from glassq.observe.history import HistoryFile, record_attempts
 from glassq.observe.losses import log_losses
@@ -142,6 +143,7 @@ class Glassq:
         if self._history is not None:
             record_attempts(self.bus, self._history)
         log_losses(self.bus, lambda: self.address)
+        log_failures(self.bus)
 
     @property
     def address(self) -> str:

@@ -6,6 +6,8 @@ import logging
 import sys
 import threading
 import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -32,12 +34,33 @@ class Log(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """See `logging.Logger.log`."""
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # name the caller's line, not this one
-        try:
+        with _shield():
             super().log(level, msg, *args, **kwargs)
-        except BaseException as error:  # licensed: around log handlers
-            if passes(error):
-                raise
-            _complain()
+
+    def log_remote(
+        self, level: int, msg: str, *args: object, traceback: str | None, extra: Mapping[str, object]
+    ) -> None:
+        """As `log`, of an exception whose traceback is at hand as text only: it stands where that of an
+        exception does."""
+        with _shield():
+            if self.isEnabledFor(level):
+                path, line, function, _ = self.logger.findCaller(stacklevel=2)
+                record = self.logger.makeRecord(
+                    self.name, level, path, line, msg, args, None, function, extra=extra
+                )
+                record.exc_text = traceback
+                self.logger.handle(record)
+
+
+@contextmanager
+def _shield() -> Iterator[None]:
+    """Around what handlers do."""
+    try:
+        yield
+    except BaseException as error:  # licensed: around log handlers
+        if passes(error):
+            raise
+        _complain()
 
 
 def _complain() -> None:

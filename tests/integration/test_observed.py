@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,35 +13,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from glassq.cli.demo.otlp import Span, SpanCollector
-from tests.integration.processes import Stage
+from tests.integration.tracedshop import TracedShop, check_one_unbroken_trace, named
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-SHOP = '''
-"""A shop whose worker runs in another process."""
-import logging, os, sys
-from glassq import Glassq
-from opentelemetry import trace
-
-app = Glassq()
-log = logging.getLogger("shop")
-
-@app.fifo("payments", key="order", max_retries=1, retry_wait=0.05, name="charge")
-def charge(order: str, fail_once: bool) -> None:
-    from glassq import current_job
-    log.warning("charging")
-    if fail_once and current_job().attempt == 1:
-        raise ValueError("declined")
-
-if __name__ == "__main__":
-    from glassq.observe.exporting import export_traces_from_environment
-    flush = export_traces_from_environment()
-    with trace.get_tracer("shop").start_as_current_span("POST /orders"):
-        charge("o-1", False)
-        charge("o-2", True)
-        app.enqueue_many([charge.s("o-3", False), charge.s("o-4", False)])
-    flush()
-'''
 
 
 @pytest.fixture
@@ -51,48 +23,6 @@ def collector() -> Iterator[SpanCollector]:
     """A real OTLP/HTTP receiver."""
     with SpanCollector() as collector:
         yield collector
-
-
-class Shop:
-    """The shop's producer and worker as processes that export to the collector."""
-
-    def __init__(self, folder: Path, collector: SpanCollector) -> None:
-        (folder / "shop.py").write_text(SHOP)
-        self._folder = folder
-        self._stage = Stage(
-            folder,
-            f"sqlite:///{folder}/jobs.db",
-            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
-            PYTHONPATH=str(folder),
-        )
-
-    def produce(self) -> None:
-        """Enqueue four calls."""
-        command = [sys.executable, "shop.py"]
-        environment = {**self._stage.environment, "OTEL_SERVICE_NAME": "producer"}
-        subprocess.run(command, cwd=self._folder, env=environment, check=True, timeout=60)
-
-    def worker(self) -> tuple[subprocess.Popen[str], str]:
-        """`glassq worker`, and the address it serves."""
-        command = [sys.executable, "-m", "glassq", "worker", "shop:app", "--http", "127.0.0.1:0"]
-        with (self._folder / "log").open("w") as log:
-            child = subprocess.Popen(
-                [*command, "--log-format", "json"],
-                cwd=self._folder,
-                env=self._stage.environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert child.stdout is not None
-        for line in child.stdout:
-            if line.startswith("http://"):
-                return child, line.split("/metrics")[0]
-        raise AssertionError((self._folder / "log").read_text())
-
-    def logged(self) -> list[dict[str, str]]:
-        """The worker's log, parsed."""
-        return [json.loads(line) for line in (self._folder / "log").read_text().splitlines()]
 
 
 def fetch(url: str, accept: str = "*/*") -> str:
@@ -103,15 +33,10 @@ def fetch(url: str, accept: str = "*/*") -> str:
     return body
 
 
-def named(spans: tuple[Span, ...] | list[Span], name: str) -> list[Span]:
-    """Spans of this name, oldest first."""
-    return sorted((span for span in spans if span.name == name), key=lambda span: span.started)
-
-
 def test_one_trace_from_the_call_to_the_execution(tmp_path: Path, collector: SpanCollector) -> None:
     """Across processes each attempt's span is a child of, and linked to, the span of its enqueue; log lines
     written in the job carry its ids; `/metrics` passes promtool and its exemplars name exported traces."""
-    shop = Shop(tmp_path, collector)
+    shop = TracedShop(tmp_path, collector.url)
     shop.produce()
     worker, address = shop.worker()
     try:
@@ -128,33 +53,10 @@ def test_one_trace_from_the_call_to_the_execution(tmp_path: Path, collector: Spa
         if worker.stdout is not None:
             worker.stdout.close()
 
-    _one_unbroken_trace(spans)
+    check_one_unbroken_trace(spans)
     _log_lines_carry_ids(shop.logged(), spans)
     _metrics_are_sound(text)
     _exemplars_name_exported_traces(open_text, spans)
-
-
-def _one_unbroken_trace(spans: list[Span]) -> None:
-    (root,) = named(spans, "POST /orders")
-    sends = named(spans, "enqueue payments")
-    creates = named(spans, "create payments")
-    processes = named(spans, "process payments")
-    assert {span.trace for span in spans} == {root.trace}
-    assert (len(sends), len(creates), len(processes)) == (3, 2, 5)
-    assert {span.service for span in processes} == {"glassq-worker"}
-    assert {span.service for span in sends} == {"producer"}
-    creations = {span.attributes["messaging.message.id"]: span for span in (*sends[:2], *creates)}
-    for span in processes:
-        creation = creations[span.attributes["messaging.message.id"]]
-        assert span.parent == creation.id
-        assert creation.id in span.links
-    first, second = (
-        span for span in processes if span.attributes["messaging.destination.partition.id"] == "o-2"
-    )
-    assert (first.failed, second.failed) == (True, False)
-    assert (first.attributes["glassq.job.attempt"], second.attributes["glassq.job.attempt"]) == ("1", "2")
-    assert first.id in second.links, "an attempt links the one before it"
-    assert first.attributes["error.type"] == "ValueError"
 
 
 def _log_lines_carry_ids(lines: list[dict[str, str]], spans: list[Span]) -> None:

@@ -173,6 +173,25 @@ def test_an_applications_own_provider_and_options_are_tested(
     assert content(store_url) == before
 
 
+def test_it_leaves_nothing_in_a_history_that_is_to_be_judged(
+    selftest: SelfTest, tmp_path: Path, store_url: str
+) -> None:
+    """Of an application that records what it does: `glassq verify --strict` has nothing to say against it,
+    though no dump can tell of a queue that is gone."""
+    (tmp_path / "shop.py").write_text("from glassq import Glassq\napp = Glassq(history='history')\n")
+    assert selftest("shop:app").returncode == 0
+    ended = subprocess.run(
+        [sys.executable, "-m", "glassq", "verify", "--strict", "history"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "note" not in ended.stdout
+
+
 @any_store
 def test_a_store_that_is_away_or_not_there_is_said_in_one_line(selftest: SelfTest, tmp_path: Path) -> None:
     """1 for a server that does not answer, 2 for a file that is not there, which looking does not make."""

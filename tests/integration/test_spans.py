@@ -95,6 +95,26 @@ def test_a_trace_tells_of_every_attempt_and_what_became_of_it(
     assert [(link.context.trace_id, link.context.span_id) for link in replay.links] == [ids(first)]
 
 
+def test_the_line_about_a_failed_attempt_has_its_process_span(
+    app: Glassq, exporter: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the log to the trace: each line leads to the span of the very attempt it is about, though that has
+    ended when the line is written."""
+
+    @app.fifo("payments", max_retries=1, retry_wait=0.01, name="charge")
+    def charge() -> None:
+        raise ValueError("declined")
+
+    job = charge().id
+    drain(app)
+    lines = [vars(record) for record in caplog.records if record.name == "glassq.jobs"]
+    assert [(line["levelname"], line["glassq_attempt"]) for line in lines] == [("WARNING", 1), ("ERROR", 2)]
+    assert {line["glassq_job_id"] for line in lines} == {job}
+    assert all(line["exc_text"].endswith("ValueError: declined") for line in lines)
+    attempts = [ids(span) for span in told(exporter) if span.name == "process payments"]
+    assert [(int(line["trace_id"], 16), int(line["span_id"], 16)) for line in lines] == attempts
+
+
 def test_a_delayed_call_and_a_batch_have_their_own_shapes(
     app: Glassq, exporter: InMemorySpanExporter
 ) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console, RenderableType
 
-from glassq.cli import cells, deadletters, halted, jobs, replay, stats
+from glassq.cli import cells, deadletters, escaping, halted, jobs, replay, stats
 from glassq.cli.terminal import print_json
 from glassq.model.jobs import DeadLetter, HaltedLane, PeekedJob, ReplayedJob
 from glassq.model.stats import QueueStats
@@ -131,14 +131,14 @@ def test_nothing_in_a_job_commands_the_terminal() -> None:
             )
         )
     )
-    for shown in (table, page, cells.printable_lines(f"one\n{CRITICAL}")):
+    for shown in (table, page, escaping.printable_lines(f"one\n{CRITICAL}")):
         assert not set(shown) & {"\x1b", "\x07", "\u202e"}
         assert "\\x1b[31m[red]\\u202eevil\\x07" in squeezed(shown)
 
 
 def test_lines_of_a_traceback_stay_lines() -> None:
     """Only what is not a line end or a tab is written out."""
-    assert cells.printable_lines("a\n\tb\x00") == "a\n    b\\x00"
+    assert escaping.printable_lines("a\n\tb\x00") == "a\n    b\\x00"
 
 
 def test_a_clock_behind_the_stores_shows_no_negative_age() -> None:

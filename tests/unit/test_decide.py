@@ -46,11 +46,12 @@ def test_every_row_of_the_table(
     failures: int,
     holds_lease: bool,
 ) -> None:
-    """Each outcome under each rule has one verdict, with its reason, and a wait only when it retries."""
+    """Each outcome under each rule has one verdict, with its reason; when it retries, a wait and a number."""
     rules = Rules(max_retries=max_retries, retry_wait=7.0, on_exhausted=on_exhausted, on_unknown=on_unknown)
     verdict = decide(outcome, rules, failures=failures, holds_lease=holds_lease, random=0.5)
     action, reason = expected(outcome, rules, failures, holds_lease=holds_lease)
-    assert verdict == Verdict(action, reason, 7.0 if action is Action.RETRY else 0.0)
+    retries = (7.0, failures + 1) if action is Action.RETRY else ()
+    assert verdict == Verdict(action, reason, *retries)
     assert verdict.final is (action in (Action.BURY, Action.HALT))
 
 

@@ -6,6 +6,8 @@ import time
 
 from rich.text import Text
 
+from glassq.cli.escaping import printable
+
 _LONGEST_REASON = 120
 """Characters of an error that a table shows; the whole of it is in `glassq dead show`."""
 
@@ -48,16 +50,6 @@ def explained(task: str, reason: str, error: str) -> Text:
 def counted(number: int, thing: str) -> str:
     """So many of something, in words: `1 lane`, `2 lanes`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
-def printable(text: str) -> str:
-    """The text with every character a terminal might act on, or hide, written out as its escape."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
-def printable_lines(text: str) -> str:
-    """As `printable`, for text of several lines."""
-    return "\n".join(map(printable, text.expandtabs(4).split("\n")))
 
 
 def duration(seconds: float) -> str:

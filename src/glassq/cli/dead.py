@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from glassq.cli import cells, deadletters, options
+from glassq.cli import deadletters, options
 from glassq.cli.asking import confirm
 from glassq.cli.audit import audited
 from glassq.cli.cells import counted
+from glassq.cli.escaping import printable_lines
 from glassq.cli.groups import Commands
 from glassq.cli.replay import replay
 from glassq.cli.stores import choose_store, queue_in
@@ -81,7 +82,7 @@ def show(words: tuple[str, ...], url: str | None, as_json: bool) -> int:
     else:
         print_rows(deadletters.page(found))
         if found.traceback:
-            click.echo(f"\n{cells.printable_lines(found.traceback.rstrip())}")
+            click.echo(f"\n{printable_lines(found.traceback.rstrip())}")
     return 0
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from glassq.cli import cells
+from glassq.cli.escaping import printable_lines
 from glassq.cli.stores import search
 from glassq.cli.terminal import grid, names, numbers, sentences
 from glassq.client.shown import error_shown, key_shown, task_named_in
@@ -81,7 +82,7 @@ def page(letter: Page) -> Table:
     shown.add_row("reason", cells.word(letter.reason))
     shown.add_row("attempts", str(letter.attempts))
     shown.add_row("replayed", "yes, it was brought back before" if letter.replayed else "no")
-    shown.add_row("error", Text(cells.printable_lines(letter.error)) if letter.error else "-")
+    shown.add_row("error", Text(printable_lines(letter.error)) if letter.error else "-")
     return shown
 
 

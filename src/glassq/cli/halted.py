@@ -10,7 +10,7 @@ from rich.table import Table
 from glassq.cli import cells, options
 from glassq.cli.asking import confirm
 from glassq.cli.audit import audited
-from glassq.cli.cells import printable
+from glassq.cli.escaping import printable
 from glassq.cli.groups import Commands
 from glassq.cli.stores import choose_store, search
 from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences

@@ -10,6 +10,7 @@ from rich.table import Table
 from glassq.cli import cells, options
 from glassq.cli.asking import confirm
 from glassq.cli.audit import audited
+from glassq.cli.escaping import printable
 from glassq.cli.stores import choose_store, queue_in
 from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences
 from glassq.client.jobs import cancel_job, find_job
@@ -82,8 +83,8 @@ def cancel(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) ->
 
 def _consequence(job: JobView) -> str:
     """What the question says is about to happen."""
-    lane = "" if job.key is None else f" of key {cells.printable(job.key)}"
-    return f"This cancels job {job.id} ({cells.printable(job.task)}){lane}, which is {job.state} now."
+    lane = "" if job.key is None else f" of key {printable(job.key)}"
+    return f"This cancels job {job.id} ({printable(job.task)}){lane}, which is {job.state} now."
 
 
 def table(jobs: Sequence[PeekedJob]) -> Table:

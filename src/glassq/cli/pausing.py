@@ -6,7 +6,8 @@ import click
 
 from glassq.cli import options
 from glassq.cli.audit import audited
-from glassq.cli.cells import counted, printable
+from glassq.cli.cells import counted
+from glassq.cli.escaping import printable
 from glassq.cli.stores import choose_store
 from glassq.cli.terminal import print_json
 from glassq.model.stats import LaneState, QueueStats

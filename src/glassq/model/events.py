@@ -1,6 +1,7 @@
 """The closed vocabulary of what can be observed. An event states a fact after it became true.
 
-Names and counts only: no arguments, no results, no error text that could carry them.
+Names and counts only: no arguments, no results, and no error text that could carry them, but in the one event
+that is about it (`AttemptFailed`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from glassq.model.leases import ClaimCause, Lease
-from glassq.model.verdicts import Outcome, Verdict
+from glassq.model.verdicts import Failure, Outcome, Verdict
 
 LOSSES = ("emptied", "rolled_back")
 """How a store can lose what it acknowledged. emptied: it knows nothing of the queue, or began it anew
@@ -160,6 +161,22 @@ class AttemptAbandoned(Event, frozen=True, kw_only=True):
     job_id: str
     attempt: int
     outcome: Outcome
+
+
+class AttemptFailed(Event, frozen=True, kw_only=True):
+    """An attempt failed; told after `AttemptSettled`, or after `AttemptAbandoned`, and then `verdict` is to
+    drop it. `ran`: whether user code did. `failure` is what the store keeps of the error: for people to read
+    where they read logs, and never a label."""
+
+    lease: Lease
+    task: str
+    job_id: str
+    attempt: int
+    outcome: Outcome
+    verdict: Verdict
+    ran: bool
+    headers: Mapping[str, str]
+    failure: Failure
 
 
 class SettlementDelayed(Event, frozen=True, kw_only=True):

@@ -35,11 +35,13 @@ class Action(StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """An action with its reason; `wait` (seconds) belongs to RETRY alone."""
+    """An action with its reason; `wait` (seconds) and `retry`, which one of its job it will be (from 1),
+    belong to RETRY alone."""
 
     action: Action
     reason: str = ""
     wait: float = 0.0
+    retry: int = 0
 
     @property
     def final(self) -> bool:

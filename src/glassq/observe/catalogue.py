@@ -305,10 +305,11 @@ QUEUE_WORKERS = metric("glassq_queue_workers", "store", "Live workers that serve
 QUEUE_STORAGE_BYTES = metric(
     "glassq_queue_storage_bytes",
     "store",
-    "Bytes the queue takes up in its store.",
+    "Bytes the queue takes up in its store. No series: no store can tell it at the cost of a scrape.",
     "queue",
     planned=True,
-    note="Neither store can tell it without reading every lane, which a scrape must not cost: no series yet.",
+    note="The dashboard of the store shows an estimate: unsettled jobs times the mean of "
+    "`glassq_job_payload_bytes`.",
 )
 QUEUE_OLDEST_AGE = metric(
     "glassq_queue_oldest_job_age_seconds", "store", "Age of the oldest unsettled job.", "queue"
@@ -361,8 +362,9 @@ QUEUE_OBJECTIVE = metric(
     "What the queue was declared to keep: `app.queue(name, max_age=60, max_blocked=30, job_timeout=10)`.",
     "queue",
     objective=OBJECTIVES,
-    note="Alert rules take their thresholds from it; what is not declared is absent. Shown by the processes "
-    "that declare it, also while the store is away.",
+    note="Alert rules take their thresholds from it; what is not declared is absent, and held to 60, 300 and "
+    "900 s by the rules. Shown by the processes that declare it, also while the store is away: declare it in "
+    "a module that workers and producers import. Where they differ the longest counts.",
 )
 QUEUE_DRAIN = metric(
     "glassq_queue_drain_seconds_estimate",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Protocol
 
-from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
+from opentelemetry.trace import SpanContext, TraceFlags, format_span_id, format_trace_id
 
 from glassq.model.clock import Clock
 
@@ -17,7 +17,6 @@ SECONDS_BETWEEN = 1.0
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
 )
-_SAMPLED = 0x01
 
 
 class _Remembered(threading.local):
@@ -41,21 +40,27 @@ def may_be_traced(headers: Mapping[str, str]) -> bool:
     return bool(headers) or _last.attempt is not None
 
 
-def exemplar_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> dict[str, str] | None:
-    """Trace and span of this attempt when it is sampled.
+def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:
+    """The span of this attempt, sampled or not.
 
     Its own process span when it ran in this thread, else the span that enqueued it: the same trace.
     """
     if _last.attempt == (job_id, attempt) and _last.context is not None:
-        context = _last.context
-        if not context.is_valid or not context.trace_flags.sampled:
-            return None
-        return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+        return _last.context if _last.context.is_valid else None
     traceparent = headers.get("traceparent")
     match = _TRACEPARENT.match(traceparent) if traceparent else None
-    if match is None or not int(match["flags"], 16) & _SAMPLED:
+    if match is None:
         return None
-    return {"trace_id": match["trace"], "span_id": match["span"]}
+    trace, span, flags = (int(match[name], 16) for name in ("trace", "span", "flags"))
+    return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
+
+
+def exemplar_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> dict[str, str] | None:
+    """Trace and span of this attempt when it is sampled."""
+    span = span_of(job_id, attempt, headers)
+    if span is None or not span.trace_flags.sampled:
+        return None
+    return {"trace_id": format_trace_id(span.trace_id), "span_id": format_span_id(span.span_id)}
 
 
 class AttemptRef(Protocol):

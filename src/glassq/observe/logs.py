@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.trace import format_span_id, format_trace_id
+from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from glassq.context import current_job
 
@@ -34,21 +34,44 @@ class JobLogFilter(logging.Filter):
     """Adds `trace_id`, `span_id`, `trace_flags` (lower hex; empty outside a trace) and `glassq_queue`,
     `glassq_task`, `glassq_job_id`, `glassq_attempt` (None outside a job) to every record.
 
-    Put it on a handler: a logger's filters do not see what its children log.
+    What a record says of this by itself stays: it may be about a job that has ended, or have come from
+    another thread. Put it on a handler: a logger's filters do not see what its children log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Lets everything pass."""
-        span = trace.get_current_span().get_span_context()
-        record.trace_id = format_trace_id(span.trace_id) if span.is_valid else ""
-        record.span_id = format_span_id(span.span_id) if span.is_valid else ""
-        record.trace_flags = f"{span.trace_flags:02x}" if span.is_valid else ""
+        fields = trace_fields(trace.get_current_span().get_span_context())
         job = current_job()
-        record.glassq_queue = job.queue if job else None
-        record.glassq_task = job.task if job else None
-        record.glassq_job_id = job.id if job else None
-        record.glassq_attempt = job.attempt if job else None
+        fields |= job_fields(job.queue, job.task, job.id, job.attempt) if job else _NO_JOB
+        for name, value in fields.items():
+            vars(record).setdefault(name, value)
         return True
+
+
+def trace_fields(span: SpanContext | None) -> dict[str, Any]:
+    """What a record says of the span it belongs to."""
+    if span is None or not span.is_valid:
+        return {"trace_id": "", "span_id": "", "trace_flags": ""}
+    return {
+        "trace_id": format_trace_id(span.trace_id),
+        "span_id": format_span_id(span.span_id),
+        "trace_flags": f"{span.trace_flags:02x}",
+    }
+
+
+def job_fields(
+    queue: str | None, task: str | None, job_id: str | None, attempt: int | None
+) -> dict[str, Any]:
+    """What a record says of the attempt it belongs to."""
+    return {
+        "glassq_queue": queue,
+        "glassq_task": task,
+        "glassq_job_id": job_id,
+        "glassq_attempt": attempt,
+    }
+
+
+_NO_JOB = job_fields(None, None, None, None)
 
 
 class JsonFormatter(logging.Formatter):
@@ -70,6 +93,8 @@ class JsonFormatter(logging.Formatter):
             fields.setdefault(name, _plain(value))
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # of an exception that was raised elsewhere, and came here as text
+            fields["exception"] = record.exc_text
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
         present = {name: value for name, value in fields.items() if value is not None and value != ""}

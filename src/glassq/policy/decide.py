@@ -53,5 +53,6 @@ def decide(outcome: Outcome, rules: Rules, *, failures: int, holds_lease: bool, 
         return Verdict(Action(rules.on_unknown), outcome)
     may_retry = outcome in (Outcome.EXCEPTION, Outcome.TIMEOUT)
     if may_retry and (rules.max_retries < 0 or failures < rules.max_retries):
-        return Verdict(Action.RETRY, outcome, retry_delay(rules.retry_wait, failures, random))
+        wait = retry_delay(rules.retry_wait, failures, random)
+        return Verdict(Action.RETRY, outcome, wait, failures + 1)
     return Verdict(Action(rules.on_exhausted), outcome)

@@ -244,6 +244,11 @@ class RecordedStorage(InstrumentedStorage):
 
         return self._steer("purge", lambda: purge(queue, dead=dead), described, queue=queue, dead=dead)
 
+    def forget(self, queue: str) -> bool:
+        """See `Storage.forget`."""
+        forget = super().forget
+        return self._steer("forget", lambda: forget(queue), lambda done: {"forgotten": done}, queue=queue)
+
     def _steer(
         self, verb: str, carry_out: Callable[[], R], described: Callable[[R], dict[str, Any]], **fields: Any
     ) -> R:

@@ -74,6 +74,8 @@ class Ended(msgspec.Struct, frozen=True):
     ran: Ran
     verdict: Verdict
     did_run: bool
+    failure: Failure | None = None
+    """The attempt's error as text."""
 
     @property
     def callback(self) -> Callable[..., Any] | None:
@@ -117,14 +119,27 @@ class Attempts:
             ran = Ran(decoded.outcome, None, decoded.error, 0.0)
             known = decoded.crashed
             verdict = self._decide(lane, known, ran, past)
-            return Ended(job, number, decoded.task_name, decoded.headers, known, ran, verdict, did_run=False)
+            return Ended(
+                job=job,
+                attempt=number,
+                task_name=decoded.task_name,
+                headers=decoded.headers,
+                decoded=known,
+                ran=ran,
+                verdict=verdict,
+                did_run=False,
+                failure=describe_failure(decoded.error),
+            )
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         ran = self._run(lane, job, number, decoded, waited)
+        failure: Failure | None = None
         if ran.error is not None:
+            failure = describe_failure(ran.error)
             ran = _heeding(lane, job, ran)
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
         verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
-        return Ended(job, number, decoded.task.name, decoded.headers, decoded, ran, verdict, did_run=True)
+        name, headers = decoded.task.name, decoded.headers
+        return Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
 
     # -- may it run at all ---------------------------------------------------------------------------------
 
@@ -261,14 +276,13 @@ def settlement(
     begins: Lease | None = None,
 ) -> Settlement:
     """What to tell the store about an attempt that is over."""
-    failed = ended.ran.error is not None
     return Settlement(
         lease=lane.lease,
         job_id=ended.job.id,
         action=ended.verdict.action,
         reason=ended.verdict.reason,
         wait=ended.verdict.wait,
-        error=failure_bytes(failure_of(ended)) if failed else b"",
+        error=b"" if ended.failure is None else failure_bytes(ended.failure),
         ran=ended.did_run,
         leaving=leaving,
         next_id=next_id,
@@ -278,9 +292,3 @@ def settlement(
         begun=begun,
         begins=begins,
     )
-
-
-def failure_of(ended: Ended) -> Failure:
-    """The attempt's error as text."""
-    assert ended.ran.error is not None  # noqa: S101 - asked for failed attempts only
-    return describe_failure(ended.ran.error)

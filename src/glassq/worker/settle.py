@@ -8,13 +8,14 @@ from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
 from glassq.model.events import (
     AttemptAbandoned,
+    AttemptFailed,
     AttemptSettled,
     LaneLost,
     SettlementDelayed,
     WriteFenced,
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
-from glassq.model.verdicts import Action
+from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.shielding import Log
 from glassq.storage import Settling, Storage
 from glassq.telemetry import Bus
@@ -23,6 +24,9 @@ from glassq.worker.backoff import RetryPause
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
+
+_NO_FAILURES = (Outcome.EXPIRED, Outcome.CANCELLED)
+"""Outcomes that come with an error for the store to keep, and that somebody asked for."""
 
 
 class Settler:
@@ -110,6 +114,8 @@ class Settler:
                 outcome=ended.ran.outcome,
             )
         )
+        if ended.failure is not None:
+            self._failed(lane, ended, ended.failure, Verdict(Action.DROP, ended.verdict.reason))
 
     def settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
         """Tell that an attempt was settled."""
@@ -128,5 +134,25 @@ class Settler:
                 end_to_end=max(0.0, answer.now - ended.job.eligible_at) if done else None,
                 ordinal=answer.ordinal,
                 headers=ended.headers,
+            )
+        )
+        if ended.failure is not None:
+            self._failed(lane, ended, ended.failure, ended.verdict)
+
+    def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
+        """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
+        if ended.ran.outcome in _NO_FAILURES:
+            return
+        self._bus.emit(
+            AttemptFailed(
+                lease=lane.lease,
+                task=ended.task_name,
+                job_id=ended.job.id,
+                attempt=ended.attempt,
+                outcome=ended.ran.outcome,
+                verdict=verdict,
+                ran=ended.did_run,
+                headers=ended.headers,
+                failure=failure,
             )
         )

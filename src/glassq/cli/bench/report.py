@@ -15,7 +15,7 @@ from glassq.cli.bench.environment import Environment
 from glassq.cli.bench.judge import BAD, Row, Verdict, exit_code
 from glassq.cli.bench.run import Report
 from glassq.cli.bench.samples import NOISE_BOUND
-from glassq.cli.cells import printable
+from glassq.cli.escaping import printable
 
 _LABEL, _VERDICT = 40, 16
 """Columns that are never narrower: labels, and what is said about a row."""

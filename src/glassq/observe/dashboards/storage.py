@@ -6,6 +6,7 @@ from glassq.observe.dashboards.assembling import Line, Row, dashboard
 from glassq.observe.dashboards.colours import MUST_BE_ONE, MUST_BE_ZERO, QUANTILES, SHOULD_BE_ZERO, steps
 from glassq.observe.dashboards.panels import heatmap, lines, stat
 from glassq.observe.dashboards.queries import (
+    RANGE,
     Query,
     gathered,
     grown,
@@ -37,6 +38,15 @@ def _account() -> str:
 
 def _totals(name: str) -> str:
     return gathered("sum", _ONE_SCRAPE, series(name))
+
+
+def _bytes_held() -> str:
+    jobs = gathered("sum", ("queue",), value("queue_depth", "queue", "state"))
+    return f"{jobs} * on (queue) ({share(_enqueued('sum'), _enqueued('count'))})"
+
+
+def _enqueued(part: str) -> str:
+    return gathered("sum", ("queue",), f"increase({series('job_payload_bytes', f'_{part}')}[{RANGE}])")
 
 
 _NOW: Line = (
@@ -189,9 +199,10 @@ _HOLDS: tuple[Line, ...] = (
             runbook="DataLossDetected",
         ),
         lines(
-            "Bytes held, by queue",
-            "What each queue takes up in the store.",
-            Query(value("queue_storage_bytes", "queue"), "{{queue}}"),
+            "Bytes of arguments held, by queue",
+            "An estimate: unsettled jobs, times the mean size of the arguments that were enqueued in the "
+            "time shown. What a job takes besides is not in it.",
+            Query(_bytes_held(), "{{queue}}"),
             unit="bytes",
             stacked=True,
         ),

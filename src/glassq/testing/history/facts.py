@@ -132,17 +132,25 @@ class Facts:
                 asked[queue] = NEVER
 
     def _dumps(self) -> dict[str, kinds.Dump]:
-        """The newest dump of each queue; an empty one, without figures, of those a store did not list."""
-        found = {dump.queue: dump for dump in sorted(self.history.of(kinds.Dump), key=lambda dump: dump.m)}
+        """The newest dump of each queue; an empty one, without figures, of those a store did not list, or was
+        asked to forget: it does that only while there is nothing in them."""
+        known = [*self.history.of(kinds.Dump), *self._forgotten()]
+        found = {dump.queue: dump for dump in sorted(known, key=lambda dump: dump.m)}
         ends = self.history.of(kinds.DumpEnd)
         listed = {queue for end in ends for queue in end.queues}
         for job in self.accepted.values() if ends else ():
             if job.queue not in listed and job.queue not in found:
-                end = ends[-1]
-                empty = kinds.Dump(m=end.m, queue=job.queue, unsettled=[], dead=[], stats={})
-                empty.where = end.where
-                found[job.queue] = empty
+                found[job.queue] = _empty(job.queue, ends[-1])
         return found
+
+    def _forgotten(self) -> list[kinds.Dump]:
+        """Queues that their store forgot, but for those that somebody used again."""
+        gone = [line for line in self.history.of(kinds.ForgetOk) if line.forgotten]
+        used = {line.queue: line.m for line in gone}
+        for call in self.calls.values() if gone else ():
+            if call.queue in used:
+                used[call.queue] = max(used[call.queue], call.m)
+        return [_empty(line.queue, line) for line in gone if used[line.queue] == line.m]
 
     def _asked(self, line: kinds.EnqueueOk) -> float:
         call = self.calls.get(line.call)
@@ -241,6 +249,13 @@ class Facts:
                 least += each.answer.count if isinstance(each.answer, kinds.PurgeOk) else 0
                 most += NEVER if each.answer is None else 0
         return least, least + most
+
+
+def _empty(queue: str, seen: Line) -> kinds.Dump:
+    """What a dump of a queue would have been that its store did not know when this line was written."""
+    dump = kinds.Dump(m=seen.m, queue=queue, unsettled=[], dead=[], stats={})
+    dump.where = seen.where
+    return dump
 
 
 def _by_lane(found: Iterable[L]) -> dict[LaneName, list[L]]:

@@ -268,6 +268,25 @@ class PurgeUnknown(Verb, kw_only=True, gc=False, tag="purge.unknown"):
     error: str
 
 
+class ForgetInvoked(Verb, kw_only=True, gc=False, tag="forget.invoked"):
+    """A queue is about to be taken out of its store, if it holds nothing."""
+
+    queue: str
+
+
+class ForgetOk(Verb, kw_only=True, gc=False, tag="forget.ok"):
+    """It is gone; or, not `forgotten`, it held something, or somebody served it."""
+
+    queue: str
+    forgotten: bool
+
+
+class ForgetUnknown(Verb, kw_only=True, gc=False, tag="forget.unknown"):
+    """Perhaps it is gone."""
+
+    error: str
+
+
 class PauseInvoked(Verb, kw_only=True, gc=False, tag="pause.invoked"):
     """A queue, or one lane, is about to be paused."""
 
@@ -406,6 +425,9 @@ AnyLine = (
     | PurgeInvoked
     | PurgeOk
     | PurgeUnknown
+    | ForgetInvoked
+    | ForgetOk
+    | ForgetUnknown
     | PauseInvoked
     | PauseOk
     | PauseUnknown
