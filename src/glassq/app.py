@@ -216,9 +216,10 @@ class Glassq:
         `on_success(retval, job, binding)` and `on_error(exc, job, binding)` run after the settlement, at most
         once. A failed job is tried again in its place, `max_retries` times (-1: for ever), `retry_wait`
         seconds apart (or by a `Backoff`); then `on_exhausted` buries it or halts its lane. `key` names the
-        argument that is the ordering key, or computes it from the arguments. `timeout` (seconds) bounds one
-        attempt, `ttl` (seconds) how long a job may wait before it begins; past it ends as expired. `priority`
-        is the level of its calls within their lane. `name` replaces the task's name (module and qualname).
+        argument that is the ordering key, or computes it from the arguments; `glassq.UNORDERED` makes a lane
+        of every job. `timeout` (seconds) bounds one attempt, `ttl` (seconds) the time a job may wait before
+        it begins; past it ends as expired. `priority` is the level of its calls within their lane. `name`
+        replaces the task's name (module and qualname).
 
         Raises `BadOption`, `DuplicateTask`.
         """

@@ -16,7 +16,7 @@ from glassq.codec import DEFAULT_MAX_PAYLOAD, ArgumentCodec
 from glassq.errors import BadOption, DuplicateTask, UnknownTask
 from glassq.model.events import QueueDeclared, TaskDeclared
 from glassq.model.jobs import Priority
-from glassq.model.names import check_key, check_name, nearest
+from glassq.model.names import Key, check_key, check_name, nearest
 from glassq.model.objectives import check_latency, check_limit
 from glassq.model.quantities import check_count, check_seconds
 from glassq.policy.decide import FinalAction, Rules
@@ -28,7 +28,7 @@ from glassq.telemetry import Bus
 MAX_PAYLOAD = MAX_APPEND_BYTES - (32 << 10)
 """One job has to fit into one append, with its envelope."""
 
-KeyOf = Callable[..., str] | str | None
+KeyOf = Callable[..., Key] | Key
 
 
 class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
