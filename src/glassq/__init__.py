@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from glassq.model.jobs import Priority as Priority
     from glassq.model.jobs import Receipt as Receipt
     from glassq.model.jobs import ReplayedJob as ReplayedJob
+    from glassq.model.names import UNORDERED as UNORDERED
     from glassq.observe.logs import JobLogFilter as JobLogFilter
     from glassq.observe.logs import JsonFormatter as JsonFormatter
     from glassq.observe.traceoptions import TraceOptions as TraceOptions
@@ -56,6 +57,7 @@ _HOMES = {
     "Signature": "glassq.client.task",
     "Task": "glassq.client.task",
     "ThreadedWorker": "glassq.default",
+    "UNORDERED": "glassq.model.names",
     "TraceOptions": "glassq.observe.traceoptions",
     "Worker": "glassq.worker.engine",
     "configure": "glassq.default",

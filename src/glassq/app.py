@@ -218,9 +218,10 @@ class Glassq:
         `on_success(retval, job, binding)` and `on_error(exc, job, binding)` run after the settlement, at most
         once. A failed job is tried again in its place, `max_retries` times (-1: for ever), `retry_wait`
         seconds apart (or by a `Backoff`); then `on_exhausted` buries it or halts its lane. `key` names the
-        argument that is the ordering key, or computes it from the arguments. `timeout` (seconds) bounds one
-        attempt, `ttl` (seconds) how long a job may wait before it begins; past it ends as expired. `priority`
-        is the level of its calls within their lane. `name` replaces the task's name (module and qualname).
+        argument that is the ordering key, or computes it from the arguments; `glassq.UNORDERED` makes a lane
+        of every job. `timeout` (seconds) bounds one attempt, `ttl` (seconds) the time a job may wait before
+        it begins; past it ends as expired. `priority` is the level of its calls within their lane. `name`
+        replaces the task's name (module and qualname).
 
         Raises `BadOption`, `DuplicateTask`.
         """
@@ -273,6 +274,11 @@ class Glassq:
         raises `QueueFull`. `max_payload`: bytes of arguments a call may have (262,144). `durability`:
         "memory", or "replicated:N" to return only when N replicas have the job.
 
+        Fairness among keys, and among queues in a worker. `turn`: jobs of one key run in a row while other
+        keys wait (1); more trades fairness for rate. `weights`: keys whose turns are so many times as long (1
+        to 100), as a mapping, or a callable that is given the key (None: no key) whenever a turn begins.
+        `slots`: how many of a worker's slots this queue may have (all; all but one among others).
+
         Objectives, which the alerts take their thresholds from; all in seconds, none declared means no such
         alert. `max_age`: within which a job is settled, one of the bounds of the histograms (5, 10, 30, 60,
         300, 900, ...). `max_blocked`: for which a failing head may hold up its lane. `job_timeout`: within
@@ -312,9 +318,11 @@ class Glassq:
         """A worker for these queues (None: all of the application, later ones too), not started yet.
 
         `concurrency` lanes run at the same time, one thread each. Other options are those of `WorkerOptions`:
-        `window`, `max_in_flight`, `turn`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
+        `window`, `max_in_flight`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
         """
         known = WorkerOptions.__struct_fields__
+        if "turn" in options:
+            raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
         for option in options:
             if option not in known:
                 raise BadOption(option, "is not an option of a worker", nearest(option, known))

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from glassq.codec import DEFAULT_MAX_PAYLOAD, ArgumentCodec
 from glassq.errors import BadOption, DuplicateTask, UnknownTask
 from glassq.model.events import QueueDeclared, TaskDeclared
 from glassq.model.jobs import Priority
-from glassq.model.names import check_name, nearest
+from glassq.model.names import Key, check_key, check_name, nearest
 from glassq.model.objectives import check_latency, check_limit
 from glassq.model.quantities import check_count, check_seconds
 from glassq.policy.decide import FinalAction, Rules
+from glassq.policy.fairness import MAX_TURN, MAX_WEIGHT, Weights, is_weight
 from glassq.policy.retry import Backoff
 from glassq.storage import MAX_APPEND_BYTES
 from glassq.telemetry import Bus
@@ -27,7 +28,7 @@ from glassq.telemetry import Bus
 MAX_PAYLOAD = MAX_APPEND_BYTES - (32 << 10)
 """One job has to fit into one append, with its envelope."""
 
-KeyOf = Callable[..., str] | str | None
+KeyOf = Callable[..., Key] | Key
 
 
 class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,13 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of serialized arguments a call may have."""
     durability: str = "memory"
     """`memory`: a call returns when the store has the job. `replicated:N`: when N replicas have it too."""
+
+    turn: int = 1
+    """Jobs of one lane run in a row while other lanes wait. More trades fairness for rate."""
+    weights: Weights | None = None
+    """Keys whose turns are so many times as long."""
+    slots: int | None = None
+    """Slots of each worker that this queue may have. None: all but one of a worker with other queues."""
 
     max_age: float | None = None
     """Objective: seconds within which a job is settled, from when it may run. A bound of the histograms."""
@@ -189,12 +197,38 @@ def _check_max_payload(option: str, value: object) -> None:
         )
 
 
+def _check_turn(option: str, value: object) -> None:
+    if check_count(option, value) > MAX_TURN:
+        raise BadOption(option, f"is at most {MAX_TURN:,} jobs, got {value}; others wait for all of them")
+
+
+def _check_weights(option: str, value: object) -> None:
+    if value is None or callable(value):
+        return
+    if not isinstance(value, Mapping):
+        raise BadOption(
+            option, f"maps keys to weights, or is a callable that is given a key; got {type(value).__name__}"
+        )
+    for key, weight in value.items():
+        check_key(key)
+        if not is_weight(weight):
+            raise BadOption(option, f"{key!r} has {weight!r}; a weight is a whole number, 1 to {MAX_WEIGHT}")
+
+
+def _check_slots(option: str, value: object) -> None:
+    if value is not None:
+        check_count(option, value)
+
+
 _QUEUE_CHECKS: dict[str, Callable[[str, object], object]] = {
     "on_unknown": check_final_action,
     "max_length": _check_max_length,
     "full_wait": check_seconds,
     "max_payload": _check_max_payload,
     "durability": _check_durability,
+    "turn": _check_turn,
+    "weights": _check_weights,
+    "slots": _check_slots,
     "max_age": check_latency,
     "max_blocked": check_limit,
     "job_timeout": check_limit,

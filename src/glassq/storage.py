@@ -12,7 +12,7 @@ Every store passes `glassq.testing.conformance`. The promises each verb keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -138,6 +138,27 @@ class Answered:
         return self._result
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """On what terms a worker claims lanes of one queue."""
+
+    turn: int = 1
+    """Jobs each lane is granted with at most, when other lanes wait."""
+    lanes: int | None = None
+    """Lanes of this queue at most; None: as many as of all."""
+    begin: int | None = None
+    """Of them so many that begin at once; None: as many as of all."""
+
+    def within(self, lanes: int, begin: int) -> tuple[int, int]:
+        """How many lanes may be granted, and how many of them begin, where so many are left of all."""
+        granted = lanes if self.lanes is None else min(lanes, self.lanes)
+        begun = begin if self.begin is None else min(begin, self.begin)
+        return granted, min(granted, begun)
+
+
+NO_TERMS: Mapping[str, Terms] = {}
+PLAIN_TERMS = Terms()
+
+
 class Storage(Protocol):
     """What a store can do. One call is one round trip unless stated."""
 
@@ -182,20 +203,20 @@ class Storage(Protocol):
         window: int,
         lease_seconds: float,
         begin: int | None = None,
-        turn: int = 1,
         ahead: int = 0,
+        terms: Mapping[str, Terms] = NO_TERMS,
     ) -> Claimed:
         """Take up to `lanes` ready lanes, looking through `queues` in this order, longest waiting lane first.
 
         Before that, lanes whose lease ended or whose owner is known to be dead go back to ready at the
         front, and lanes whose retry is due to the tail. Each granted lane comes with up to `window` jobs
-        of its head (no more than `turn` when other lanes are waiting, just one when the head has begun
+        of its head (no more than a turn when other lanes are waiting, just one when the head has begun
         before), and the head becomes the lane's current job. One round trip per queue at most.
 
         Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
         which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A
         store may keep from granting such lanes. The worker may run `ahead` of the store in each lane from
-        the start (see `Settlement.ahead`), as far as the grant says.
+        the start (see `Settlement.ahead`), as far as the grant says. `terms` say what else holds for a queue.
         """
         ...
 

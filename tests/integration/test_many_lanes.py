@@ -71,7 +71,8 @@ def test_longer_turns_keep_the_order(app: Glassq) -> None:
     for number in range(11):
         for first in range(0, LANES, 20):
             app.enqueue_many([work.s(f"k{lane}", number) for lane in range(first, first + 20)])
-    assert app.worker(concurrency=3, turn=4, window=3).run_until_idle(30)
+    app.queue("q", turn=4)
+    assert app.worker(concurrency=3, window=3).run_until_idle(30)
     for lane in range(LANES):
         assert [number for key, number in runs if key == f"k{lane}"] == list(range(11))
     (stats,) = app.storage.stats(["q"])
@@ -93,7 +94,8 @@ def test_a_turn_that_ran_ahead_ends_with_its_last_job(app: Glassq) -> None:
             [work.s(f"k{lane}", number) for number in range(first, first + 20) for lane in range(5)]
         )
     with attempts(app) as seen:
-        assert app.worker(concurrency=1, turn=20).run_until_idle(30)
+        app.queue("q", turn=20)
+        assert app.worker(concurrency=1).run_until_idle(30)
     for lane in range(5):
         assert [number for key, number in runs if key == f"k{lane}"] == list(range(200))
     assert seen == [1] * 1000

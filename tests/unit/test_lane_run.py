@@ -102,12 +102,12 @@ class Play:
             bus=bus,
             clock=self.clock,
             owner=OWNER,
-            options=WorkerOptions(turn=turn),
+            options=WorkerOptions(),
             attempts=cast("Attempts", self),
             settler=Settler(storage, bus, self.clock, OWNER, lambda: 0.5),
             callbacks=Callbacks(bus, self.clock),
             stopping=lambda: False,
-            crowded=lambda: self.crowded,
+            crowded=lambda _queue: self.crowded,
         )
         stored = tuple(
             StoredJob(id=job, seq=number, level=3, body=b"", eligible_at=0.0)
@@ -115,7 +115,7 @@ class Play:
         )
         self.lane = HeldLane(LEASE, self.clock.monotonic() + 15, self.clock)
         grant = Grant(lease=LEASE, jobs=stored, begun=begun, ahead=ahead)
-        self.stay = LaneRun(services, self.lane, grant, now=0.0, others=False)
+        self.stay = LaneRun(services, self.lane, grant, now=0.0, others=False, turn=turn, asked=turn)
 
     def perform(self, _lane: Any, job: StoredJob, _past: Any, now: float, waits: Waits) -> Ended:
         """It succeeds."""

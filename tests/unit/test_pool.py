@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,16 @@ from glassq.worker.reach import PATIENCE, Reach
 class Hall:
     """A pool whose threads wait, with what they took, until the test lets them go on."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(
+        self, size: int, fits: Callable[[str, Iterable[str]], bool] = lambda _work, _others: True
+    ) -> None:
         self.served: list[str] = []
         self.began = threading.Semaphore(0)
         self.may_end = threading.Semaphore(0)
         self.freed = threading.Semaphore(0)
-        self.pool: LanePool[str] = LanePool(size, "lane", serve=self.serve, on_free=self.freed.release)
+        self.pool: LanePool[str] = LanePool(
+            size, "lane", serve=self.serve, on_free=self.freed.release, fits=fits
+        )
 
     def serve(self, work: str) -> None:
         """Stay with it until the test says so."""
@@ -252,3 +257,17 @@ def test_a_lane_that_waits_too_long_is_late() -> None:
     assert not course.reach.is_late(lane)
     course.clock.advance(PATIENCE * 1.1)
     assert course.reach.is_late(lane)
+
+
+def test_what_does_not_fit_is_passed_over() -> None:
+    """It keeps its place, and is taken up by the thread that makes room for it."""
+    hall = Hall(2, fits=lambda work, others: work[0] not in [each[0] for each in others])
+    hall.pool.put(["a1", "a2", "b1"])
+    for _ in range(2):
+        assert hall.began.acquire(timeout=10)
+    assert sorted(hall.served) == ["a1", "b1"]
+    assert not hall.began.acquire(timeout=0.05)
+    assert hall.pool.take() is None
+    hall.let_all_end()
+    assert hall.began.acquire(timeout=10)
+    assert hall.served[2:] == ["a2"]

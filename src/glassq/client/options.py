@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from glassq.errors import BadOption
-from glassq.model.names import check_id, check_key, nearest
+from glassq.model.names import UNORDERED, Key, check_id, check_key, nearest
 from glassq.model.quantities import YEAR_9999, check_priority, check_seconds
 
 DEFAULT_DEDUP_WINDOW = 300.0
@@ -21,7 +21,7 @@ _LATER = ("depends_on",)
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Checked options of a call; None where the task's own decide. Times are seconds, `eta` is epoch time."""
 
-    key: str | None = None
+    key: Key = None
     delay: float | None = None
     eta: float | None = None
     ttl: float | None = None
@@ -96,7 +96,7 @@ def _unique(option: str, value: object) -> bool:
 
 
 _CHECKS: dict[str, Any] = {
-    "key": lambda _, value: None if value is None else check_key(value),
+    "key": lambda _, value: value if value is None or value is UNORDERED else check_key(value),
     "delay": _delay,
     "eta": _eta,
     "ttl": _ttl,

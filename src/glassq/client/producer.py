@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from time import perf_counter
@@ -24,7 +25,7 @@ from glassq.errors import (
 from glassq.model.clock import Clock
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
-from glassq.model.names import DEFAULT_LANE
+from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry, TaskDefinition
 from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, Storage
@@ -50,7 +51,7 @@ class Call(msgspec.Struct, frozen=True):
     task: TaskDefinition
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    key: str | None
+    key: Key
     options: CallOptions
 
 
@@ -119,7 +120,8 @@ class Producer:
             limit = self._registry.options(task.queue).max_payload
             payload = task.codec.encode(call.args, call.kwargs, limit)
             options = call.options
-            out = Outgoing(task.name, call.key, {}, len(payload), None, None, options.delay, options.eta)
+            key = _lane_of_its_own() if call.key is UNORDERED else call.key
+            out = Outgoing(task.name, key, {}, len(payload), None, None, options.delay, options.eta)
             return _Packed(call, payload, out)
         except _REPORTED as error:
             self._refused(task.queue, error)
@@ -203,6 +205,11 @@ class Producer:
         )
 
 
+def _lane_of_its_own() -> str:
+    """A name that no other lane has, nor ever had. Short, as a store keeps it several times."""
+    return "~" + secrets.token_urlsafe(9)
+
+
 def _dedup(packed: _Packed) -> Dedup | None:
     """What makes a call a duplicate: the id it was given, or for a unique call what it does."""
     options = packed.call.options
@@ -211,7 +218,9 @@ def _dedup(packed: _Packed) -> Dedup | None:
     if not options.unique:
         return None
     call = packed.call
-    parts = (call.task.name.encode(), (call.key or "").encode(), packed.payload)
+    # What no key's bytes can be stands for every job's own lane.
+    key = b"\xff" if call.key is UNORDERED else (call.key or "").encode()
+    parts = (call.task.name.encode(), key, packed.payload)
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)

@@ -13,7 +13,7 @@ from glassq.client.options import CallOptions
 from glassq.client.producer import Call, Producer
 from glassq.errors import BadOption
 from glassq.model.jobs import Receipt
-from glassq.model.names import check_key, nearest
+from glassq.model.names import UNORDERED, Key, check_key, nearest
 from glassq.registry import KeyOf, TaskDefinition
 
 P = ParamSpec("P")
@@ -61,12 +61,12 @@ class BoundTask(Generic[P, R]):
     def options(self, **options: Any) -> BoundTask[P, R]:
         """The same task for calls with other options, added to those given so far.
 
-        `key`: the ordering key itself. `delay` (seconds or timedelta) or `eta` (aware datetime or epoch
-        seconds): joins the tail of its lane then, by the store's clock. `ttl` (seconds from when it may run):
-        past it the job is not begun and ends as expired. `dedup_id`: a second call with it within
-        `dedup_window` (300 s) of the first is not stored, its receipt says `duplicate`. `unique=True`: the
-        same until the first is settled, by `dedup_id` or else by the same arguments and key. `priority`: a
-        `Priority`. Raises `BadOption`.
+        `key`: the ordering key itself, or `glassq.UNORDERED`, which makes a lane of each job. `delay`
+        (seconds or timedelta) or `eta` (aware datetime or epoch seconds): joins the tail of its lane then, by
+        the store's clock. `ttl` (seconds from when it may run): past it the job is not begun and ends as
+        expired. `dedup_id`: a second call with it within `dedup_window` (300 s) of the first is not stored,
+        its receipt says `duplicate`. `unique=True`: the same until the first is settled, by `dedup_id` or
+        else by the same arguments and key. `priority`: a `Priority`. Raises `BadOption`.
         """
         return BoundTask(self.definition, self._producer, self._options.with_(options))
 
@@ -87,7 +87,7 @@ class Task(BoundTask[P, R]):
         return f"<task {self.definition.name} on {self.definition.queue}>"
 
 
-KeyReader = Callable[[tuple[Any, ...], dict[str, Any]], str | None]
+KeyReader = Callable[[tuple[Any, ...], dict[str, Any]], Key]
 """Tells the ordering key of a call. `TypeError` for arguments the task does not take."""
 
 
@@ -95,14 +95,17 @@ def key_reader(task: TaskDefinition) -> KeyReader | None:
     """How to find the ordering key by what the decorator said: an argument's value or a callable's answer.
     None: its calls have no key.
 
-    Text is the key itself; whole numbers, UUIDs and Enum values are taken by their text. None means no key.
+    Text is the key itself; whole numbers, UUIDs and Enum values are taken by their text. None means no key,
+    `UNORDERED` one that nothing else has.
     """
     if task.key is None:
         return None
+    if task.key is UNORDERED:
+        return lambda _args, _kwargs: UNORDERED
     value_of = task.key if callable(task.key) else _argument(task.signature, task.key)
     check = task.codec.check_call
 
-    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
         check(args, kwargs)
         value = value_of(*args, **kwargs)
         return check_key(value) if type(value) is str else _as_text(value)
@@ -125,22 +128,26 @@ def _argument(signature: inspect.Signature, name: str) -> Callable[..., Any]:
     return value_of
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: Any) -> Key:
+    if value is None or value is UNORDERED:
+        key: Key = value
+        return key
     if isinstance(value, Enum):
-        value = value.value
-    if value is None:
-        return None
+        return _as_text(value.value)
     if isinstance(value, int | UUID) and not isinstance(value, bool):
         value = str(value)
     return check_key(value)
 
 
 def check_key_of(key: KeyOf, signature: inspect.Signature, func: Callable[..., Any]) -> None:
-    """`BadOption` unless the decorator's `key` is a callable or names one argument of the function."""
-    if key is None or callable(key):
+    """`BadOption` unless the decorator's `key` is a callable, names one argument of the function, or is
+    `UNORDERED`."""
+    if key is None or key is UNORDERED or callable(key):
         return
     if not isinstance(key, str):
-        raise BadOption("key", f"names an argument or is a callable, got {type(key).__name__}")
+        raise BadOption(
+            "key", f"names an argument, is a callable or glassq.UNORDERED, got {type(key).__name__}"
+        )
     single = [
         name
         for name, parameter in signature.parameters.items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from enum import Enum
+from typing import Final
 
 from glassq.errors import BadOption
 
@@ -13,6 +15,22 @@ MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
 """The lane of jobs without an ordering key."""
+
+
+class Unordered(Enum):
+    """The type of `UNORDERED`."""
+
+    UNORDERED = "unordered"
+
+    def __repr__(self) -> str:
+        return "glassq.UNORDERED"
+
+
+UNORDERED: Final = Unordered.UNORDERED
+"""Given as a key: every job is a lane of its own, which nothing waits behind."""
+
+Key = str | Unordered | None
+"""The ordering key of a call; None: none, so that it stands in the queue's one lane of such calls."""
 
 
 def check_name(kind: str, name: object) -> str:

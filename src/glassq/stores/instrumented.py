@@ -12,7 +12,17 @@ from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, Ne
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
-from glassq.storage import DeadRecord, Doorbell, HaltedRecord, Replayed, Settling, Storage, WaitingRecord
+from glassq.storage import (
+    NO_TERMS,
+    DeadRecord,
+    Doorbell,
+    HaltedRecord,
+    Replayed,
+    Settling,
+    Storage,
+    Terms,
+    WaitingRecord,
+)
 from glassq.stores.remembering import Known, Memory
 from glassq.telemetry import Bus
 
@@ -102,8 +112,8 @@ class InstrumentedStorage:
         window: int,
         lease_seconds: float,
         begin: int | None = None,
-        turn: int = 1,
         ahead: int = 0,
+        terms: Mapping[str, Terms] = NO_TERMS,
     ) -> Claimed:
         """See `Storage.claim`."""
         before = self._memory.recall(queues)
@@ -116,8 +126,8 @@ class InstrumentedStorage:
             window=window,
             lease_seconds=lease_seconds,
             begin=begin,
-            turn=turn,
             ahead=ahead,
+            terms=terms,
         )
         self._memory.learn(before, claimed.found)
         return claimed

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, StorageError
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
-from glassq.storage import Doorbell, Replayed, Settling, Storage
+from glassq.storage import NO_TERMS, Doorbell, Replayed, Settling, Storage, Terms
 from glassq.stores.instrumented import Heard, InstrumentedStorage
 from glassq.telemetry import Bus
 
@@ -89,8 +89,8 @@ class RecordedStorage(InstrumentedStorage):
         window: int,
         lease_seconds: float,
         begin: int | None = None,
-        turn: int = 1,
         ahead: int = 0,
+        terms: Mapping[str, Terms] = NO_TERMS,
     ) -> Claimed:
         """See `Storage.claim`."""
         sent = self._history.now()
@@ -101,8 +101,8 @@ class RecordedStorage(InstrumentedStorage):
             window=window,
             lease_seconds=lease_seconds,
             begin=begin,
-            turn=turn,
             ahead=ahead,
+            terms=terms,
         )
         for grant in claimed.grants:
             found = claimed.found.get(grant.lease.queue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +25,7 @@ from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
 from glassq.worker.settle import Settler
+from glassq.worker.shares import Shares
 from glassq.worker.summons import Summons
 from glassq.worker.telling import Teller
 from glassq.worker.turns import Turns
@@ -38,9 +39,11 @@ _BEAT = 0.1
 """Seconds between two heartbeats of a worker that claims all the time."""
 _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
+_LOOK = 0.2
+"""Seconds between two looks of a worker without a free slot at whether lanes of other queues wait."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
-_IDLE_LOOK = 0.05
+_IDLE_LOOK = 0.2
 """Seconds between two looks of `run_until_idle` at what other processes still run."""
 
 
@@ -74,9 +77,8 @@ class Worker:
         self._finished = threading.Event()
         self._holdings = Holdings()
         self._pid: int | None = None
-        self._turns = 0
         self._claiming = False
-        self._beaten = 0.0
+        self._looked = self._beaten = 0.0
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -134,8 +136,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock),
             stopping=self._stopping.is_set,
-            # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-            crowded=lambda: bool(self._pool) or (self._claiming and self._reach.crowded),
+            crowded=self._crowded,
         )
         self._teller = Teller(self._bus, "glassq-telling")
         self._upkeep = Upkeep(
@@ -148,8 +149,13 @@ class Worker:
             teller=self._teller,
             queues=lambda: self.queues,
         )
+        self._shares = Shares(self._registry, self._holdings, self._options.concurrency)
         self._pool = LanePool(
-            self._options.concurrency, "glassq-lane", serve=self._serve, on_free=self._doorbell.ring
+            self._options.concurrency,
+            "glassq-lane",
+            serve=self._serve,
+            on_free=self._doorbell.ring,
+            fits=self._fits,
         )
         self._reach = Reach(self._clock, self._pool)
 
@@ -297,27 +303,29 @@ class Worker:
         self._doorbell.attend(queues)
         more = self._reach.lanes()
         free = self._pool.free()
-        if not free + more or not queues:
-            return _LONGEST_WAIT
         sent = self._clock.monotonic()
+        if not queues:
+            return _LONGEST_WAIT
+        if not free + more:
+            # Several queues: a lane may have to make room for one of another queue, which nobody tells.
+            if len(queues) == 1 or sent - self._looked < _LOOK:
+                return _LONGEST_WAIT if len(queues) == 1 else _LOOK
+            self._looked = sent
+        queues = self._shares.ordered(queues)
         claimed = self._services.storage.claim(
             self._owner,
-            self._rotated(queues),
+            queues,
             lanes=free + more,
             window=self._options.window,
             lease_seconds=self._options.lease_seconds,
             begin=free,
-            turn=self._options.turn,
             ahead=self._options.max_in_flight if more else 0,
+            terms=self._shares.terms(queues, more),
         )
+        self._shares.look(claimed)
         self._take_on(claimed, sent + self._options.lease_seconds)
-        return min(_LONGEST_WAIT, _LONGEST_WAIT if claimed.next_due is None else claimed.next_due)
-
-    def _rotated(self, queues: tuple[str, ...]) -> tuple[str, ...]:
-        """The queues, each time beginning with another one, so that none is always served first."""
-        self._turns += 1
-        first = self._turns % len(queues)
-        return queues[first:] + queues[:first]
+        longest = _LONGEST_WAIT if free + more else _LOOK
+        return longest if claimed.next_due is None else min(longest, claimed.next_due)
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
         self._reach.look(claimed)
@@ -326,8 +334,17 @@ class Worker:
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
             self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause))
-            others = grant.lease.queue in claimed.others
-            stays.append(LaneRun(self._services, lane, grant, now=claimed.now, others=others))
+            stays.append(
+                LaneRun(
+                    self._services,
+                    lane,
+                    grant,
+                    now=claimed.now,
+                    others=grant.lease.queue in claimed.others,
+                    turn=self._shares.turn_of(grant.lease),
+                    asked=min(self._options.window, self._shares.turn(grant.lease.queue)),
+                )
+            )
         try:
             self._pool.put(stays)
         except RuntimeError:
@@ -342,6 +359,16 @@ class Worker:
             give_back=self._keep_from_beginning,
             done=self._drop,
         ).run(first)
+
+    def _crowded(self, queue: str) -> bool:
+        """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
+        # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
+        awaited = bool(self._pool) or (self._claiming and self._reach.crowded)
+        return awaited or self._shares.should_yield(queue)
+
+    def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
+        """Whether a lane may begin beside those that run."""
+        return self._shares.fits(lane.lease.queue, (each.lease.queue for each in running))
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()

@@ -45,17 +45,29 @@ class Services(msgspec.Struct, frozen=True):
     settler: Settler
     callbacks: Callbacks
     stopping: Callable[[], bool]
-    crowded: Callable[[], bool]
-    """Whether lanes wait in this worker for a thread, or are likely to be on their way to it."""
+    crowded: Callable[[str], bool]
+    """Whether lanes wait in this worker for a thread, or are likely to be on their way to it; or lanes of
+    other queues than this one wait for a slot of it."""
 
 
 class LaneRun:
-    """One stay in one lane. Belongs to one thread from its first job to the leaving.
+    """One stay in one lane. Belongs to one thread from its first job to the leaving. Its `turn` is so many
+    jobs; so many were `asked` for with the grant, if others waited.
 
     `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
     """
 
-    def __init__(self, services: Services, lane: HeldLane, grant: Grant, *, now: float, others: bool) -> None:
+    def __init__(
+        self,
+        services: Services,
+        lane: HeldLane,
+        grant: Grant,
+        *,
+        now: float,
+        others: bool,
+        turn: int,
+        asked: int,
+    ) -> None:
         self._with = services
         self._lane = lane
         self.held = lane
@@ -69,7 +81,9 @@ class LaneRun:
         self._passed_on = False
         self._begun = self._granted_begun = grant.begun
         self._ahead = grant.ahead > 0
-        self._ends = len(grant.jobs) < min(services.options.window, services.options.turn)
+        self._turn = turn
+        self._window = services.options.window
+        self._ends = len(grant.jobs) < asked
         self._follow: Callable[[str], Lease | None] = _nothing_follows
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
@@ -215,7 +229,7 @@ class LaneRun:
             leaving=leaving,
             next_id=self._jobs[0].id if self._jobs else None,
             change=self._change,
-            window=self._with.options.window,
+            window=self._with.options.window if begun else self._next_window(),
             ahead=self._with.options.max_in_flight if _is_quick(ended) else 0,
             begun=begun,
             begins=begins,
@@ -226,10 +240,16 @@ class LaneRun:
         more jobs are known of."""
         if self._with.stopping():
             return Leaving.RELEASE
-        turn_is_over = self._served >= self._with.options.turn or (self._ends and not self._jobs)
-        if turn_is_over and (self._others or self._with.crowded()):
+        turn_is_over = self._served >= self._turn or (self._ends and not self._jobs)
+        if turn_is_over and (self._others or self._with.crowded(self._lane.lease.queue)):
             return Leaving.YIELD
         return Leaving.STAY
+
+    def _next_window(self) -> int:
+        """How many jobs to read next: while others wait, no more than are left of the turn."""
+        size = self._with.options.window
+        self._window = max(1, min(size, self._turn - self._served)) if self._others else size
+        return self._window
 
     def _take_in(self, answer: Settled, asked: float) -> None:
         """What the store said: its time, whether others wait, what replaces a used up or stale window."""
@@ -240,7 +260,7 @@ class LaneRun:
         self.paused = answer.paused
         if answer.jobs:
             self._jobs = deque(answer.jobs)
-            self._ends = len(answer.jobs) < self._with.options.window
+            self._ends = len(answer.jobs) < self._window
             self._change = answer.change
         elif answer.change != self._change:  # the next settlement, which is waited for, brings a new window
             self._ahead = False

@@ -25,8 +25,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Settlements of one lane that may be on their way while its next jobs run, where jobs are quick and the
     store takes such settlements. That many jobs run again when the store cannot be reached for longer than a
     lease; fewer cost rate."""
-    turn: int = 1
-    """Jobs of one lane run in a row while other lanes wait. More trades fairness for rate."""
     max_crashes: int = 5
     """Deaths of a worker while running one job, after which the job is given up. Without a bound, a job
     that kills its process blocks its lane for ever."""
@@ -36,7 +34,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for queue in self.queues or ():
             check_name("queues", queue)
-        for option in ("concurrency", "window", "max_in_flight", "turn", "max_crashes"):
+        for option in ("concurrency", "window", "max_in_flight", "max_crashes"):
             value = getattr(self, option)
             if not isinstance(value, int) or value < 1:
                 raise BadOption(option, f"is a whole number from 1 up, got {value!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from glassq.shielding import Log
@@ -15,20 +15,29 @@ Work = TypeVar("Work")
 
 
 class LanePool(Generic[Work]):
-    """At most `size` threads, started when first needed, that `serve` what waits, in its order.
+    """At most `size` threads, started when first needed, that `serve` what waits, in its order; but for what
+    does not `fit` beside what is being served.
 
     Daemon threads: user code that never returns must not keep the interpreter from exiting. What such a
     job leaves behind is what a crash leaves behind, and is treated as one.
     """
 
     def __init__(
-        self, size: int, name: str, *, serve: Callable[[Work], None], on_free: Callable[[], None]
+        self,
+        size: int,
+        name: str,
+        *,
+        serve: Callable[[Work], None],
+        on_free: Callable[[], None],
+        fits: Callable[[Work, Iterable[Work]], bool] = lambda _work, _others: True,
     ) -> None:
         self.size = self._wanted = size
         """How many threads there may be."""
         self._name = name
         self._serve = serve
         self._on_free = on_free
+        self._fits = fits
+        self._at_work: dict[int, Work] = {}
         self._waiting: deque[Work] = deque()
         lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
@@ -68,6 +77,7 @@ class LanePool(Generic[Work]):
         """What waits longest, if anything does: for a thread of this pool that is done with something and
         is still wanted."""
         with self._filled:
+            self._at_work.pop(threading.get_ident(), None)
             work = None if self._busy > self._wanted else self._next()
             self._served += work is not None
             return work
@@ -116,12 +126,15 @@ class LanePool(Generic[Work]):
         return len(self._waiting) <= self._low_at
 
     def _next(self) -> Work | None:
-        if not self._waiting:
-            return None
-        work = self._waiting.popleft()
-        if len(self._waiting) == self._low_at:
-            self._low.notify_all()
-        return work
+        """What comes next for the calling thread."""
+        for place, work in enumerate(self._waiting):
+            if self._fits(work, self._at_work.values()):
+                del self._waiting[place]
+                self._at_work[threading.get_ident()] = work
+                if len(self._waiting) == self._low_at:
+                    self._low.notify_all()
+                return work
+        return None
 
     def _add_thread(self) -> bool:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{self._threads + 1}", daemon=True)
@@ -144,6 +157,7 @@ class LanePool(Generic[Work]):
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
                 with self._filled:
+                    self._at_work.pop(threading.get_ident(), None)
                     self._busy -= 1
                     self._served += 1
                 del work  # a waiting thread must not keep its last job alive
@@ -152,9 +166,9 @@ class LanePool(Generic[Work]):
     def _wait(self) -> Work | None:
         """The next work, waited for; None at the end."""
         with self._filled:
-            while not (self._waiting and self._busy < self._wanted) and not self._closed:
+            while (work := self._next() if self._busy < self._wanted or self._closed else None) is None:
+                if self._closed:  # what waits and does not fit is taken by those beside which it does not
+                    return None
                 self._filled.wait()
-            work = self._next()
-            if work is not None:
-                self._busy += 1
+            self._busy += 1
             return work

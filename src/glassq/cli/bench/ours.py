@@ -34,7 +34,7 @@ class Ours(AbstractContextManager["Ours"]):
     ) -> None:
         self.app = Glassq(url, registry=CollectorRegistry())
         self._server = server
-        self._turn = turn
+        self.app.queue(queue, turn=turn)
         self._queue = queue
         self._tally = tally or Tally(0)
 
@@ -76,7 +76,7 @@ class Ours(AbstractContextManager["Ours"]):
         """Run so many of the jobs that are in the queue; what is left of them stays there."""
         self._tally = tally = Tally(jobs)
         before = server_cpu(self._server)
-        with self.app.worker(turn=self._turn):
+        with self.app.worker():
             tally.wait(PATIENCE)
         return tally.timed(server_cpu(self._server) - before)
 

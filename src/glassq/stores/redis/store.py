@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,14 @@ from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
+    NO_TERMS,
+    PLAIN_TERMS,
     Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
     Settling,
+    Terms,
     WaitingRecord,
     append_size,
 )
@@ -180,8 +183,8 @@ class RedisStorage:
         window: int,
         lease_seconds: float,
         begin: int | None = None,
-        turn: int = 1,
         ahead: int = 0,
+        terms: Mapping[str, Terms] = NO_TERMS,
     ) -> Claimed:
         """See `Storage.claim`. One round trip per queue."""
         grants: list[Grant] = []
@@ -190,9 +193,11 @@ class RedisStorage:
         stood: dict[str, Watermark] = {}
         now: float | None = None
         self._lease_seconds = lease_seconds
-        at_once = lanes if begin is None else begin
+        begun = 0
         for queue in queues:
-            wanted = (lanes - len(grants), window, micros(lease_seconds), at_once - len(grants), turn, ahead)
+            its = terms.get(queue, PLAIN_TERMS)
+            most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
+            wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
             try:
                 found = self._claim(owner, queue, wanted)
             except StorageUnavailable:
@@ -200,6 +205,7 @@ class RedisStorage:
                     raise
                 break  # what was granted must reach the worker; it meets the failure at its next call
             now = found.now
+            begun += sum([grant.begun for grant in found.grants])
             grants += found.grants
             others |= found.others
             stood |= found.found

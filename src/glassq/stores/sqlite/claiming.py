@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlite3 import Connection
 
 import msgspec
 
-from glassq.model.leases import ClaimCause, Grant, Lease
+from glassq.model.leases import ClaimCause, Claimed, Grant, Lease
 from glassq.model.waits import NO_WORKER, waits_of
+from glassq.model.watermarks import Watermark
+from glassq.storage import Terms
 from glassq.stores.sqlite.arriving import promote_scheduled
 from glassq.stores.sqlite.rows import MICRO, READY, QueueRow, begun_of, head, next_front, next_tail, window
 from glassq.stores.sqlite.waits import bring_up, standstills, waited
@@ -58,6 +60,17 @@ _PASSED = (
     " EXISTS (SELECT 1 FROM lanes WHERE queue = ?1 AND state = 'waiting' AND place <= ?2)"
 )
 """Whether there are ended leases, due jobs, due retries."""
+
+
+def together(claims: Sequence[Claimed], now: float, found: Mapping[str, Watermark]) -> Claimed:
+    """The answer to claims of several queues, which stood there."""
+    return Claimed(
+        grants=tuple(grant for claimed in claims for grant in claimed.grants),
+        now=now,
+        others=frozenset().union(*(claimed.others for claimed in claims)),
+        next_due=min((each.next_due for each in claims if each.next_due is not None), default=None),
+        found=found,
+    )
 
 
 def _reclaim_expired(cx: Connection, queue: int, now: int) -> None:
@@ -189,6 +202,20 @@ class Claim(msgspec.Struct):
             waits=waits_of(waits),
         )
 
+    def carry_out(self, cx: Connection, terms: Terms, lanes: int, size: int) -> Claimed:
+        """Let time have its effect, then grant; what is left to be said of all queues is left out."""
+        bring_up_to_date(cx, self.queue, self.now)
+        # Lanes that do not begin at once are left to others.
+        grants, others = self.grant(cx, terms.within(lanes, lanes)[1], size, terms.turn)
+        due = self.next_due(cx)
+        self.note(cx)
+        return Claimed(
+            grants=tuple(grants),
+            now=self.now / MICRO,
+            others=frozenset({self.name} if others else ()),
+            next_due=due,
+        )
+
     def note(self, cx: Connection) -> None:
         """Write down the last token, how many were given, and the time."""
         cx.execute(
@@ -196,7 +223,7 @@ class Claim(msgspec.Struct):
             (self.stood.token, self.granted, self.now, self.queue),
         )
 
-    def next_due(self, cx: Connection) -> list[float]:
+    def next_due(self, cx: Connection) -> float | None:
         """Seconds until a job or a retry of the queue is due, or somebody else's lease ends; if any."""
         of_others = f"SELECT * FROM (SELECT place FROM {_HELD} AND owner <> ? ORDER BY place LIMIT 1)"
         (due,) = cx.execute(
@@ -204,4 +231,4 @@ class Claim(msgspec.Struct):
             f" UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = ? UNION ALL {of_others})",
             (self.queue, self.queue, self.queue, self.owner),
         ).fetchone()
-        return [] if due is None else [max(0.0, (due - self.now) / MICRO)]
+        return None if due is None else max(0.0, (due - self.now) / MICRO)

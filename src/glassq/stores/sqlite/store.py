@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueFull
@@ -11,7 +11,6 @@ from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.leases import (
     Claimed,
-    Grant,
     Lease,
     Leaving,
     Owner,
@@ -26,10 +25,13 @@ from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
     MAX_APPEND_JOBS,
+    NO_TERMS,
+    PLAIN_TERMS,
     Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
+    Terms,
     WaitingRecord,
     append_size,
 )
@@ -182,32 +184,20 @@ class SqliteStorage:
         window: int,
         lease_seconds: float,
         begin: int | None = None,
-        turn: int = 1,
+        terms: Mapping[str, Terms] = NO_TERMS,
         ahead: int = 0,  # noqa: ARG002 - what is settled here is answered at once
     ) -> Claimed:
         """See `Storage.claim`. One transaction for all queues. Grants no lane that does not begin at once."""
-        most = lanes if begin is None else min(lanes, begin)
 
         def claim(change: Change) -> Claimed:
-            cx, grants, dues = change.cx, list[Grant](), list[float]()
-            others: set[str] = set()
+            cx, left, done = change.cx, lanes if begin is None else min(lanes, begin), list[Claimed]()
             claims, stood = self._claims(change, owner, queues, micros(lease_seconds))
             times = {claim.queue: claim.now for claim in claims}
             take_from_the_gone(cx, self._liveness, owner, times, change.now)
             for claim in claims:
-                claiming.bring_up_to_date(cx, claim.queue, claim.now)
-                granted, more = claim.grant(cx, most - len(grants), window, turn)
-                grants += granted
-                others |= {claim.name} if more else set()
-                dues += claim.next_due(cx)
-                claim.note(cx)
-            return Claimed(
-                grants=tuple(grants),
-                now=change.now / MICRO,
-                others=frozenset(others),
-                next_due=min(dues, default=None),
-                found=stood,
-            )
+                done.append(claim.carry_out(cx, terms.get(claim.name, PLAIN_TERMS), left, window))
+                left -= len(done[-1].grants)
+            return claiming.together(done, change.now / MICRO, stood)
 
         return self._changes.insist(claim)
 

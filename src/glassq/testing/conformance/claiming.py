@@ -7,6 +7,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from glassq.model.leases import ClaimCause, Leaving
+from glassq.storage import Terms
 from glassq.testing.conformance.scenario import (
     ALICE,
     BOB,
@@ -139,6 +140,27 @@ class Claiming(Scenario):
         places = [(grant.lease.queue, grant.lease.lane) for grant in claimed.grants]
         assert places == [("two", "x"), ("two", "y"), ("three", "x")]
         assert claimed.others == {"three", "one"}
+
+    def test_a_queue_gives_no_more_lanes_than_its_terms_allow(self) -> None:
+        """The others get what it leaves; that lanes wait in it is told all the same."""
+        for queue in ("one", "two"):
+            for lane in ("x", "y", "z"):
+                self.put("1", lane=lane, queue=queue)
+        terms = {"one": Terms(lanes=1), "two": Terms(begin=2, lanes=2)}
+        claimed = self.claim(queues=["one", "two"], lanes=5, terms=terms)
+        places = [(grant.lease.queue, grant.lease.lane) for grant in claimed.grants]
+        assert places == [("one", "x"), ("two", "x"), ("two", "y")]
+        assert claimed.others == {"one", "two"}
+        assert self.claim(BOB, queues=["one"], terms={"one": Terms(lanes=0)}).grants == ()
+
+    def test_each_queue_has_turns_of_its_own(self) -> None:
+        """While other lanes of it wait, a lane is granted with the jobs of a turn."""
+        for queue in ("one", "two"):
+            for lane in ("x", "y"):
+                self.put(*"12345", lane=lane, queue=queue)
+        terms = {"one": Terms(turn=3, lanes=1), "two": Terms(turn=2, lanes=1)}
+        claimed = self.claim(queues=["one", "two"], terms=terms)
+        assert [bodies(grant) for grant in claimed.grants] == [["1", "2", "3"], ["1", "2"]]
 
     def test_queues_are_isolated(self) -> None:
         """The same lane name in two queues is two lanes."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from glassq.model.clock import Clock
@@ -13,7 +13,7 @@ from glassq.model.leases import Claimed, Grant, Lease, Leaving, Owner, Settled, 
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.stats import QueueStats
 from glassq.model.verdicts import Action
-from glassq.storage import Doorbell, Storage
+from glassq.storage import NO_TERMS, Doorbell, Storage, Terms
 from glassq.testing.clock import FakeClock
 
 QUEUE = "orders"
@@ -78,9 +78,10 @@ class Scenario:
         lanes: int = 10,
         window: int = 16,
         lease: float = LEASE,
+        terms: Mapping[str, Terms] = NO_TERMS,
     ) -> Claimed:
         """Claim through the first handle."""
-        return self.store.claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease)
+        return self.store.claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease, terms=terms)
 
     def claim_one(self, owner: Owner = ALICE, *, window: int = 16) -> Grant:
         """Claim exactly one lane; fails when there is none."""

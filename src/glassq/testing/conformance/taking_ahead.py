@@ -7,6 +7,7 @@ from __future__ import annotations
 from glassq.model.jobs import Cancellation
 from glassq.model.leases import ClaimCause, Grant, Leaving, Settlement, SettleStatus
 from glassq.model.verdicts import Action
+from glassq.storage import Terms
 from glassq.testing.conformance.scenario import ALICE, BOB, LEASE, QUEUE, Scenario, bodies, lanes_of, near
 
 
@@ -107,10 +108,28 @@ class TakingAhead(Scenario):
         """What a worker would not run while others wait, it need not be given."""
         for lane in "xyz":
             self.put("1", "2", "3", lane=lane)
-        granted = self.store.claim(ALICE, [QUEUE], lanes=1, window=16, lease_seconds=LEASE, turn=2).grants
+        terms = {QUEUE: Terms(turn=2)}
+        granted = self.claim(ALICE, lanes=1, terms=terms).grants
         assert [bodies(grant) for grant in granted] == [["1", "2"]]
-        rest = self.store.claim(BOB, [QUEUE], lanes=2, window=16, lease_seconds=LEASE, turn=2).grants
+        rest = self.claim(BOB, lanes=2, terms=terms).grants
         assert [bodies(grant) for grant in rest] == [["1", "2", "3"]] * 2
+
+    def test_no_more_lanes_of_a_queue_begin_than_its_terms_allow(self) -> None:
+        """What is granted besides waits in the worker, if it is granted."""
+        for queue in ("one", "two"):
+            for lane in ("x", "y"):
+                self.put("1", lane=lane, queue=queue)
+        claimed = self.store.claim(
+            ALICE,
+            ["one", "two"],
+            lanes=4,
+            window=1,
+            lease_seconds=LEASE,
+            begin=3,
+            terms={"one": Terms(lanes=2, begin=1)},
+        )
+        begun = [(each.lease.queue, each.lease.lane) for each in claimed.grants if each.begun]
+        assert begun == [("one", "x"), ("two", "x"), ("two", "y")]
 
     def test_a_turns_end_need_not_be_waited_for(self) -> None:
         """Sent, it is done before whatever is sent later; the lane is at the tail then."""

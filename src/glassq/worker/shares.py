@@ -1,0 +1,96 @@
+"""How the queues of a worker share its slots, and how long the turns of their lanes are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from glassq.model.leases import Claimed, Lease
+from glassq.model.names import DEFAULT_LANE
+from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
+from glassq.registry import Registry
+from glassq.shielding import Log
+from glassq.storage import Terms
+from glassq.worker.holdings import Holdings
+
+log = Log("glassq.worker")
+
+
+class Shares:
+    """What the registry says of queues, held against what the worker holds of them.
+
+    The order of queues and what each may take belong to the thread that claims; `fits` and `should_yield` may
+    be asked by any.
+    """
+
+    def __init__(self, registry: Registry, holdings: Holdings, slots: int) -> None:
+        self._registry = registry
+        self._holdings = holdings
+        self._all_slots = slots
+        self._slots: dict[str, int] = {}
+        self._served: dict[str, int] = {}
+        self._claims = 0
+        self._waiting: frozenset[str] = frozenset()
+        self._warned: set[str] = set()
+
+    def ordered(self, queues: tuple[str, ...]) -> tuple[str, ...]:
+        """The queues, those in need of a slot first."""
+        self._slots = {queue: self._slots_of(queue, len(queues)) for queue in queues}
+        return queues if len(queues) == 1 else tuple(in_need(queues, self._held(), self._served))
+
+    def terms(self, queues: Iterable[str], ahead: int) -> dict[str, Terms]:
+        """What each of these may be granted, where so many lanes may wait for a thread besides."""
+        held = self._held() if self.limits else {}
+        return {queue: self._terms(queue, held, ahead) for queue in queues}
+
+    @property
+    def limits(self) -> bool:
+        """Whether any queue may have fewer than all slots."""
+        return any(slots < self._all_slots for slots in self._slots.values())
+
+    def look(self, claimed: Claimed) -> None:
+        """What was granted, and where lanes wait for more."""
+        self._claims += 1
+        for grant in claimed.grants:
+            self._served[grant.lease.queue] = self._claims
+        self._waiting = claimed.others if len(self._slots) > 1 else frozenset()
+
+    def should_yield(self, queue: str) -> bool:
+        """Whether a lane of this queue is to make room for other queues when its turn is over."""
+        return bool(self._waiting) and should_yield(queue, self._waiting, self._held(), self._slots)
+
+    def fits(self, queue: str, running: Iterable[str]) -> bool:
+        """Whether a lane of this queue may have a slot beside lanes of those that have one."""
+        slots = self._slots.get(queue, self._all_slots)
+        return slots == self._all_slots or slots > sum(1 for each in running if each == queue)
+
+    def turn(self, queue: str) -> int:
+        """Jobs of a plain lane's turn."""
+        return self._registry.options(queue).turn
+
+    def turn_of(self, lease: Lease) -> int:
+        """Jobs of this lane's turn."""
+        options = self._registry.options(lease.queue)
+        if options.weights is None:
+            return options.turn
+        key = None if lease.lane == DEFAULT_LANE else lease.lane
+        try:
+            return options.turn * weight_of(options.weights, key)
+        except Exception:  # licensed: user code, which must not keep its queue from being served
+            if lease.queue not in self._warned:
+                self._warned.add(lease.queue)
+                log.exception("weights of queue %s failed; such keys weigh 1", lease.queue)
+            return options.turn
+
+    def _terms(self, queue: str, held: Mapping[str, int], ahead: int) -> Terms:
+        turn, slots = self.turn(queue), self._slots[queue]
+        if slots == self._all_slots:
+            return Terms(turn=turn)
+        room = max(0, slots - held.get(queue, 0))
+        return Terms(turn=turn, lanes=room + ahead, begin=room)
+
+    def _slots_of(self, queue: str, queues: int) -> int:
+        return slots_of(self._registry.options(queue).slots, all_slots=self._all_slots, queues=queues)
+
+    def _held(self) -> Counter[str]:
+        return Counter([lane.lease.queue for lane in self._holdings.all()])
