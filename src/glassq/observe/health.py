@@ -25,6 +25,7 @@ from glassq.model.events import (
     WorkerBeat,
     WorkerChanged,
 )
+from glassq.model.names import whole
 from glassq.model.stats import QueueStats
 from glassq.telemetry import Bus
 from glassq.version import __version__
@@ -315,7 +316,7 @@ class Health:
 
     def _attempt_started(self, event: AttemptStarted) -> None:
         self._attempts[event.job_id, event.lease.token] = _Attempt(
-            event.lease.queue, event.started, event.timeout
+            whole(event.lease.queue), event.started, event.timeout
         )
 
     def _attempt_ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
