@@ -41,10 +41,11 @@ from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
 from glassq.registry import KeyOf, Registry, TaskDefinition, check_final_action, task_name
 from glassq.shielding import Log
-from glassq.storage import Storage
+from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
 from glassq.stores.open import locate, open_storage
 from glassq.stores.recorded import RecordedStorage
+from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
@@ -108,7 +109,7 @@ class Glassq:
         self.health = Health(self._clock)
         self._tracing = tracing
         self._lock = threading.Lock()
-        self._storage: Storage | None = None
+        self._storage: ShardedStorage | None = None
         self._closed = False
         self._detach: Callable[[], None] = lambda: None
         self._workers: list[Worker] = []
@@ -151,7 +152,7 @@ class Glassq:
         return self._place.address
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> ShardedStorage:
         """The store, opened at its first use. Raises what opening it raises."""
         storage = self._storage
         if storage is not None:
@@ -163,8 +164,9 @@ class Glassq:
                 self._storage = self._open()
             return self._storage
 
-    def _open(self) -> Storage:
-        storage = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
+    def _open(self) -> ShardedStorage:
+        opened = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
+        storage = ShardedQueues(opened, lambda queue: self.registry.options(queue).shards)
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
@@ -272,7 +274,9 @@ class Glassq:
         `on_unknown`: "halt" (default) or "bury" jobs whose task is unknown or that cannot be decoded.
         `max_length`: unsettled jobs it takes at most; then a call waits up to `full_wait` seconds (0) and
         raises `QueueFull`. `max_payload`: bytes of arguments a call may have (262,144). `durability`:
-        "memory", or "replicated:N" to return only when N replicas have the job.
+        "memory", or "replicated:N" to return only when N replicas have the job. `shards`: cuts it into so
+        many parts (1 to 256), which a cluster spreads over its nodes; a key always lives in the same one,
+        `max_length` is shared out among them, and only an empty queue can be cut otherwise later.
 
         Fairness among keys, and among queues in a worker. `turn`: jobs of one key run in a row while other
         keys wait (1); more trades fairness for rate. `weights`: keys whose turns are so many times as long (1

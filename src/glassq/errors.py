@@ -43,6 +43,21 @@ class BadOption(ConfigurationError):
         self.nearest = nearest
 
 
+class ShardsInUse(ConfigurationError):
+    """When the number of a queue's shards is to be changed and something is in it, or somebody serves it."""
+
+    def __init__(self, queue: str, found: int, wanted: int, what: str) -> None:
+        super().__init__(
+            f"queue {queue} has {found} shard(s) and cannot be cut into {wanted}: {what}. A key would change "
+            f"its shard, and its jobs their order. Keep shards={found}; or let the queue run empty, its dead "
+            "letters too, stop its workers (one that was killed counts for another minute), and start the "
+            f"programs with shards={wanted}"
+        )
+        self.queue = queue
+        self.found = found
+        self.wanted = wanted
+
+
 class MissingExtra(ConfigurationError):
     """When a feature needs an optional dependency that is not installed."""
 
@@ -66,6 +81,16 @@ class StorageUnavailable(StorageError):
     def __init__(self, message: str, reason: str = "other") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class QueueClosed(StorageError):
+    """When a part of a queue takes nothing any more, because the queue was cut into other shards. `mark`
+    names the change."""
+
+    def __init__(self, queue: str, mark: str = "") -> None:
+        super().__init__(f"{queue} is closed: its queue was cut into other shards; try again")
+        self.queue = queue
+        self.mark = mark
 
 
 class CorruptRecord(StorageError):

@@ -16,6 +16,7 @@ from glassq.codec import DEFAULT_MAX_PAYLOAD, ArgumentCodec
 from glassq.errors import BadOption, DuplicateTask, UnknownTask
 from glassq.model.events import QueueDeclared, TaskDeclared
 from glassq.model.jobs import Priority
+from glassq.model.layouts import MAX_SHARDS
 from glassq.model.names import Key, check_key, check_name, nearest
 from glassq.model.objectives import check_latency, check_limit
 from glassq.model.quantities import check_count, check_seconds
@@ -42,6 +43,9 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds a call waits for room in a full queue before it raises `QueueFull`."""
     max_payload: int = DEFAULT_MAX_PAYLOAD
     """Bytes of serialized arguments a call may have."""
+    shards: int | None = None
+    """Into how many shards the queue is cut; None leaves that to whoever says it, and to what its store
+    remembers."""
     durability: str = "memory"
     """`memory`: a call returns when the store has the job. `replicated:N`: when N replicas have it too."""
 
@@ -190,6 +194,11 @@ def _check_max_length(option: str, value: object) -> None:
         check_count(option, value)
 
 
+def _check_shards(option: str, value: object) -> None:
+    if check_count(option, value) > MAX_SHARDS:
+        raise BadOption(option, f"is at most {MAX_SHARDS}, got {value}; a worker asks each for its lanes")
+
+
 def _check_max_payload(option: str, value: object) -> None:
     if check_count(option, value) > MAX_PAYLOAD:
         raise BadOption(
@@ -226,6 +235,7 @@ _QUEUE_CHECKS: dict[str, Callable[[str, object], object]] = {
     "full_wait": check_seconds,
     "max_payload": _check_max_payload,
     "durability": _check_durability,
+    "shards": _check_shards,
     "turn": _check_turn,
     "weights": _check_weights,
     "slots": _check_slots,

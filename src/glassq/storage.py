@@ -19,6 +19,7 @@ import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
@@ -153,6 +154,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         granted = lanes if self.lanes is None else min(lanes, self.lanes)
         begun = begin if self.begin is None else min(begin, self.begin)
         return granted, min(granted, begun)
+
+    def share(self, place: int, parts: int) -> Terms:
+        """What falls to one of so many parts of the queue: together no more than to the whole."""
+        if parts == 1:
+            return self
+        return Terms(
+            turn=self.turn, lanes=_part(self.lanes, place, parts), begin=_part(self.begin, place, parts)
+        )
+
+
+def _part(most: int | None, place: int, parts: int) -> int | None:
+    return None if most is None else most // parts + (place < most % parts)
 
 
 NO_TERMS: Mapping[str, Terms] = {}
@@ -335,6 +348,38 @@ class Storage(Protocol):
         """The names of all queues anything was ever put into, sorted. Reads only."""
         ...
 
+    def layouts(self) -> dict[str, Layout]:
+        """How queues are cut into shards, by name; those that are not there are whole. Reads only.
+
+        Each shard is a queue of its own to all other verbs, under a name of its own (`Layout.shards`).
+        """
+        ...
+
+    def lay_out(self, queue: str, count: int) -> Layout:
+        """Cut a queue into so many shards, if it is not cut so already; returns how it is cut now.
+
+        Whoever comes first decides. Another number is `ShardsInUse` while any part of the queue holds a job
+        or a dead letter, or a worker serves it; else the former parts are closed, in which nothing is
+        appended any more (`QueueClosed`), whoever still tries.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of files and connections. Idempotent; afterwards every verb raises `StorageUnavailable`."""
+        ...
+
+
+class ShardedStorage(Storage, Protocol):
+    """A storage to whom a queue is one queue, however many shards it is cut into.
+
+    `append` takes jobs of one shard at a time, since what is atomic is atomic in a shard.
+    """
+
+    @property
+    def inner(self) -> Storage:
+        """The store itself, to which each shard is a queue of its own."""
+        ...
+
+    def shard(self, queue: str, lane: str) -> str:
+        """The shard a lane of a queue lives in. A round trip when the queue was not asked for before."""
         ...

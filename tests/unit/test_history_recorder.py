@@ -212,4 +212,4 @@ def _lines_of(directory: Path, event: str) -> list[dict[str, Any]]:
 def test_without_a_history_nothing_is_recorded(tmp_path: Path) -> None:
     """An application that was not asked to record has neither the wrapper nor listeners for it."""
     with Glassq(f"sqlite:///{tmp_path}/j.db", registry=CollectorRegistry()) as app:
-        assert type(app.storage).__name__ == "InstrumentedStorage"
+        assert type(app.storage.inner).__name__ == "InstrumentedStorage"

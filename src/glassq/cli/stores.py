@@ -14,9 +14,10 @@ from glassq.app import DEFAULT_URL, URL_VARIABLE
 from glassq.cli.targets import load_application, looks_like_target
 from glassq.client.queues import Queue
 from glassq.errors import BadOption, ConfigurationError
-from glassq.model.names import check_name, nearest, queue_of
+from glassq.model.names import check_name, nearest, queue_of, whole
 from glassq.storage import Storage
 from glassq.stores.open import locate, open_storage
+from glassq.stores.sharded import ShardedQueues
 from glassq.stores.sqlite.location import Location
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class StoreChoice(msgspec.Struct, frozen=True):
                 yield OpenStore(app.storage, app.registry.queues())
         else:
             with closing(open_storage(existing(self.url))) as storage:
-                yield OpenStore(storage)
+                yield OpenStore(ShardedQueues(storage))
 
 
 def choose_store(
@@ -117,7 +118,7 @@ def queue_in(job_id: str) -> str:
     """The queue a job's id names; `BadOption` for a word that cannot be one."""
     if "/" not in job_id:
         raise BadOption("ID", f"{job_id!r} is not a job's id; they look like payments/9f2c41d07a6e:17")
-    return queue_of(job_id)
+    return whole(queue_of(job_id))
 
 
 def search(read: Callable[[int], Sequence[T]], matches: Callable[[T], bool]) -> T | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from glassq.client.shown import key_shown, task_named_in
 from glassq.errors import JobNotFound
 from glassq.model.jobs import Cancellation, JobView
-from glassq.model.names import check_id, queue_of
+from glassq.model.names import check_id, queue_of, whole
 from glassq.storage import Storage
 
 
@@ -16,7 +16,7 @@ def find_job(storage: Storage, job_id: str) -> JobView:
         raise _not_found(job_id)
     return JobView(
         id=record.id,
-        queue=queue_of(record.id),
+        queue=whole(queue_of(record.id)),
         key=key_shown(record.lane),
         state=record.state,
         seq=record.seq,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from time import perf_counter
 from typing import Any
@@ -28,7 +28,7 @@ from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry, TaskDefinition
-from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, Storage
+from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, ShardedStorage, Storage
 from glassq.telemetry import Bus, Outgoing, Sending
 
 _ENVELOPE_BYTES = 2048
@@ -68,7 +68,7 @@ class Producer:
 
     def __init__(
         self,
-        storage: Callable[[], Storage],
+        storage: Callable[[], ShardedStorage],
         registry: Registry,
         bus: Bus,
         clock: Clock,
@@ -93,26 +93,30 @@ class Producer:
         return receipt
 
     def enqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
-        """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue.
+        """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue, or shard.
 
         All are checked and serialized before the first is stored. Each chunk is contiguous and atomic; when
-        one fails, the error's `receipts` holds those of the chunks before it.
+        one fails, the error's `receipts` holds those of the chunks before it. Receipts come in the order of
+        the calls.
         """
         packed = [self._pack(call) for call in calls]
-        receipts: list[Receipt] = []
-        for chunk in _chunks(packed):
+        receipts: dict[int, Receipt] = {}
+        for chunk in _chunks(packed, self._shard_of):
             try:
-                receipts += self._send(chunk)
+                receipts.update(zip(chunk, self._send([packed[index] for index in chunk]), strict=True))
             except EnqueueError as error:
-                error.receipts = tuple(receipts)
+                error.receipts = _in_order(receipts)
                 raise
             except StorageError as error:
                 if not receipts:
                     raise
                 failure = EnqueueError(f"{len(receipts)} of {len(calls)} calls were enqueued, then: {error}")
-                failure.receipts = tuple(receipts)
+                failure.receipts = _in_order(receipts)
                 raise failure from error
-        return receipts
+        return list(_in_order(receipts))
+
+    def _shard_of(self, packed: _Packed) -> str:
+        return self._storage().shard(packed.call.task.queue, _lane(packed))
 
     def _pack(self, call: Call) -> _Packed:
         task = call.task
@@ -196,7 +200,7 @@ class Producer:
         task, options = call.task, call.options
         return NewJob(
             body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
-            lane=DEFAULT_LANE if out.key is None else out.key,
+            lane=_lane(packed),
             level=task.priority if options.priority is None else options.priority,
             due=options.delay if options.eta is None else options.eta,
             due_is_time=options.eta is not None,
@@ -227,16 +231,34 @@ def _dedup(packed: _Packed) -> Dedup | None:
     return Dedup(f"unique:{digest.hexdigest()}", None)
 
 
-def _chunks(packed: Sequence[_Packed]) -> Iterator[list[_Packed]]:
-    """Runs of calls to one queue, as large as one append takes."""
-    for _, run in groupby(packed, key=lambda each: each.call.task.queue):
-        chunk: list[_Packed] = []
-        size = 0
-        for each in run:
-            needs = len(each.payload) + _ENVELOPE_BYTES
-            if chunk and (len(chunk) == MAX_APPEND_JOBS or size + needs > MAX_APPEND_BYTES):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(each)
-            size += needs
-        yield chunk
+def _lane(packed: _Packed) -> str:
+    key = packed.outgoing.key
+    return DEFAULT_LANE if key is None else key
+
+
+def _chunks(packed: Sequence[_Packed], shard_of: Callable[[_Packed], str]) -> Iterator[list[int]]:
+    """Indices of calls that go into one append each: as many as it takes, of runs of calls to one queue.
+    Those to one shard go together, in their order; there is none between shards."""
+    for _, run in groupby(range(len(packed)), key=lambda index: packed[index].call.task.queue):
+        of_shard: dict[str, list[int]] = {}
+        for index in run:
+            of_shard.setdefault(shard_of(packed[index]), []).append(index)
+        for indices in of_shard.values():
+            yield from _filled(packed, indices)
+
+
+def _filled(packed: Sequence[_Packed], indices: Sequence[int]) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    size = 0
+    for index in indices:
+        needs = len(packed[index].payload) + _ENVELOPE_BYTES
+        if chunk and (len(chunk) == MAX_APPEND_JOBS or size + needs > MAX_APPEND_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(index)
+        size += needs
+    yield chunk
+
+
+def _in_order(receipts: Mapping[int, Receipt]) -> tuple[Receipt, ...]:
+    return tuple(receipts[index] for index in sorted(receipts))

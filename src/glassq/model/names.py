@@ -78,5 +78,15 @@ def job_id(queue: str, producer: str, number: int) -> str:
 
 
 def queue_of(job: str) -> str:
-    """The queue a job id names."""
+    """The queue a job id names, as its store knows it: where it is cut into shards, one of these."""
     return job.partition("/")[0]
+
+
+def shard_name(queue: str, number: int) -> str:
+    """What a store knows a shard by. No name of a queue has a `#` in it."""
+    return f"{queue}#{number}"
+
+
+def whole(queue: str) -> str:
+    """The queue that a shard is a part of; any other queue itself."""
+    return queue.partition("#")[0]

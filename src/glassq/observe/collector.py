@@ -13,11 +13,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from glassq.model.clock import Clock
-from glassq.model.stats import QueueStats
+from glassq.model.stats import QueueStats, merged
 from glassq.observe.catalogue import CATALOGUE, COLLECTOR_DURATION, COLLECTOR_UP, QUEUE_DRAIN
 from glassq.observe.drain import Paces
 from glassq.observe.families import family_of
-from glassq.observe.figures import FIGURES, merged
+from glassq.observe.figures import FIGURES
 from glassq.observe.labels import QueueLabels, queue_labels
 from glassq.shielding import Log
 from glassq.storage import Storage

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
-from glassq.model.names import DEFAULT_LANE
+from glassq.model.names import DEFAULT_LANE, whole
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
 from glassq.observe.spans import Attributes, SpanSource, nobody_traces
@@ -55,7 +55,7 @@ class FollowUps:
             parent, _ = extract(event.headers)
         if parent is None:
             return
-        queue = event.lease.queue
+        queue = whole(event.lease.queue)
         span = self._source.tracer().start_span(
             f"{operation} {queue}",
             context=trace.set_span_in_context(trace.NonRecordingSpan(parent), Context()),

@@ -23,7 +23,7 @@ import msgspec
 from glassq.errors import BadOption
 from glassq.forking import begin_in_children
 from glassq.model.events import AttemptStarted, DataLossDetected, LaneLeft, LaneLost
-from glassq.model.names import DEFAULT_LANE
+from glassq.model.names import DEFAULT_LANE, queue_of
 from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus, Sending
 
@@ -216,7 +216,7 @@ class _Ends:
             job = subject.job
             self._history.write(
                 "end",
-                queue=job.queue,
+                queue=queue_of(job.id),
                 lane=DEFAULT_LANE if job.key is None else job.key,
                 token=job.token,
                 id=job.id,

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry
 
+from glassq.model.names import whole
 from glassq.observe.catalogue import MAX_QUEUES, OTHER
 
 
@@ -19,7 +20,8 @@ class QueueLabels:
         self._admitted: dict[str, None] = {}
 
     def label(self, queue: str) -> str:
-        """The value that stands for this queue from now on."""
+        """The value that stands for this queue from now on; a shard is shown as a part of its queue."""
+        queue = whole(queue)
         if queue in self._admitted:
             return queue
         with self._lock:

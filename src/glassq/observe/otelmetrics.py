@@ -14,6 +14,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Histogram, Meter
 
 from glassq.model.events import AttemptSettled, AttemptStarted, EnqueueFailed, JobDeduplicated, JobEnqueued
+from glassq.model.names import whole
 from glassq.model.verdicts import Action, Outcome
 from glassq.observe.catalogue import FAST, PROC, WAIT
 from glassq.observe.spans import SCHEMA_URL
@@ -103,7 +104,7 @@ def _about(queue: str, operation: str, kind: str) -> Attributes:
         "messaging.system": "glassq",
         "messaging.operation.name": operation,
         "messaging.operation.type": kind,
-        "messaging.destination.name": queue,
+        "messaging.destination.name": whole(queue),
     }
 
 

@@ -35,6 +35,7 @@ from glassq.model.events import (
     WriteFenced,
 )
 from glassq.model.leases import ClaimCause
+from glassq.model.names import whole
 from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.observe import catalogue
 from glassq.observe.activity import Activity
@@ -221,7 +222,12 @@ class _Counting:
             bus.subscribe(observer, *events)
 
     def _new_queue(self, name: str) -> _QueueChildren:
-        """The children of a queue that is seen for the first time, every one at 0."""
+        """The children of a queue that is seen for the first time, every one at 0; of a shard those of its
+        queue."""
+        if whole(name) != name:
+            self._queues[name] = children = self._queues[whole(name)]
+            self._activity.declare(name, self._families.queues.label(name))
+            return children
         label = self._families.queues.label(name)
         # Two threads may be first: both must end up with the children that know the declared tasks.
         children = self._queues.setdefault(name, _QueueChildren(self._families, label, self._clock))

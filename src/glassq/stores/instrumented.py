@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.events import StorageCalled
 from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, NewJob, StoredJob
+from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
@@ -247,6 +248,14 @@ class InstrumentedStorage:
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
         return self._timed("scan", self._inner.queues)
+
+    def layouts(self) -> dict[str, Layout]:
+        """See `Storage.layouts`."""
+        return self._timed("scan", self._inner.layouts)
+
+    def lay_out(self, queue: str, count: int) -> Layout:
+        """See `Storage.lay_out`."""
+        return self._timed("configure", self._inner.lay_out, queue, count)
 
     def close(self) -> None:
         """See `Storage.close`."""

@@ -196,7 +196,7 @@ class Attempts:
         started = self._clock.monotonic()
         context = JobContext(
             id=job.id,
-            queue=lease.queue,
+            queue=lane.queue,
             task=task.name,
             key=None if lease.lane == DEFAULT_LANE else lease.lane,
             seq=job.seq,
@@ -247,7 +247,7 @@ class Attempts:
     # -- decide ----------------------------------------------------------------------------------------
 
     def _decide(self, lane: HeldLane, known: Decoded | None, ran: Ran, past: Standing) -> Verdict:
-        options = self._registry.options(lane.lease.queue)
+        options = self._registry.options(lane.queue)
         rules = known.task.rules(options) if known else Rules(on_unknown=options.on_unknown)
         return decide(
             ran.outcome, rules, failures=past.failures, holds_lease=not lane.lost, random=self._random()

@@ -411,7 +411,7 @@ class Worker:
         lanes: dict[str, int] = {}
         remaining: dict[str, float] = {}
         for lane in self._holdings.all():
-            queue = lane.lease.queue
+            queue = lane.queue
             lanes[queue] = lanes.get(queue, 0) + 1
             remaining[queue] = min(remaining.get(queue, lane.deadline - now), lane.deadline - now)
         self._bus.emit(WorkerBeat(worker=str(self._owner), at=now, lanes=lanes, lease_remaining=remaining))

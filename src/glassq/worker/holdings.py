@@ -6,6 +6,7 @@ import threading
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Lease
+from glassq.model.names import whole
 
 
 class HeldLane:
@@ -14,12 +15,23 @@ class HeldLane:
     somebody asked to cancel while they run. While `leaving`, a settlement is under way or has given the
     lane up: that the store does not know the lease any more is no loss. `lapsed` once a job was kept from
     beginning, or told to stop, because the lease was over: a renewal that comes through later does not give
-    this stay back."""
+    this stay back. `queue` is what people know, of which the lease may name a shard."""
 
-    __slots__ = ("_clock", "callback_since", "cancelled", "deadline", "lapsed", "lease", "leaving", "lost")
+    __slots__ = (
+        "_clock",
+        "callback_since",
+        "cancelled",
+        "deadline",
+        "lapsed",
+        "lease",
+        "leaving",
+        "lost",
+        "queue",
+    )
 
     def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
         self.lease = lease
+        self.queue = whole(lease.queue)
         self.deadline = deadline
         self.lost = False
         self.lapsed = False

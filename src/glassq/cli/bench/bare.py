@@ -14,6 +14,7 @@ from glassq.codec import JsonSerializer
 from glassq.model.leases import Owner
 from glassq.registry import Registry
 from glassq.stores.open import open_storage
+from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
 from glassq.worker.engine import Worker
@@ -22,7 +23,7 @@ from glassq.worker.options import WorkerOptions
 
 def fill_and_process_unseen(url: str, jobs: int) -> Timed:
     """What `Ours.fill_and_process` does, without metrics, health, spans and timing of the store."""
-    bus, clock, storage = Bus(), SystemClock(), open_storage(url)
+    bus, clock, storage = Bus(), SystemClock(), ShardedQueues(open_storage(url))
     serializer = JsonSerializer().name
     registry = Registry(bus)
     tally = Tally(jobs)

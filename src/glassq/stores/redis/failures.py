@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 from redis import exceptions
 
-from glassq.errors import CorruptRecord, FormatMismatch, StorageError, StorageUnavailable
+from glassq.errors import CorruptRecord, FormatMismatch, QueueClosed, StorageError, StorageUnavailable
 
 FORMAT = 1
 """The format version the scripts read and write; `lua/opening.lua` checks it."""
@@ -101,17 +101,11 @@ def translated(error: exceptions.RedisError, address: str, *, lost: bool) -> Sto
     """The glassq error for a failure that is not retried (any more); `lost` when one of the tries may have
     been carried out."""
     message = _message(error)
-    newer = re.search(r"GLASSQFORMAT (\S+)", message)
-    if newer:
-        return FormatMismatch(address, newer[1], FORMAT)
-    misplaced = re.search(r"GLASSQNOTHEAD (\S+)", message)
-    if misplaced:
-        return StorageError(f"{misplaced[1]} is not the head of its lane; only the head can be settled")
-    full = re.search(r"GLASSQFULL (\d+)", message)
-    if full:
-        return _full(int(full[1]), address, lost=lost)
-    if "GLASSQSTALE" in message:
-        return StorageError(f"{address}: an append arrived after a later one of the same session: {message}")
+    closed = re.search(r"GLASSQFORMAT closed:(\w+)", message)
+    if closed:
+        return QueueClosed("a part of the queue", closed[1])
+    if "GLASSQ" in message:
+        return _refused(message, address, lost=lost)
     if "WRONGTYPE" in message:
         return CorruptRecord(
             f"{address}: a key of glassq's holds something else ({message}); another program uses the same "
@@ -120,6 +114,21 @@ def translated(error: exceptions.RedisError, address: str, *, lost: bool) -> Sto
     diagnosis = diagnose(error)
     kind = Unanswered if lost else StorageUnavailable
     return kind(f"{address}: {message or type(error).__name__}; {diagnosis.advice}", diagnosis.reason)
+
+
+def _refused(message: str, address: str, *, lost: bool) -> StorageError:
+    """What one of our own scripts has refused, by the word it says."""
+    found = re.search(r"GLASSQ([A-Z]+) (\S*)", message)
+    word, about = (found[1], found[2]) if found else ("", "")
+    if word == "FORMAT" and about.startswith("closed:"):
+        return QueueClosed(f"a part of a queue in {address}", about.partition(":")[2])
+    if word == "FORMAT":
+        return FormatMismatch(address, about, FORMAT)
+    if word == "NOTHEAD":
+        return StorageError(f"{about} is not the head of its lane; only the head can be settled")
+    if word == "FULL":
+        return _full(int(about), address, lost=lost)
+    return StorageError(f"{address}: an append arrived after a later one of the same session: {message}")
 
 
 def _full(depth: int, address: str, *, lost: bool) -> StorageError:

@@ -15,6 +15,9 @@ class Keys:
         self.registry = f"{namespace}:queues"
         """The set of all queues. Without a tag: written once per queue and handle, never in a job's path."""
 
+        self.layouts = f"{namespace}:{{#}}:layouts"
+        """The hash of queues that are cut into shards. Its tag is no queue's: none has such a name."""
+
     def counters(self, queue: str) -> str:
         """The key every script of this queue declares."""
         return f"{self._namespace}:{{{queue}}}:c"

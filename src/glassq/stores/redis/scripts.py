@@ -15,11 +15,15 @@ _FOLDER = Path(__file__).with_name("lua")
 
 
 class Script:
-    """A script's text and the digest servers know it by. The text is constant: values travel as arguments."""
+    """A script's text and the digest servers know it by. The text is constant: values travel as arguments.
 
-    def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = ()) -> None:
+    One that stands `alone` reads nothing of a queue before it does what it is for.
+    """
+
+    def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = (), alone: bool = False) -> None:
         self.verb = verb
-        self.source = "".join(map(_read, ("opening", *shortcuts, "queue", *parts, verb)))
+        files = (verb,) if alone else ("opening", *shortcuts, "queue", *parts, verb)
+        self.source = "".join(map(_read, files))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, key: str, count: int, arguments: bytes) -> Call:
@@ -75,6 +79,8 @@ RESUME = Script("resume", "waits", "standstills")
 REPLAY = Script("replay", "arriving")
 PURGE = Script("purge", "standing", "vacating")
 FORGET = Script("forget")
+REOPEN = Script("reopen", alone=True)
+SWAP = Script("swap", alone=True)
 LOOKUP = Script("lookup")
 LANES = Script("lanes")
 FIND = Script("find")

@@ -185,6 +185,12 @@ class Server:
         found: list[bytes] = self.attempt(partial(self._ask, "SMEMBERS", key))
         return sorted(member.decode() for member in found)
 
+    def fields(self, key: str) -> dict[str, str]:
+        """The fields of a hash. One round trip."""
+        found: list[bytes] = self.attempt(partial(self._ask, "HGETALL", key))
+        told = [part.decode() for part in found]
+        return dict(zip(told[::2], told[1::2], strict=True))
+
     def attempt(self, call: Callable[[], R], *, patience: float | None = None, repeatable: bool = True) -> R:
         """Do this now or as soon as the server is able to, see `run`."""
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import redis
 
-from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
+from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.names import queue_of
 from glassq.model.stats import QueueStats
@@ -36,6 +37,7 @@ from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.keys import Keys
+from glassq.stores.redis.layouts import Layouts
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.replies import full_id, local_id, micros
 from glassq.stores.redis.scripts import Call
@@ -63,6 +65,7 @@ class RedisStorage:
         self.address = location.address
         self._server = Server(location, clock=clock, reconnected=reconnected)
         self._keys = Keys(location.namespace)
+        self._layouts = Layouts(self._server, self._keys)
         self._sessions = Sessions()
         self._registered: set[str] = set()
         self._steering = Steering()
@@ -111,6 +114,11 @@ class RedisStorage:
                 ) from error
             except Full as full:
                 raise QueueFull(full.depth, max_length or 0) from full
+            except QueueClosed as closed:  # refused whole
+                if not self._layouts.mend(queue, closed.mark):
+                    self._unregister(queue)
+                    raise
+                return self.append(queue, jobs, max_length=max_length, replicas=replicas)
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
         found = answers[0].found
         if found is not None and not found.counts.enqueued:
@@ -135,6 +143,10 @@ class RedisStorage:
         if queue not in self._registered:
             self._server.add_member(self._keys.registry, queue)
             self._registered.add(queue)
+
+    def _unregister(self, queue: str) -> None:
+        self._registered.discard(queue)
+        self._server.remove_member(self._keys.registry, queue)
 
     def _register_again(self, queue: str) -> None:
         """Perhaps the server lost everything, its register of queues included."""
@@ -367,8 +379,7 @@ class RedisStorage:
         """See `Storage.forget`. Two round trips."""
         if not self._run(scripts.FORGET, queue):
             return False
-        self._registered.discard(queue)
-        self._server.remove_member(self._keys.registry, queue)
+        self._unregister(queue)
         return True
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
@@ -392,6 +403,14 @@ class RedisStorage:
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
         return self._server.members(self._keys.registry)
+
+    def layouts(self) -> dict[str, Layout]:
+        """See `Storage.layouts`."""
+        return self._layouts.all()
+
+    def lay_out(self, queue: str, count: int) -> Layout:
+        """See `Storage.lay_out`. One round trip; some for each shard where it is cut anew."""
+        return self._layouts.lay_out(queue, count)
 
     def close(self) -> None:
         """See `Storage.close`."""

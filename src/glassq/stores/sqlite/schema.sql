@@ -1,10 +1,10 @@
--- Format 3. Times are microseconds since the epoch, by the wall clock of the host.
+-- Format 4. Times are microseconds since the epoch, by the wall clock of the host.
 -- `STRICT` is left out on purpose: it needs SQLite 3.37, this file needs 3.35.
 
 CREATE TABLE queues (
     id           INTEGER PRIMARY KEY,
     name         TEXT    NOT NULL UNIQUE,
-    incarnation  TEXT    NOT NULL,             -- random: which life of the queue this is
+    incarnation  TEXT    NOT NULL,             -- random: which life of the queue this is; '' once it is closed
     seq          INTEGER NOT NULL DEFAULT 0,   -- last sequence given to a job
     enqueued     INTEGER NOT NULL DEFAULT 0,   -- jobs accepted, scheduled ones included
     replayed     INTEGER NOT NULL DEFAULT 0,   -- dead letters brought back
@@ -24,6 +24,13 @@ CREATE TABLE queues (
     served_until INTEGER NOT NULL DEFAULT 0,   -- until when somebody who serves it counts as alive
     standstills  TEXT    NOT NULL DEFAULT ''   -- when nothing of it could be served: <begin>,<end>,<cause>,<amount>,...
 );
+
+-- Queues that are cut into shards, which are rows of `queues` of their own; all others are whole.
+CREATE TABLE layouts (
+    queue        TEXT    PRIMARY KEY,
+    shards       INTEGER NOT NULL,
+    first        INTEGER NOT NULL              -- the number of the first of them
+) WITHOUT ROWID;
 
 -- Exactly the unsettled jobs that have their place. `rank` is the priority level negated, so that the key's order is the order
 -- in which a lane's jobs are served.

@@ -216,12 +216,17 @@ def purge_waiting(cx: Connection, queue: int, now: int) -> int:
 
 def forget(cx: Connection, queue: int, name: str) -> bool:
     """Delete a queue that holds nothing and that nobody serves; False for any other."""
-    for table in ("jobs", "scheduled", "dead"):
-        if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? LIMIT 1", (queue,)).fetchone():
-            return False
-    if workers(cx, name):
+    if holds(cx, queue, name):
         return False
     for table in ("lanes", "dedup", "paused"):
         cx.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
     cx.execute("DELETE FROM queues WHERE id = ?", (queue,))
     return True
+
+
+def holds(cx: Connection, queue: int, name: str) -> str:
+    """What keeps a queue from being taken away, in words; nothing when nothing does."""
+    for table, what in (("jobs", "jobs"), ("scheduled", "scheduled jobs"), ("dead", "dead letters")):
+        if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? LIMIT 1", (queue,)).fetchone():
+            return f"holds {what}"
+    return "is served by a worker" if workers(cx, name) else ""

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from glassq.errors import ConfigurationError, QueueFull
+from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.layouts import Layout
 from glassq.model.leases import (
     Claimed,
     Lease,
@@ -47,7 +48,7 @@ from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
-from glassq.stores.sqlite.queues import Queues
+from glassq.stores.sqlite.naming import Names, all_names, lay_out, layouts
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.systemclock import SystemClock
 
@@ -69,7 +70,7 @@ class SqliteStorage:
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
         self._liveness = Liveness(path)
-        self._queues = Queues()
+        self._names = Names()
         self._reconnected = reconnected
         self._known = Known()
         self._begin_producing()
@@ -101,24 +102,24 @@ class SqliteStorage:
         if self._disk is not None:
             self._disk.require_room(size)
 
-        def append(change: Change) -> list[Appended] | QueueFull | None:
-            key = self._queues.find(change.cx, queue)
+        def append(change: Change) -> list[Appended] | QueueFull | QueueClosed | None:
+            key = self._names.find(change.cx, queue)
             if key is None:
                 return None
             try:
                 return self._append(change, queue, key, jobs, max_length)
-            except QueueFull as full:  # before anything was written: no reason to undo what others did
-                return full
+            except (QueueFull, QueueClosed) as refusal:  # before anything was written: nothing to undo
+                return refusal
 
         answer = self._changes.make(append, shared=True)
         if answer is None:
             # Not shared: others would find a queue, and remember it, that may be rolled back with them.
             answer = self._changes.make(
                 lambda change: self._append(
-                    change, queue, self._queues.make(change.cx, queue), jobs, max_length
+                    change, queue, self._names.make(change.cx, queue), jobs, max_length
                 )
             )
-        if isinstance(answer, QueueFull):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -130,6 +131,8 @@ class SqliteStorage:
             return job_id(queue, self._producer, self._produced)
 
         # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
+        if not self._known.queue(change.cx, key).incarnation:
+            raise QueueClosed(queue)
         answers, change.ring = arriving.append(
             change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
         )
@@ -164,13 +167,13 @@ class SqliteStorage:
 
         def report(change: Change) -> dict[str, Watermark]:
             self._register(change, owner, bell, queues)
-            return {name: self._queues.watermark(change.cx, name) for name in queues}
+            return {name: self._names.stood(change.cx, name) for name in queues}
 
         return self._changes.insist(report)
 
     def _register(self, change: Change, owner: Owner, bell: str | None, queues: Sequence[str]) -> None:
         for name in queues:
-            key = self._queues.find(change.cx, name)
+            key = self._names.find(change.cx, name)
             if key is not None:
                 serving.note_served(change.cx, key, change.touch(key))
         serving.register(change.cx, str(owner), bell, queues, change.now)
@@ -210,7 +213,7 @@ class SqliteStorage:
         """What is claimed from which queues, and where all of them stood."""
         claims, stood = [], dict.fromkeys(queues, Watermark())
         for name in stood:
-            key = self._queues.find(change.cx, name)
+            key = self._names.find(change.cx, name)
             if key is None:
                 change.now = change.clock
             else:
@@ -235,7 +238,7 @@ class SqliteStorage:
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)
-        key = self._queues.find(change.cx, settlement.lease.queue)
+        key = self._names.find(change.cx, settlement.lease.queue)
         if key is None:
             return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=Watermark())
         if self._liveness.disowned(name):
@@ -251,9 +254,7 @@ class SqliteStorage:
 
         def renew(change: Change) -> Renewed:
             lost, cancelled = set(), set()
-            stood = {
-                name: self._queues.watermark(change.cx, name) for name in {lease.queue for lease in leases}
-            }
+            stood = {name: self._names.stood(change.cx, name) for name in {lease.queue for lease in leases}}
             for lease in leases:
                 key = self._held_queue(change, owner, lease)
                 asked = None
@@ -301,7 +302,7 @@ class SqliteStorage:
         """See `Storage.pause`. One transaction."""
 
         def pause(change: Change) -> bool:
-            key = self._queues.make(change.cx, queue)  # it may be paused before anything is put into it
+            key = self._names.make(change.cx, queue)  # it may be paused before anything is put into it
             return steering.pause(change.cx, key, lane, change.touch(key))
 
         return self._changes.insist(pause)
@@ -326,38 +327,38 @@ class SqliteStorage:
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. One transaction."""
         held = self._steer(queue, None, lambda change, key: not steering.forget(change.cx, key, queue))
-        self._queues.forget(queue)
+        self._names.forget(queue)
         return not held
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
         with self._connections.reading() as cx:
-            key = self._queues.find(cx, queue_of(job_id))
+            key = self._names.find(cx, queue_of(job_id))
             return None if key is None else views.find(cx, key, job_id)
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """See `Storage.waiting`."""
         with self._connections.reading() as cx:
-            key = self._queues.find(cx, queue)
+            key = self._names.find(cx, queue)
             return [] if key is None else views.waiting(cx, key, limit)
 
     def dead(self, queue: str, limit: int) -> list[DeadRecord]:
         """See `Storage.dead`."""
         with self._connections.reading() as cx:
-            key = self._queues.find(cx, queue)
+            key = self._names.find(cx, queue)
             return [] if key is None else views.dead(cx, key, limit)
 
     def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
         """See `Storage.halted`."""
         with self._connections.reading() as cx:
-            key = self._queues.find(cx, queue)
+            key = self._names.find(cx, queue)
             return [] if key is None else views.halted(cx, key, limit)
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. All queues in one snapshot."""
         with self._connections.reading() as cx:
             now = micros(self._clock.wall())
-            known = {name: self._queues.find(cx, name) for name in queues}
+            known = {name: self._names.find(cx, name) for name in queues}
             return [
                 QueueStats(queue=name, workers=views.workers(cx, name))
                 if key is None
@@ -368,7 +369,19 @@ class SqliteStorage:
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
         with self._connections.reading() as cx:
-            return [name for (name,) in cx.execute("SELECT name FROM queues ORDER BY name")]
+            return all_names(cx)
+
+    def layouts(self) -> dict[str, Layout]:
+        """See `Storage.layouts`."""
+        with self._connections.reading() as cx:
+            return layouts(cx)
+
+    def lay_out(self, queue: str, count: int) -> Layout:
+        """See `Storage.lay_out`. One transaction."""
+        layout = self._changes.insist(lambda change: lay_out(change.cx, self._names, queue, count))
+        if isinstance(layout, ShardsInUse):
+            raise layout
+        return layout
 
     def close(self) -> None:
         """See `Storage.close`."""
@@ -381,7 +394,7 @@ class SqliteStorage:
         """Do what a person asked of a queue and wake the workers; `unknown` answers for no such queue."""
 
         def steer(change: Change) -> R | U:
-            key = self._queues.find(change.cx, queue)
+            key = self._names.find(change.cx, queue)
             if key is None:
                 return unknown
             change.touch(key)
@@ -394,13 +407,13 @@ class SqliteStorage:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
         if self._liveness.disowned(str(owner)):
             return None
-        key = self._queues.find(change.cx, lease.queue)
+        key = self._names.find(change.cx, lease.queue)
         change.touch(key)
         return key
 
     def _forget(self) -> None:
-        """Another file has taken the place of the one that was open."""
-        self._queues.forget_all()
+        """Another file has taken the place of the one that was open: nothing of that is known in it."""
+        self._names.forget()
         if self._reconnected is not None:
             self._reconnected()
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from glassq.testing.conformance.appending import Appending
 from glassq.testing.conformance.claiming import Claiming
 from glassq.testing.conformance.crowding import Crowding
+from glassq.testing.conformance.cutting import Cutting
 from glassq.testing.conformance.duplicating import Duplicating
 from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
@@ -60,6 +61,7 @@ class StorageConformance(
     Replaying,
     Purging,
     Forgetting,
+    Cutting,
     Waiting,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""

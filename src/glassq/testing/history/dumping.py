@@ -11,6 +11,7 @@ import msgspec
 from glassq.observe.history import HistoryFile
 from glassq.storage import DeadRecord, HaltedRecord, Storage, WaitingRecord
 from glassq.stores.recorded import digest
+from glassq.stores.sharded import ShardedQueues
 
 _ALL = 100_000_000
 
@@ -35,7 +36,10 @@ def dump(source: Application | Storage, directory: str | os.PathLike[str]) -> No
 
 
 def write_dump(storage: Storage, write: Callable[..., None]) -> None:
-    """Hand the lines of a dump to whoever writes them: event, and fields by name."""
+    """Hand the lines of a dump to whoever writes them: event, and fields by name. To a history each shard
+    of a queue is a queue of its own."""
+    if isinstance(storage, ShardedQueues):
+        storage = storage.inner
     queues = storage.queues()
     for queue in queues:
         write(

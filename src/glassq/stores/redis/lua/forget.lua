@@ -1,5 +1,6 @@
--- forget: delete every key of a queue that holds nothing.
--- ARGV   time
+-- forget: delete every key of a queue that holds nothing; where it is to be closed, leave a mark in place of its format,
+-- so that every script refuses it from now on.
+-- ARGV   time, the mark or nothing
 -- Reply  1, or 0 while it holds jobs or dead letters, or a worker serves it
 -- May be repeated at will.
 
@@ -11,4 +12,5 @@ for _, workers in ipairs({call('HKEYS', P .. 'k'), call('ZRANGE', P .. 'o', 0, -
 end
 -- All there may be without a job: what is kept of a single lane goes with the last of its jobs.
 for _, name in ipairs({PAUSED, 'b', 'o', 'p', 'pz', 'i', 'k', 'dd', 'dz', 'c'}) do call('DEL', P .. name) end
+if ARGV[2] then call('HSET', C, 'v', 'closed:' .. ARGV[2]) end
 return 1

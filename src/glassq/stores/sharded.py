@@ -1,0 +1,285 @@
+"""Queues that are cut into shards, as one queue each: above this they have one name, below it each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TypeVar
+
+import msgspec
+
+from glassq.errors import ConfigurationError, QueueClosed
+from glassq.model.jobs import Appended, NewJob, StoredJob
+from glassq.model.layouts import Layout, shard_of
+from glassq.model.leases import Claimed, Owner
+from glassq.model.names import queue_of, whole
+from glassq.model.stats import QueueStats, merged
+from glassq.model.watermarks import Watermark
+from glassq.storage import (
+    NO_TERMS,
+    DeadRecord,
+    Doorbell,
+    HaltedRecord,
+    Replayed,
+    Storage,
+    Terms,
+    WaitingRecord,
+)
+
+T = TypeVar("T")
+_WHOLE = Layout()
+
+
+def _nothing_said(_queue: str) -> int | None:
+    return None
+
+
+class ShardedQueues:
+    """See `glassq.storage.ShardedStorage`. `said` is how many shards the program wants a queue to have.
+
+    A process looks once how a queue is cut, when it first puts something into it or serves it; with each
+    report of a worker it looks again, and so it does when a shard is found closed. What only reads looks each
+    time: a round trip more.
+    """
+
+    def __init__(self, inner: Storage, said: Callable[[str], int | None] = _nothing_said) -> None:
+        self._inner = inner
+        self._said = said
+        self._decided: set[str] = set()
+        self._shards: dict[str, tuple[str, ...]] = {}
+        self._turns = 0
+        self.kind = inner.kind
+        self.address = inner.address
+        # What a lease or a job's id is said to names its shard.
+        self.begin, self.settle, self.settle_later = inner.begin, inner.settle, inner.settle_later
+        self.renew, self.release = inner.renew, inner.release
+        self.cancel, self.get = inner.cancel, inner.get
+        self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
+
+    @property
+    def inner(self) -> Storage:
+        """The store itself, to which each shard is a queue of its own."""
+        return self._inner
+
+    # -- producing -------------------------------------------------------------------------------------
+
+    def append(
+        self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
+    ) -> list[Appended]:
+        """See `Storage.append`. The jobs are of one shard, which takes its part of `max_length`."""
+        shards = self._shards.get(queue) or self._look(queue)
+        try:
+            if len(shards) == 1:
+                return self._inner.append(shards[0], jobs, max_length=max_length, replicas=replicas)
+            return self._append(shards, jobs, max_length, replicas)
+        except QueueClosed:
+            self._shards.pop(queue, None)
+            return self._append(self._look(queue), jobs, max_length, replicas)
+
+    def _append(
+        self, shards: Sequence[str], jobs: Sequence[NewJob], max_length: int | None, replicas: int
+    ) -> list[Appended]:
+        meant = {shard_of(shards, job.lane) for job in jobs}
+        if not meant:
+            return []
+        if len(meant) > 1:
+            raise ValueError(f"one append is for one shard, got jobs for {', '.join(sorted(meant))}")
+        most = None if max_length is None else max(1, max_length // len(shards))
+        return self._inner.append(meant.pop(), jobs, max_length=most, replicas=replicas)
+
+    def shard(self, queue: str, lane: str) -> str:
+        """See `ShardedStorage.shard`."""
+        return shard_of(self._shards.get(queue) or self._look(queue), lane)
+
+    # -- owning lanes ------------------------------------------------------------------------------------
+
+    def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
+        """See `Storage.listen`."""
+        return _Bell(self._inner.listen(owner, self._all_shards(queues)), self._all_shards)
+
+    def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
+        """See `Storage.report`. Says it of each shard."""
+        found = self._inner.layouts()
+        for queue, shards in list(self._shards.items()):
+            if found.get(queue, _WHOLE).shards(queue) != shards:
+                self._shards.pop(queue, None)
+        return self._inner.report(owner, self._all_shards(queues))
+
+    def claim(
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        lanes: int,
+        window: int,
+        lease_seconds: float,
+        begin: int | None = None,
+        ahead: int = 0,
+        terms: Mapping[str, Terms] = NO_TERMS,
+    ) -> Claimed:
+        """See `Storage.claim`. Each time another shard of a queue comes first, so that none always does."""
+
+        def claim() -> Claimed:
+            return self._inner.claim(
+                owner,
+                self._all_shards(queues, self._turns),
+                lanes=lanes,
+                window=window,
+                lease_seconds=lease_seconds,
+                begin=begin,
+                ahead=ahead,
+                terms=self._terms(terms),
+            )
+
+        self._turns += 1
+        try:
+            return claim()
+        except QueueClosed:
+            self._shards.clear()
+            return claim()
+
+    # -- people ------------------------------------------------------------------------------------------
+
+    def retry_lane(self, queue: str, lane: str) -> bool:
+        """See `Storage.retry_lane`."""
+        return self._inner.retry_lane(self.shard(queue, lane), lane)
+
+    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+        """See `Storage.skip_lane`."""
+        return self._inner.skip_lane(self.shard(queue, lane), lane)
+
+    def pause(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.pause`. A whole queue shard by shard: True when all of them were paused."""
+        were = [self._inner.pause(shard, lane) for shard in self._meant(queue, lane)]
+        return all(were)
+
+    def resume(self, queue: str, lane: str | None = None) -> bool:
+        """See `Storage.resume`. A whole queue shard by shard: True when any of them was paused."""
+        were = [self._inner.resume(shard, lane) for shard in self._meant(queue, lane)]
+        return any(were)
+
+    def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
+        """See `Storage.replay`. One step in each shard."""
+        of_shard: dict[str, list[str]] = {}
+        for each in ids:
+            of_shard.setdefault(queue_of(each), []).append(each)
+        found: list[Replayed] = []
+        for shard in self._read(queue):
+            if shard in of_shard:
+                found += self._inner.replay(shard, of_shard[shard], front=front)
+        return sorted(found, key=lambda each: each.seq)
+
+    def purge(self, queue: str, *, dead: bool) -> int:
+        """See `Storage.purge`."""
+        return sum([self._inner.purge(shard, dead=dead) for shard in self._read(queue)])
+
+    def forget(self, queue: str) -> bool:
+        """See `Storage.forget`. How the queue is cut stays remembered."""
+        shards = self._read(queue)
+        if len(shards) > 1 and any(
+            each.depth or each.dead_letters or each.workers for each in self._inner.stats(shards)
+        ):
+            return False
+        gone = [self._inner.forget(shard) for shard in shards]
+        return all(gone)
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
+        """See `Storage.waiting`. The sequences of several shards are of no order among each other."""
+        found = self._of_each(queue, lambda shard: self._inner.waiting(shard, limit))
+        return sorted(found, key=lambda each: each.job.seq)[:limit]
+
+    def dead(self, queue: str, limit: int) -> list[DeadRecord]:
+        """See `Storage.dead`. As `waiting`."""
+        found = self._of_each(queue, lambda shard: self._inner.dead(shard, limit))
+        return sorted(found, key=lambda each: each.job.seq)[:limit]
+
+    def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
+        """See `Storage.halted`."""
+        found = self._of_each(queue, lambda shard: self._inner.halted(shard, limit))
+        return sorted(found, key=lambda each: each.since)[:limit]
+
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        """See `Storage.stats`. A queue's figures are those of its shards together, each of a moment of its
+        own; a worker serves all of them, and is one."""
+        layouts = self._inner.layouts()
+        if not layouts:
+            return self._inner.stats(queues)
+        shards = [layouts.get(queue, _WHOLE).shards(queue) for queue in queues]
+        found = iter(self._inner.stats(list(chain.from_iterable(shards))))
+        parts = [[next(found) for _ in of_queue] for of_queue in shards]
+        return [
+            each[0] if len(each) == 1 else _together(queue, each)
+            for queue, each in zip(queues, parts, strict=True)
+        ]
+
+    def queues(self) -> list[str]:
+        """See `Storage.queues`."""
+        return sorted(set(map(whole, self._inner.queues())))
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _of_each(self, queue: str, records: Callable[[str], Iterable[T]]) -> list[T]:
+        return list(chain.from_iterable(map(records, self._read(queue))))
+
+    def _meant(self, queue: str, lane: str | None) -> Sequence[str]:
+        return self._shards.get(queue) or self._look(queue) if lane is None else (self.shard(queue, lane),)
+
+    def _read(self, queue: str) -> tuple[str, ...]:
+        """The queue's shards as they are now."""
+        return self._inner.layouts().get(queue, _WHOLE).shards(queue)
+
+    def _all_shards(self, queues: Sequence[str], turn: int = 0) -> list[str]:
+        """The shards of these queues, in their order, each queue's beginning with another one each turn."""
+        found: list[str] = []
+        for queue in queues:
+            shards = self._shards.get(queue) or self._look(queue)
+            first = turn % len(shards)
+            found += shards[first:] + shards[:first]
+        return found
+
+    def _terms(self, terms: Mapping[str, Terms]) -> dict[str, Terms]:
+        """What holds for each shard. What a queue may have at most is shared out among its shards, those that
+        come first this time first."""
+        found: dict[str, Terms] = {}
+        for queue, of_queue in terms.items():
+            shards = self._all_shards([queue], self._turns)
+            for place, shard in enumerate(shards):
+                found[shard] = of_queue.share(place, len(shards))
+        return found
+
+    def _look(self, queue: str) -> tuple[str, ...]:
+        """See how the queue is cut. The first time, what the program says decides, if nothing has yet; later
+        somebody else may have, and then it is time to start this program anew."""
+        said = self._said(queue)
+        if said is None or queue in self._decided:
+            layout = self._inner.layouts().get(queue, _WHOLE)
+        else:
+            layout = self._inner.lay_out(queue, said)
+            self._decided.add(queue)
+        if said not in (None, layout.count):
+            raise ConfigurationError(
+                f"queue {queue} was cut into {layout.count} shards while this program, which says "
+                f"shards={said}, runs; start it with shards={layout.count}"
+            )
+        self._shards[queue] = shards = layout.shards(queue)
+        return shards
+
+
+def _together(queue: str, parts: Sequence[QueueStats]) -> QueueStats:
+    workers = max(each.workers for each in parts)
+    return msgspec.structs.replace(merged(parts), queue=queue, workers=workers)
+
+
+class _Bell:
+    """A doorbell that is told of queues and hears of their shards."""
+
+    def __init__(self, inner: Doorbell, shards: Callable[[Sequence[str]], Sequence[str]]) -> None:
+        self._inner = inner
+        self._shards_of = shards
+        self.wait, self.ring, self.close = inner.wait, inner.ring, inner.close
+
+    def attend(self, queues: Sequence[str]) -> None:
+        """See `Doorbell.attend`."""
+        self._inner.attend(self._shards_of(queues))
