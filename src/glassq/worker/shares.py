@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from glassq.model.leases import Claimed, Lease
-from glassq.model.names import DEFAULT_LANE
+from glassq.model.names import DEFAULT_LANE, whole
 from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
 from glassq.registry import Registry
 from glassq.shielding import Log
@@ -17,7 +17,8 @@ log = Log("glassq.worker")
 
 
 class Shares:
-    """What the registry says of queues, held against what the worker holds of them.
+    """What the registry says of queues, held against what the worker holds of them. A queue's shards are one
+    queue here.
 
     The order of queues and what each may take belong to the thread that claims; `fits` and `should_yield` may
     be asked by any.
@@ -52,34 +53,35 @@ class Shares:
         """What was granted, and where lanes wait for more."""
         self._claims += 1
         for grant in claimed.grants:
-            self._served[grant.lease.queue] = self._claims
-        self._waiting = claimed.others if len(self._slots) > 1 else frozenset()
+            self._served[whole(grant.lease.queue)] = self._claims
+        self._waiting = frozenset(map(whole, claimed.others)) if len(self._slots) > 1 else frozenset()
 
     def should_yield(self, queue: str) -> bool:
         """Whether a lane of this queue is to make room for other queues when its turn is over."""
-        return bool(self._waiting) and should_yield(queue, self._waiting, self._held(), self._slots)
+        return bool(self._waiting) and should_yield(whole(queue), self._waiting, self._held(), self._slots)
 
     def fits(self, queue: str, running: Iterable[str]) -> bool:
         """Whether a lane of this queue may have a slot beside lanes of those that have one."""
-        slots = self._slots.get(queue, self._all_slots)
-        return slots == self._all_slots or slots > sum(1 for each in running if each == queue)
+        slots = self._slots.get(whole(queue), self._all_slots)
+        return slots == self._all_slots or slots > sum(whole(each) == whole(queue) for each in running)
 
     def turn(self, queue: str) -> int:
         """Jobs of a plain lane's turn."""
-        return self._registry.options(queue).turn
+        return self._registry.options(whole(queue)).turn
 
     def turn_of(self, lease: Lease) -> int:
         """Jobs of this lane's turn."""
-        options = self._registry.options(lease.queue)
+        queue = whole(lease.queue)
+        options = self._registry.options(queue)
         if options.weights is None:
             return options.turn
         key = None if lease.lane == DEFAULT_LANE else lease.lane
         try:
             return options.turn * weight_of(options.weights, key)
         except Exception:  # licensed: user code, which must not keep its queue from being served
-            if lease.queue not in self._warned:
-                self._warned.add(lease.queue)
-                log.exception("weights of queue %s failed; such keys weigh 1", lease.queue)
+            if queue not in self._warned:
+                self._warned.add(queue)
+                log.exception("weights of queue %s failed; such keys weigh 1", queue)
             return options.turn
 
     def _terms(self, queue: str, held: Mapping[str, int], ahead: int) -> Terms:
@@ -93,4 +95,4 @@ class Shares:
         return slots_of(self._registry.options(queue).slots, all_slots=self._all_slots, queues=queues)
 
     def _held(self) -> Counter[str]:
-        return Counter([lane.lease.queue for lane in self._holdings.all()])
+        return Counter([lane.queue for lane in self._holdings.all()])
