@@ -237,8 +237,9 @@ class Storage(Protocol):
         """Let a halted lane run its head again, with fresh retries; False when it is not halted."""
         ...
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
-        """End a halted lane's head as cancelled and let the lane go on; None when it is not halted."""
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+        """End a halted lane's head as cancelled and let the lane go on. None, and nothing is done, when it is
+        not halted, or its head is not the `expected` job."""
         ...
 
     def cancel(self, job_id: str) -> Cancellation | None:

@@ -91,14 +91,16 @@ class Queue:
         if not self._storage().retry_lane(self.name, lane_of(key)):
             raise self._not_halted(key)
 
-    def skip(self, key: str | None) -> str:
+    def skip(self, key: str | None, *, expected: str | None = None) -> str:
         """End the head of a halted lane as cancelled and let its successors run; returns the head's job id.
 
-        `JobNotFound` when the lane is not halted.
+        `expected` is the id of the job that was decided about: where the lane has halted at another one
+        meanwhile, nothing is done. `JobNotFound` then, and when the lane is not halted.
         """
-        job = self._storage().skip_lane(self.name, lane_of(key))
+        expected = None if expected is None else check_id("expected", "a job's id", expected)
+        job = self._storage().skip_lane(self.name, lane_of(key), expected=expected)
         if job is None:
-            raise self._not_halted(key)
+            raise self._not_halted(key) if expected is None else self._not_halted_at(expected, key)
         return job.id
 
     def pause(self, key: str | None = None) -> None:
@@ -199,6 +201,16 @@ class Queue:
     def _not_halted(self, key: str | None) -> JobNotFound:
         lane = "the lane without a key" if key is None else f"key {key!r}"
         return JobNotFound(f"{lane} of queue {self.name} is not halted; halted() lists those that are")
+
+    def _not_halted_at(self, expected: str, key: str | None) -> JobNotFound:
+        """What to say when the lane has another head; by now it may have yet another one, or none."""
+        head = next((lane.head for lane in self.halted(_ALL) if lane.key == key), None)
+        if head is None or head == expected:
+            return self._not_halted(key)
+        return JobNotFound(
+            f"queue {self.name} is not halted at {expected}: that lane stands at {head} now. Nothing was "
+            "skipped; look at that job, then skip it by its id"
+        )
 
     def __repr__(self) -> str:
         return f"<queue {self.name}>"

@@ -183,9 +183,9 @@ class InstrumentedStorage:
         """See `Storage.retry_lane`."""
         return self._timed("configure", self._inner.retry_lane, queue, lane)
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._timed("configure", self._inner.skip_lane, queue, lane)
+        return self._timed("configure", self._inner.skip_lane, queue, lane, expected=expected)
 
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`."""

@@ -293,9 +293,10 @@ class RedisStorage:
         """See `Storage.retry_lane`. Not repeated after a lost answer."""
         return bool(self._run(scripts.RESTART, queue, lane, repeatable=False))
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`. Not repeated after a lost answer: the lane may have halted anew."""
-        head = self._run(scripts.SKIP, queue, lane, repeatable=False)
+        job = "" if expected is None else local_id(queue, expected)
+        head = self._run(scripts.SKIP, queue, lane, job, repeatable=False)
         return None if head is None else replies.stored_job(queue, head)
 
     def cancel(self, job_id: str) -> Cancellation | None:

@@ -298,9 +298,9 @@ class SqliteStorage:
         """See `Storage.retry_lane`. One transaction."""
         return self._steer(queue, None, lambda at, key: steering.restart(at.cx, key, lane, at.now)) or False
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`. One transaction."""
-        return self._steer(queue, None, lambda change, key: steering.skip(change.cx, key, lane, change.now))
+        return self._steer(queue, None, lambda at, key: steering.skip(at.cx, key, lane, at.now, expected))
 
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`. One transaction."""
