@@ -40,6 +40,8 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 0
     paused_whole: bool = False
     """Whether the queue itself is paused, not only single lanes of it."""
+    paused_keys: int = 0
+    """Lanes that are paused by themselves, also those that have no jobs now."""
     replayed: int = 0
     """Dead letters that were brought back: enqueued + replayed = settled + left."""
     last_settled_at: float = 0.0

@@ -51,6 +51,7 @@ def merged(parts: Sequence[QueueStats]) -> QueueStats:
         dead_letters=sum(part.dead_letters for part in parts),
         workers=sum(part.workers for part in parts),
         paused_whole=any(part.paused_whole for part in parts),
+        paused_keys=sum(part.paused_keys for part in parts),
         dead_letter_oldest_age=max(part.dead_letter_oldest_age for part in parts),
         oldest_job_age=max(part.oldest_job_age for part in parts),
         lease_tokens=sum(part.lease_tokens for part in parts),
