@@ -19,6 +19,7 @@ import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
@@ -271,8 +272,9 @@ class Storage(Protocol):
         """Let a halted lane run its head again, with fresh retries; False when it is not halted."""
         ...
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
-        """End a halted lane's head as cancelled and let the lane go on; None when it is not halted."""
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+        """End a halted lane's head as cancelled and let the lane go on. None, and nothing is done, when it is
+        not halted, or its head is not the `expected` job."""
         ...
 
     def cancel(self, job_id: str) -> Cancellation | None:
@@ -342,6 +344,21 @@ class Storage(Protocol):
 
         All zeros, but for the workers that serve it, for a queue nothing was ever put into.
         """
+        ...
+
+    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+        """The first `limit` lanes of a queue that have jobs, the deepest, oldest or longest held up first, by
+        name where they are alike; by `BLOCKED` only those that are held up. Reads only.
+
+        At most `look` lanes are looked at, besides those that an index of the store puts first; the answer
+        says whether that was enough. May take a round trip for every 100 of them, each in a moment of its own
+        that keeps a server for no longer than any verb does.
+        """
+        ...
+
+    def workers(self, queue: str) -> list[WorkerStats]:
+        """Who serves a queue, and who is gone and still holds lanes of it, by name. Reads only; costs a read
+        per held lane, and may take a round trip for every 100 of them."""
         ...
 
     def queues(self) -> list[str]:

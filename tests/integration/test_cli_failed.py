@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from glassq.errors import JobNotFound
 from tests.integration.commandline import Glass, Shop, command_line
 
 Capture = pytest.CaptureFixture[str]
@@ -170,6 +171,25 @@ def test_purging_dead_letters_needs_the_queues_name(shop: Shop, glassq: Glass) -
     assert glassq("dead", "replay", "payments").out == "queue payments has no dead letters\n"
 
 
+def test_purging_what_waits_needs_the_queues_name(shop: Shop, glassq: Glass) -> None:
+    """The question says how many jobs end; what waits and what is scheduled ends, dead letters stay."""
+    shop.bury()
+    shop.charge("o-1", 5)
+    shop.charge.options(delay=60)("o-2", 6)
+    told = glassq("purge", "payments", typed="payment\n")
+    assert (told.code, told.out, told.audit) == (1, "", [])
+    assert "This ends 2 jobs of queue payments for good" in told.err
+    assert shop.queue("payments").stats().depth == 2
+    told = glassq("purge", "payments", "--json", typed="payments\n")
+    assert (told.code, told.json) == (0, {"queue": "payments", "cancelled": 2})
+    assert told.audit[0].endswith('queue=payments result="2 cancelled"')
+    assert shop.queue("payments").stats().settled["cancelled"] == 2
+    assert shop.queue("payments").stats().dead_letters == 4
+    assert glassq("purge", "payments", "--yes").out == "0 jobs of queue payments cancelled\n"
+    shop.work("payments")
+    assert shop.ran == []
+
+
 # -- halted lanes ----------------------------------------------------------------------------------
 
 
@@ -221,6 +241,27 @@ def test_a_halted_lane_is_skipped_once_the_name_is_typed(halted: Shop, glassq: G
     assert told.audit[0].endswith(f'key=a result="{lane.head} cancelled"')
     halted.work("bank")
     assert halted.ran == [("a", 2)]
+
+
+def test_only_the_job_that_was_named_is_skipped(halted: Shop, glassq: Glass) -> None:
+    """Who looked at one job does not end the one its lane has stopped at since."""
+    (lane,) = halted.queue("bank").halted()
+    halted.queue("bank").retry("a")
+    halted.blocked = True
+    halted.work("bank")
+    halted.queue("bank").skip("a")
+    halted.work("bank")
+    (following,) = halted.queue("bank").halted()
+    assert following.head != lane.head
+    told = glassq("halted", "skip", "bank", "--key", "a", "--job", lane.head, "--yes")
+    assert (told.code, told.out, told.audit) == (1, "", [])
+    assert f"the lane of key a of queue bank is not halted at {lane.head}" in told.err
+    with pytest.raises(JobNotFound, match=rf"not halted at {lane.head}.*at {following.head} now"):
+        halted.queue("bank").skip("a", expected=lane.head)
+    told = glassq("halted", "skip", "bank", "--key", "a", "--job", following.head, "--yes", "--json")
+    assert (told.code, told.json["id"]) == (0, following.head)
+    with pytest.raises(JobNotFound, match="key 'a' of queue bank is not halted;"):
+        halted.queue("bank").skip("a", expected=following.head)
 
 
 @pytest.mark.parametrize("verb", ["retry", "skip"])

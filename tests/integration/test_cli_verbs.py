@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from glassq.model.leases import Owner
 from tests.integration.commandline import Glass, Shop, command_line
 
 Capture = pytest.CaptureFixture[str]
@@ -68,6 +71,73 @@ def test_a_paused_lane_stands_alone(shop: Shop, glassq: Glass) -> None:
     assert glassq("pause", "payments", "--key", "o-1").code == 0
     shop.charge("o-1", 3)
     assert "1 lane of it paused by key stays paused" in glassq("resume", "payments").out
+
+
+def test_a_key_that_was_paused_ahead_of_its_jobs_is_seen(shop: Shop, glassq: Glass) -> None:
+    """It has no lane yet, and nobody wonders later why its first job does not run."""
+    shop.charge("o-1", 1)
+    for key in ("o-2", "o-3"):
+        assert glassq("pause", "payments", "--key", key).code == 0
+    assert "2 lanes paused" in glassq("stats").out
+    assert glassq("stats", "--json").json[0]["paused_keys"] == 2
+    assert glassq("pause", "payments").code == 0
+    assert "2 lanes of it paused by key stay paused" in glassq("resume", "payments").out
+
+
+def test_the_keys_that_stand_out_are_shown(shop: Shop, glassq: Glass) -> None:
+    """By depth, age or how long they are held up; whatever is not shown is said."""
+    for number in range(12):
+        shop.move(f"o-{number % 4}", number)
+    shop.move("o-3", 12)
+    shop.work("bank")
+    shop.queue("bank").pause("later")
+    shop.move("later", 1)
+    deepest = glassq("stats", "bank", "--keys", "--top", "2")
+    assert deepest.code == 0
+    rows = [line.split()[:3] for line in deepest.out.splitlines()]
+    assert rows[:3] == [["key", "state", "jobs"], ["o-3", "halted", "4"], ["o-0", "halted", "3"]]
+    assert deepest.out.endswith("the deepest of 5 lanes; --top N shows more\n")
+    oldest = glassq("stats", "bank", "--keys", "--by", "age", "--json").json
+    assert [each["key"] for each in oldest["keys"]] == ["o-0", "o-1", "o-2", "o-3", "later"]
+    assert (oldest["lanes"], oldest["exact"]) == (5, True)
+    blocked = glassq("stats", "bank", "--keys", "--by", "blocked").out
+    *halted, last = [line.split()[0] for line in blocked.splitlines()[1:]]
+    assert (sorted(halted), last) == (["o-0", "o-1", "o-2", "o-3"], "later")
+    few = glassq("stats", "bank", "--keys", "--look", "2").out
+    assert "looked at 2 of 5 lanes: others may come before these; --look N looks at more" in few
+    lane = shop.queue("bank").halted()[0]
+    first = shop.queue("bank").keys(1, "blocked").keys[0]
+    assert (first.key, first.head, first.attempts, first.owner) == (lane.key, lane.head, 1, "")
+
+
+def test_a_queue_in_which_no_key_stands_out(shop: Shop, glassq: Glass) -> None:
+    """It is said in words, with exit code 0; a queue nobody knows is exit code 1."""
+    shop.charge("o-1", 1)
+    told = glassq("stats", "payments", "--keys", "--by", "blocked")
+    assert (told.code, told.out) == (0, "no key of queue payments is held up; it has 1 lane\n")
+    shop.queue("payments").purge()
+    told = glassq("stats", "payments", "--keys")
+    assert (told.code, told.out) == (0, "queue payments has no lanes: no job waits or runs in it\n")
+    assert glassq("stats", "paymints", "--keys").code == 1
+
+
+def test_who_serves_a_queue_is_shown(shop: Shop, glassq: Glass) -> None:
+    """Each worker with the lanes it holds; a queue that nobody serves says so."""
+    shop.charge("o-1", 1)
+    told = glassq("stats", "payments", "--workers")
+    assert (told.code, told.out) == (0, "nobody serves queue payments; `glassq worker MODULE:APP` does\n")
+    me = Owner("till-1", "first")
+    bell = shop.app.storage.listen(me, ["payments"])
+    shop.app.storage.claim(me, ["payments"], lanes=2, window=1, lease_seconds=15)
+    (row,) = glassq("stats", "payments", "--workers").out.splitlines()[1:]
+    assert row.split()[0] == "till-1/first/0"
+    assert row.split()[-2:] == ["1", "1"]
+    (worker,) = glassq("stats", "payments", "--workers", "--json").json["workers"]
+    assert (worker["owner"], worker["alive"], worker["lanes"]) == ("till-1/first/0", True, 1)
+    if shop.app.storage.kind == "redis":
+        assert (worker["host"], worker["pid"]) == (socket.gethostname(), os.getpid())
+    bell.close()
+    assert " gone " in glassq("stats", "payments", "--workers").out
 
 
 def test_what_is_not_paused_cannot_be_resumed(shop: Shop, glassq: Glass) -> None:

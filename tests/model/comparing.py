@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 from hypothesis.stateful import RuleBasedStateMachine
 
+from glassq.model.lanes import LaneOrder
 from glassq.model.leases import Owner
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
@@ -97,6 +98,8 @@ class Comparison(RuleBasedStateMachine):
             "dead": picture.letters(model),
             "halted": picture.halted(model),
             "scheduled": [picture.find(model, job) for job in later],
+            "lanes": picture.lanes(model),
+            "lanes by age": picture.by_age(model),
         }
         self.met["a scheduled job looked at"] += len(later)
         for side in self.sides:
@@ -105,6 +108,14 @@ class Comparison(RuleBasedStateMachine):
                 "dead": side.store.dead(queue, 1000),
                 "halted": side.store.halted(queue, 1000),
                 "scheduled": [side.store.get(side.ids[job]) for job in later],
+                "lanes": [
+                    (each.lane, each.state, each.depth, each.head, each.attempts, each.owner)
+                    for each in side.store.lanes(queue, by=LaneOrder.DEPTH, limit=1000, look=1000).lanes
+                ],
+                "lanes by age": [
+                    each.lane
+                    for each in side.store.lanes(queue, by=LaneOrder.AGE, limit=1000, look=1000).lanes
+                ],
             }
             for part, theirs in found.items():
                 named = side.named(theirs)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from glassq.model.jobs import JobRecord, JobState, StoredJob
 from glassq.model.stats import LaneState, QueueStats
 from glassq.storage import DeadRecord, HaltedRecord, WaitingRecord
-from tests.model.lanes import HALTED, HELD, PAUSED, READY, SECOND, WAITING, micros
+from tests.model.lanes import HALTED, HELD, PAUSED, READY, SECOND, WAITING, Lane, micros
 from tests.model.model import Model
 
 
@@ -37,6 +37,25 @@ def halted(model: Model) -> list[HaltedRecord]:
         )
         for lane in model.in_state(HALTED)
     ]
+
+
+def lanes(model: Model) -> list[tuple[str, LaneState, int, str, int, str]]:
+    """Lanes with jobs, the deepest first: state, depth, head, the attempts of that, and who holds it."""
+    found = []
+    for lane in model.lanes.values():
+        if not lane.jobs:
+            continue
+        paused = lane.state in (READY, WAITING) and model.stopped(lane.name)
+        tried = lane.head.attempts + bool(lane.current)
+        state, owner = PAUSED if paused else lane.state, str(lane.owner) if lane.owner else ""
+        found.append((lane.name, state, len(lane.jobs), lane.window(1)[0].id, tried, owner))
+    return sorted(found, key=lambda each: (-each[2], each[0]))
+
+
+def by_age(model: Model) -> list[str]:
+    """Lanes with jobs by the lowest seq that is looked at."""
+    found = [(job.seq, lane.name) for lane in model.lanes.values() for job in oldest([lane])]
+    return [name for _, name in sorted(found)]
 
 
 def find(model: Model, job_id: str) -> JobRecord | None:
@@ -94,22 +113,23 @@ def figures(model: Model, now: int) -> QueueStats:
         settled=dict(model.settled),
         dead_letters=len(model.dead),
         dead_letter_oldest_age=age(now, [record.buried_at for record in model.dead.values()]),
-        oldest_job_age=age(now, [job.eligible_at for job in oldest(model)]),
+        oldest_job_age=age(now, [job.eligible_at for job in oldest(model.lanes.values())]),
         head_blocked=age(
             now, [at / SECOND for lane in model.lanes.values() if (at := lane.head.blocked_at) is not None]
         ),
         head_attempts=max((lane.head.attempts for lane in model.lanes.values()), default=0),
         paused_whole=None in model.paused,
+        paused_keys=len(model.paused - {None}),
         last_settled_at=model.settled_at / SECOND,
         lease_tokens=model.tokens,
         schedule_lag=age(now, [each.due / SECOND for each in model.scheduled if each.due]),
     )
 
 
-def oldest(model: Model) -> list[StoredJob]:
+def oldest(lanes: Iterable[Lane]) -> list[StoredJob]:
     """The first by seq stands for the oldest: clock steps and replays to the front apart, it is. In each lane
     two are looked at: a replay may stand behind a begun head. It may be behind more that may have begun."""
-    levels = [(lane, level) for lane in model.lanes.values() for level in {job.level for job in lane.jobs}]
+    levels = [(lane, level) for lane in lanes for level in {job.level for job in lane.jobs}]
     near = [job for lane, level in levels for job in lane.of_level(level)[:2]]
     return sorted(near, key=lambda job: job.seq)[:1]
 

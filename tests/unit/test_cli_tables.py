@@ -177,6 +177,7 @@ def crowd(queue: str) -> QueueStats:
         scheduled=45_678,
         deferred=9,
         lanes={"ready": 12_000, "paused": 3},
+        paused_keys=3,
         oldest_job_age=7_000,
         head_blocked=7_100,
         dead_letters=1_234,
@@ -206,7 +207,7 @@ def test_stats_on_a_common_terminal_are_a_table() -> None:
 def test_stats_show_what_is_paused() -> None:
     """A paused queue says so beside its name; single lanes are counted; others say nothing."""
     whole = QueueStats(queue="whole", paused=2, paused_whole=True, lanes={"paused": 2})
-    lane = QueueStats(queue="lane", paused=1, lanes={"ready": 1, "paused": 1})
+    lane = QueueStats(queue="lane", paused=1, lanes={"ready": 1, "paused": 1}, paused_keys=1)
     free = QueueStats(queue="free", ready=1, lanes={"ready": 1})
     lines = [line.split() for line in drawn(stats.table([whole, lane, free])).splitlines()]
     assert [line[0] for line in lines if len(line) > 4] == ["queue", "whole", "lane", "free"]

@@ -15,7 +15,7 @@ from glassq.cli.demo.command import demo
 from glassq.cli.groups import Commands
 from glassq.cli.halted import halted
 from glassq.cli.health import main as ask_health_file
-from glassq.cli.jobs import cancel, peek
+from glassq.cli.jobs import cancel, peek, purge
 from glassq.cli.pausing import pause, resume
 from glassq.cli.rules.command import rules
 from glassq.cli.stats import stats
@@ -93,6 +93,7 @@ for command in (
     pause,
     resume,
     cancel,
+    purge,
     bench,
     verify,
     rules,

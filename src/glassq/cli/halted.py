@@ -92,30 +92,35 @@ def retry(words: tuple[str, ...], key: str | None, url: str | None, as_json: boo
 @halted.command(short_help="Give up the job a lane stopped at, and go on.")
 @click.argument("words", nargs=-1, metavar="[MODULE:APP] QUEUE")
 @options.lane_key(_WITHOUT_KEY)
+@click.option("--job", metavar="ID", help="Skip this job or none (default: the one the lane stands at).")
 @options.store_url
 @options.yes
 @options.as_json
-def skip(words: tuple[str, ...], key: str | None, url: str | None, yes: bool, as_json: bool) -> int:
+def skip(
+    words: tuple[str, ...], key: str | None, job: str | None, url: str | None, yes: bool, as_json: bool
+) -> int:
     """End the job a lane stopped at as cancelled, for good, and go on with the next.
 
-    Asks for the queue's name first.
+    Asks for the queue's name first, and then ends the job it asked about, or none: in the meantime the lane
+    may have gone on and stopped at another one.
 
     \b
     Examples:
       glassq halted skip payments --key o-17
-      glassq halted skip payments --key o-17 --yes
+      glassq halted skip payments --key o-17 --job payments/9f2c41d07a6e:17 --yes
 
-    Exit codes: 0 done, 1 that lane is not halted or nobody confirmed, 2 wrong usage.
+    Exit codes: 0 done, 1 that lane is not halted (at that job) or nobody confirmed, 2 wrong usage.
     """
     choice, (name,) = choose_store(words, url, "QUEUE")
     with choice.opened() as store:
         queue = store.queue(name)
-        confirm(name, _loss(queue, key), store=store.storage.address, yes=yes)
-        with audited("halted skip", store=store.storage.address, queue=name, key=key) as entry:
+        lane = _stopped(queue, key, job)
+        confirm(name, _loss(lane), store=store.storage.address, yes=yes)
+        with audited("halted skip", store=store.storage.address, queue=name, key=key, job=job) as entry:
             try:
-                job = queue.skip(key)
+                job = queue.skip(key, expected=lane.head)
             except JobNotFound as error:
-                raise _not_halted(name, key) from error
+                raise _not_halted(name, key, lane.head) from error
             entry.result = f"{job} cancelled"
     if as_json:
         print_json({"queue": name, "key": key, "id": job, "result": "cancelled"})
@@ -124,20 +129,27 @@ def skip(words: tuple[str, ...], key: str | None, url: str | None, yes: bool, as
     return 0
 
 
-def _loss(queue: Queue, key: str | None) -> str:
-    """What a skip would end, as the question says it."""
+def _stopped(queue: Queue, key: str | None, job: str | None) -> HaltedLane:
+    """The lane a skip is about, halted at this job if one was named."""
     lane = search(queue.halted, lambda lane: lane.key == key)
-    if lane is None:
-        raise _not_halted(queue.name, key)
+    if lane is None or job not in (None, lane.head):
+        raise _not_halted(queue.name, key, job)
+    return lane
+
+
+def _loss(lane: HaltedLane) -> str:
+    """What a skip would end, as the question says it."""
     return (
-        f"This ends job {lane.head} ({printable(lane.task)}) of {lane_named(key)} for good.\n"
+        f"This ends job {lane.head} ({printable(lane.task)}) of {lane_named(lane.key)} for good.\n"
         f"Its last error: {printable(lane.error.partition(chr(10))[0]) or 'none was recorded'}"
     )
 
 
-def _not_halted(queue: str, key: str | None) -> click.ClickException:
+def _not_halted(queue: str, key: str | None, job: str | None = None) -> click.ClickException:
+    at = "" if job is None else f" at {printable(job)}"
     return click.ClickException(
-        f"{lane_named(key)} of queue {queue} is not halted; `glassq halted list {queue}` shows those that are"
+        f"{lane_named(key)} of queue {queue} is not halted{at}; "
+        f"`glassq halted list {queue}` shows those that are"
     )
 
 

@@ -1,4 +1,4 @@
-"""`glassq peek` and `glassq cancel`: jobs that are not settled yet."""
+"""`glassq peek`, `glassq cancel` and `glassq purge`: jobs that are not settled yet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 from glassq.cli import cells, options
 from glassq.cli.asking import confirm
 from glassq.cli.audit import audited
+from glassq.cli.cells import counted
 from glassq.cli.escaping import printable
 from glassq.cli.stores import choose_store, queue_in
 from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences
@@ -85,6 +86,41 @@ def _consequence(job: JobView) -> str:
     """What the question says is about to happen."""
     lane = "" if job.key is None else f" of key {printable(job.key)}"
     return f"This cancels job {job.id} ({printable(job.task)}){lane}, which is {job.state} now."
+
+
+@click.command(short_help="End all jobs of a queue that wait.")
+@click.argument("words", nargs=-1, metavar="[MODULE:APP] QUEUE")
+@options.store_url
+@options.yes
+@options.as_json
+def purge(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) -> int:
+    """End every job of a queue that waits or is scheduled as cancelled, halted ones too, for good.
+
+    Asks for the queue's name first. Jobs that run are left alone, and so are dead letters, which
+    `glassq dead purge` drops.
+
+    \b
+    Examples:
+      glassq purge payments
+      glassq purge shop.jobs:app payments --yes --json
+
+    Exit codes: 0 done, 1 there is no such queue or nobody confirmed, 2 wrong usage.
+    """
+    choice, (name,) = choose_store(words, url, "QUEUE")
+    with choice.opened() as store:
+        queue = store.queue(name)
+        stood = queue.stats()
+        waiting = counted(stood.depth - stood.leased, "job")
+        loss = f"This ends {waiting} of queue {name} for good: all that wait or are scheduled."
+        confirm(name, loss, store=store.storage.address, yes=yes)
+        with audited("purge", store=store.storage.address, queue=name) as entry:
+            ended = queue.purge()
+            entry.result = f"{ended} cancelled"
+    if as_json:
+        print_json({"queue": name, "cancelled": ended})
+    else:
+        click.echo(f"{counted(ended, 'job')} of queue {name} cancelled")
+    return 0
 
 
 def table(jobs: Sequence[PeekedJob]) -> Table:

@@ -10,7 +10,7 @@ from glassq.cli.cells import counted
 from glassq.cli.escaping import printable
 from glassq.cli.stores import choose_store
 from glassq.cli.terminal import print_json
-from glassq.model.stats import LaneState, QueueStats
+from glassq.model.stats import QueueStats
 
 _WITHOUT_KEY = "the whole queue"
 
@@ -82,7 +82,7 @@ def _still_paused(left: QueueStats, key: str | None) -> str:
     """What another pause still holds back: the first thing to wonder about when nothing moves."""
     if left.paused_whole:
         return ", once the queue is resumed: that is paused, too" if key is not None else ""
-    lanes = left.lanes.get(LaneState.PAUSED, 0)
+    lanes = left.paused_keys
     if not lanes or key is not None:
         return ""
     return f"; {counted(lanes, 'lane')} of it paused by key {'stays' if lanes == 1 else 'stay'} paused"

@@ -13,11 +13,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from glassq.cli import options
+from glassq.cli import options, standouts
 from glassq.cli.cells import age, count, counted
 from glassq.cli.stores import choose_store
 from glassq.cli.terminal import open_console, print_json
-from glassq.model.stats import LaneState, QueueStats
+from glassq.model.stats import QueueStats
 from glassq.storage import Storage
 
 _UNBOUNDED = 10_000
@@ -32,10 +32,13 @@ _ALARMING = frozenset({"halted"})
 
 @click.command(short_help="Show what is in the queues.")
 @click.argument("words", nargs=-1, metavar="[MODULE:APP] [QUEUE]...")
+@standouts.options
 @options.store_url
 @options.as_json
-def stats(words: tuple[str, ...], url: str | None, as_json: bool) -> int:
+def stats(words: tuple[str, ...], url: str | None, as_json: bool, **asked: Any) -> int:
     """Show depth by state, lanes, oldest job, blocked heads, dead letters and settled jobs.
+
+    Or of one queue the keys that stand out (--keys), or who serves it (--workers).
 
     The store is that of MODULE:APP or --url, else $GLASSQ_URL, else sqlite:///glassq.db.
     Without names, all queues of the store are shown. Nothing is changed by looking.
@@ -44,9 +47,14 @@ def stats(words: tuple[str, ...], url: str | None, as_json: bool) -> int:
     Examples:
       glassq stats
       glassq stats shop.jobs:app payments
+      glassq stats payments --keys --by blocked --top 5
+      glassq stats payments --workers
       glassq stats --url sqlite:////var/lib/shop/jobs.db --json
     """
     choice, names = choose_store(words, url, more="QUEUE")
+    wanted = standouts.Wanted.checked(names, **asked)
+    if wanted is not None:
+        return standouts.show(choice, wanted, as_json=as_json)
     with choice.opened() as store:
         found = read(store.storage, names)
     if as_json:
@@ -127,9 +135,8 @@ def paragraph(one: QueueStats) -> Group:
 def _name(one: QueueStats) -> Text:
     """The queue's name, and below it what a human has stopped: it explains why nothing moves."""
     shown = Text(one.queue)
-    lanes = one.lanes.get(LaneState.PAUSED, 0)
     if one.paused_whole:
         shown.append("\npaused", "bold yellow")
-    elif lanes:
-        shown.append(f"\n{counted(lanes, 'lane')} paused", "yellow")
+    elif one.paused_keys:
+        shown.append(f"\n{counted(one.paused_keys, 'lane')} paused", "yellow")
     return shown

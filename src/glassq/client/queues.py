@@ -10,6 +10,7 @@ from glassq.client.shown import error_shown, headers_in, key_shown, lane_of, tas
 from glassq.errors import BadOption, JobNotFound
 from glassq.model.events import JobsReplayed
 from glassq.model.jobs import DeadLetter, HaltedLane, PeekedJob, ReplayedJob, StoredJob
+from glassq.model.lanes import KeyStats, LaneOrder, LaneStats, TopKeys, WorkerStats
 from glassq.model.names import check_id, check_key
 from glassq.model.stats import QueueStats
 from glassq.policy.replay import DeadJob, plan_replay
@@ -31,6 +32,37 @@ class Queue:
     def stats(self) -> QueueStats:
         """Jobs by state, lanes, ages in seconds, totals; from one consistent moment."""
         return self._storage().stats([self.name])[0]
+
+    def keys(
+        self, top: int = 20, by: Literal["depth", "age", "blocked"] = "depth", *, look: int = 10_000
+    ) -> TopKeys:
+        """The `top` keys by jobs that wait, by the age of the oldest one, or by how long they are held up:
+        since the head first failed, or the lane was halted or paused, or its worker was lost.
+
+        At most `look` lanes are looked at, and the answer says how many there are, and whether others could
+        come before these. On Redis this takes a round trip for every 100 lanes, each in a moment of its own;
+        those that are held, then those with the oldest jobs are looked at first, and few for the age and for
+        what is held up, as heads that fail and lanes that nobody holds are kept in that order. On SQLite it
+        is one snapshot; the depth costs a read per job there. Never in the path of a job.
+        """
+        order = _order(by)
+        seen = self._storage().lanes(
+            self.name, by=order, limit=_checked(top, "top"), look=_checked(look, "look")
+        )
+        return TopKeys(
+            queue=self.name,
+            by=order,
+            lanes=seen.total,
+            looked_at=seen.looked,
+            exact=seen.exact,
+            keys=[_key_stats(lane) for lane in seen.lanes],
+        )
+
+    def workers(self) -> list[WorkerStats]:
+        """Who serves the queue: when it was heard of, where it runs if the store was told (Redis is), the
+        lanes it holds and its jobs in progress. Also who is gone and still holds lanes. May take a round trip
+        for every 100 held lanes."""
+        return self._storage().workers(self.name)
 
     def peek(self, limit: int = 10) -> list[PeekedJob]:
         """The first `limit` unsettled jobs by sequence, running ones included. Arguments are not shown."""
@@ -91,14 +123,16 @@ class Queue:
         if not self._storage().retry_lane(self.name, lane_of(key)):
             raise self._not_halted(key)
 
-    def skip(self, key: str | None) -> str:
+    def skip(self, key: str | None, *, expected: str | None = None) -> str:
         """End the head of a halted lane as cancelled and let its successors run; returns the head's job id.
 
-        `JobNotFound` when the lane is not halted.
+        `expected` is the id of the job that was decided about: where the lane has halted at another one
+        meanwhile, nothing is done. `JobNotFound` then, and when the lane is not halted.
         """
-        job = self._storage().skip_lane(self.name, lane_of(key))
+        expected = None if expected is None else check_id("expected", "a job's id", expected)
+        job = self._storage().skip_lane(self.name, lane_of(key), expected=expected)
         if job is None:
-            raise self._not_halted(key)
+            raise self._not_halted(key) if expected is None else self._not_halted_at(expected, key)
         return job.id
 
     def pause(self, key: str | None = None) -> None:
@@ -200,12 +234,43 @@ class Queue:
         lane = "the lane without a key" if key is None else f"key {key!r}"
         return JobNotFound(f"{lane} of queue {self.name} is not halted; halted() lists those that are")
 
+    def _not_halted_at(self, expected: str, key: str | None) -> JobNotFound:
+        """What to say when the lane has another head; by now it may have yet another one, or none."""
+        head = next((lane.head for lane in self.halted(_ALL) if lane.key == key), None)
+        if head is None or head == expected:
+            return self._not_halted(key)
+        return JobNotFound(
+            f"queue {self.name} is not halted at {expected}: that lane stands at {head} now. Nothing was "
+            "skipped; look at that job, then skip it by its id"
+        )
+
     def __repr__(self) -> str:
         return f"<queue {self.name}>"
 
 
-def _checked(limit: object) -> int:
+def _order(by: str) -> LaneOrder:
+    try:
+        return LaneOrder(by)
+    except ValueError:
+        raise BadOption("by", f"is one of {', '.join(LaneOrder)}, got {by!r}") from None
+
+
+def _key_stats(lane: LaneStats) -> KeyStats:
+    return KeyStats(
+        key=key_shown(lane.lane),
+        state=lane.state,
+        depth=lane.depth,
+        head=lane.head,
+        head_age=lane.head_age,
+        attempts=lane.attempts,
+        oldest_age=lane.oldest_age,
+        blocked=lane.blocked,
+        owner=lane.owner,
+    )
+
+
+def _checked(limit: object, option: str = "limit") -> int:
     """A number of rows that both stores can count to."""
     if not isinstance(limit, int) or isinstance(limit, bool) or not 0 <= limit < 1 << 31:
-        raise BadOption("limit", f"is a whole number from 0 to {(1 << 31) - 1:,}, got {limit!r}")
+        raise BadOption(option, f"is a whole number from 0 to {(1 << 31) - 1:,}, got {limit!r}")
     return limit

@@ -42,6 +42,8 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 0
     paused_whole: bool = False
     """Whether the queue itself is paused, not only single lanes of it."""
+    paused_keys: int = 0
+    """Lanes that are paused by themselves, also those that have no jobs now."""
     replayed: int = 0
     """Dead letters that were brought back: enqueued + replayed = settled + left."""
     last_settled_at: float = 0.0
@@ -88,6 +90,7 @@ def merged(parts: Sequence[QueueStats]) -> QueueStats:
         dead_letters=sum(part.dead_letters for part in parts),
         workers=sum(part.workers for part in parts),
         paused_whole=any(part.paused_whole for part in parts),
+        paused_keys=sum(part.paused_keys for part in parts),
         dead_letter_oldest_age=max(part.dead_letter_oldest_age for part in parts),
         oldest_job_age=max(part.oldest_job_age for part in parts),
         lease_tokens=sum(part.lease_tokens for part in parts),

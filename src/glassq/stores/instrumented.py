@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.events import StorageCalled
 from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, NewJob, StoredJob
+from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
@@ -194,9 +195,9 @@ class InstrumentedStorage:
         """See `Storage.retry_lane`."""
         return self._timed("configure", self._inner.retry_lane, queue, lane)
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._timed("configure", self._inner.skip_lane, queue, lane)
+        return self._timed("configure", self._inner.skip_lane, queue, lane, expected=expected)
 
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`."""
@@ -244,6 +245,14 @@ class InstrumentedStorage:
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`."""
         return self._timed("stats", self._inner.stats, queues)
+
+    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+        """See `Storage.lanes`."""
+        return self._timed("scan", self._inner.lanes, queue, by=by, limit=limit, look=look)
+
+    def workers(self, queue: str) -> list[WorkerStats]:
+        """See `Storage.workers`."""
+        return self._timed("scan", self._inner.workers, queue)
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""

@@ -207,14 +207,15 @@ class RecordedStorage(InstrumentedStorage):
         fields = {"queue": queue, "lane": lane}
         return self._steer("resume", lambda: resume(queue, lane), lambda done: {"resumed": done}, **fields)
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
         skip = super().skip_lane
 
         def described(job: StoredJob | None) -> dict[str, Any]:
             return {"id": job and job.id, "seq": job and job.seq}
 
-        return self._steer("skip", lambda: skip(queue, lane), described, queue=queue, lane=lane)
+        fields = {"queue": queue, "lane": lane}
+        return self._steer("skip", lambda: skip(queue, lane, expected=expected), described, **fields)
 
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`."""

@@ -10,6 +10,7 @@ import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
 from glassq.model.jobs import Appended, NewJob, StoredJob
+from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
 from glassq.model.leases import Claimed, Owner
 from glassq.model.names import queue_of, whole
@@ -144,9 +145,9 @@ class ShardedQueues:
         """See `Storage.retry_lane`."""
         return self._inner.retry_lane(self.shard(queue, lane), lane)
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._inner.skip_lane(self.shard(queue, lane), lane)
+        return self._inner.skip_lane(self.shard(queue, lane), lane, expected=expected)
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. A whole queue shard by shard: True when all of them were paused."""
@@ -213,6 +214,15 @@ class ShardedQueues:
             each[0] if len(each) == 1 else _together(queue, each)
             for queue, each in zip(queues, parts, strict=True)
         ]
+
+    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+        """See `Storage.lanes`. Each shard is looked at, and of each so many lanes at most."""
+        parts = [self._inner.lanes(shard, by=by, limit=limit, look=look) for shard in self._read(queue)]
+        return first_of(parts, by, limit)
+
+    def workers(self, queue: str) -> list[WorkerStats]:
+        """See `Storage.workers`. Each shard is asked."""
+        return workers_of(self._of_each(queue, self._inner.workers))
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""

@@ -243,6 +243,7 @@ class _Figures(msgspec.Struct, frozen=True):
     workers: int
     lease_tokens: int
     first_due: int
+    paused_keys: int
 
     def age(self, since: int) -> float:
         """Seconds since then, 0 for never."""
@@ -297,6 +298,7 @@ def stats(queue: str, reply: Sequence[bytes]) -> QueueStats:
         lease_tokens=found.lease_tokens,
         schedule_lag=found.age(found.first_due),
         paused_whole=bool(found.all_paused),
+        paused_keys=found.paused_keys,
         last_settled_at=found.settled_at / MICRO,
     )
 

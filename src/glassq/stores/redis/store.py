@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +16,7 @@ import redis
 from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.names import queue_of
@@ -32,7 +35,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import replies, requests, scripts
+from glassq.stores.redis import looking, replies, requests, scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
@@ -180,7 +183,8 @@ class RedisStorage:
         """The last ring of each queue, and where it stood."""
         # A worker reports about three times in a lease.
         alive = micros(max(ALIVE_SECONDS, self._lease_seconds))
-        arguments = (str(owner), owner.node, owner.incarnation, alive)
+        where = f"{os.getpid()}:{socket.gethostname()}"
+        arguments = (str(owner), owner.node, owner.incarnation, alive, where)
         answers = self._server.run_each(
             scripts.REPORT, [(self._keys.counters(queue), arguments) for queue in queues]
         )
@@ -311,9 +315,10 @@ class RedisStorage:
         """See `Storage.retry_lane`. Not repeated after a lost answer."""
         return bool(self._run(scripts.RESTART, queue, lane, repeatable=False))
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`. Not repeated after a lost answer: the lane may have halted anew."""
-        head = self._run(scripts.SKIP, queue, lane, repeatable=False)
+        job = "" if expected is None else local_id(queue, expected)
+        head = self._run(scripts.SKIP, queue, lane, job, repeatable=False)
         return None if head is None else replies.stored_job(queue, head)
 
     def cancel(self, job_id: str) -> Cancellation | None:
@@ -399,6 +404,14 @@ class RedisStorage:
         """See `Storage.stats`. Each queue in a moment of its own."""
         found = self._server.run_each(scripts.STATS, [(self._keys.counters(queue), ()) for queue in queues])
         return [replies.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
+
+    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+        """See `Storage.lanes`. A round trip for every 100 lanes that are looked at, and that are listed."""
+        return looking.lanes(self._server, self._keys.counters(queue), queue, by, limit, look)
+
+    def workers(self, queue: str) -> list[WorkerStats]:
+        """See `Storage.workers`. A round trip for every 100 lanes that are held."""
+        return looking.workers(self._server, self._keys.counters(queue))
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""

@@ -36,8 +36,9 @@ def restart(cx: Connection, queue: int, lane: str, now: int) -> bool:
     return changed.rowcount == 1
 
 
-def skip(cx: Connection, queue: int, lane: str, now: int) -> StoredJob | None:
-    """End a halted lane's head as cancelled; None when the lane is not halted."""
+def skip(cx: Connection, queue: int, lane: str, now: int, expected: str | None) -> StoredJob | None:
+    """End a halted lane's head as cancelled; None when the lane is not halted, or at another job than the
+    one that is `expected`."""
     row = cx.execute(
         "SELECT begun_rank, begun_seq FROM lanes WHERE queue = ? AND lane = ? AND state = 'halted'",
         (queue, lane),
@@ -46,6 +47,8 @@ def skip(cx: Connection, queue: int, lane: str, now: int) -> StoredJob | None:
         return None
     job = head(cx, queue, lane, begun_of(*row))
     assert job is not None  # noqa: S101 - a lane's row goes with its last job
+    if expected is not None and job.id != expected:
+        return None
     remove(cx, queue, lane, job, "cancelled", now)
     _go_on(cx, queue, lane, now)
     return job

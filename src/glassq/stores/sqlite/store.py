@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from sqlite3 import Connection
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import (
     Claimed,
@@ -36,7 +38,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, serving, settling, steering, views
+from glassq.stores.sqlite import arriving, claiming, looking, serving, settling, steering, views
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
@@ -271,14 +273,12 @@ class SqliteStorage:
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One transaction."""
 
-        def release(change: Change) -> None:
+        def release(at: Change) -> None:
             for lease in leases:
-                key = self._held_queue(change, owner, lease)
+                key = self._held_queue(at, owner, lease)
                 if key is not None:
-                    freed = settling.release(
-                        change.cx, self._known, key, str(owner), lease, change.now, front=front
-                    )
-                    change.ring = change.ring or freed
+                    freed = settling.release(at.cx, self._known, key, str(owner), lease, at.now, front=front)
+                    at.ring = at.ring or freed
 
         self._changes.insist(release)
 
@@ -288,14 +288,14 @@ class SqliteStorage:
         """See `Storage.retry_lane`. One transaction."""
         return self._steer(queue, None, lambda at, key: steering.restart(at.cx, key, lane, at.now)) or False
 
-    def skip_lane(self, queue: str, lane: str) -> StoredJob | None:
+    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`. One transaction."""
-        return self._steer(queue, None, lambda change, key: steering.skip(change.cx, key, lane, change.now))
+        return self._steer(queue, None, lambda at, key: steering.skip(at.cx, key, lane, at.now, expected))
 
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`. One transaction."""
         return self._steer(
-            queue_of(job_id), None, lambda change, key: steering.cancel(change.cx, key, job_id, change.now)
+            queue_of(job_id), None, lambda at, key: steering.cancel(at.cx, key, job_id, at.now)
         )
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
@@ -315,9 +315,7 @@ class SqliteStorage:
         """See `Storage.replay`. One transaction."""
         if len(ids) > MAX_APPEND_JOBS:
             raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
-        return self._steer(
-            queue, [], lambda change, key: steering.replay(change.cx, key, ids, change.now, front=front)
-        )
+        return self._steer(queue, [], lambda at, key: steering.replay(at.cx, key, ids, at.now, front=front))
 
     def purge(self, queue: str, *, dead: bool) -> int:
         """See `Storage.purge`. One transaction."""
@@ -332,39 +330,35 @@ class SqliteStorage:
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
-        with self._connections.reading() as cx:
-            key = self._names.find(cx, queue_of(job_id))
-            return None if key is None else views.find(cx, key, job_id)
+        return self._read(queue_of(job_id), None, lambda cx, key: views.find(cx, key, job_id))
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """See `Storage.waiting`."""
-        with self._connections.reading() as cx:
-            key = self._names.find(cx, queue)
-            return [] if key is None else views.waiting(cx, key, limit)
+        return self._read(queue, [], lambda cx, key: views.waiting(cx, key, limit))
 
     def dead(self, queue: str, limit: int) -> list[DeadRecord]:
         """See `Storage.dead`."""
-        with self._connections.reading() as cx:
-            key = self._names.find(cx, queue)
-            return [] if key is None else views.dead(cx, key, limit)
+        return self._read(queue, [], lambda cx, key: views.dead(cx, key, limit))
 
     def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
         """See `Storage.halted`."""
+        return self._read(queue, [], lambda cx, key: views.halted(cx, key, limit))
+
+    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+        """See `Storage.lanes`. One snapshot, for which no writer waits."""
+        now = micros(self._clock.wall())
+        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, now, by, limit, look))
+
+    def workers(self, queue: str) -> list[WorkerStats]:
+        """See `Storage.workers`. One snapshot."""
         with self._connections.reading() as cx:
-            key = self._names.find(cx, queue)
-            return [] if key is None else views.halted(cx, key, limit)
+            return looking.workers(cx, self._names.find(cx, queue), queue, micros(self._clock.wall()))
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. All queues in one snapshot."""
         with self._connections.reading() as cx:
             now = micros(self._clock.wall())
-            known = {name: self._names.find(cx, name) for name in queues}
-            return [
-                QueueStats(queue=name, workers=views.workers(cx, name))
-                if key is None
-                else views.stats(cx, key, name, now)
-                for name, key in known.items()
-            ]
+            return [views.stats(cx, self._names.find(cx, name), name, now) for name in queues]
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
@@ -402,6 +396,12 @@ class SqliteStorage:
             return work(change, key)
 
         return self._changes.insist(steer)
+
+    def _read(self, queue: str, unknown: U, look: Callable[[Connection, int], R]) -> R | U:
+        """What there is to see of a queue; `unknown` answers for no such queue."""
+        with self._connections.reading() as cx:
+            key = self._names.find(cx, queue)
+            return unknown if key is None else look(cx, key)
 
     def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""

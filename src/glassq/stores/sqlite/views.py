@@ -21,6 +21,12 @@ _LANE_STATES = {
 }
 
 
+def shown_state(state: str, *, paused: bool) -> LaneState:
+    """A lane's state as people see it: one that would be served or tried again but for a pause is paused."""
+    shown = _LANE_STATES[state]
+    return LaneState.PAUSED if paused and shown in (LaneState.READY, LaneState.WAITING_RETRY) else shown
+
+
 def waiting(cx: Connection, queue: int, limit: int) -> list[WaitingRecord]:
     """The first unsettled jobs by sequence."""
     rows = cx.execute(
@@ -169,8 +175,10 @@ class _Totals(msgspec.Struct, frozen=True):
     granted: int
 
 
-def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
+def stats(cx: Connection, queue: int | None, name: str, now: int) -> QueueStats:
     """One queue's figures; costs a read per lane, not per job (halted and paused lanes excepted)."""
+    if queue is None:
+        return QueueStats(queue=name, workers=workers(cx, name))
     totals = _Totals(
         *cx.execute(
             "SELECT enqueued, replayed, settled, succeeded, buried, cancelled, expired, settled_at, paused,"
@@ -191,6 +199,7 @@ def stats(cx: Connection, queue: int, name: str, now: int) -> QueueStats:
             "expired": totals.expired,
         },
         paused_whole=bool(totals.paused),
+        paused_keys=_count(cx, "paused WHERE queue = ?", queue),
         last_settled_at=totals.settled_at / MICRO,
         **_ages(cx, queue, now),
         **_dead(cx, queue, now),
@@ -240,16 +249,13 @@ def _count(cx: Connection, rest: str, queue: int) -> int:
 
 
 def _lanes(cx: Connection, queue: int, *, whole: bool) -> dict[str, int]:
-    """Lanes by state; one that would be served or tried again but for a pause is paused."""
+    """Lanes by state."""
     found = dict.fromkeys(map(str, LaneState), 0)
     rows = cx.execute(
         "SELECT state, paused, count(*) FROM lanes WHERE queue = ? GROUP BY state, paused", (queue,)
     )
     for state, paused, count in rows:
-        shown = _LANE_STATES[state]
-        if (whole or paused) and shown in (LaneState.READY, LaneState.WAITING_RETRY):
-            shown = LaneState.PAUSED
-        found[shown] += count
+        found[shown_state(state, paused=whole or bool(paused))] += count
     return found
 
 

@@ -25,6 +25,7 @@ from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
+from glassq.testing.conformance.ranking import Ranking, Serving
 from glassq.testing.conformance.remembering import Remembering
 from glassq.testing.conformance.ringing import Closing, Ringing
 from glassq.testing.conformance.running_ahead import RunningAhead
@@ -48,6 +49,8 @@ class StorageConformance(
     Jumping,
     Halting,
     Looking,
+    Ranking,
+    Serving,
     Ringing,
     Closing,
     Crowding,

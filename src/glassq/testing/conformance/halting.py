@@ -63,6 +63,24 @@ class Halting(Scenario):
         assert (bodies(following), following.attempts, following.failures) == (["b"], 0, 0)
         assert self.store.dead(QUEUE, 10) == []
 
+    def test_only_the_job_that_was_looked_at_is_skipped(self) -> None:
+        """Whoever decided about a job ends that one or none: not the one the lane has halted at since."""
+        jobs = self.put("a", "b", "c", lane="x")
+        self.halt(self.claim_one())
+        self.store.skip_lane(QUEUE, "x", expected=jobs[0].id)
+        self.halt(self.claim_one())
+        for other in (jobs[0].id, jobs[2].id, "other/session:1", "nonsense"):
+            assert self.store.skip_lane(QUEUE, "x", expected=other) is None
+        assert self.unsettled() == ["b", "c"]
+        assert [record.head.id for record in self.store.halted(QUEUE, 10)] == [jobs[1].id]
+        self.clock.advance(5)
+        assert near(self.store.halted(QUEUE, 10)[0].since, self.clock.wall() - 5)
+        skipped = self.store.skip_lane(QUEUE, "x", expected=jobs[1].id)
+        assert skipped is not None
+        assert skipped.id == jobs[1].id
+        assert self.unsettled() == ["c"]
+        assert self.stats().settled["cancelled"] == 2
+
     def test_skipping_the_last_job_leaves_nothing(self) -> None:
         """A lane without jobs vanishes, halted or not."""
         self.put("a", lane="x")

@@ -8,6 +8,7 @@ local owner, node, incarnation = ARGV[2], ARGV[3], ARGV[4]
 begin()
 local till = math.min(tonumber(call('ZSCORE', P .. 'o', owner) or 0), now)
 call('ZREM', P .. 'o', owner)
+call('HDEL', P .. 'oh', owner)
 if format then -- until when those who are left count as alive; when there is none, until when this one did
   local known, left = tonumber(call('HGET', C, 'up') or 0), call('ZREVRANGE', P .. 'o', 0, 0, 'WITHSCORES')[2]
   if known > now then known = 0 end

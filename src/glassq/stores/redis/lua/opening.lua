@@ -34,7 +34,8 @@
 -- d  zset  number -> due, dp hash  number -> <ttl>:<level>:<flags>:<length of lane>:<session>:<number>|<lane><body>,
 --          di hash  job -> number: the scheduled jobs
 -- y  hash  unique job -> its deduplication id;  dd hash  that id -> <until>:<seq>:<job>, dz zset  -> until
--- b  stream  the doorbell, one entry                            o  zset  workers -> alive until
+-- b  stream  the doorbell, one entry
+-- o  zset  workers -> alive until;  oh hash  worker -> <heard of at>:<pid>:<host>
 -- p  hash  producer session -> last number:seq:stamp; pz zset  session -> stamp
 -- i  hash  node -> incarnation that claimed last;  k hash  worker -> last claim
 -- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first

@@ -1,14 +1,16 @@
 -- skip: end a halted lane's head as cancelled and let the lane go on.
--- ARGV   time, lane
--- Reply  the job, or nil when the lane is not halted
+-- ARGV   time, lane, the job it is to be halted at, or '' for any
+-- Reply  the job, or nil when the lane is not halted, or at another job
 -- Not safe to repeat blindly: by then the lane may have halted at its next job.
 
-local lane = ARGV[2]
+local lane, expected = ARGV[2], ARGV[3]
 
 begin()
-local waits = bring_up(lane)
-if call('ZREM', P .. HALTED, lane) == 0 then return false end
+if not call('ZSCORE', P .. HALTED, lane) then return false end
 local head, level = first(lane, call('HGET', lane_key(lane), 'b'))
+if expected ~= '' and identity(head) ~= expected then return false end
+local waits = bring_up(lane)
+call('ZREM', P .. HALTED, lane)
 call('LPOP', list_key(level, lane))
 forget_unique(head)
 count_settled('cancel', 1)

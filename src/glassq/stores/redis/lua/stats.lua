@@ -50,7 +50,7 @@ local figures = {
   call('ZCARD', P .. WAITING), call('ZCARD', P .. HALTED), call('ZCARD', P .. STOPPED), call('ZCARD', P .. 'd'),
   halted_jobs, paused_jobs, paused_waiting, call('ZCARD', P .. 'xs'), lowest_score(P .. 'xt'), oldest_at,
   lowest_score(P .. BLOCKED), most, call('ZCOUNT', P .. 'o', text(now), '+inf'), totals[8] or 0,
-  lowest_score(P .. 'd')
+  lowest_score(P .. 'd'), paused_lanes
 }
 for index, figure in ipairs(figures) do figures[index] = text(tonumber(figure)) end
 return figures

@@ -1,0 +1,82 @@
+"""The keys that stand out among ten thousand: all of them are looked at, and the server hardly notices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from prometheus_client import CollectorRegistry
+
+from glassq import Glassq
+from glassq.model.jobs import NewJob
+from glassq.model.lanes import LaneOrder
+from glassq.model.leases import Owner, Settlement
+from glassq.model.verdicts import Action
+
+LANES, HELD, FAILED = 10_000, 200, 100
+ME = Owner("me", "first")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def app(store_url: str) -> Iterator[Glassq]:
+    """A queue of ten thousand lanes: some are held, some have a head that failed, and one is deep."""
+    with Glassq(store_url, registry=CollectorRegistry()) as app:
+        body = b"x" * 200
+        for start in range(0, LANES, 100):
+            lanes = [f"key-{number:05}" for number in range(start, start + 100)]
+            app.storage.append("q", [NewJob(body=body, lane=lane) for lane in lanes])
+        app.storage.append("q", [NewJob(body=body, lane="key-07777")] * 20)
+        for _ in range(0, HELD, 100):
+            app.storage.claim(ME, ["q"], lanes=100, window=1, lease_seconds=600)
+        grants = app.storage.claim(ME, ["q"], lanes=FAILED, window=1, lease_seconds=600).grants
+        for grant in grants:
+            failed = Settlement(lease=grant.lease, job_id=grant.jobs[0].id, action=Action.RETRY, wait=600)
+            app.storage.settle(ME, [failed])
+        yield app
+
+
+def test_ten_thousand_lanes_are_looked_at(app: Glassq) -> None:
+    """By each order the first ones are right, no lane is left out, and it takes a fraction of a second."""
+    queue = app.queue("q")
+    started = time.process_time()
+    deepest, oldest, blocked = (queue.keys(20, by.value) for by in LaneOrder)
+    spent = time.process_time() - started
+    assert (deepest.keys[0].key, deepest.keys[0].depth) == ("key-07777", 21)
+    assert (deepest.lanes, deepest.looked_at, deepest.exact) == (LANES, LANES, True)
+    assert [each.key for each in oldest.keys] == [f"key-{number:05}" for number in range(20)]
+    assert oldest.exact
+    assert {each.key for each in blocked.keys} == {f"key-{number:05}" for number in range(HELD, HELD + 20)}
+    assert blocked.exact
+    (me,) = queue.workers()
+    assert (me.lanes, me.running, me.alive) == (HELD, HELD, False)
+    assert spent < 5, f"{spent:.2f} s of this process for three looks"
+
+
+def test_no_look_keeps_the_server_for_long(app: Glassq, store_url: str) -> None:
+    """On Redis: a call of a look takes it less than a millisecond, and none searches all its keys."""
+    if not store_url.startswith("redis"):
+        pytest.skip("nobody waits for a reader of a file")
+    queue, looks = app.queue("q"), 5
+    with redis.Redis.from_url(store_url) as admin:
+        for by in LaneOrder:
+            queue.keys(20, by.value)  # from here on the scripts are known
+            admin.config_resetstat()
+            before = cpu_seconds(admin)
+            for _ in range(looks):
+                queue.keys(20, by.value)
+            spent = cpu_seconds(admin) - before
+            asked = admin.info("commandstats")
+            calls = asked["cmdstat_evalsha"]["calls"]
+            assert spent / calls < 0.001
+            assert calls / looks <= (LANES / 100 + 5 if by is LaneOrder.DEPTH else HELD / 100 + 5)
+            assert not {name for name in asked if name == "cmdstat_keys" or name.endswith("scan")}
+
+
+def cpu_seconds(server: redis.Redis) -> float:
+    """What a server has spent: it may have to wait for a processor, which is no fault of a script."""
+    spent = server.info("cpu")
+    return float(spent["used_cpu_user"]) + float(spent["used_cpu_sys"])
