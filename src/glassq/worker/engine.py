@@ -19,13 +19,13 @@ from glassq.telemetry import Bus
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.callbacks import Callbacks
+from glassq.worker.crew import run_together
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
 from glassq.worker.settle import Settler
-from glassq.worker.summons import Summons
 from glassq.worker.telling import Teller
 from glassq.worker.turns import Turns
 from glassq.worker.upkeep import Upkeep
@@ -182,21 +182,11 @@ class Worker:
 
         A second signal ends the drain at once. Signals are handled in the main thread only.
         """
-        with Summons() as summons:
-            self.start()
-            # Ends the wait, too, when somebody else stops this worker.
-            threading.Thread(target=self._tell_end, args=(summons, None), daemon=True).start()
-            summons.wait()
-            self.stop(drain=0)
-            threading.Thread(target=self._tell_end, args=(summons, drain), daemon=True).start()
-            if not self._finished.is_set():
-                summons.wait()
-            return self._finished.is_set()
+        return run_together([self], drain)
 
-    def _tell_end(self, summons: Summons, patience: float | None) -> None:
-        """Say when this worker has finished, or its time is up."""
-        self._finished.wait(patience)
-        summons.tell()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until this worker has stopped, whoever stops it; False after `timeout` seconds."""
+        return self._finished.wait(timeout)
 
     def run_until_idle(self, timeout: float = 30.0) -> bool:
         """Wait until nothing is ready, running or waiting for a retry; False after `timeout` seconds.
