@@ -58,6 +58,7 @@ _HOMES = {
     "ThreadedWorker": "glassq.default",
     "TraceOptions": "glassq.observe.traceoptions",
     "Worker": "glassq.worker.engine",
+    "config": "glassq.config",
     "configure": "glassq.default",
     "current_job": "glassq.context",
     "errors": "glassq.errors",

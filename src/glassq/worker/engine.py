@@ -84,6 +84,11 @@ class Worker:
         return self._options.queues or self._registry.queues()
 
     @property
+    def concurrency(self) -> int:
+        """How many lanes it runs at the same time."""
+        return self._options.concurrency
+
+    @property
     def running(self) -> bool:
         """Whether it was started and has not stopped, in this process."""
         return self._pid == os.getpid() and not self._finished.is_set()
