@@ -60,6 +60,7 @@ _HOMES = {
     "UNORDERED": "glassq.model.names",
     "TraceOptions": "glassq.observe.traceoptions",
     "Worker": "glassq.worker.engine",
+    "config": "glassq.config",
     "configure": "glassq.default",
     "current_job": "glassq.context",
     "errors": "glassq.errors",

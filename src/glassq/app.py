@@ -39,11 +39,11 @@ from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
-from glassq.registry import KeyOf, Registry, TaskDefinition, check_final_action, task_name
+from glassq.registry import KeyOf, Registry, TaskDefinition, check_task_option, task_name
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
-from glassq.stores.open import locate, open_storage
+from glassq.stores.open import Place, locate, open_storage
 from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
@@ -180,10 +180,27 @@ class Glassq:
             return InstrumentedStorage(storage, self.bus)
         return RecordedStorage(storage, self.bus, self._history)
 
-    def use(self, url: str | Redis) -> None:
-        """Move to another store before any was opened; `ConfigurationError` naming both afterwards."""
+    def use(
+        self,
+        url: str | Redis | None = None,
+        *,
+        lease_seconds: float | None = None,
+        node_id: str | None = None,
+    ) -> None:
+        """Move to another store before any was opened; `ConfigurationError` naming both afterwards.
+
+        `lease_seconds` and `node_id` hold for workers made from now on. Raises `BadOption` as `Glassq` does.
+        """
+        if url is not None:
+            self._move(locate(url))
+        if lease_seconds is not None:
+            WorkerOptions(lease_seconds=lease_seconds)
+            self._lease_seconds = lease_seconds
+        if node_id is not None:
+            self._node = check_name("node_id", node_id)
+
+    def _move(self, place: Place) -> None:
         with self._lock:
-            place = locate(url)
             if place.target == self._place.target:
                 return
             if self._storage is not None:
@@ -203,12 +220,12 @@ class Glassq:
         queue: str,
         on_success: Callable[..., Any] | None = None,
         on_error: Callable[..., Any] | None = None,
-        max_retries: int = 3,
-        retry_wait: float | Backoff = 10,
+        max_retries: int | None = None,
+        retry_wait: float | Backoff | None = None,
         *,
         key: KeyOf = None,
         name: str | None = None,
-        on_exhausted: FinalAction = "bury",
+        on_exhausted: FinalAction | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
         result_ttl: float | None = None,
@@ -218,12 +235,12 @@ class Glassq:
         """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn.
 
         `on_success(retval, job, binding)` and `on_error(exc, job, binding)` run after the settlement, at most
-        once. A failed job is tried again in its place, `max_retries` times (-1: for ever), `retry_wait`
-        seconds apart (or by a `Backoff`); then `on_exhausted` buries it or halts its lane. `key` names the
-        argument that is the ordering key, or computes it from the arguments; `glassq.UNORDERED` makes a lane
-        of every job. `timeout` (seconds) bounds one attempt, `ttl` (seconds) the time a job may wait before
-        it begins; past it ends as expired. `priority` is the level of its calls within their lane. `name`
-        replaces the task's name (module and qualname).
+        once. A failed job is tried again in its place, `max_retries` times (3; -1: for ever), `retry_wait`
+        seconds apart (10; or by a `Backoff`); then `on_exhausted` buries it ("bury") or halts its lane
+        ("halt"); see `defaults`. `key` names the argument that is the ordering key, or computes it from the
+        arguments; `glassq.UNORDERED` makes a lane of every job. `timeout` (seconds) bounds one attempt, `ttl`
+        (seconds) the time a job may wait before it begins; past it ends as expired. `priority` is the level
+        of its calls within their lane. `name` replaces the task's name (module and qualname).
 
         Raises `BadOption`, `DuplicateTask`.
         """
@@ -234,10 +251,12 @@ class Glassq:
             raise BadOption("result_ttl", "results are not built yet; leave it out")
         level = check_priority("priority", priority)
         lifetime = None if ttl is None else check_ttl("ttl", ttl)
-        _check_retries(max_retries, retry_wait)
+        retries = {"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted}
+        said = {option: value for option, value in retries.items() if value is not None}
+        for option, value in said.items():
+            check_task_option(option, value)
         if timeout is not None:
             check_seconds("timeout", timeout, above_zero=True)
-        check_final_action("on_exhausted", on_exhausted)
         for option, callback in (("on_success", on_success), ("on_error", on_error)):
             if callback is not None and not callable(callback):
                 raise BadOption(option, f"is a callable, got {type(callback).__name__}")
@@ -255,18 +274,25 @@ class Glassq:
                 codec=ArgumentCodec(signature, func, self._serializer, task),
                 on_success=on_success,
                 on_error=on_error,
-                max_retries=max_retries,
-                retry_wait=retry_wait,
                 key=key,
                 ttl=lifetime,
                 priority=level,
-                on_exhausted=on_exhausted,
                 timeout=timeout,
+                left_out=tuple(option for option in retries if option not in said),
+                **said,  # type: ignore[arg-type]
             )
             self.registry.add(definition)
             return Task(definition, self._producer)
 
         return register
+
+    def defaults(self, **options: Any) -> None:
+        """Say what holds for tasks whose decorators leave it out, those declared before too.
+
+        `max_retries` (3), `retry_wait` (10) and `on_exhausted` ("bury"), as `fifo` takes them. Raises
+        `BadOption`.
+        """
+        self.registry.default(**options)
 
     def queue(self, name: str, **options: Any) -> Queue:
         """A handle on a queue, declaring it and the options given.
@@ -413,10 +439,3 @@ def _refuse_async(func: Callable[..., Any]) -> None:
             func.__qualname__,
             "async def tasks are not built yet; make it a plain def (asyncio.run inside works)",
         )
-
-
-def _check_retries(max_retries: object, retry_wait: object) -> None:
-    if not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < -1:
-        raise BadOption("max_retries", f"is a whole number from 0 up, or -1 for ever; got {max_retries!r}")
-    if not isinstance(retry_wait, Backoff):
-        check_seconds("retry_wait", retry_wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -40,7 +41,39 @@ class BadOption(ConfigurationError):
     def __init__(self, option: str, problem: str, nearest: str | None = None) -> None:
         super().__init__(f"{option}: {problem}" + (f"; did you mean {nearest!r}?" if nearest else ""))
         self.option = option
+        self.problem = problem
         self.nearest = nearest
+
+
+class BadSetting(BadOption):
+    """When a setting of a configuration is unknown or cannot be used. `option` is its whole path; `file` and
+    `line`, or `variable` of the environment, say where it stands, as far as it stands anywhere."""
+
+    def __init__(
+        self,
+        option: str,
+        problem: str,
+        nearest: str | None = None,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        variable: str | None = None,
+    ) -> None:
+        super().__init__(option, problem, nearest)
+        where = f"${variable}" if variable else file if line is None else f"{file}:{line}"
+        if where:
+            self.args = (f"{where}: {self.args[0]}",)
+        self.file = file
+        self.line = line
+        self.variable = variable
+
+
+class BadConfiguration(ConfigurationError):
+    """When a configuration has mistakes. `problems` has all that could be found, each a `BadSetting`."""
+
+    def __init__(self, problems: Sequence[BadSetting]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 class ShardsInUse(ConfigurationError):

@@ -69,6 +69,14 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if self.durability == "memory" else int(self.durability.partition(":")[2])
 
 
+class TaskDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for tasks whose decorators leave it out. Times are seconds."""
+
+    max_retries: int = 3
+    retry_wait: float | Backoff = 10.0
+    on_exhausted: FinalAction = "bury"
+
+
 class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One registered function with everything its decorator said. Times are seconds."""
 
@@ -86,6 +94,8 @@ class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = int(Priority.NORMAL)
     on_exhausted: FinalAction = "bury"
     timeout: float | None = None
+    left_out: tuple[str, ...] = ()
+    """Options the decorator left to the application's defaults; the values here are those in force."""
 
     def rules(self, queue: QueueOptions) -> Rules:
         """What `decide` needs to know about this task on its queue."""
@@ -105,6 +115,7 @@ class Registry:
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskDefinition] = {}
         self._queues: dict[str, QueueOptions] = {}
+        self._defaults = TaskDefaults()
 
     def add(self, task: TaskDefinition) -> None:
         """Register a task; `DuplicateTask` when its name belongs to another function, `BadOption` when its
@@ -115,18 +126,34 @@ class Registry:
             known = self._tasks.get(task.name)
             if known is not None and not _is_reload(known, task):
                 raise DuplicateTask(task.name, _where(known.func), _where(task.func))
-            self._tasks[task.name] = task
+            self._tasks[task.name] = self._completed(task)
         self.declare(task.queue)
         self._bus.emit(TaskDeclared(queue=task.queue, task=task.name))
+
+    def default(self, **options: Any) -> TaskDefaults:
+        """Change what holds for tasks whose decorators leave it out, those registered before too."""
+        known = TaskDefaults.__struct_fields__
+        for option, value in options.items():
+            if option not in known:
+                raise BadOption(option, "is not a default of tasks", nearest(option, known))
+            check_task_option(option, value)
+        with self._lock:
+            self._defaults = msgspec.structs.replace(self._defaults, **options)
+            self._tasks = {name: self._completed(task) for name, task in self._tasks.items()}
+            return self._defaults
+
+    def _completed(self, task: TaskDefinition) -> TaskDefinition:
+        if not task.left_out:
+            return task
+        return msgspec.structs.replace(
+            task, **{option: getattr(self._defaults, option) for option in task.left_out}
+        )
 
     def declare(self, queue: str, **options: Any) -> QueueOptions:
         """Make a queue known, or change the options given; returns what is now in force."""
         check_name("queue", queue)
-        known = QueueOptions.__struct_fields__
         for option, value in options.items():
-            if option not in known:
-                raise BadOption(option, "is not an option of a queue", nearest(option, known))
-            _QUEUE_CHECKS[option](option, value)
+            check_queue_option(option, value)
         with self._lock:
             new = queue not in self._queues
             current = self._queues.get(queue, QueueOptions())
@@ -176,6 +203,18 @@ def task_name(func: Callable[..., Any]) -> str:
         file = getattr(main, "__file__", None)
         module = spec.name.removesuffix(".__main__") if spec else Path(file).stem if file else "__main__"
     return f"{module}.{func.__qualname__.replace('<locals>.', '')}"
+
+
+def check_queue_option(option: str, value: object) -> None:
+    """`BadOption` unless a queue has such an option and may have it so."""
+    if option not in _QUEUE_CHECKS:
+        raise BadOption(option, "is not an option of a queue", nearest(option, _QUEUE_CHECKS))
+    _QUEUE_CHECKS[option](option, value)
+
+
+def check_task_option(option: str, value: object) -> None:
+    """`BadOption` unless this default of tasks may be so."""
+    _TASK_CHECKS[option](option, value)
 
 
 def check_final_action(option: str, value: object) -> None:
@@ -242,6 +281,23 @@ _QUEUE_CHECKS: dict[str, Callable[[str, object], object]] = {
     "max_age": check_latency,
     "max_blocked": check_limit,
     "job_timeout": check_limit,
+}
+
+
+def _check_max_retries(option: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < -1:
+        raise BadOption(option, f"is a whole number from 0 up, or -1 for ever; got {value!r}")
+
+
+def _check_retry_wait(option: str, value: object) -> None:
+    if not isinstance(value, Backoff):
+        check_seconds(option, value)
+
+
+_TASK_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "max_retries": _check_max_retries,
+    "retry_wait": _check_retry_wait,
+    "on_exhausted": check_final_action,
 }
 
 

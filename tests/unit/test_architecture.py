@@ -25,6 +25,7 @@ LATE_IMPORTS: dict[str, str] = {
     "cli/dashboards.py": "the other commands do not pay for making the dashboards",
     "cli/demo/command.py": "only the demo needs the extras server and otel",
     "cli/telemetry/command.py": "only the self-test needs the extras server and otel",
+    "config/files.py": "the optional extra cli, for YAML",
     "observe/exporting.py": "the optional extra otel",
     "stores/open.py": "a program pays only for the store it uses",
     "web/server.py": "the optional extra server",

@@ -14,8 +14,9 @@ import pytest
 from glassq.app import Glassq
 from glassq.cli import main
 from glassq.cli.targets import Address, BadTarget, load_application
-from glassq.cli.worker import chosen_queues, read_token
+from glassq.cli.worker import chosen_queues
 from glassq.cli.workerlogs import TextFormatter
+from glassq.cli.working import read_token
 from glassq.errors import ConfigurationError
 
 Capture = pytest.CaptureFixture[str]
@@ -85,6 +86,9 @@ def test_help_names_every_command_and_the_exit_codes(arguments: list[str], capsy
     [
         "demo",
         "worker",
+        "config",
+        "config check",
+        "config show",
         "stats",
         "peek",
         "dead",

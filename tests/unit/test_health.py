@@ -307,3 +307,29 @@ def test_a_forked_child_does_not_answer_for_its_parents_worker(ward: Ward) -> No
         os._exit(0 if ward.statuses() == ("pass", "pass", "pass", "pass") else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert "worker:w1:loop" in ward.health.live().checks
+
+
+def test_where_several_workers_are_expected_all_of_them_are_needed(ward: Ward) -> None:
+    """A process of several workers has started and is ready once the last of them runs; when one of them ends
+    it is ready no more, although the others work."""
+    ward.health.expect(2)
+    ward.bus.emit(QueueDeclared(queue="orders"))
+    ward.store()
+    assert ward.statuses()[1:3] == ("fail", "fail")
+    for name in ("w1", "w2"):
+        ward.worker("starting", name)
+        assert ward.statuses()[1:3] == ("fail", "fail")
+        ward.worker("running", name)
+    assert ward.statuses() == ("pass", "pass", "pass", "pass")
+    ward.worker("stopped", "w1")
+    assert ward.statuses()[:3] == ("pass", "fail", "pass")
+    assert ward.health.ready().checks["worker:state"][0]["output"] == "1 of 2 workers run"
+
+
+def test_an_expected_worker_that_has_not_begun_is_missed(ward: Ward) -> None:
+    """A probe between the store's first answer and the worker's start is not told that all is well."""
+    ward.health.expect(1)
+    ward.store()
+    assert ward.statuses()[1:3] == ("fail", "fail")
+    ward.running()
+    assert ward.statuses()[1:3] == ("pass", "pass")

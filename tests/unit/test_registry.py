@@ -234,3 +234,30 @@ def test_code_without_a_file_is_main() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.strip() == "__main__.f"
+
+
+def test_defaults_hold_for_what_decorators_leave_out() -> None:
+    """What a decorator says stays; what it leaves out follows the application's defaults, whether they are
+    given before or after it."""
+    registry = Registry(Bus())
+    registry.add(definition(first, left_out=("max_retries", "on_exhausted"), retry_wait=1.0))
+    registry.default(max_retries=7, retry_wait=2.0, on_exhausted="halt")
+    registry.add(definition(second, "m.g", left_out=("retry_wait",), max_retries=0))
+    early, late = registry.task("m.f"), registry.task("m.g")
+    assert (early.max_retries, early.retry_wait, early.on_exhausted) == (7, 1.0, "halt")
+    assert (late.max_retries, late.retry_wait, late.on_exhausted) == (0, 2.0, "bury")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("max_retrys", 3, "did you mean 'max_retries'"),
+        ("max_retries", True, "whole number"),
+        ("retry_wait", "soon", "seconds"),
+        ("on_exhausted", "drop", "bury"),
+    ],
+)
+def test_a_default_is_checked_as_in_a_decorator(option: str, value: object, said: str) -> None:
+    """Nothing wrong is kept for tasks that come later."""
+    with pytest.raises(BadOption, match=said):
+        Registry(Bus()).default(**{option: value})

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from glassq.cli.bench.command import bench
+from glassq.cli.config import config
 from glassq.cli.dashboards import dashboards
 from glassq.cli.dead import dead
 from glassq.cli.demo.command import demo
@@ -86,6 +87,7 @@ def probe(arguments: tuple[str, ...]) -> int:
 for command in (
     demo,
     worker,
+    config,
     stats,
     peek,
     dead,

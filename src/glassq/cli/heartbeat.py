@@ -16,10 +16,12 @@ log = logging.getLogger("glassq.cli.heartbeat")
 
 INTERVAL = 2.0
 """Seconds between two writes: far below the 30 s after which a probe calls the file old."""
+_EAGER = 0.1
+"""As `INTERVAL`, until all workers have started: whoever waits for them should not wait for the file."""
 
 
 class Heartbeat:
-    """Writes the file when entered and every `INTERVAL` seconds; removes it when left.
+    """Writes the file when entered and every `INTERVAL` seconds, at first more often; removes it when left.
 
     Entering raises `ConfigurationError` for a place that cannot be written.
     """
@@ -51,7 +53,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         writable = True
-        while not self._end.wait(INTERVAL):
+        while not self._end.wait(INTERVAL if self._health.startup().ok else _EAGER):
             try:
                 self._file.write(self._health)
                 writable = True

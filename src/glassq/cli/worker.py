@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from glassq.app import Glassq
-from glassq.cli.heartbeat import Heartbeat
 from glassq.cli.targets import Address, load_application
 from glassq.cli.workerlogs import install_logging
+from glassq.cli.working import TOKEN_VARIABLE, work
+from glassq.config import Configuration, from_dict, load
+from glassq.config.fields import DEFAULT_DRAIN
 from glassq.errors import ConfigurationError
-from glassq.model.events import TelemetryDropped
 from glassq.model.names import nearest
-from glassq.observe.exporting import export_traces_from_environment
-from glassq.telemetry import Bus
 
 log = logging.getLogger("glassq.cli.worker")
 
-TOKEN_VARIABLE = "GLASSQ_HTTP_TOKEN"  # noqa: S105 - the name of a variable, not a token
+_FIELDS = {
+    "drain": "drain",
+    "health_file": "health_file",
+    "http_token_file": "http.token_file",
+    "log_level": "log.level",
+    "log_format": "log.format",
+}
+"""Options that are fields of a configuration, too."""
+_EACH_WORKERS_OWN = ("queues", "concurrency")
 
 
 @click.command(short_help="Run the jobs of an application.")
-@click.argument("target", metavar="MODULE:APP")
+@click.argument("target", metavar="[MODULE:APP]", required=False)
+@click.option(
+    "--config",
+    metavar="F",
+    help="Take application, store, queues and workers from this file (.yaml, .toml or .json).",
+)
+@click.option("--only", metavar="NAME", help="Run this one of the workers in --config.")
 @click.option("--queues", metavar="A,B", help="Serve these queues only (default: all of the application).")
 @click.option(
     "--concurrency",
@@ -39,7 +50,7 @@ TOKEN_VARIABLE = "GLASSQ_HTTP_TOKEN"  # noqa: S105 - the name of a variable, not
 @click.option(
     "--drain",
     type=click.FloatRange(0),
-    default=10.0,
+    default=DEFAULT_DRAIN,
     show_default=True,
     metavar="S",
     help="Seconds that running attempts get to end when the worker is stopped.",
@@ -64,65 +75,81 @@ TOKEN_VARIABLE = "GLASSQ_HTTP_TOKEN"  # noqa: S105 - the name of a variable, not
     show_default=True,
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def worker(  # noqa: PLR0917 - click passes every option by name
-    target: str,
-    queues: str | None,
-    concurrency: int,
-    drain: float,
-    http: tuple[str, int] | None,
-    http_token_file: Path | None,
-    health_file: Path | None,
-    log_level: str,
-    log_format: str,
+@click.pass_context
+def worker(
+    context: click.Context, /, target: str | None, config: str | None, only: str | None, **_: Any
 ) -> int:
     """Import MODULE, take the application APP from it, and run its jobs until SIGTERM or Ctrl-C.
 
     On the first signal the worker finishes the attempts it is running, gives its lanes to other
     workers and ends. Traces are exported when the standard OTEL_* variables name an OTLP endpoint.
 
+    With --config all workers of the file run in this process; MODULE:APP may be in the file, too. Options
+    given here go before the file's. `glassq config check F` says whether a file can be used.
+
     \b
     Examples, for `app = Glassq()` in shop/jobs.py:
       glassq worker shop.jobs:app
       glassq worker shop.jobs:app --queues payments,mails --concurrency 8
       glassq worker shop.jobs:app --http 127.0.0.1:9464 --health-file /run/glassq.health
+      glassq worker --config glassq.yaml
+      glassq worker --config glassq.yaml --only mails
       OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 glassq worker shop.jobs:app
 
     Exit codes: 0 stopped cleanly, 1 an attempt was still running when the time to drain was over,
     2 wrong usage or configuration.
     """
-    install_logging(log_level, log_format)
-    application = load_application(target)
-    names = chosen_queues(application, queues)
-    with ExitStack() as stack:
-        flush = export_traces_from_environment(partial(count_dropped, application.bus))
-        if flush is not None:
-            stack.callback(flush)
-        closing = stack.enter_context(ExitStack())
-        closing.callback(application.close)
-        store = application.storage.address  # opens it: what cannot work is said before anything is served
-        address = None
-        if http is not None:
-            token = read_token(http_token_file)
-            address = application.serve_http(host=http[0], port=http[1], token=token).url
-        if health_file is not None:
-            stack.enter_context(Heartbeat(health_file, application.health))
-        click.echo(f"glassq worker of {target} on {store}")
-        click.echo(f"queues {', '.join(names)}; {concurrency} lanes at once; pid {os.getpid()}")
-        if address is not None:
-            click.echo(f"{address}/metrics, health at {address}/healthz")
-        drained = application.worker(queues=names if queues else None, concurrency=concurrency).run(drain)
-        # What follows is short, and a second signal must not cut off the last traces.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        if not drained:
-            log.error("stopped before all running attempts had ended; their jobs will run again")
-            closing.pop_all()  # closing would wait for them once more; the end of the process ends them
-    return 0 if drained else 1
+    typed = {
+        option
+        for option in context.params
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+    }
+    configuration = configured(context, config, typed)
+    install_logging(configuration.get("log.level"), configuration.get("log.format"))
+    for warning in configuration.warnings:
+        log.warning("%s", warning)
+    named = target or configuration.get("app")
+    if named is None:
+        raise ConfigurationError(f"{config}: app: is missing; name the application there, or as MODULE:APP")
+    application = load_application(named)
+    queues = chosen_queues(application, context.params["queues"])
+    if "queues" in typed:
+        (only_one,) = configuration.get("workers")
+        configuration = configuration.over({"workers": [{**only_one, "queues": queues}]})
+    configuration.match(application)
+    configuration.apply(application)
+    return work(named, application, configuration, only)
 
 
-def count_dropped(bus: Bus, reason: str, count: int) -> None:
-    """Spans that were made here and that no collector got."""
-    bus.emit(TelemetryDropped(signal="traces", reason=reason, count=count))
+def configured(context: click.Context, config: str | None, typed: set[str]) -> Configuration:
+    """What is to be run: what the file says, with the options over it that were typed, and those under it
+    that were not."""
+    configuration = load(config) if config else alone(context)
+    for option in _EACH_WORKERS_OWN:
+        if config and option in typed:
+            raise click.UsageError(f"--{option} is each worker's own; write it into {config}", context)
+    over: dict[str, Any] = {"log": {}, "http": {}}
+    for option, path in _FIELDS.items():
+        value = context.params[option]
+        if value is not None and (option in typed or configuration.get(path) is None):
+            group, _, field = path.rpartition(".")
+            (over[group] if group else over)[field] = str(value) if isinstance(value, Path) else value
+    if context.params["http"] is not None:
+        over["http"]["host"], over["http"]["port"] = context.params["http"]
+    if not over["http"]:
+        del over["http"]
+    elif "port" not in over["http"] and configuration.get("http.port") is None:
+        raise click.UsageError("--http-token-file needs --http", context)
+    return configuration.over(over)
+
+
+def alone(context: click.Context) -> Configuration:
+    """The configuration of a command line without a file: one worker."""
+    if context.params["target"] is None:
+        raise click.UsageError("Missing argument 'MODULE:APP'", context)
+    if context.params["only"] is not None:
+        raise click.UsageError("--only chooses among the workers of --config", context)
+    return from_dict({"workers": [{"name": "worker", "concurrency": context.params["concurrency"]}]})
 
 
 def chosen_queues(application: Glassq, wanted: str | None) -> list[str]:
@@ -142,13 +169,3 @@ def chosen_queues(application: Glassq, wanted: str | None) -> list[str]:
             hint = f"did you mean {near!r}?" if near else f"its queues: {', '.join(known)}"
             raise ConfigurationError(f"--queues: the application declares no queue {name!r}; {hint}")
     return names
-
-
-def read_token(file: Path | None) -> str | None:
-    """The bearer token from the file, else from the environment; None when neither has one."""
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    token = file.read_text(encoding="utf-8").strip()
-    if not token:
-        raise ConfigurationError(f"{file} is empty; it should hold the bearer token in one line")
-    return token

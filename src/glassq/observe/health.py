@@ -98,9 +98,14 @@ class Health:
         self._workers: dict[str, _Worker] = {}
         self._last_answer: float | None = None
         self._last_error: str | None = None
-        self._was_running = False
+        self._most_running = 0
         self._waits_since: float | None = None
         self._looked_at = 0.0
+        self._expected = 0
+
+    def expect(self, workers: int) -> None:
+        """So many workers are to run in this process: it has started, and is ready, once all of them do."""
+        self._expected = workers
 
     def attach(self, bus: Bus) -> None:
         """Listen to what liveness and readiness depend on."""
@@ -197,15 +202,25 @@ class Health:
         )
 
     def _state(self, draining: Status) -> Check:
-        """Running, or not needed: a process without a worker is ready to produce."""
-        states = {worker.state for worker in self._workers.copy().values()}
-        if not states:
+        """Running, or not needed: a process without a worker is ready to produce. Where several are to run,
+        all of them are needed: each may be the only one that serves its queues."""
+        states = [worker.state for worker in self._workers.copy().values()]
+        if not states and not self._expected:
             return Check(status="pass", observedValue="no worker")
         if "draining" in states:
             return Check(status=draining, observedValue="draining")
-        if "running" in states:
+        running = states.count("running")
+        if running and running >= self._expected:
             return Check(status="pass", observedValue="running")
-        return Check(status="fail", observedValue="starting" if "starting" in states else "stopped")
+        return Check(
+            status="fail",
+            observedValue="stopped" if "stopped" in states else "starting",
+            output=self._missing(running),
+        )
+
+    def _missing(self, running: int) -> str | None:
+        """How many run of several that should."""
+        return f"{running} of {self._expected} workers run" if self._expected > 1 else None
 
     def _contact(self) -> Check:
         """A worker speaks to its store all the time; a producer only when it has something to say, so
@@ -228,13 +243,14 @@ class Health:
         )
 
     def _started(self) -> Check:
-        if not self._workers:
+        if not self._workers and not self._expected:
             return Check(status="pass", observedValue="no worker")
         answered = self._last_answer is not None
+        all_ran = self._most_running >= max(1, self._expected)
         return Check(
-            status="pass" if self._was_running and answered else "fail",
-            observedValue="started" if self._was_running else "starting",
-            output=None if answered else "no answer from the store yet",
+            status="pass" if all_ran and answered else "fail",
+            observedValue="started" if all_ran else "starting",
+            output=self._missing(self._most_running) if answered else "no answer from the store yet",
         )
 
     def _declared(self) -> Check:
@@ -280,7 +296,8 @@ class Health:
     def _worker_changed(self, event: WorkerChanged) -> None:
         now = self._clock.monotonic()
         self._workers[event.worker] = _Worker(state=event.state, turned=now, queues=event.queues)
-        self._was_running = self._was_running or event.state == "running"
+        running = sum(worker.state == "running" for worker in self._workers.copy().values())
+        self._most_running = max(self._most_running, running)
         if event.state != "stopped":
             # Only a stopped worker says something when it is the only one: then nothing works here.
             for name, worker in list(self._workers.items()):

@@ -19,6 +19,7 @@ from glassq.telemetry import Bus
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.callbacks import Callbacks
+from glassq.worker.crew import run_together
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.options import WorkerOptions
@@ -26,7 +27,6 @@ from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
 from glassq.worker.settle import Settler
 from glassq.worker.shares import Shares
-from glassq.worker.summons import Summons
 from glassq.worker.telling import Teller
 from glassq.worker.turns import Turns
 from glassq.worker.upkeep import Upkeep
@@ -84,6 +84,11 @@ class Worker:
     def queues(self) -> tuple[str, ...]:
         """The queues this worker serves now."""
         return self._options.queues or self._registry.queues()
+
+    @property
+    def concurrency(self) -> int:
+        """How many lanes it runs at the same time."""
+        return self._options.concurrency
 
     @property
     def running(self) -> bool:
@@ -188,21 +193,11 @@ class Worker:
 
         A second signal ends the drain at once. Signals are handled in the main thread only.
         """
-        with Summons() as summons:
-            self.start()
-            # Ends the wait, too, when somebody else stops this worker.
-            threading.Thread(target=self._tell_end, args=(summons, None), daemon=True).start()
-            summons.wait()
-            self.stop(drain=0)
-            threading.Thread(target=self._tell_end, args=(summons, drain), daemon=True).start()
-            if not self._finished.is_set():
-                summons.wait()
-            return self._finished.is_set()
+        return run_together([self], drain)
 
-    def _tell_end(self, summons: Summons, patience: float | None) -> None:
-        """Say when this worker has finished, or its time is up."""
-        self._finished.wait(patience)
-        summons.tell()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until this worker has stopped, whoever stops it; False after `timeout` seconds."""
+        return self._finished.wait(timeout)
 
     def run_until_idle(self, timeout: float = 30.0) -> bool:
         """Wait until nothing is ready, running or waiting for a retry; False after `timeout` seconds.
