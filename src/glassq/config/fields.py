@@ -211,6 +211,28 @@ QUEUE = Group(
             check_queue_option,
         ),
         Field(
+            "shards",
+            WHOLE,
+            "Into how many shards the queue is cut, while it is empty; a key always lives in one.",
+            "as the store remembers it (1)",
+            check_queue_option,
+        ),
+        Field(
+            "turn",
+            WHOLE,
+            "Jobs of one lane run in a row while other lanes wait. More trades fairness for rate.",
+            _QUEUE["turn"],
+            check_queue_option,
+            also=("batch",),
+        ),
+        Field(
+            "slots",
+            WHOLE,
+            "Lanes of this queue that each worker runs at the same time at most.",
+            "all but one of a worker with other queues",
+            check_queue_option,
+        ),
+        Field(
             "max_age",
             SECONDS,
             "Objective: within which a job is settled; one of the histograms' bounds (5, 10, 30, 60, ...).",
@@ -275,14 +297,6 @@ WORKER = Group(
             "Settlements of one lane that may be on their way while its next jobs run.",
             _WORKER["max_in_flight"],
             _check_worker,
-        ),
-        Field(
-            "turn",
-            WHOLE,
-            "Jobs of one lane run in a row while other lanes wait. More trades fairness for rate.",
-            _WORKER["turn"],
-            _check_worker,
-            also=("batch",),
         ),
         Field(
             "max_crashes",
