@@ -376,3 +376,41 @@ def test_many_turns_are_told_exactly_where_nothing_is_merged(
     """Lanes that change hands while jobs keep coming: most jobs are compared in full."""
     for make in (lambda clock: RedisStorage.open(server, clock=clock), sqlite):
         assert assert_told_exactly(make, TURNS).compared >= MOST_OF_TURNS
+
+
+def test_lanes_of_any_name_are_told_apart_and_leave_nothing(server: str) -> None:
+    """Names that look like the texts the waits are kept in, each with two turns; then all is purged."""
+    names = ("a:b", "@", "\x00,1;2|", "1,2,0,3,", "é", "")
+    clock, queue = FakeClock(), f"waits{next(QUEUES)}"
+    store, owner = RedisStorage.open(server, clock=clock), Owner("alice", "first")
+    bell = store.listen(owner, [queue])
+    with redis.Redis.from_url(server) as client:
+
+        def kept() -> set[str]:
+            fields = client.hkeys(f"gq:{{{queue}}}:c")
+            return {field.decode()[1:] for field in fields if field.startswith(b"@")}
+
+        def turn() -> dict[str, dict[str, float]]:
+            clock.advance(1)
+            claimed = store.claim(owner, [queue], lanes=len(names), window=1, lease_seconds=LEASE)
+            for grant in claimed.grants:
+                done = Settlement(
+                    lease=grant.lease, job_id=grant.jobs[0].id, action=Action.ACK, leaving=Leaving.YIELD,
+                    window=1, next_id=None, change=grant.change,
+                )  # fmt: skip
+                assert [answer.status for answer in store.settle(owner, [done])] == ["done"]
+            return {
+                grant.lease.lane: grant.waits.split(grant.jobs[0].eligible_at, clock.wall())[1]
+                for grant in claimed.grants
+            }
+
+        store.append(queue, [NewJob(body=b"", lane=name) for name in names for _ in range(3)])
+        for seconds in (1, 2):
+            told = turn()
+            assert set(told) == set(names)
+            assert all(causes["fairness"] == seconds for causes in told.values())
+            assert kept() == set(names)
+        assert store.purge(queue, dead=False) == len(names)
+        assert not kept()
+    bell.close()
+    store.close()

@@ -11,7 +11,7 @@ from sqlite3 import Connection
 from glassq.model.jobs import Priority
 from glassq.model.waits import BACKOFF, FAIRNESS, HALTED, NO_WORKER, PAUSED, merged, stretches_of, text_of
 
-_MUCH, _FEW, _MOST = 720, 8, 1500
+_MUCH, _FEW, _MOST = 360, 4, 1500
 """Of a lane so many characters are kept before they are merged, to so many stretches; of its queue so many
 characters at most."""
 

@@ -99,19 +99,17 @@ local ready = not all_paused and call('ZCARD', P .. READY) or 0
 local just_granted = {}
 
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local told = #lane .. ':' .. waits .. ':' .. token .. ':ready:0:0:0:0:0'
+  local past, sizes = ':ready:0:0:0:0:0', {}
   if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
-    told = #lane .. ':' .. waits .. ':' .. token .. ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':'
-      .. (history[3] or 0) .. ':' .. (history[4] or 0) .. ':' .. (history[6] or 0)
-      .. (history[7] == identity(jobs[1]) and ':1' or ':0')
+    past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
+      .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
-  told = told .. (has_begun and ':1:' or ':0:') .. runs_ahead
   texts[#texts + 1] = lane
-  for _, job in ipairs(jobs) do
-    told = told .. ':' .. #job
-    texts[#texts + 1] = job
+  for index, job in ipairs(jobs) do
+    sizes[index], texts[#texts + 1] = #job, job
   end
-  grants[#grants + 1] = told
+  grants[#grants + 1] = #lane .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:') .. runs_ahead
+    .. ':' .. table.concat(sizes, ':')
   granted_jobs = granted_jobs + #jobs
 end
 
@@ -136,20 +134,9 @@ local function grant(lane, kept, token, share)
   tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
 
--- Out of the ready lanes, into the held ones.
-local function hold(granted)
-  local ends = {}
-  for index, lane in ipairs(granted) do
-    ends[2 * index - 1], ends[2 * index] = leased_until, lane
-    just_granted[lane] = true
-  end
-  ready = ready - #granted
-  call('ZREM', P .. READY, unpack(granted))
-  call('ZREM', P .. LOWEST, unpack(granted))
-  call('ZADD', P .. HELD, unpack(ends))
-end
-
-local function tell_again()
+local its_handle, its_number = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+)$')
+local repeated = its_handle == handle and tonumber(its_number) >= number
+if repeated then
   for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't', 'wt')
     if held[8] == owner and held[9] == name then
@@ -157,12 +144,6 @@ local function tell_again()
       tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '0,')
     end
   end
-end
-
-local its_handle, its_number = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+)$')
-local repeated = its_handle == handle and tonumber(its_number) >= number
-if repeated then
-  tell_again()
 elseif lanes > 0 then
   local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
@@ -171,16 +152,20 @@ elseif lanes > 0 then
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
-  local granted = {}
+  local granted, ends = {}, {}
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
     grant(lane, last[6 + index], text(token), share)
-    granted[index] = lane
+    granted[index], just_granted[lane] = lane, true
+    ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
   call('HSET', P .. 'k', owner, name)
   if #granted > 0 then
-    hold(granted)
+    call('ZREM', P .. READY, unpack(granted))
+    call('ZREM', P .. LOWEST, unpack(granted))
+    call('ZADD', P .. HELD, unpack(ends))
+    ready = ready - #granted
     call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end

@@ -10,7 +10,7 @@
 
 local FAIRNESS, NO_WORKER, PAUSE, BACKOFF, HALT, EVER = '0', '1', '2', '3', '4', '0'
 -- Of a lane so many bytes are kept before they are merged, to so many stretches.
-local MUCH, FEW_STRETCHES = 720, 8
+local MUCH, FEW_STRETCHES = 360, 4
 local newest = conf[2] or '0' -- the queue's seq; whoever gives out further ones says so here
 
 local function stretch(from, till, cause)
@@ -53,9 +53,9 @@ local function ready_stretches(since, till)
   return stretch(since, till, FAIRNESS) .. found
 end
 
--- The waits of a lane, with newer stretches before those that were noted. Where that is much, the same in fewer: without
--- those before all jobs, and with those in one behind which no job came. What is still too much is merged two by two: a
--- job that came within is then told its share of both.
+-- The waits of a lane, with newer stretches before those that were noted. Where that is much, the same in fewer:
+-- without those before all jobs, and with those in one behind which no job came. What is still too much is merged two
+-- by two: a job that came within is then told its share of both.
 local function put_before(lane, newer, known, stretches)
   if newer == '' then return known .. ',' .. stretches end
   stretches = newer .. stretches
@@ -107,7 +107,8 @@ local function put_before(lane, newer, known, stretches)
   return '0,' .. told
 end
 
--- Note what a lane that nobody holds has waited for, up to now, and tell it. Comes before its state, or a pause, changes.
+-- Note what a lane that nobody holds has waited for, up to now, and tell it. Comes before its state, or a pause,
+-- changes.
 local function bring_up(lane)
   local due, halted = call('ZSCORE', P .. WAITING, lane), call('ZSCORE', P .. HALTED, lane)
   local is_ready = call('ZSCORE', P .. STOPPED, lane) or call('ZSCORE', P .. READY, lane)
