@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
@@ -15,6 +15,9 @@ from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
 from glassq.stores.redis.resp import parts, text
 from glassq.stores.redis.scripts import Call
+
+AT_ONCE: Final = 100
+"""Items that one script takes at most: it blocks the server for about a millisecond then."""
 
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
@@ -151,3 +154,25 @@ def _new_job(job: NewJob) -> list[Argument]:
         window = micros(job.dedup.window or 0.0)
     ttl = "" if job.ttl is None else micros(job.ttl)
     return [*_place(job), job.body, due, ttl, kind, dedup, window]
+
+
+def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
+    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
+    return [
+        (queue, chosen[start : start + AT_ONCE])
+        for queue, chosen in groups.items()
+        for start in range(0, len(chosen), AT_ONCE)
+    ]
+
+
+def named(leases: Iterable[Lease]) -> list[Argument]:
+    """Leases as scripts are told them."""
+    return [part for lease in leases for part in (lease.lane, lease.token)]
+
+
+def scope(lane: str | None) -> tuple[str, str]:
+    """One lane, or none for the whole queue."""
+    return ("", "") if lane is None else ("1", lane)

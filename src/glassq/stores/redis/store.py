@@ -6,7 +6,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -53,8 +53,8 @@ ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
 
-_AT_ONCE, _PURGED_AT_ONCE = 100, 500
-"""What one script takes at most: it blocks the server for about a millisecond then."""
+_PURGED_AT_ONCE = 500
+"""Jobs that one script purges at most: it blocks the server for about a millisecond then."""
 
 
 class RedisStorage:
@@ -270,7 +270,7 @@ class RedisStorage:
         if len(lanes) < len(settlements):
             raise ValueError("at most one settlement per lane goes into one call")
         answers: dict[int, Settled] = {}
-        for queue, chosen in _by_queue(each.lease.queue for each in settlements):
+        for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
@@ -293,10 +293,10 @@ class RedisStorage:
         lost: set[Lease] = set()
         cancelled: set[str] = set()
         found: dict[str, Watermark] = {}
-        for queue, chosen in _by_queue(lease.queue for lease in leases):
+        for queue, chosen in requests.by_queue(lease.queue for lease in leases):
             held = [leases[index] for index in chosen]
             indices, asked, stood = self._run(
-                scripts.RENEW, queue, str(owner), micros(lease_seconds), *_named(held)
+                scripts.RENEW, queue, str(owner), micros(lease_seconds), *requests.named(held)
             )
             lost.update(held[index - 1] for index in indices)
             cancelled.update(full_id(queue, job.decode()) for job in asked)
@@ -305,9 +305,9 @@ class RedisStorage:
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One round trip per queue and 100 lanes."""
-        for queue, chosen in _by_queue(lease.queue for lease in leases):
+        for queue, chosen in requests.by_queue(lease.queue for lease in leases):
             held = [leases[index] for index in chosen]
-            self._run(scripts.RELEASE, queue, str(owner), int(front), *_named(held))
+            self._run(scripts.RELEASE, queue, str(owner), int(front), *requests.named(held))
 
     # -- people ------------------------------------------------------------------------------------------
 
@@ -354,11 +354,11 @@ class RedisStorage:
         """See `Storage.pause`."""
         self._register(queue)  # it may be paused before anything is put into it
         self._steering.note(queue)
-        return bool(self._run(scripts.PAUSE, queue, *_scope(lane)))
+        return bool(self._run(scripts.PAUSE, queue, *requests.scope(lane)))
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. Not repeated after a lost answer."""
-        return bool(self._run(scripts.RESUME, queue, *_scope(lane), repeatable=False))
+        return bool(self._run(scripts.RESUME, queue, *requests.scope(lane), repeatable=False))
 
     def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """See `Storage.replay`. Not repeated after a lost answer."""
@@ -440,23 +440,3 @@ class RedisStorage:
         return self._server.run(
             script, self._keys.counters(queue), *arguments, patience=patience, repeatable=repeatable
         )
-
-
-def _by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
-    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name, []).append(index)
-    return [
-        (queue, chosen[start : start + _AT_ONCE])
-        for queue, chosen in groups.items()
-        for start in range(0, len(chosen), _AT_ONCE)
-    ]
-
-
-def _named(leases: Iterable[Lease]) -> list[Argument]:
-    return [part for lease in leases for part in (lease.lane, lease.token)]
-
-
-def _scope(lane: str | None) -> tuple[str, str]:
-    return ("", "") if lane is None else ("1", lane)
