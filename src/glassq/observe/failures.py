@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import AttemptFailed, WorkerBeat, WorkerChanged
 from glassq.model.names import DEFAULT_LANE
@@ -56,6 +57,10 @@ class _Failures:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Nothing has failed in this process yet."""
         self._lock = threading.Lock()
         self._stretches: dict[str, _Stretch] = {}
 

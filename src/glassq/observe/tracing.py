@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -40,7 +41,12 @@ class Tracing:
     become attributes."""
 
     def __init__(
-        self, bus: Bus, *, address: str, client_id: str, options: TraceOptions | None = None
+        self,
+        bus: Bus,
+        *,
+        address: str,
+        client_id: Callable[[], str],
+        options: TraceOptions | None = None,
     ) -> None:
         self.source = SpanSource(address=address, client_id=client_id)
         self.options = options or TraceOptions()
