@@ -49,6 +49,8 @@ class _Stretch(msgspec.Struct):
     began: float
     lines: dict[int, int] = {}
     held_back: int = 0
+    worst: int = 0
+    """The highest level of what was held back."""
     latest: str = ""
 
 
@@ -108,6 +110,7 @@ class _Failures:
                 stretch.lines[level] = said + 1
                 return True
             stretch.held_back += 1
+            stretch.worst = max(stretch.worst, level)
             stretch.latest = what
             return False
 
@@ -123,7 +126,8 @@ class _Failures:
 def _say_held_back(stretches: Sequence[_Stretch], now: float) -> None:
     for each in stretches:
         if each.held_back:
-            log.warning(
+            log.log(
+                each.worst,
                 "%d more attempts failed on queue %s in %.0f s, without lines of their own; the latest: %s",
                 each.held_back,
                 each.queue,

@@ -18,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
+from glassq.forking import begin_in_children
 from glassq.model.events import (
     AttemptAbandoned,
     AttemptSettled,
@@ -236,6 +237,10 @@ class _LaneMemory:
     """The process span that ran last in each lane of this process; the least recently used are forgotten."""
 
     def __init__(self) -> None:
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Nothing ran in this process yet."""
         self._lock = threading.Lock()
         self._lanes: OrderedDict[tuple[str, str | None], _LastRun] = OrderedDict()
 
