@@ -134,7 +134,7 @@ def test_a_job_that_could_not_be_run_has_no_traceback(desk: Desk, caplog: pytest
     desk.fail(Action.HALT, ran=False, failure=Failure("UnknownTask", "no such task", "Traceback"))
     (record,) = caplog.records
     assert record.exc_text is None
-    assert "(charge) of key c-7 cannot be run: UnknownTask: no such task" in record.getMessage()
+    assert "(charge) of key c-7 is not run: UnknownTask: no such task" in record.getMessage()
 
 
 def test_a_job_that_is_tried_for_ever_is_heard_of_ever_more_seldom(

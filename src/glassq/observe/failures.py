@@ -144,7 +144,7 @@ def _what(event: AttemptFailed) -> str:
     reason = str(event.failure).partition("\n")[0]
     if len(reason) > _LONGEST_REASON:
         reason = f"{reason[: _LONGEST_REASON - 1]}…"
-    how = f"failed in attempt {event.attempt}" if event.ran else "cannot be run"
+    how = f"failed in attempt {event.attempt}" if event.ran else "is not run"
     return f"job {event.job_id} ({event.task or 'unknown task'}){key} {how}: {reason}"
 
 
