@@ -171,8 +171,7 @@ class Glassq:
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
         self.health.look = lambda: look_at_stores(self.metrics_registry)
-        client_id = f"{socket.gethostname()}-{os.getpid()}"
-        Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
+        Tracing(self.bus, address=storage.address, client_id=_client_id, options=self._tracing).attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -431,6 +430,11 @@ _TASK_OPTIONS = tuple(
     for name, parameter in inspect.signature(Glassq.fifo).parameters.items()
     if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
 )
+
+
+def _client_id() -> str:
+    """Of this process, in its spans."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _refuse_async(func: Callable[..., Any]) -> None:
