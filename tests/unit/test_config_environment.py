@@ -123,13 +123,25 @@ def test_queues_and_workers_are_found_by_their_names(loaded: Loaded) -> None:
         GLASSQ__QUEUES__MAIL_OUT__MAX_LENGTH="99",
         GLASSQ__WORKERS__NIGHT_1__CONCURRENCY="7",
         GLASSQ__WORKERS__NIGHT_1__QUEUES="mail.out,parcels",
-        GLASSQ__WORKERS__DAY__QUEUES="",
+        GLASSQ__WORKERS__DAY__TURN="",
     )
     assert settings["queues"]["mail.out"] == {"max_length": 99}
     assert settings["workers"] == [
         {"name": "night-1", "queues": ["mail.out", "parcels"], "concurrency": 7},
         {"name": "day"},
     ]
+
+
+def test_an_empty_variable_changes_nothing(loaded: Loaded) -> None:
+    """Compose files and charts pass empty variables for what nobody set: the file's value stays."""
+    empty = {f"GLASSQ__{path}": "" for path in ("STORE__URL", "HTTP__TOKEN", "WORKERS__NIGHT_1__QUEUES")}
+    assert loaded(FILE, **empty) == loaded(FILE)
+
+
+def test_a_variable_may_make_a_mapping_of_a_single_value(loaded: Loaded) -> None:
+    """A wait that the file gives as a number becomes one that grows."""
+    settings = loaded("retries: {retry_wait: 10}", GLASSQ__RETRIES__RETRY_WAIT__FACTOR="3")
+    assert settings["retries"] == {"retry_wait": {"factor": 3.0}}
 
 
 def test_a_variable_changes_its_own_worker_alone(loaded: Loaded) -> None:

@@ -7,6 +7,7 @@ checked by that option's own check; its default is read from there, too. Another
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def _check_worker(option: str, value: Any) -> None:
 def _check_queues(option: str, value: list[str]) -> None:
     if not value:
         raise BadOption(option, "names no queue; leave it out to serve all queues of the application")
-    for name in value:
-        if value.count(name) > 1:
+    for name, times in Counter(value).items():
+        if times > 1:
             raise BadOption(option, f"names {name} twice")
 
 

@@ -38,10 +38,6 @@ class Group(msgspec.Struct, frozen=True):
 
     fields: tuple[Field, ...]
 
-    def field(self, name: str) -> Field | None:
-        """The field of that name."""
-        return next((field for field in self.fields if field.name == name), None)
-
     def meant(self) -> dict[str, str]:
         """Every word that leads to a field, and that field's name."""
         return {word: field.name for field in self.fields for word in (field.name, *field.also)}
