@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 from glassq.app import Glassq
 from glassq.config import Configuration, from_dict, load
 from glassq.config.fields import QUEUE, RETRIES, WORKER
-from glassq.config.kinds import TRUTH, Kind
-from glassq.config.tree import Node
+from glassq.config.kinds import TEXT, TRUTH, WHOLE, Kind
+from glassq.config.reading import Reader
+from glassq.config.shapes import Field, Group
+from glassq.config.tree import CODE, Node, plant
 from glassq.errors import BadConfiguration, BadOption, BadSetting, ConfigurationError
 from glassq.policy.retry import Backoff
 from glassq.registry import QueueOptions, TaskDefaults
@@ -337,6 +339,28 @@ def test_all_mistakes_are_said_at_once_in_the_order_of_the_file(said: Said) -> N
         f"glassq.yaml:{number}" for number in (1, 4, 5, 6, 7)
     ]
     assert "workers[0].turn: stands twice, first in line 4" in lines[3]
+
+
+def test_each_option_that_its_record_refuses_is_named(said: Said) -> None:
+    """Options that are checked together are refused one by one, each at its own line."""
+    assert said("workers:\n- name: a\n  turn: 0\n  window: -1\n  lease_seconds: 0.5\n  max_crashes: 3\n") == [
+        "glassq.yaml:3: workers[0].turn: is a whole number from 1 up, got 0",
+        "glassq.yaml:4: workers[0].window: is a whole number from 1 up, got -1",
+        "glassq.yaml:5: workers[0].lease_seconds: is at least 1 second, got 0.5",
+    ]
+
+
+def test_options_that_do_not_go_together_are_refused_where_their_group_begins() -> None:
+    """An error about an option that is not there is one about those that are."""
+
+    def check(values: Mapping[str, Any]) -> None:
+        if "port" not in values:
+            raise BadOption("port", "is needed with host")
+
+    problems: list[BadSetting] = []
+    group = Group((Field("host", TEXT, "A host."), Field("port", WHOLE, "A port.")), check)
+    Reader(problems).read(plant({"host": "h"}, CODE), group)
+    assert [str(problem) for problem in problems] == ["settings: port is needed with host"]
 
 
 def test_errors_have_their_parts_apart() -> None:

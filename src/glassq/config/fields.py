@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,17 @@ def check_target(option: str, value: str) -> None:
         )
 
 
-def _check_worker(option: str, value: Any) -> None:
-    WorkerOptions(**{option: value})
+def worker_options(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `app.worker` that a worker's fields become."""
+    return {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in worker.items()
+        if field != "name"
+    }
+
+
+def _check_worker(worker: Mapping[str, Any]) -> None:
+    WorkerOptions(**worker_options(worker))
 
 
 def _check_queues(option: str, value: list[str]) -> None:
@@ -90,7 +100,7 @@ STORE = Group(
             SECONDS,
             "How long a worker that fell silent keeps its lanes; from 1.",
             "the application's own (15)",
-            _check_worker,
+            lambda _, seconds: WorkerOptions(lease_seconds=seconds),
             also=("lease",),
         ),
         Field(
@@ -252,14 +262,12 @@ WORKER = Group(
             "The queues it serves.",
             "all of the application",
             _check_queues,
-            also=("assigned_users",),
         ),
         Field(
             "concurrency",
             WHOLE,
             "Lanes that run at the same time, one thread each.",
             _WORKER["concurrency"],
-            _check_worker,
             also=("slots", "threads", "max_concurrent_tasks", "processes"),
         ),
         Field(
@@ -267,22 +275,19 @@ WORKER = Group(
             SECONDS,
             "Its own length of a lease.",
             "that of `store`",
-            _check_worker,
         ),
-        Field("window", WHOLE, "Jobs read ahead per lane.", _WORKER["window"], _check_worker, ("prefetch",)),
+        Field("window", WHOLE, "Jobs read ahead per lane.", _WORKER["window"], also=("prefetch",)),
         Field(
             "max_in_flight",
             WHOLE,
             "Settlements of one lane that may be on their way while its next jobs run.",
             _WORKER["max_in_flight"],
-            _check_worker,
         ),
         Field(
             "turn",
             WHOLE,
             "Jobs of one lane run in a row while other lanes wait. More trades fairness for rate.",
             _WORKER["turn"],
-            _check_worker,
             also=("batch",),
         ),
         Field(
@@ -290,16 +295,15 @@ WORKER = Group(
             WHOLE,
             "Deaths of a worker while running one job, after which the job is given up.",
             _WORKER["max_crashes"],
-            _check_worker,
         ),
         Field(
             "callback_timeout",
             SECONDS,
             "A callback that runs longer is reported in the log.",
             _WORKER["callback_timeout"],
-            _check_worker,
         ),
-    )
+    ),
+    check=_check_worker,
 )
 
 CONFIGURATION = Group(
