@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_LINES = 100
+"""Mistakes of a configuration that a message has; what has more is no configuration."""
+
 
 class GlassqError(Exception):
     """Root of everything glassq raises on purpose."""
@@ -69,10 +72,14 @@ class BadSetting(BadOption):
 
 
 class BadConfiguration(ConfigurationError):
-    """When a configuration has mistakes. `problems` has all that could be found, each a `BadSetting`."""
+    """When a configuration has mistakes. `problems` has all that could be found, each a `BadSetting`; the
+    message has the first of them."""
 
     def __init__(self, problems: Sequence[BadSetting]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        lines = [str(problem) for problem in problems[:_LINES]]
+        if len(problems) > _LINES:
+            lines.append(f"and {len(problems) - _LINES:,} more")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
 
 
