@@ -269,7 +269,7 @@ def test_every_option_has_a_row(group: Any, options: Any, not_its_own: set[str])
             "2: workers[0].concurrency: is a whole number, got True",
         ),
         ("workers:\n- {name: a, concurrency: 1.5}", "2: workers[0].concurrency: is a whole number, got 1.5"),
-        ("workers:\n- {name: a, max_in_flight: 010}", "2: workers[0].max_in_flight: is a whole number, got '010'"),
+        ("workers:\n- {name: a, window: 010}", "2: workers[0].window: is a whole number, got '010'"),
         (
             "workers:\n- {name: a, lease_seconds: 0.5}",
             "2: workers[0].lease_seconds: is at least 1 second, got 0.5",
@@ -343,8 +343,10 @@ def test_all_mistakes_are_said_at_once_in_the_order_of_the_file(said: Said) -> N
 
 def test_each_option_that_its_record_refuses_is_named(said: Said) -> None:
     """Options that are checked together are refused one by one, each at its own line."""
-    assert said("workers:\n- name: a\n  max_in_flight: 0\n  window: -1\n  lease_seconds: 0.5\n  max_crashes: 3\n") == [
-        "glassq.yaml:3: workers[0].max_in_flight: is a whole number from 1 up, got 0",
+    assert said(
+        "workers:\n- name: a\n  concurrency: 0\n  window: -1\n  lease_seconds: 0.5\n  max_crashes: 3\n"
+    ) == [
+        "glassq.yaml:3: workers[0].concurrency: is a whole number from 1 up, got 0",
         "glassq.yaml:4: workers[0].window: is a whole number from 1 up, got -1",
         "glassq.yaml:5: workers[0].lease_seconds: is at least 1 second, got 0.5",
     ]
