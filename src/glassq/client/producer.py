@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
+from glassq.client.batches import chunks, telling, windows
 from glassq.client.options import CallOptions
 from glassq.codec import Envelope, seal
 from glassq.errors import (
-    EnqueueError,
     EnqueueUncertain,
     PayloadTooLarge,
     QueueFull,
@@ -27,11 +26,8 @@ from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
 from glassq.model.names import DEFAULT_LANE
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry, TaskDefinition
-from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, Storage
+from glassq.storage import Storage
 from glassq.telemetry import Bus, Outgoing, Sending
-
-_ENVELOPE_BYTES = 2048
-"""What a job's envelope may add to its payload: name, trace headers (tracestate is at most 512)."""
 
 _FAILURES: dict[type[Exception], str] = {
     PayloadTooLarge: "payload_too_large",
@@ -60,6 +56,11 @@ class _Packed(msgspec.Struct, frozen=True):
     call: Call
     payload: bytes
     outgoing: Outgoing
+
+    @property
+    def queue(self) -> str:
+        """Where it goes."""
+        return self.call.task.queue
 
 
 class Producer:
@@ -91,27 +92,34 @@ class Producer:
         (receipt,) = self._send((self._pack(call),))
         return receipt
 
-    def enqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
-        """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue.
+    def enqueue_many(self, calls: Iterable[Call]) -> list[Receipt]:
+        """Store calls, each queue's in this order. One round trip per chunk of 100 jobs or 1 MiB of a queue.
 
-        All are checked and serialized before the first is stored. Each chunk is contiguous and atomic; when
-        one fails, the error's `receipts` holds those of the chunks before it.
+        Each chunk is contiguous and atomic. After a failure nothing further is sent, and the error tells
+        which calls are in (see `EnqueueError`). What is not one is raised as it is if none is.
         """
-        packed = [self._pack(call) for call in calls]
-        receipts: list[Receipt] = []
-        for chunk in _chunks(packed):
-            try:
-                receipts += self._send(chunk)
-            except EnqueueError as error:
-                error.receipts = tuple(receipts)
-                raise
-            except StorageError as error:
-                if not receipts:
-                    raise
-                failure = EnqueueError(f"{len(receipts)} of {len(calls)} calls were enqueued, then: {error}")
-                failure.receipts = tuple(receipts)
-                raise failure from error
-        return receipts
+        accepted: dict[int, Receipt] = {}
+        with telling(accepted):
+            for some in self._send_windows(calls):
+                accepted.update(enumerate(some, len(accepted)))
+        return list(accepted.values())
+
+    def enqueue_each(self, calls: Iterable[Call]) -> Iterator[Receipt]:
+        """The same, handing out receipts as it goes; an error tells of those that were not handed out yet."""
+        for some in self._send_windows(calls):
+            yield from some
+
+    def _send_windows(self, calls: Iterable[Call]) -> Iterator[list[Receipt]]:
+        """The receipts of calls that were checked together, in the order of the calls."""
+        first = 0
+        for window in windows(calls, self._pack):
+            accepted: dict[int, Receipt] = {}
+            for chunk in chunks(window):
+                places = [first + at for at in chunk]
+                with telling(accepted, places):
+                    accepted.update(zip(places, self._send([window[at] for at in chunk]), strict=True))
+            yield [accepted[first + at] for at in range(len(window))]
+            first += len(window)
 
     def _pack(self, call: Call) -> _Packed:
         task = call.task
@@ -127,7 +135,7 @@ class Producer:
 
     def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
-        queue = packed[0].call.task.queue
+        queue = packed[0].queue
         outgoing = [each.outgoing for each in packed]
         started = perf_counter()
         try:
@@ -216,18 +224,3 @@ def _dedup(packed: _Packed) -> Dedup | None:
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return Dedup(f"unique:{digest.hexdigest()}", None)
-
-
-def _chunks(packed: Sequence[_Packed]) -> Iterator[list[_Packed]]:
-    """Runs of calls to one queue, as large as one append takes."""
-    for _, run in groupby(packed, key=lambda each: each.call.task.queue):
-        chunk: list[_Packed] = []
-        size = 0
-        for each in run:
-            needs = len(each.payload) + _ENVELOPE_BYTES
-            if chunk and (len(chunk) == MAX_APPEND_JOBS or size + needs > MAX_APPEND_BYTES):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(each)
-            size += needs
-        yield chunk
