@@ -290,6 +290,23 @@ def test_an_answer_that_was_lost(app: Glassq, appends: Appends, arrived: bool) -
     assert in_store(app, "there") == ids(error.receipts, "there")
 
 
+def test_places_are_those_in_the_whole_batch(app: Glassq, appends: Appends) -> None:
+    """However far behind in an iterator it fails; who took receipts already is told of the others."""
+    work = task_on(app, "q")
+    appends.failures = {number: EnqueueUncertain("the answer was lost", "q/x:1") for number in (12, 25)}
+    with pytest.raises(EnqueueUncertain) as failed:
+        app.enqueue_many(work("k", number) for number in range(1500))
+    assert sorted(failed.value.accepted) == list(range(1200))
+    assert failed.value.uncertain == frozenset(range(1200, 1300))
+    taken: list[Receipt] = []
+    with pytest.raises(EnqueueUncertain) as failed:
+        taken.extend(app.enqueue_each(work("k", number) for number in range(1500)))
+    assert len(taken) == 1000
+    assert sorted(failed.value.accepted) == [*range(1000, 1200)]
+    assert failed.value.uncertain == frozenset(range(1200, 1300))
+    assert in_store(app, "q")[1200:] == [*ids(taken, "q"), *ids(failed.value.receipts, "q")]
+
+
 # -- any batch -------------------------------------------------------------------------------------------
 
 BATCH = st.lists(

@@ -67,7 +67,8 @@ def lanes(cx: Connection, queue: int, now: int, by: LaneOrder, limit: int, look:
     (total,) = cx.execute("SELECT count(*) FROM lanes WHERE queue = ?", (queue,)).fetchone()
     ranked = _held_up(moment, look) if by is LaneOrder.BLOCKED else _ranked(moment, by, look)
     ranked.sort(key=lambda each: (each[1], each[0]))
-    listed = [_figures(moment, name) for name, _ in ranked[:limit]]
+    counted = by is LaneOrder.DEPTH
+    listed = [_figures(moment, name, -number if counted else None) for name, number in ranked[:limit]]
     return LanesSeen(
         lanes=tuple(figures for figures in listed if figures is not None),
         total=total,
@@ -129,8 +130,9 @@ def _paused_since(moment: _Moment, lane: _Lane, oldest: int) -> int:
     return since if lane.paused else max(since, moment.paused_at or 0)
 
 
-def _figures(moment: _Moment, name: str) -> LaneStats | None:
-    """How a lane stands; None when it is kept, without jobs, for a callback."""
+def _figures(moment: _Moment, name: str, depth: int | None) -> LaneStats | None:
+    """How a lane stands, with its depth if that is known already; None when it is kept, without jobs, for a
+    callback."""
     cx, queue, now = moment.cx, moment.queue, moment.now
     row = cx.execute(f"SELECT {_COLUMNS} FROM lanes WHERE queue = ? AND lane = ?", (queue, name)).fetchone()
     lane = _Lane(*row)
@@ -143,7 +145,8 @@ def _figures(moment: _Moment, name: str) -> LaneStats | None:
         f"SELECT id, eligible_at FROM jobs WHERE queue = ? AND lane = ? {place}",
         (queue, name, *(begun or ())),
     ).fetchone()
-    (depth,) = cx.execute(_DEPTH.format(lane="?2"), (queue, name)).fetchone()
+    if depth is None:
+        (depth,) = cx.execute(_DEPTH.format(lane="?2"), (queue, name)).fetchone()
 
     def age(since: int | None) -> float:
         return 0.0 if since is None else max(0.0, (now - since) / MICRO)
