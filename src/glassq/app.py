@@ -8,7 +8,7 @@ import random
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -19,7 +19,7 @@ from glassq.client.jobs import cancel_job, find_job
 from glassq.client.options import check_ttl
 from glassq.client.producer import Producer
 from glassq.client.queues import Queue
-from glassq.client.task import Signature, Task, check_key_of
+from glassq.client.task import Signature, Task, calls_of, check_key_of
 from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
 from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
 from glassq.model.events import StorageReconnected
@@ -318,13 +318,32 @@ class Glassq:
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    def enqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
-        """Enqueue calls in this order: `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700)])`.
+    def enqueue_many(self, signatures: Iterable[Signature[Any]]) -> list[Receipt]:
+        """Enqueue calls of any tasks, keys and queues, and return their receipts in the same order:
+        `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700), greet.s("bob")])`.
 
-        One round trip per chunk of 100 jobs or 1 MiB of one queue, each atomic and contiguous. All calls
-        are checked before the first is stored; when a chunk fails, the error's `receipts` holds those before.
+        Calls of one queue keep their order, and go in chunks of up to 100 jobs or 1 MiB, each with one round
+        trip, contiguous, and stored whole or not at all. Between queues there is no order, and nothing is
+        atomic across two: chunks are sent one after another, in the order of their first calls.
+
+        A list is checked whole before its first call is stored. Of an iterator, which may be of any length,
+        1,000 calls (or 8 MiB) at a time are; `enqueue_each` keeps no receipts either.
+
+        After a failure nothing further is sent. The error is the one a single call would raise, or, where
+        some calls are in and that is no `EnqueueError`, one with it as its cause. Its `accepted` has the
+        receipts of the calls that are in, by their places from 0; `uncertain` the places of those whose
+        answer was lost; no other call is in.
         """
-        return self._producer.enqueue_many([signature.enclosed for signature in signatures])
+        return self._producer.enqueue_many(calls_of(signatures))
+
+    def enqueue_each(self, signatures: Iterable[Signature[Any]]) -> Iterator[Receipt]:
+        """As `enqueue_many`, for calls without end: reads them, and stores them, as the receipts are taken.
+
+        Memory does not grow with their number. Nothing is enqueued before the first receipt is asked for, nor
+        after the last that is; up to 1,000 calls are read before the receipt of the first. An error's
+        `accepted` has the receipts that were not handed out.
+        """
+        return self._producer.enqueue_each(calls_of(signatures))
 
     # -- single jobs ---------------------------------------------------------------------------------------
 

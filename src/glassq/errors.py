@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 _LINES = 100
@@ -153,9 +154,16 @@ class FormatMismatch(StorageError):
 
 
 class EnqueueError(GlassqError):
-    """When a call could not be enqueued. `receipts` holds what a batch had accepted before it failed."""
+    """When a call could not be enqueued. Of a batch it tells which calls are in: `accepted`, their receipts
+    by their places in it, from 0; and which may be, or may not: `uncertain`. No other call is in."""
 
-    receipts: tuple[Any, ...] = ()
+    accepted: Mapping[int, Any] = MappingProxyType({})
+    uncertain: frozenset[int] = frozenset()
+
+    @property
+    def receipts(self) -> tuple[Any, ...]:
+        """Of the calls that are in, in their order."""
+        return tuple(self.accepted[place] for place in sorted(self.accepted))
 
 
 class QueueFull(EnqueueError):

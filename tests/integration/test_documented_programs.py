@@ -65,6 +65,12 @@ assert by_order == {"o-1": [500, 250], "o-2": [1200], "o-3": [100, 200]}
 assert charged == [("bob", 1200), ("alice", 500), ("alice", 250)]
 assert payments.halted() == []
 """,
+    "how-to/find-the-key-that-is-stuck.md": """
+assert [(each.key, each.state, each.depth) for each in held_up.keys] == [("o-7", "halted", 3)]
+assert [(each.key, each.depth) for each in deepest.keys] == [("o-3", 31), ("o-7", 3), ("o-0", 1)]
+assert deepest.lanes == deepest.looked_at == 100 and deepest.exact
+assert charged == [("o-1", 300)]
+""",
     "how-to/verify-a-history.md": """
 assert report.clean
 assert report.notes == []
@@ -104,6 +110,7 @@ def test_a_halted_lane_can_be_skipped_as_documented(tmp_path: Path) -> None:
     [
         ("how-to/replay-dead-letters.md", "3 dead letters of queue payments came back"),
         ("how-to/deal-with-a-halted-lane.md", "the lane of key alice of queue payments goes on"),
+        ("how-to/find-the-key-that-is-stuck.md", "the deepest of 100 lanes; --top N shows more"),
     ],
 )
 def test_the_commands_of_how_to_pages_work(page: str, said: str, tmp_path: Path) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
+from glassq.client.batches import chunks, telling, windows
 from glassq.client.options import CallOptions
 from glassq.codec import Envelope, seal
 from glassq.errors import (
-    EnqueueError,
     EnqueueUncertain,
     PayloadTooLarge,
     QueueFull,
@@ -28,11 +27,8 @@ from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry, TaskDefinition
-from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, ShardedStorage, Storage
+from glassq.storage import ShardedStorage, Storage
 from glassq.telemetry import Bus, Outgoing, Sending
-
-_ENVELOPE_BYTES = 2048
-"""What a job's envelope may add to its payload: name, trace headers (tracestate is at most 512)."""
 
 _FAILURES: dict[type[Exception], str] = {
     PayloadTooLarge: "payload_too_large",
@@ -61,6 +57,11 @@ class _Packed(msgspec.Struct, frozen=True):
     call: Call
     payload: bytes
     outgoing: Outgoing
+
+    @property
+    def queue(self) -> str:
+        """Where it goes."""
+        return self.call.task.queue
 
 
 class Producer:
@@ -92,31 +93,38 @@ class Producer:
         (receipt,) = self._send((self._pack(call),))
         return receipt
 
-    def enqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
-        """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue, or shard.
+    def enqueue_many(self, calls: Iterable[Call]) -> list[Receipt]:
+        """Store calls, each queue's in this order. One round trip per chunk of 100 jobs or 1 MiB of a queue.
 
-        All are checked and serialized before the first is stored. Each chunk is contiguous and atomic; when
-        one fails, the error's `receipts` holds those of the chunks before it. Receipts come in the order of
-        the calls.
+        Each chunk is contiguous and atomic. After a failure nothing further is sent, and the error tells
+        which calls are in (see `EnqueueError`). What is not one is raised as it is if none is.
         """
-        packed = [self._pack(call) for call in calls]
-        receipts: dict[int, Receipt] = {}
-        for chunk in _chunks(packed, self._shard_of):
-            try:
-                receipts.update(zip(chunk, self._send([packed[index] for index in chunk]), strict=True))
-            except EnqueueError as error:
-                error.receipts = _in_order(receipts)
-                raise
-            except StorageError as error:
-                if not receipts:
-                    raise
-                failure = EnqueueError(f"{len(receipts)} of {len(calls)} calls were enqueued, then: {error}")
-                failure.receipts = _in_order(receipts)
-                raise failure from error
-        return list(_in_order(receipts))
+        accepted: dict[int, Receipt] = {}
+        with telling(accepted):
+            for some in self._send_windows(calls):
+                accepted.update(enumerate(some, len(accepted)))
+        return list(accepted.values())
 
-    def _shard_of(self, packed: _Packed) -> str:
-        return self._storage().shard(packed.call.task.queue, _lane(packed))
+    def enqueue_each(self, calls: Iterable[Call]) -> Iterator[Receipt]:
+        """The same, handing out receipts as it goes; an error tells of those that were not handed out yet."""
+        for some in self._send_windows(calls):
+            yield from some
+
+    def _send_windows(self, calls: Iterable[Call]) -> Iterator[list[Receipt]]:
+        """The receipts of calls that were checked together, in the order of the calls."""
+        first = 0
+        for window in windows(calls, self._pack):
+            accepted: dict[int, Receipt] = {}
+            for chunk in chunks(window, self._place):
+                places = [first + at for at in chunk]
+                with telling(accepted, places):
+                    accepted.update(zip(places, self._send([window[at] for at in chunk]), strict=True))
+            yield [accepted[first + at] for at in range(len(window))]
+            first += len(window)
+
+    def _place(self, packed: _Packed) -> str:
+        """What one append may be about: a queue, or a shard of one."""
+        return self._storage().shard(packed.queue, _lane(packed))
 
     def _pack(self, call: Call) -> _Packed:
         task = call.task
@@ -133,7 +141,7 @@ class Producer:
 
     def _send(self, packed: Sequence[_Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
-        queue = packed[0].call.task.queue
+        queue = packed[0].queue
         outgoing = [each.outgoing for each in packed]
         started = perf_counter()
         try:
@@ -234,31 +242,3 @@ def _dedup(packed: _Packed) -> Dedup | None:
 def _lane(packed: _Packed) -> str:
     key = packed.outgoing.key
     return DEFAULT_LANE if key is None else key
-
-
-def _chunks(packed: Sequence[_Packed], shard_of: Callable[[_Packed], str]) -> Iterator[list[int]]:
-    """Indices of calls that go into one append each: as many as it takes, of runs of calls to one queue.
-    Those to one shard go together, in their order; there is none between shards."""
-    for _, run in groupby(range(len(packed)), key=lambda index: packed[index].call.task.queue):
-        of_shard: dict[str, list[int]] = {}
-        for index in run:
-            of_shard.setdefault(shard_of(packed[index]), []).append(index)
-        for indices in of_shard.values():
-            yield from _filled(packed, indices)
-
-
-def _filled(packed: Sequence[_Packed], indices: Sequence[int]) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    size = 0
-    for index in indices:
-        needs = len(packed[index].payload) + _ENVELOPE_BYTES
-        if chunk and (len(chunk) == MAX_APPEND_JOBS or size + needs > MAX_APPEND_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(index)
-        size += needs
-    yield chunk
-
-
-def _in_order(receipts: Mapping[int, Receipt]) -> tuple[Receipt, ...]:
-    return tuple(receipts[index] for index in sorted(receipts))
