@@ -11,6 +11,7 @@ from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
 from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import Terms
+from glassq.worker.assignment import Assignment
 from glassq.worker.holdings import Holdings
 
 log = Log("glassq.worker")
@@ -23,10 +24,13 @@ class Shares:
     be asked by any.
     """
 
-    def __init__(self, registry: Registry, holdings: Holdings, slots: int) -> None:
+    def __init__(
+        self, registry: Registry, holdings: Holdings, slots: int, assignment: Assignment | None = None
+    ) -> None:
         self._registry = registry
         self._holdings = holdings
         self._all_slots = slots
+        self._assignment = assignment
         self._slots: dict[str, int] = {}
         self._served: dict[str, int] = {}
         self._claims = 0
@@ -51,6 +55,8 @@ class Shares:
     def look(self, claimed: Claimed) -> None:
         """What was granted, and where lanes wait for more."""
         self._claims += 1
+        if self._assignment is not None:
+            self._assignment.look(claimed)
         for grant in claimed.grants:
             self._served[grant.lease.queue] = self._claims
         self._waiting = claimed.others if len(self._slots) > 1 else frozenset()
@@ -84,10 +90,11 @@ class Shares:
 
     def _terms(self, queue: str, held: Mapping[str, int], ahead: int) -> Terms:
         turn, slots = self.turn(queue), self._slots[queue]
+        choice = None if self._assignment is None else self._assignment.choice(queue)
         if slots == self._all_slots:
-            return Terms(turn=turn)
+            return Terms(turn=turn, choice=choice)
         room = max(0, slots - held.get(queue, 0))
-        return Terms(turn=turn, lanes=room + ahead, begin=room)
+        return Terms(turn=turn, lanes=room + ahead, begin=room, choice=choice)
 
     def _slots_of(self, queue: str, queues: int) -> int:
         return slots_of(self._registry.options(queue).slots, all_slots=self._all_slots, queues=queues)
