@@ -32,6 +32,7 @@ class Shares:
         self._all_slots = slots
         self._assignment = assignment
         self._slots: dict[str, int] = {}
+        self._bounded = False
         self._served: dict[str, int] = {}
         self._claims = 0
         self._waiting: frozenset[str] = frozenset()
@@ -40,17 +41,13 @@ class Shares:
     def ordered(self, queues: tuple[str, ...]) -> tuple[str, ...]:
         """The queues, those in need of a slot first."""
         self._slots = {queue: self._slots_of(queue, len(queues)) for queue in queues}
+        self._bounded = min(self._slots.values()) < self._all_slots
         return queues if len(queues) == 1 else tuple(in_need(queues, self._held(), self._served))
 
     def terms(self, queues: Iterable[str], ahead: int) -> dict[str, Terms]:
         """What each of these may be granted, where so many lanes may wait for a thread besides."""
-        held = self._held() if self.limits else {}
+        held = self._held() if self._bounded else {}
         return {queue: self._terms(queue, held, ahead) for queue in queues}
-
-    @property
-    def limits(self) -> bool:
-        """Whether any queue may have fewer than all slots."""
-        return any(slots < self._all_slots for slots in self._slots.values())
 
     def look(self, claimed: Claimed) -> None:
         """What was granted, and where lanes wait for more."""
@@ -67,8 +64,9 @@ class Shares:
 
     def fits(self, queue: str, running: Iterable[str]) -> bool:
         """Whether a lane of this queue may have a slot beside lanes of those that have one."""
-        slots = self._slots.get(queue, self._all_slots)
-        return slots == self._all_slots or slots > sum(1 for each in running if each == queue)
+        return not self._bounded or self._slots.get(queue, self._all_slots) > sum(
+            1 for each in running if each == queue
+        )
 
     def turn(self, queue: str) -> int:
         """Jobs of a plain lane's turn."""
