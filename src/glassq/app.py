@@ -51,7 +51,7 @@ from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
 from glassq.web.server import HttpServer, serve
 from glassq.worker.engine import Worker
-from glassq.worker.options import WorkerOptions
+from glassq.worker.options import WorkerOptions, key_list
 
 if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
@@ -367,6 +367,10 @@ class Glassq:
 
         `concurrency` lanes run at the same time, one thread each. Other options are those of `WorkerOptions`:
         `window`, `max_in_flight`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
+
+        `assigned`: keys, and patterns in which a `*` stands for any text, that this worker takes first. Then
+        come those of `steal_from`, in their order, and then, unless it is `exclusive`, any; what is not
+        assigned to it only once it has waited for 0.2 s. A lane then stays with its worker for two leases.
         """
         known = WorkerOptions.__struct_fields__
         if "turn" in options:
@@ -378,6 +382,7 @@ class Glassq:
             # Not the parent's name either: forked siblings under one name take each other's lanes over.
             self._node = secrets.token_hex(6)
             self._begin_incarnation()
+        options |= {name: key_list(name, options[name]) for name in _KEY_LISTS if name in options}
         self._workers = [each for each in self._workers if not each.finished]
         worker = Worker(
             registry=self.registry,
@@ -444,6 +449,7 @@ class Glassq:
         return f"<Glassq {self.address}>"
 
 
+_KEY_LISTS = ("assigned", "steal_from")
 _TASK_OPTIONS = tuple(
     name
     for name, parameter in inspect.signature(Glassq.fifo).parameters.items()

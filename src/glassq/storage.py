@@ -140,6 +140,32 @@ class Answered:
         return self._result
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lanes of a queue a worker wants, and in which order; times are seconds.
+
+    First those `assigned` to it, by name or by a pattern in which a `*` stands for any text, and of those it
+    got `lately` what is still its own; then `steal_from` (names and patterns) in this order; then, unless
+    `exclusive`, any. Within each, the lane that waited longest comes first.
+
+    A store remembers who had a lane last, for as long as it `stays`. Until so long after it changed its
+    owner, it is granted to nobody else, unless its owner is gone or was not heard of for a lease. And what is
+    not assigned to this worker is granted to it only when it has waited for `patience`. Workers without a
+    choice heed none of this.
+
+    No more than a hundred lanes are looked at for each of: assigned names, lately had ones, patterns (going
+    on `after` what was looked at before), steal_from's names, and the lanes that wait longest.
+    """
+
+    assigned: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    lately: tuple[str, ...] = ()
+    steal_from: tuple[str, ...] = ()
+    exclusive: bool = False
+    after: str = ""
+    patience: float = 0.0
+    stays: float = 0.0
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a worker claims lanes of one queue."""
 
@@ -149,6 +175,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Lanes of this queue at most; None: as many as of all."""
     begin: int | None = None
     """Of them so many that begin at once; None: as many as of all."""
+    choice: Choice | None = None
+    """Which lanes; None: any."""
 
     def within(self, lanes: int, begin: int) -> tuple[int, int]:
         """How many lanes may be granted, and how many of them begin, where so many are left of all."""

@@ -16,6 +16,7 @@ from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import KEPT_SETTLEMENTS, Storage
 from glassq.telemetry import Bus
+from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.callbacks import Callbacks
@@ -41,6 +42,8 @@ _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _LOOK = 0.2
 """Seconds between two looks of a worker without a free slot at whether lanes of other queues wait."""
+_LEFT = 0.1
+"""Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
 _IDLE_LOOK = 0.2
@@ -154,7 +157,9 @@ class Worker:
             teller=self._teller,
             queues=lambda: self.queues,
         )
-        self._shares = Shares(self._registry, self._holdings, self._options.concurrency)
+        assigned = self._options.assigned or self._options.steal_from
+        self._assignment = Assignment(self._options, self._clock) if assigned else None
+        self._shares = Shares(self._registry, self._holdings, self._options.concurrency, self._assignment)
         self._pool = LanePool(
             self._options.concurrency,
             "glassq-lane",
@@ -320,6 +325,8 @@ class Worker:
         self._shares.look(claimed)
         self._take_on(claimed, sent + self._options.lease_seconds)
         longest = _LONGEST_WAIT if free + more else _LOOK
+        if self._assignment is not None and claimed.others and len(claimed.grants) < free:
+            longest = _LEFT  # nobody rings again for lanes that were left
         return longest if claimed.next_due is None else min(longest, claimed.next_due)
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
@@ -328,7 +335,7 @@ class Worker:
         for grant in claimed.grants:
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
-            self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause))
+            self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
             stays.append(
                 LaneRun(
                     self._services,

@@ -11,6 +11,7 @@ from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
 from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import Terms
+from glassq.worker.assignment import Assignment
 from glassq.worker.holdings import Holdings
 
 log = Log("glassq.worker")
@@ -24,11 +25,15 @@ class Shares:
     be asked by any.
     """
 
-    def __init__(self, registry: Registry, holdings: Holdings, slots: int) -> None:
+    def __init__(
+        self, registry: Registry, holdings: Holdings, slots: int, assignment: Assignment | None = None
+    ) -> None:
         self._registry = registry
         self._holdings = holdings
         self._all_slots = slots
+        self._assignment = assignment
         self._slots: dict[str, int] = {}
+        self._bounded = False
         self._served: dict[str, int] = {}
         self._claims = 0
         self._waiting: frozenset[str] = frozenset()
@@ -37,21 +42,19 @@ class Shares:
     def ordered(self, queues: tuple[str, ...]) -> tuple[str, ...]:
         """The queues, those in need of a slot first."""
         self._slots = {queue: self._slots_of(queue, len(queues)) for queue in queues}
+        self._bounded = min(self._slots.values()) < self._all_slots
         return queues if len(queues) == 1 else tuple(in_need(queues, self._held(), self._served))
 
     def terms(self, queues: Iterable[str], ahead: int) -> dict[str, Terms]:
         """What each of these may be granted, where so many lanes may wait for a thread besides."""
-        held = self._held() if self.limits else {}
+        held = self._held() if self._bounded else {}
         return {queue: self._terms(queue, held, ahead) for queue in queues}
-
-    @property
-    def limits(self) -> bool:
-        """Whether any queue may have fewer than all slots."""
-        return any(slots < self._all_slots for slots in self._slots.values())
 
     def look(self, claimed: Claimed) -> None:
         """What was granted, and where lanes wait for more."""
         self._claims += 1
+        if self._assignment is not None:
+            self._assignment.look(claimed)
         for grant in claimed.grants:
             self._served[whole(grant.lease.queue)] = self._claims
         self._waiting = frozenset(map(whole, claimed.others)) if len(self._slots) > 1 else frozenset()
@@ -62,8 +65,9 @@ class Shares:
 
     def fits(self, queue: str, running: Iterable[str]) -> bool:
         """Whether a lane of this queue may have a slot beside lanes of those that have one."""
-        slots = self._slots.get(whole(queue), self._all_slots)
-        return slots == self._all_slots or slots > sum(whole(each) == whole(queue) for each in running)
+        return not self._bounded or self._slots.get(whole(queue), self._all_slots) > sum(
+            whole(each) == whole(queue) for each in running
+        )
 
     def turn(self, queue: str) -> int:
         """Jobs of a plain lane's turn."""
@@ -86,10 +90,11 @@ class Shares:
 
     def _terms(self, queue: str, held: Mapping[str, int], ahead: int) -> Terms:
         turn, slots = self.turn(queue), self._slots[queue]
+        choice = None if self._assignment is None else self._assignment.choice(queue)
         if slots == self._all_slots:
-            return Terms(turn=turn)
+            return Terms(turn=turn, choice=choice)
         room = max(0, slots - held.get(queue, 0))
-        return Terms(turn=turn, lanes=room + ahead, begin=room)
+        return Terms(turn=turn, lanes=room + ahead, begin=room, choice=choice)
 
     def _slots_of(self, queue: str, queues: int) -> int:
         return slots_of(self._registry.options(queue).slots, all_slots=self._all_slots, queues=queues)

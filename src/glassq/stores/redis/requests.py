@@ -7,9 +7,12 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
+import msgspec
+
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Lease, Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
+from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
@@ -69,6 +72,24 @@ def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | i
         text(session), len(told), told, text(limit), text(job.lane), job.level, size, named, told, body
     )  # fmt: skip
     return scripts.APPEND.call(key, 9, arguments)
+
+
+def choice(wanted: Choice, lease_seconds: float, alive: int) -> bytes:
+    """What `lua/choosing.lua` reads. An owner counts as alive for so many µs after it was heard of."""
+    return msgspec.json.encode(
+        {
+            "assigned": wanted.assigned,
+            "patterns": wanted.patterns,
+            "lately": wanted.lately,
+            "steal_from": wanted.steal_from,
+            "exclusive": wanted.exclusive,
+            "after": wanted.after,
+            "patience": micros(wanted.patience),
+            "stay": micros(wanted.stays),
+            "lease": micros(lease_seconds),
+            "alive": alive,
+        }
+    )
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:

@@ -67,6 +67,7 @@ def _read(name: str) -> str:
 
 APPEND = Script("append", "arriving", shortcuts=("append_plain",))
 CLAIM = Script("claim", "standing", "wishes", "arriving", "waits")
+CLAIM_ASSIGNED = Script("claim", "standing", "wishes", "arriving", "waits", "choosing")
 BEGIN = Script("begin")
 SETTLE = Script("settle", "standing", "vacating", "wishes", shortcuts=("settle_next", "settle_leave"))
 RENEW = Script("renew")

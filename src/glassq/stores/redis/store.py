@@ -181,14 +181,16 @@ class RedisStorage:
 
     def _report(self, owner: Owner, queues: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
         """The last ring of each queue, and where it stood."""
-        # A worker reports about three times in a lease.
-        alive = micros(max(ALIVE_SECONDS, self._lease_seconds))
         where = f"{os.getpid()}:{socket.gethostname()}"
-        arguments = (str(owner), owner.node, owner.incarnation, alive, where)
+        arguments = (str(owner), owner.node, owner.incarnation, self._alive(), where)
         answers = self._server.run_each(
             scripts.REPORT, [(self._keys.counters(queue), arguments) for queue in queues]
         )
         return dict(zip(queues, answers, strict=True))
+
+    def _alive(self) -> int:
+        """µs for which a worker counts as alive; it reports about three times in a lease."""
+        return micros(max(ALIVE_SECONDS, self._lease_seconds))
 
     def claim(
         self,
@@ -207,6 +209,7 @@ class RedisStorage:
         others: set[str] = set()
         dues: list[float] = []
         stood: dict[str, Watermark] = {}
+        looked: dict[str, str] = {}
         now: float | None = None
         self._lease_seconds = lease_seconds
         begun = 0
@@ -215,7 +218,11 @@ class RedisStorage:
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
             try:
-                found = self._claim(owner, queue, wanted)
+                if its.choice is None:
+                    found = self._claim(scripts.CLAIM, owner, queue, wanted)
+                else:
+                    choice = requests.choice(its.choice, lease_seconds, self._alive())
+                    found = self._claim(scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice))
             except StorageUnavailable:
                 if not grants:
                     raise
@@ -225,6 +232,7 @@ class RedisStorage:
             grants += found.grants
             others |= found.others
             stood |= found.found
+            looked |= found.looked
             if found.next_due is not None:
                 dues.append(found.next_due)
         return Claimed(
@@ -233,9 +241,12 @@ class RedisStorage:
             others=frozenset(others),
             next_due=min(dues, default=None),
             found=stood,
+            looked=looked,
         )
 
-    def _claim(self, owner: Owner, queue: str, wanted: tuple[int, ...]) -> Claimed:
+    def _claim(
+        self, script: scripts.Script, owner: Owner, queue: str, wanted: tuple[int | bytes, ...]
+    ) -> Claimed:
         """Claim in one queue.
 
         A claim whose answer was lost has granted lanes nobody knows of; so the next one is the same claim, by
@@ -245,19 +256,20 @@ class RedisStorage:
         number = self._unanswered.get(asked) or next(self._claims)
         worker = (str(owner), owner.node, owner.incarnation)
         try:
-            reply = replies.claim(self._run(scripts.CLAIM, queue, *worker, self._handle, number, *wanted))
+            reply = replies.claim(self._run(script, queue, *worker, self._handle, number, *wanted))
         except Unanswered:
             self._unanswered[asked] = number
             raise
         self._unanswered.pop(asked, None)
         if reply.repeated and not reply.told:
-            return self._claim(owner, queue, wanted)
+            return self._claim(script, owner, queue, wanted)
         return Claimed(
             grants=tuple(reply.grants(queue)),
             now=reply.now,
             others=frozenset({queue} if reply.others else ()),
             next_due=reply.due,
             found={queue: reply.found},
+            looked={} if reply.looked is None else {queue: reply.looked},
         )
 
     def begin(self, owner: Owner, lease: Lease) -> None:  # noqa: ARG002 - the token names the owner

@@ -221,7 +221,7 @@ def forget(cx: Connection, queue: int, name: str) -> bool:
     """Delete a queue that holds nothing and that nobody serves; False for any other."""
     if holds(cx, queue, name):
         return False
-    for table in ("lanes", "dedup", "paused"):
+    for table in ("lanes", "owners", "dedup", "paused"):
         cx.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
     cx.execute("DELETE FROM queues WHERE id = ?", (queue,))
     return True

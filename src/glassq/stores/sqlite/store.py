@@ -222,7 +222,7 @@ class SqliteStorage:
                 row = queue_row(change.cx, key)
                 stood[name] = row.watermark
                 change.now = pass_time(change.cx, key, row.seen, change.clock)
-                claims.append(Claim(key, name, row, str(owner), lease, change.now))
+                claims.append(Claim(key, name, row, owner, lease, change.now))
         return claims, stood
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:

@@ -16,6 +16,7 @@ comparison, call `pytest.register_assert_rewrite("glassq.testing.conformance")` 
 from __future__ import annotations
 
 from glassq.testing.conformance.appending import Appending
+from glassq.testing.conformance.choosing import Choosing
 from glassq.testing.conformance.claiming import Claiming
 from glassq.testing.conformance.crowding import Crowding
 from glassq.testing.conformance.cutting import Cutting
@@ -41,6 +42,7 @@ __all__ = ["StorageConformance"]
 class StorageConformance(
     Appending,
     Claiming,
+    Choosing,
     Settling,
     RunningAhead,
     TakingAhead,
