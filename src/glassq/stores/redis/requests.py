@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
@@ -151,3 +151,13 @@ def _new_job(job: NewJob) -> list[Argument]:
         window = micros(job.dedup.window or 0.0)
     ttl = "" if job.ttl is None else micros(job.ttl)
     return [*_place(job), job.body, due, ttl, kind, dedup, window]
+
+
+def named(leases: Iterable[Lease]) -> list[Argument]:
+    """Leases, as scripts are told them."""
+    return [part for lease in leases for part in (lease.lane, lease.token)]
+
+
+def scope(lane: str | None) -> tuple[str, str]:
+    """One lane, or the whole queue."""
+    return ("", "") if lane is None else ("1", lane)
