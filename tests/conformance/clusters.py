@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.conformance.redisservers import system_server
 from tests.processes import wait_until
@@ -41,6 +43,7 @@ class Node:
             *("--save", "", "--appendonly", "no", "--cluster-enabled", "yes"),
             *("--cluster-node-timeout", str(int(NODE_TIMEOUT * 1000)), "--cluster-config-file", "nodes.conf"),
             *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+            *("--cluster-require-full-coverage", "no"),  # the other nodes' slots go on without a dead one
         ]
         with (self.folder / "redis.log").open("ab") as output:
             self._process = subprocess.Popen(
@@ -50,7 +53,7 @@ class Node:
 
     def admin(self) -> redis.Redis:
         """A connection of its administrator."""
-        return redis.Redis(port=self.port)
+        return redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0))
 
     def ask(self, *command: str | int) -> Any:
         """One command, as its administrator."""
@@ -148,6 +151,14 @@ class RedisCluster:
             if node.knows("master"):
                 node.ask("CLUSTER", "SETSLOT", slot, "NODE", to.id)
         return moved
+
+    def fail_over(self, replica: Node) -> None:
+        """Let a replica take its master's place once it has everything, as soon as that master knows it."""
+        master = next(node for node in self.nodes if node.port == int(replica.ask("ROLE")[2]))
+        own, its = master.id, replica.id
+        wait_until(lambda: its in str(master.ask("CLUSTER", "REPLICAS", own)), "a known replica", str, 20)
+        replica.ask("CLUSTER", "FAILOVER")
+        wait_until(lambda: replica.knows("master"), "the replica to be a master", str, 20)
 
     def close(self) -> None:
         """End all nodes."""
