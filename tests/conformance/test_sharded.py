@@ -21,6 +21,7 @@ from glassq.stores.open import open_storage
 from glassq.stores.sharded import ShardedQueues
 from glassq.stores.sqlite.store import SqliteStorage
 from glassq.testing.conformance import StorageConformance
+from tests.conformance.clusters import RedisCluster
 
 QUEUE = "orders"
 ALICE = Owner("alice", "first")
@@ -65,11 +66,15 @@ class TestWhole(StorageConformance):
         assert queue_of(job.id) in self.store.layouts()[QUEUE].shards(QUEUE)
 
 
-@pytest.fixture(params=["sqlite", "installed"])
+@pytest.fixture(params=["sqlite", "installed", "cluster"])
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]:
     """Opens handles on one store, each with what its program says about shards."""
     url = f"sqlite:///{tmp_path}/jobs.db"
-    if request.param != "sqlite":
+    if request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("cluster")
+        cluster.empty()
+        url = cluster.url
+    elif request.param == "installed":
         url = request.getfixturevalue(request.param)
         with redis.Redis.from_url(url) as client:
             client.flushall()

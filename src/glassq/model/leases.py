@@ -94,6 +94,8 @@ class Renewed(msgspec.Struct, frozen=True):
     """Ids of current jobs of the renewed lanes that somebody asked to cancel."""
     found: Mapping[str, Watermark] = {}
     """Where the queues of the leases stood."""
+    unheard: frozenset[Lease] = frozenset()
+    """Leases about which nothing was heard, since a part of the store is away: repeat them soon."""
 
 
 class Leaving(StrEnum):

@@ -11,6 +11,7 @@ from typing import Final
 from glassq.errors import BadOption
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+_QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?\Z")
 MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
@@ -80,6 +81,11 @@ def job_id(queue: str, producer: str, number: int) -> str:
 def queue_of(job: str) -> str:
     """The queue a job id names, as its store knows it: where it is cut into shards, one of these."""
     return job.partition("/")[0]
+
+
+def is_queue(name: str) -> bool:
+    """Whether a store may know a queue, or a shard, by this name."""
+    return _QUEUE.match(name) is not None
 
 
 def shard_name(queue: str, number: int) -> str:

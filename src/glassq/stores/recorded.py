@@ -177,7 +177,9 @@ class RecordedStorage(InstrumentedStorage):
                 seconds=lease_seconds,
                 sent=sent,
                 leases=[
-                    (lease.queue, lease.lane, lease.token) for lease in leases if lease not in renewed.lost
+                    (lease.queue, lease.lane, lease.token)
+                    for lease in leases
+                    if not (lease in renewed.lost or lease in renewed.unheard)
                 ],
                 lost=[(lease.queue, lease.lane, lease.token) for lease in renewed.lost],
             )

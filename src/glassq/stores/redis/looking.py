@@ -12,8 +12,8 @@ from typing import Any, Final
 from glassq.model.lanes import LaneOrder, LanesSeen, LaneStats, WorkerStats
 from glassq.model.stats import LaneState
 from glassq.stores.redis import scripts
+from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.replies import MICRO, full_id
-from glassq.stores.redis.server import Server
 
 _AT_ONCE: Final = 100
 _NOT_HELD, _HELD, _BLOCKED, _PAUSED = "a", "h", "f", "g"
@@ -22,7 +22,7 @@ _LAST, _NOW = "+inf", ""
 """Where an index is looked at to."""
 
 
-def lanes(server: Server, key: str, queue: str, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+def lanes(server: Commands, key: str, queue: str, by: LaneOrder, limit: int, look: int) -> LanesSeen:
     """See `Storage.lanes`.
 
     Lanes that nobody holds are kept by their lowest seq, and blocked heads by since when they are: of these
@@ -49,7 +49,7 @@ class _Ranking:
     """Lanes with the number they are ranked by. `look` of them are looked at, besides those of an index that
     is in their order."""
 
-    def __init__(self, server: Server, key: str, by: LaneOrder, look: int) -> None:
+    def __init__(self, server: Commands, key: str, by: LaneOrder, look: int) -> None:
         self._server, self._key, self._by, self._look = server, key, by, look
         self.total, self.whole_paused, self.exact = 0, False, True
         self.amounts: dict[bytes, int | None] = {}
@@ -82,7 +82,7 @@ class _Ranking:
         return [name for _, name in ranked[:limit]]
 
 
-def _figures(server: Server, key: str, queue: str, names: Sequence[bytes]) -> Iterator[LaneStats]:
+def _figures(server: Commands, key: str, queue: str, names: Sequence[bytes]) -> Iterator[LaneStats]:
     """How these lanes stand, but for those that have gone meanwhile."""
     while names:
         now, *found = server.run(scripts.FIGURES, key, *names[:_AT_ONCE])
@@ -111,7 +111,7 @@ def _lane(queue: str, lane: str, now: int, figures: Sequence[Any]) -> LaneStats:
     )
 
 
-def workers(server: Server, key: str) -> list[WorkerStats]:
+def workers(server: Commands, key: str) -> list[WorkerStats]:
     """See `Storage.workers`."""
     said: dict[bytes, bytes] = {}
     held: dict[bytes, tuple[int, int]] = {}

@@ -157,8 +157,9 @@ def _life(told: bytes) -> tuple[str, Run | None]:
     incarnation, _, run = told.decode().partition(":")
     if not run:
         return incarnation, None
-    name, seq, enqueued, settled = run.split(":")
-    return incarnation, Run(name, Counts(int(seq), int(enqueued), int(settled)))
+    _, seq, enqueued, settled = run.split(":")
+    # By all of it: a node of a cluster may get a queue twice in one run, and begins with other counts then.
+    return incarnation, Run(run, Counts(int(seq), int(enqueued), int(settled)))
 
 
 def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:

@@ -6,7 +6,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJ
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
-from glassq.model.names import queue_of
+from glassq.model.names import is_queue, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -36,16 +36,19 @@ from glassq.storage import (
     append_size,
 )
 from glassq.stores.redis import looking, replies, requests, scripts
+from glassq.stores.redis.cluster import Cluster
+from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.layouts import Layouts
 from glassq.stores.redis.location import Location
+from glassq.stores.redis.register import Register
 from glassq.stores.redis.replies import full_id, local_id, micros
 from glassq.stores.redis.scripts import Call
 from glassq.stores.redis.searching import find_in_lanes
-from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
+from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.steering import Steering
 
@@ -58,7 +61,8 @@ _PURGED_AT_ONCE = 500
 
 
 class RedisStorage:
-    """`glassq.storage.Storage` on a Redis or Valkey server. Thread-safe; usable again in a forked child."""
+    """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
+    forked child."""
 
     kind = "redis"
 
@@ -66,11 +70,13 @@ class RedisStorage:
         self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
     ) -> None:
         self.address = location.address
-        self._server = Server(location, clock=clock, reconnected=reconnected)
+        kind = Cluster if location.in_cluster else Server
+        self._is_one = not location.in_cluster
+        self._server: Commands = kind(location, clock=clock, reconnected=reconnected)
         self._keys = Keys(location.namespace)
         self._layouts = Layouts(self._server, self._keys)
+        self._register = Register(self._server, self._keys.registry)
         self._sessions = Sessions()
-        self._registered: set[str] = set()
         self._steering = Steering()
         self._lease_seconds = 0.0
         self._handle = secrets.token_hex(4)
@@ -86,8 +92,9 @@ class RedisStorage:
         clock: Clock | None = None,
         reconnected: Callable[[], None] | None = None,
     ) -> RedisStorage:
-        """Open `redis://`, `rediss://` or `unix://`, or what a ready client speaks to; `BadOption` for what
-        cannot be used. Connects at the first verb: `ConfigurationError` for a server that must not be used.
+        """Open `redis://`, `rediss://`, `unix://`, `redis+cluster://`, or what a ready client speaks to;
+        `BadOption` for what cannot be used. Connects at the first verb: `ConfigurationError` for a server
+        that must not be used.
 
         `clock` stands in for the server's, in tests that move time. All handles on a store need the same.
         `reconnected` is called when the server answers again after it did not.
@@ -104,7 +111,7 @@ class RedisStorage:
         append_size(jobs)
         if not jobs:
             return []
-        self._register(queue)
+        self._register.enter(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
             call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length)
@@ -119,13 +126,13 @@ class RedisStorage:
                 raise QueueFull(full.depth, max_length or 0) from full
             except QueueClosed as closed:  # refused whole
                 if not self._layouts.mend(queue, closed.mark):
-                    self._unregister(queue)
+                    self._register.strike(queue)
                     raise
                 return self.append(queue, jobs, max_length=max_length, replicas=replicas)
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
         found = answers[0].found
         if found is not None and not found.counts.enqueued:
-            self._register_again(queue)
+            self._register.enter_again(queue)
         if copies < replicas:
             first = full_id(queue, f"{session.name}:{number}")
             raise EnqueueUncertain(
@@ -140,23 +147,6 @@ class RedisStorage:
         if replicas:
             return self._server.carry_out_and_copy(call, replicas=replicas, patience=APPEND_PATIENCE)
         return self._server.carry_out(call, patience=APPEND_PATIENCE), 0
-
-    def _register(self, queue: str) -> None:
-        # Before the first job is in, so that no queue with jobs is missing from the list.
-        if queue not in self._registered:
-            self._server.add_member(self._keys.registry, queue)
-            self._registered.add(queue)
-
-    def _unregister(self, queue: str) -> None:
-        self._registered.discard(queue)
-        self._server.remove_member(self._keys.registry, queue)
-
-    def _register_again(self, queue: str) -> None:
-        """Perhaps the server lost everything, its register of queues included."""
-        try:
-            self._server.add_member(self._keys.registry, queue)
-        except StorageUnavailable:  # the jobs are in: their receipts must not be lost with this
-            self._registered.discard(queue)
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
@@ -173,7 +163,7 @@ class RedisStorage:
                 ],
             )
 
-        return RedisDoorbell(self._server.wire, self._keys.doorbell, last, leave)
+        return RedisDoorbell(self._server, self._keys.doorbell, last, leave)
 
     def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`."""
@@ -213,20 +203,24 @@ class RedisStorage:
         now: float | None = None
         self._lease_seconds = lease_seconds
         begun = 0
+        failures: list[StorageUnavailable] = []
         for queue in queues:
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
             try:
                 if its.choice is None:
-                    found = self._claim(scripts.CLAIM, owner, queue, wanted)
+                    found = self._claim(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
                 else:
                     choice = requests.choice(its.choice, lease_seconds, self._alive())
-                    found = self._claim(scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice))
-            except StorageUnavailable:
-                if not grants:
-                    raise
-                break  # what was granted must reach the worker; it meets the failure at its next call
+                    found = self._claim(
+                        scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice), self._patience(queues)
+                    )
+            except StorageUnavailable as error:
+                failures.append(error)
+                if self._is_one:
+                    break
+                continue
             now = found.now
             begun += sum([grant.begun for grant in found.grants])
             grants += found.grants
@@ -235,6 +229,8 @@ class RedisStorage:
             looked |= found.looked
             if found.next_due is not None:
                 dues.append(found.next_due)
+        if failures and not grants:  # else what was granted must reach the worker first
+            raise failures[0]
         return Claimed(
             grants=tuple(grants),
             now=self._server.time() if now is None else now,
@@ -245,7 +241,12 @@ class RedisStorage:
         )
 
     def _claim(
-        self, script: scripts.Script, owner: Owner, queue: str, wanted: tuple[int | bytes, ...]
+        self,
+        script: scripts.Script,
+        owner: Owner,
+        queue: str,
+        wanted: tuple[int | bytes, ...],
+        patience: float | None,
     ) -> Claimed:
         """Claim in one queue.
 
@@ -256,13 +257,14 @@ class RedisStorage:
         number = self._unanswered.get(asked) or next(self._claims)
         worker = (str(owner), owner.node, owner.incarnation)
         try:
-            reply = replies.claim(self._run(script, queue, *worker, self._handle, number, *wanted))
+            told = self._run(script, queue, *worker, self._handle, number, *wanted, patience=patience)
+            reply = replies.claim(told)
         except Unanswered:
             self._unanswered[asked] = number
             raise
         self._unanswered.pop(asked, None)
         if reply.repeated and not reply.told:
-            return self._claim(script, owner, queue, wanted)
+            return self._claim(script, owner, queue, wanted, patience)
         return Claimed(
             grants=tuple(reply.grants(queue)),
             now=reply.now,
@@ -298,22 +300,31 @@ class RedisStorage:
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
-        return self._server.submit(call.by_digest, partial(replies.settled_one, queue))
+        return self._server.submit(call, partial(replies.settled_one, queue))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""
         lost: set[Lease] = set()
+        unheard: set[Lease] = set()
         cancelled: set[str] = set()
         found: dict[str, Watermark] = {}
-        for queue, chosen in requests.by_queue(lease.queue for lease in leases):
+        groups = requests.by_queue(lease.queue for lease in leases)
+        for queue, chosen in groups:
             held = [leases[index] for index in chosen]
-            indices, asked, stood = self._run(
-                scripts.RENEW, queue, str(owner), micros(lease_seconds), *requests.named(held)
-            )
+            asking = (str(owner), micros(lease_seconds), *requests.named(held))
+            try:
+                indices, asked, stood = self._run(
+                    scripts.RENEW, queue, *asking, patience=self._patience(groups)
+                )
+            except StorageUnavailable:
+                unheard.update(held)
+                if self._is_one or len(unheard) == len(leases):
+                    raise
+                continue
             lost.update(held[index - 1] for index in indices)
             cancelled.update(full_id(queue, job.decode()) for job in asked)
             found[queue] = replies.watermark(stood)
-        return Renewed(frozenset(lost), frozenset(cancelled), found)
+        return Renewed(frozenset(lost), frozenset(cancelled), found, frozenset(unheard))
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One round trip per queue and 100 lanes."""
@@ -336,6 +347,8 @@ class RedisStorage:
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
+        if not is_queue(queue):
+            return None
         job = local_id(queue, job_id)
         self._steering.note(queue)
         done = self._run(scripts.CANCEL, queue, job, repeatable=False)
@@ -349,6 +362,8 @@ class RedisStorage:
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
+        if not is_queue(queue):
+            return None
         job = local_id(queue, job_id)
         kept = self._run(scripts.LOOKUP, queue, job)
         if kept is None:
@@ -364,7 +379,7 @@ class RedisStorage:
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`."""
-        self._register(queue)  # it may be paused before anything is put into it
+        self._register.enter(queue)  # it may be paused before anything is put into it
         self._steering.note(queue)
         return bool(self._run(scripts.PAUSE, queue, *requests.scope(lane)))
 
@@ -396,7 +411,7 @@ class RedisStorage:
         """See `Storage.forget`. Two round trips."""
         if not self._run(scripts.FORGET, queue):
             return False
-        self._unregister(queue)
+        self._register.strike(queue)
         return True
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
@@ -427,7 +442,7 @@ class RedisStorage:
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
-        return self._server.members(self._keys.registry)
+        return self._register.all()
 
     def layouts(self) -> dict[str, Layout]:
         """See `Storage.layouts`."""
@@ -440,6 +455,10 @@ class RedisStorage:
     def close(self) -> None:
         """See `Storage.close`."""
         self._server.close()
+
+    def _patience(self, asked: Sized) -> float | None:
+        """How long one queue of several is waited for: in a cluster the others are not to wait with it."""
+        return None if self._is_one or len(asked) == 1 else 0.0
 
     def _run(
         self,

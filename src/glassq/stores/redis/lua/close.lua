@@ -31,7 +31,7 @@ local function is_paused(lane) return paused_lanes > 0 and call('SISMEMBER', P .
 local function paused_since(lane, oldest)
   local noted, since = call('HGET', C, '@' .. lane), eligible_at(oldest)
   if noted then
-    local from, ends, cause = string.match(noted, '^(%d+),(%d+),(%d),')
+    local from, ends, cause = string.match(noted, '^%d*,(%d+),(%d+),(%d),')
     local left = string.match(noted, '(%d+)$')
     if cause == '2' and ends == left then left = from end
     since = math.max(since, tonumber(left))
