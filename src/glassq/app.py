@@ -51,7 +51,7 @@ from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
 from glassq.web.server import HttpServer, serve
 from glassq.worker.engine import Worker
-from glassq.worker.options import WorkerOptions, key_list
+from glassq.worker.options import WorkerOptions, worker_options
 
 if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
@@ -372,17 +372,12 @@ class Glassq:
         come those of `steal_from`, in their order, and then, unless it is `exclusive`, any; what is not
         assigned to it only once it has waited for 0.2 s. A lane then stays with its worker for two leases.
         """
-        known = WorkerOptions.__struct_fields__
-        if "turn" in options:
-            raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
-        for option in options:
-            if option not in known:
-                raise BadOption(option, "is not an option of a worker", nearest(option, known))
+        said = {"lease_seconds": self._lease_seconds, "concurrency": concurrency, **options}
+        checked = worker_options(queues, said)
         if os.getpid() != self._pid:
             # Not the parent's name either: forked siblings under one name take each other's lanes over.
             self._node = secrets.token_hex(6)
             self._begin_incarnation()
-        options |= {name: key_list(name, options[name]) for name in _KEY_LISTS if name in options}
         self._workers = [each for each in self._workers if not each.finished]
         worker = Worker(
             registry=self.registry,
@@ -390,11 +385,7 @@ class Glassq:
             bus=self.bus,
             clock=self._clock,
             owner=Owner(self._node, self._incarnation, next(self._worker_numbers)),
-            options=WorkerOptions(
-                queues=None if queues is None else tuple(queues),
-                concurrency=concurrency,
-                **{"lease_seconds": self._lease_seconds, **options},
-            ),
+            options=checked,
             serializer=self._serializer.name,
             random=random.random,
         )
@@ -449,7 +440,6 @@ class Glassq:
         return f"<Glassq {self.address}>"
 
 
-_KEY_LISTS = ("assigned", "steal_from")
 _TASK_OPTIONS = tuple(
     name
     for name, parameter in inspect.signature(Glassq.fifo).parameters.items()

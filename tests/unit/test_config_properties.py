@@ -81,12 +81,23 @@ def drawn(shape: Shape) -> st.SearchStrategy[Any]:
             return st.one_of(drawn(shape.single), drawn(shape.group))
 
 
+def _agree_on_keys(worker: dict[str, Any]) -> None:
+    """Nobody steals what is assigned to it, or anything where it is to leave alone what is not."""
+    stolen = [key for key in worker.pop("steal_from", []) if key not in worker.get("assigned", [])]
+    if worker.get("exclusive") and not worker.get("assigned"):
+        worker["exclusive"] = False
+    if stolen and not worker.get("exclusive"):
+        worker["steal_from"] = stolen
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     """Settings that agree with each other."""
     chosen: dict[str, Any] = draw(drawn(CONFIGURATION))
     if "token" in chosen.get("http", {}):
         chosen["http"].pop("token_file", None)
+    for worker in chosen.get("workers", []):
+        _agree_on_keys(worker)
     if chosen.get("queues"):
         for worker in chosen.get("workers", []):
             for queue in worker.get("queues", []):

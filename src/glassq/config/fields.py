@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from glassq.config.kinds import BYTES, NUMBER, SECONDS, TEXT, WHOLE, keyed, one_of
+from glassq.config.kinds import BYTES, NUMBER, SECONDS, TEXT, TRUTH, WHOLE, keyed, one_of
 from glassq.config.shapes import ByName, Either, Field, Group, InOrder, Several
 from glassq.errors import BadOption
 from glassq.model.names import check_name
@@ -305,6 +305,21 @@ WORKER = Group(
             "Its own length of a lease.",
             "that of `store`",
         ),
+        Field(
+            "assigned",
+            Several(TEXT),
+            "Keys, or patterns of keys, that it serves first.",
+            "none",
+            also=("assigned_users", "keys"),
+        ),
+        Field(
+            "steal_from",
+            Several(TEXT),
+            "Keys, or patterns of keys, that it serves when its own have nothing ready.",
+            "none",
+            also=("steal_targets", "steal"),
+        ),
+        Field("exclusive", TRUTH, "Serve no other keys than those.", _WORKER["exclusive"]),
         Field("window", WHOLE, "Jobs read ahead per lane.", _WORKER["window"], also=("prefetch",)),
         Field(
             "max_in_flight",

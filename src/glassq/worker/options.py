@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
 from glassq.errors import BadOption
-from glassq.model.names import check_key, check_name
+from glassq.model.names import check_key, check_name, nearest
 from glassq.policy.assignment import is_pattern
 
 
@@ -86,7 +89,21 @@ def _check_entry(option: str, key: object) -> None:
         raise BadOption(option, f"has {key!r}; {str(error).removeprefix('key: ')}") from None
 
 
-def key_list(option: str, value: object) -> tuple[str, ...]:
+def worker_options(queues: Sequence[str] | None, said: Mapping[str, Any]) -> WorkerOptions:
+    """The options of a worker for these queues, of what a program said; `BadOption` for what is none."""
+    known = WorkerOptions.__struct_fields__
+    if "turn" in said:
+        raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
+    for option in said:
+        if option not in known:
+            raise BadOption(option, "is not an option of a worker", nearest(option, known))
+    keys = {
+        option: _key_list(option, said[option]) for option in ("assigned", "steal_from") if option in said
+    }
+    return WorkerOptions(queues=None if queues is None else tuple(queues), **{**said, **keys})
+
+
+def _key_list(option: str, value: object) -> tuple[str, ...]:
     """Keys and patterns as a tuple, in their order; `BadOption` for what is no list."""
     if not isinstance(value, list | tuple):
         raise BadOption(option, f"is a list of keys and patterns, got {value!r}")
