@@ -11,16 +11,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from glassq.client.declaring import Declaring
 from glassq.client.jobs import cancel_job, find_job
 from glassq.client.options import check_ttl
 from glassq.client.producer import Producer
 from glassq.client.queues import Queue
-from glassq.client.task import Signature, Task, calls_of, check_key_of
-from glassq.codec import ArgumentCodec, JsonSerializer, Serializer
+from glassq.client.task import Signature, calls_of
+from glassq.codec import JsonSerializer, Serializer
 from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
 from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
@@ -39,7 +40,7 @@ from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
-from glassq.registry import KeyOf, Registry, TaskDefinition, check_task_option, task_name
+from glassq.registry import KeyOf, Registry, check_task_option
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
@@ -51,15 +52,14 @@ from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
 from glassq.web.server import HttpServer, serve
 from glassq.worker.engine import Worker
+from glassq.worker.loops import OwnLoop
 from glassq.worker.options import WorkerOptions, worker_options
+from glassq.worker.watching import LoopWatch
 
 if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
 
 log = Log("glassq")
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
@@ -112,6 +112,7 @@ class Glassq:
         self._storage: ShardedStorage | None = None
         self._closed = False
         self._detach: Callable[[], None] = lambda: None
+        self._loop = OwnLoop(LoopWatch(self.bus, self._clock))
         self._workers: list[Worker] = []
         self._servers: list[HttpServer] = []
         self._worker_numbers = count()
@@ -230,8 +231,9 @@ class Glassq:
         result_ttl: float | None = None,
         priority: Priority = Priority.NORMAL,
         **unknown: Any,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]:
-        """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn.
+    ) -> Declaring:
+        """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn; an
+        `async def` on an event loop.
 
         `on_success(retval, job, binding)` and `on_error(exc, job, binding)` run after the settlement, at most
         once. A failed job is tried again in its place, `max_retries` times (3; -1: for ever), `retry_wait`
@@ -260,30 +262,17 @@ class Glassq:
             if callback is not None and not callable(callback):
                 raise BadOption(option, f"is a callable, got {type(callback).__name__}")
 
-        def register(func: Callable[P, R]) -> Task[P, R]:
-            _refuse_async(func)
-            signature = inspect.signature(func)
-            check_key_of(key, signature, func)
-            task = check_name("name", name if name is not None else task_name(func))
-            definition = TaskDefinition(
-                name=task,
-                queue=queue,
-                func=func,
-                signature=signature,
-                codec=ArgumentCodec(signature, func, self._serializer, task),
-                on_success=on_success,
-                on_error=on_error,
-                key=key,
-                ttl=lifetime,
-                priority=level,
-                timeout=timeout,
-                left_out=tuple(option for option in retries if option not in said),
-                **said,  # type: ignore[arg-type]
-            )
-            self.registry.add(definition)
-            return Task(definition, self._producer)
-
-        return register
+        options = {
+            "queue": queue,
+            "on_success": on_success,
+            "on_error": on_error,
+            "ttl": lifetime,
+            "priority": level,
+            "timeout": timeout,
+            "left_out": tuple(option for option in retries if option not in said),
+            **said,
+        }
+        return Declaring(self.registry, self._producer, self._serializer, key=key, name=name, options=options)
 
     def defaults(self, **options: Any) -> None:
         """Say what holds for tasks whose decorators leave it out, those declared before too.
@@ -388,6 +377,7 @@ class Glassq:
             options=checked,
             serializer=self._serializer.name,
             random=random.random,
+            loop=self._loop,
         )
         self._workers.append(worker)
         return worker
@@ -425,7 +415,9 @@ class Glassq:
             self._detach()
         if not all(drained):
             log.warning("attempts still run after the drain; the store stays open for them")
-        elif storage is not None:
+            return
+        self._loop.close()
+        if storage is not None:
             storage.close()
 
     def __enter__(self) -> Self:
@@ -450,11 +442,3 @@ _TASK_OPTIONS = tuple(
 def _client_id() -> str:
     """Of this process, in its spans."""
     return f"{socket.gethostname()}-{os.getpid()}"
-
-
-def _refuse_async(func: Callable[..., Any]) -> None:
-    if inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func):
-        raise BadOption(
-            func.__qualname__,
-            "async def tasks are not built yet; make it a plain def (asyncio.run inside works)",
-        )

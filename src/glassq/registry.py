@@ -94,6 +94,8 @@ class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = int(Priority.NORMAL)
     on_exhausted: FinalAction = "bury"
     timeout: float | None = None
+    is_async: bool = False
+    """Whether the function is an `async def`: its attempts run on an event loop."""
     left_out: tuple[str, ...] = ()
     """Options the decorator left to the application's defaults; the values here are those in force."""
 

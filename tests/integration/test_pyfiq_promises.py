@@ -19,7 +19,7 @@ import redis
 from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
-from glassq.errors import BadOption, ConfigurationError, DuplicateTask, StorageError
+from glassq.errors import ConfigurationError, DuplicateTask, StorageError
 from glassq.model.jobs import NewJob
 from tests.conformance.redisservers import free_port, running, system_server
 from tests.integration.processes import Stage
@@ -156,17 +156,20 @@ def test_p10_stopping_during_a_retry_wait_keeps_the_job(app: Glassq) -> None:
 
 
 def test_p11_nothing_is_dropped_in_silence(app: Glassq, store_url: str) -> None:
-    """`async def` is refused when decorated, a late queue is served, a second binding is refused, and a task
-    that this deployment does not know halts its queue instead of vanishing."""
-    with pytest.raises(BadOption, match="not built yet"):
+    """`async def` is run to its end, a late queue is served, a second binding is refused, and a task that
+    this deployment does not know halts its queue instead of vanishing."""
+    awaited = threading.Event()
 
-        @app.fifo("q")
-        async def coroutine() -> None: ...
+    @app.fifo("q")
+    async def coroutine() -> None:
+        awaited.set()
 
+    app.enqueue_many([coroutine.s()])
     done = threading.Event()
     with app.worker():
         app.fifo("late", name="late")(done.set)()
         assert done.wait(20)
+        assert awaited.wait(20)
     app.fifo("one", name="same")(lambda: 1)
     with pytest.raises(DuplicateTask):
         app.fifo("two", name="same")(lambda: 2)

@@ -13,7 +13,11 @@ from glassq.policy.retry import Backoff
 
 ENDS: tuple[FinalAction, ...] = get_args(FinalAction)
 RETRYABLE = {Outcome.EXCEPTION, Outcome.TIMEOUT}
-ENDED = {Outcome.EXPIRED: Action.EXPIRE, Outcome.CANCELLED: Action.CANCEL}
+ENDED = {
+    Outcome.EXPIRED: Action.EXPIRE,
+    Outcome.CANCELLED: Action.CANCEL,
+    Outcome.INTERRUPTED: Action.DROP,
+}
 UNREADABLE = {Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK}
 
 EVERYTHING = list(product(Outcome, [-1, 0, 1, 3], ENDS, ENDS, [0, 1, 2, 3, 4, 1000], [True, False]))

@@ -226,6 +226,21 @@ class WorkerBeat(Event, frozen=True, kw_only=True):
     lease_remaining: Mapping[str, float]
 
 
+class LoopBlocked(Event, frozen=True, kw_only=True):
+    """The event loop of async jobs has done nothing for `seconds`. `by`: the task that runs on it, which is a
+    job's if `job_id` is set."""
+
+    by: str
+    job_id: str | None
+    seconds: float
+
+
+class LoopFreed(Event, frozen=True, kw_only=True):
+    """The event loop of async jobs goes on, after it was blocked for `seconds`."""
+
+    seconds: float
+
+
 class DataLossDetected(Event, frozen=True, kw_only=True):
     """The store does not know any more what it acknowledged to this process; told once per loss. `kind`: one
     of `LOSSES`. The figures are the least that is certain, from what this very process was told before."""

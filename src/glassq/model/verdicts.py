@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     LEASE_LOST = "lease_lost"
+    INTERRUPTED = "interrupted"
+    """Not ended by itself: the event loop it ran on was left by its program."""
 
 
 class Action(StrEnum):

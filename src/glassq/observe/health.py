@@ -16,6 +16,8 @@ from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import (
     LaneClaimed,
+    LoopBlocked,
+    LoopFreed,
     QueueDeclared,
     StorageCalled,
     WorkerBeat,
@@ -102,6 +104,8 @@ class Health:
         self._waits_since: float | None = None
         self._looked_at = 0.0
         self._expected = 0
+        self._blocked: LoopBlocked | None = None
+        self._blocked_since = 0.0
 
     def expect(self, workers: int) -> None:
         """So many workers are to run in this process: it has started, and is ready, once all of them do."""
@@ -115,6 +119,7 @@ class Health:
         bus.subscribe(self._worker_beat, WorkerBeat)
         bus.subscribe(self._lane_claimed, LaneClaimed)
         bus.subscribe(self._storage_called, StorageCalled)
+        bus.subscribe(self._loop_changed, LoopBlocked, LoopFreed)
 
     def told(self, stats: Sequence[QueueStats]) -> None:
         """What was read from the store: whether lanes wait that this process should take."""
@@ -155,6 +160,7 @@ class Health:
                 "queues:declared": self._declared(),
                 "leases:margin": self._margin(),
                 "worker:consuming": self._consuming(),
+                **self._event_loop(),
             }
         )
 
@@ -288,6 +294,21 @@ class Health:
             output="lanes are ready and this worker takes none",
         )
 
+    def _event_loop(self) -> dict[str, Check]:
+        """Said while async jobs stand still because one of them blocks. Leases do not depend on that loop."""
+        blocked = self._blocked
+        if blocked is None:
+            return {}
+        since = self._clock.monotonic() - self._blocked_since
+        return {
+            "eventloop:blocked": Check(
+                status="warn",
+                observedValue=round(since, 3),
+                observedUnit="s",
+                output=f"{blocked.by} blocks the event loop: all async jobs stand still",
+            )
+        }
+
     # -- events --------------------------------------------------------------------------------------
 
     def _queue_declared(self, event: QueueDeclared) -> None:
@@ -320,3 +341,7 @@ class Health:
         self._last_error = event.error
         if event.error is None:
             self._last_answer = self._clock.monotonic()
+
+    def _loop_changed(self, event: LoopBlocked | LoopFreed) -> None:
+        self._blocked_since = self._clock.monotonic() - event.seconds
+        self._blocked = event if isinstance(event, LoopBlocked) else None

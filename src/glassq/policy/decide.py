@@ -25,8 +25,9 @@ _ENDINGS = {
     Outcome.SUCCEEDED: Verdict(Action.ACK),
     Outcome.EXPIRED: Verdict(Action.EXPIRE, Outcome.EXPIRED),
     Outcome.CANCELLED: Verdict(Action.CANCEL, Outcome.CANCELLED),
+    Outcome.INTERRUPTED: Verdict(Action.DROP, Outcome.INTERRUPTED),
 }
-"""Outcomes that end a job whatever the rules say."""
+"""Outcomes whose verdict is the same whatever the rules say."""
 
 
 _DROPPED = Verdict(Action.DROP, Outcome.LEASE_LOST)

@@ -29,8 +29,10 @@ from glassq.model.waits import NO_WAITS, Waited, Waits
 from glassq.policy.decide import Rules, decide, end
 from glassq.registry import Registry, TaskDefinition
 from glassq.telemetry import Attempting, Bus
-from glassq.worker.executors import Ran, ThreadExecutor, late
+from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor, late
 from glassq.worker.holdings import HeldLane
+from glassq.worker.loops import LoopHome, OwnLoop
+from glassq.worker.watching import LoopWatch
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -99,6 +101,7 @@ class Attempts:
         serializer: str,
         max_crashes: int,
         random: Callable[[], float],
+        loop: LoopHome | None = None,
     ) -> None:
         self._registry = registry
         self._bus = bus
@@ -107,6 +110,7 @@ class Attempts:
         self._max_crashes = max_crashes
         self._random = random
         self._executor = ThreadExecutor(bus, clock)
+        self._on_loop = LoopExecutor(bus, clock, loop or OwnLoop(LoopWatch(bus, clock)))
 
     def perform(
         self, lane: HeldLane, job: StoredJob, past: Standing, store_now: float, waits: Waits = NO_WAITS
@@ -229,7 +233,8 @@ class Attempts:
             self._check_lease(lane, context)
             return task.func(*decoded.args, **decoded.kwargs)
 
-        return self._executor.run(subject, call, task.timeout)
+        executor = self._on_loop if task.is_async else self._executor
+        return executor.run(subject, call, task.timeout)
 
     def _check(self, lane: HeldLane, started: float, timeout: float | None, context: JobContext) -> None:
         if context.id in lane.cancelled:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from glassq.forking import generation
 from glassq.model.clock import Clock
 from glassq.model.events import CallbackFailed
@@ -12,16 +14,20 @@ from glassq.telemetry import Bus
 from glassq.worker.attempt import Decoded, Ended
 from glassq.worker.executors import end_if_forked
 from glassq.worker.holdings import HeldLane
+from glassq.worker.loops import LoopHome, OwnLoop, await_on
+from glassq.worker.watching import LoopWatch
 
 log = Log("glassq.worker")
 
 
 class Callbacks:
-    """Runs callbacks in the lane's thread, before its next job."""
+    """Runs callbacks in the lane's thread, before its next job; it waits for async ones, which run on the
+    event loop."""
 
-    def __init__(self, bus: Bus, clock: Clock) -> None:
+    def __init__(self, bus: Bus, clock: Clock, loop: LoopHome | None = None) -> None:
         self._bus = bus
         self._clock = clock
+        self._loop = loop or OwnLoop(LoopWatch(bus, clock))
         self._generation = generation()
 
     def run(self, lane: HeldLane, ended: Ended) -> None:
@@ -32,10 +38,12 @@ class Callbacks:
         succeeded = ended.verdict.action is Action.ACK
         subject = ended.ran.value if succeeded else ended.ran.error
         lane.callback_since = self._clock.monotonic()
+        name = "on_success" if succeeded else "on_error"
         try:
-            callback(subject, _job(ended, decoded), _binding(decoded))
+            told = callback(subject, _job(ended, decoded), _binding(decoded))
+            if inspect.iscoroutine(told):
+                await_on(self._loop, f"{name} of {ended.task_name} for {ended.job.id}", told)
         except BaseException as error:  # licensed: around user code; it must not reach the lane
-            name = "on_success" if succeeded else "on_error"
             log.exception("%s of %s raised for %s", name, ended.task_name, ended.job.id)
             self._bus.emit(
                 CallbackFailed(

@@ -23,6 +23,7 @@ from glassq.worker.callbacks import Callbacks
 from glassq.worker.crew import run_together
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.lanes import LaneRun, Services, give_back
+from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
@@ -31,6 +32,7 @@ from glassq.worker.shares import Shares
 from glassq.worker.telling import Teller
 from glassq.worker.turns import Turns
 from glassq.worker.upkeep import Upkeep
+from glassq.worker.watching import LoopWatch
 
 log = Log("glassq.worker")
 
@@ -67,6 +69,7 @@ class Worker:
         options: WorkerOptions,
         serializer: str,
         random: Callable[[], float],
+        loop: LoopHome | None = None,
     ) -> None:
         self._registry = registry
         self._storage = storage
@@ -76,6 +79,7 @@ class Worker:
         self._options = options
         self._serializer = serializer
         self._random = random
+        self._loop = loop or OwnLoop(LoopWatch(bus, clock))
         self._stopping = threading.Event()
         self._finished = threading.Event()
         self._holdings = Holdings()
@@ -133,6 +137,7 @@ class Worker:
             serializer=self._serializer,
             max_crashes=self._options.max_crashes,
             random=self._random,
+            loop=self._loop,
         )
         self._services = Services(
             storage=storage,
@@ -142,7 +147,7 @@ class Worker:
             options=self._options,
             attempts=attempts,
             settler=settler,
-            callbacks=Callbacks(self._bus, self._clock),
+            callbacks=Callbacks(self._bus, self._clock, self._loop),
             stopping=self._stopping.is_set,
             crowded=self._crowded,
         )

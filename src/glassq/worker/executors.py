@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
+import threading
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -16,6 +19,7 @@ from glassq.model.clock import Clock
 from glassq.model.verdicts import Outcome
 from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus
+from glassq.worker.loops import Errand, Interrupted, LoopHome
 
 log = Log("glassq.worker")
 
@@ -62,11 +66,106 @@ class ThreadExecutor:
                     end_if_forked(self._generation, subject.job)
                 if timeout is not None and ended - started > timeout:
                     raise AttemptTimeout(late(subject.job, timeout))
-        except AttemptTimeout as error:
-            return Ran(Outcome.TIMEOUT, None, error, ended - started)
+                if type(value) is CoroutineType:
+                    raise _never_awaited(value, subject.task)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
-            return Ran(Outcome.EXCEPTION, None, error, ended - started)
+            return failed(error, ended - started)
         return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+
+
+class LoopExecutor:
+    """Runs an async task on an event loop, inside the Arounds, in a context of its own, while the calling
+    thread waits.
+
+    It is cancelled at its timeout, when somebody asked for that, and when the lane is lost; it is over when
+    it has ended, whatever it makes of the cancellation. Renewals are other threads' business.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock, home: LoopHome) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._home = home
+        self._generation = generation()
+
+    def run(self, subject: Attempting, call: Callable[[], Any], timeout: float | None) -> Ran:
+        """Run what `call` returns to its end. Never raises."""
+        ran = Ran(
+            Outcome.INTERRUPTED, None, Interrupted(f"no event loop ran {subject.job.id} to its end"), 0.0
+        )
+
+        async def attempt() -> None:
+            nonlocal ran
+            ran = await self._attempt(errand, subject, call, timeout)
+            if isinstance(ran.error, KeyboardInterrupt) and _in_main_thread():
+                raise ran.error  # the program's, not the job's
+
+        errand = Errand(f"{subject.task} {subject.job.id}", subject.job, attempt)
+        self._home.carry_out(errand)
+        return ran
+
+    async def _attempt(
+        self, errand: Errand, subject: Attempting, call: Callable[[], Any], most: float | None
+    ) -> Ran:
+        running_job.set(subject.job)
+        started = self._clock.monotonic()
+        ended = started
+        timer = None
+        if most is not None:
+            timer = asyncio.get_running_loop().call_later(
+                most, errand.cancel, AttemptTimeout(late(subject.job, most))
+            )
+        try:
+            with self._bus.around(subject):
+                try:
+                    value = await self._awaited(errand, call)
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+                    ended = self._clock.monotonic()
+                    end_if_forked(self._generation, subject.job)
+                if most is not None and ended - started > most:
+                    raise AttemptTimeout(late(subject.job, most))
+        except BaseException as error:  # licensed: around user code; CancelledError is its exception too
+            return failed(error, ended - started)
+        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+
+    async def _awaited(self, errand: Errand, call: Callable[[], Any]) -> Any:
+        """Await what is called. A cancellation of ours becomes what it was for; any other one is the job's
+        own exception, unless the whole loop is left."""
+        try:
+            return await call()
+        except asyncio.CancelledError as error:
+            if errand.reason is None and errand.task is not None and errand.task.cancelling():
+                # Whoever waits for the worker may have been cancelled with it, and says so in its turn.
+                await asyncio.sleep(0)
+                if self._home.left:
+                    raise Interrupted(f"the event loop of {errand.name} is left") from error
+            if errand.reason is None:
+                raise
+            raise errand.reason from error
+
+
+def failed(error: BaseException, seconds: float) -> Ran:
+    """What an exception of user code means for its attempt."""
+    outcome = Outcome.EXCEPTION
+    if isinstance(error, AttemptTimeout):
+        outcome = Outcome.TIMEOUT
+    elif isinstance(error, Interrupted):
+        outcome = Outcome.INTERRUPTED
+    return Ran(outcome, None, error, seconds)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _never_awaited(value: CoroutineType[Any, Any, Any], task: str) -> TypeError:
+    """What becomes of a job that did nothing, as its code was never begun."""
+    value.close()
+    return TypeError(
+        f"{task} is no async def, but returned a coroutine, which nobody awaits: a decorator between fifo "
+        "and the function hides that it is async. Make the decorator's own function async def"
+    )
 
 
 def end_if_forked(parent: Generation, job: object) -> None:

@@ -12,7 +12,7 @@ from glassq.model.clock import Clock
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
-from glassq.model.verdicts import Action
+from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.shielding import Log
 from glassq.storage import Storage
@@ -147,6 +147,9 @@ class LaneRun:
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
         self._in_flight.hear_all()
+        if ended.ran.outcome is Outcome.INTERRUPTED and not self._lane.lost:
+            self._interrupted(ended)
+            return
         # A callback comes before whatever happens to the lane next.
         leaving = self._leaving() if ended.callback is None else Leaving.KEEP
         answer = self._with.settler.settle(self._lane, ended, self._settlement(ended, leaving))
@@ -158,6 +161,13 @@ class LaneRun:
         if answer is not None:
             self._ahead = _is_quick(ended)
             self._take_in(answer, now)
+
+    def _interrupted(self, ended: Ended) -> None:
+        """An attempt that was cancelled because its event loop is left: while stopping, its job goes back
+        with the lane as if it had not begun. Otherwise whoever is next would be cancelled, too."""
+        if not self._with.stopping():
+            self.fail()
+        self._with.settler.abandoned(self._lane, ended)
 
     # -- before ------------------------------------------------------------------------------------------
 

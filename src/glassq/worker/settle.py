@@ -25,8 +25,8 @@ from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
 
-_NO_FAILURES = (Outcome.EXPIRED, Outcome.CANCELLED)
-"""Outcomes that come with an error for the store to keep, and that somebody asked for."""
+_NO_FAILURES = (Outcome.EXPIRED, Outcome.CANCELLED, Outcome.INTERRUPTED)
+"""Outcomes that come with an error, and that somebody asked for."""
 
 
 class Settler:

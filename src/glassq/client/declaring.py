@@ -1,0 +1,70 @@
+"""What `@app.fifo(...)` does to a function: looks whether it can be a task, and registers it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from glassq.client.producer import Producer
+from glassq.client.task import Task, check_key_of
+from glassq.codec import ArgumentCodec, Serializer
+from glassq.errors import BadOption
+from glassq.model.names import check_name
+from glassq.registry import KeyOf, Registry, TaskDefinition, task_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Declaring:
+    """Makes a function a task, with options that were checked."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        producer: Producer,
+        serializer: Serializer,
+        *,
+        key: KeyOf,
+        name: str | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._registry = registry
+        self._producer = producer
+        self._serializer = serializer
+        self._key = key
+        self._name = name
+        self._options = options
+
+    def __call__(self, func: Callable[P, R]) -> Task[P, R]:
+        """The task. Raises `BadOption`, `DuplicateTask`."""
+        _refuse_generators(func)
+        signature = inspect.signature(func)
+        check_key_of(self._key, signature, func)
+        name = check_name("name", self._name if self._name is not None else task_name(func))
+        definition = TaskDefinition(
+            name=name,
+            func=func,
+            signature=signature,
+            codec=ArgumentCodec(signature, func, self._serializer, name),
+            key=self._key,
+            is_async=_is_async(func),
+            **self._options,
+        )
+        self._registry.add(definition)
+        return Task(definition, self._producer)
+
+
+def _is_async(func: Callable[..., Any]) -> bool:
+    """Whether calling it makes a coroutine: `async def`, also of an object that is called."""
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004
+
+
+def _refuse_generators(func: Callable[..., Any]) -> None:
+    if inspect.isasyncgenfunction(func):
+        raise BadOption(
+            func.__qualname__,
+            "is an async generator: a job runs to its end and hands nothing out meanwhile; make it an "
+            "async def without yield",
+        )
