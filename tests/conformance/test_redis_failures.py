@@ -257,7 +257,9 @@ def test_a_claim_that_was_overtaken_grants_nothing(store: RedisStorage) -> None:
     worker = (str(ALICE), ALICE.node, ALICE.incarnation)
     wanted = (5, 1, 15_000_000, 5, 1, 0)
     key = store._keys.counters(QUEUE)
-    reply = replies.claim(server_of(store).run(scripts.CLAIM, key, *worker, store._handle, 0, *wanted))
+    reply = replies.claim(
+        server_of(store).run(scripts.CLAIM, key, *worker, store._claims._handle, 0, *wanted)
+    )
     assert reply.repeated
     assert reply.grants(QUEUE) == []
     assert store.stats([QUEUE])[0].lanes["leased"] == 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
@@ -36,6 +34,7 @@ from glassq.storage import (
     append_size,
 )
 from glassq.stores.redis import looking, replies, requests, scripts
+from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
@@ -79,9 +78,7 @@ class RedisStorage:
         self._sessions = Sessions()
         self._steering = Steering()
         self._lease_seconds = 0.0
-        self._handle = secrets.token_hex(4)
-        self._claims = itertools.count(1)
-        self._unanswered: dict[tuple[str, str], int] = {}
+        self._claims = Claims(self._server, self._keys)
         self._has_settled = False
 
     @classmethod
@@ -210,10 +207,10 @@ class RedisStorage:
             wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
             try:
                 if its.choice is None:
-                    found = self._claim(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
+                    found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
                 else:
                     choice = requests.choice(its.choice, lease_seconds, self._alive())
-                    found = self._claim(
+                    found = self._claims.make(
                         scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice), self._patience(queues)
                     )
             except StorageUnavailable as error:
@@ -238,40 +235,6 @@ class RedisStorage:
             next_due=min(dues, default=None),
             found=stood,
             looked=looked,
-        )
-
-    def _claim(
-        self,
-        script: scripts.Script,
-        owner: Owner,
-        queue: str,
-        wanted: tuple[int | bytes, ...],
-        patience: float | None,
-    ) -> Claimed:
-        """Claim in one queue.
-
-        A claim whose answer was lost has granted lanes nobody knows of; so the next one is the same claim, by
-        its number, and is told again what it got.
-        """
-        asked = (str(owner), queue)
-        number = self._unanswered.get(asked) or next(self._claims)
-        worker = (str(owner), owner.node, owner.incarnation)
-        try:
-            told = self._run(script, queue, *worker, self._handle, number, *wanted, patience=patience)
-            reply = replies.claim(told)
-        except Unanswered:
-            self._unanswered[asked] = number
-            raise
-        self._unanswered.pop(asked, None)
-        if reply.repeated and not reply.told:
-            return self._claim(script, owner, queue, wanted, patience)
-        return Claimed(
-            grants=tuple(reply.grants(queue)),
-            now=reply.now,
-            others=frozenset({queue} if reply.others else ()),
-            next_due=reply.due,
-            found={queue: reply.found},
-            looked={} if reply.looked is None else {queue: reply.looked},
         )
 
     def begin(self, owner: Owner, lease: Lease) -> None:  # noqa: ARG002 - the token names the owner
