@@ -31,7 +31,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import looking, replies, requests, scripts
+from glassq.stores.redis import looking, purging, replies, requests, scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
@@ -48,7 +48,7 @@ ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
 
-_AT_ONCE, _PURGED_AT_ONCE = 100, 500
+_AT_ONCE = 100
 """What one script takes at most: it blocks the server for about a millisecond then."""
 
 
@@ -354,13 +354,14 @@ class RedisStorage:
             for job, lane, was, seq in found
         ]
 
-    def purge(self, queue: str, *, dead: bool) -> int:
-        """See `Storage.purge`. A round trip for every 500 jobs."""
-        total = 0
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
+        """See `Storage.purge`. A round trip for every 500 jobs; of one lane for every 100 of it, and of the
+        queue's dead letters or scheduled jobs."""
         self._steering.note(queue)
-        while count := int(self._run(scripts.PURGE, queue, int(dead), _PURGED_AT_ONCE)):
-            total += count
-        return total
+        key = self._keys.counters(queue)
+        if lane is None:
+            return purging.purge(self._server, key, dead=dead)
+        return purging.purge_lane(self._server, key, lane, dead=dead)
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. Two round trips."""

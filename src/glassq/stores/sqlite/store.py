@@ -324,10 +324,10 @@ class SqliteStorage:
             raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
         return self._steer(queue, [], lambda at, key: steering.replay(at.cx, key, ids, at.now, front=front))
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`. One transaction."""
         purge = steering.purge_dead if dead else steering.purge_waiting
-        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, change.now))
+        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, lane, change.now))
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. One transaction."""
