@@ -353,8 +353,8 @@ class SqliteStorage:
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
         """See `Storage.lanes`. One snapshot, for which no writer waits."""
-        now = micros(self._clock.wall())
-        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, now, by, limit, look))
+        clock = self._clock
+        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, clock, by, limit, look))
 
     def workers(self, queue: str) -> list[WorkerStats]:
         """See `Storage.workers`. One snapshot."""
