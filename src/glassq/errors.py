@@ -171,8 +171,8 @@ class QueueFull(EnqueueError):
 
     def __init__(self, depth: int, limit: int) -> None:
         super().__init__(
-            f"the queue holds {depth} of at most {limit} unsettled jobs; nothing was enqueued. Slow down, "
-            "add workers, or raise max_length (full_wait= waits for room)"
+            f"the queue holds {depth} of at most {limit} unsettled jobs; what was to be added was not. "
+            "Slow down, add workers, or raise max_length (full_wait= waits for room)"
         )
         self.depth = depth
         self.limit = limit

@@ -341,10 +341,10 @@ class Storage(Protocol):
         """
         ...
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """Drop dead letters, or with `dead=False` every scheduled and waiting job (settled as cancelled; the
-        ones that run, or may, are left alone). Returns how many. May take several round trips on a long
-        queue."""
+        ones that run, or may, are left alone), of a queue or of one lane. Returns how many. May take several
+        round trips on a long queue."""
         ...
 
     def forget(self, queue: str) -> bool:

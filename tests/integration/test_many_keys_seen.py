@@ -121,6 +121,7 @@ def check_look(found: TopKeys) -> None:
         assert each.head.startswith("q/")
         assert 0 <= each.attempts <= 2
         assert min(each.head_age, each.blocked) >= 0
+        assert each.blocked or found.by is not LaneOrder.BLOCKED
         assert each.oldest_age >= each.head_age
         assert (each.state is LaneState.LEASED) == bool(each.owner)
 

@@ -222,13 +222,14 @@ class Queue:
                 self._storage().resume(self.name, lane)
         return done
 
-    def purge(self) -> int:
-        """End all waiting and scheduled jobs as cancelled; returns how many. What runs is left alone."""
-        return self._storage().purge(self.name, dead=False)
+    def purge(self, key: str | None = None) -> int:
+        """End all waiting and scheduled jobs, of the whole queue or of one key, as cancelled; returns how
+        many. What runs is left alone."""
+        return self._storage().purge(self.name, dead=False, lane=None if key is None else check_key(key))
 
-    def purge_dead(self) -> int:
-        """Drop all dead letters for good; returns how many."""
-        return self._storage().purge(self.name, dead=True)
+    def purge_dead(self, key: str | None = None) -> int:
+        """Drop all dead letters, of the whole queue or of one key, for good; returns how many."""
+        return self._storage().purge(self.name, dead=True, lane=None if key is None else check_key(key))
 
     def _not_halted(self, key: str | None) -> JobNotFound:
         lane = "the lane without a key" if key is None else f"key {key!r}"

@@ -238,14 +238,15 @@ class RecordedStorage(InstrumentedStorage):
         fields = {"queue": queue, "ids": list(ids), "front": front}
         return self._steer("replay", lambda: replay(queue, ids, front=front), described, **fields)
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`."""
         purge = super().purge
 
         def described(count: int) -> dict[str, Any]:
             return {"count": count}
 
-        return self._steer("purge", lambda: purge(queue, dead=dead), described, queue=queue, dead=dead)
+        fields = {"queue": queue, "dead": dead, "lane": lane}
+        return self._steer("purge", lambda: purge(queue, dead=dead, lane=lane), described, **fields)
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`."""

@@ -170,9 +170,10 @@ class ShardedQueues:
                 found += self._inner.replay(shard, of_shard[shard], front=front)
         return sorted(found, key=lambda each: each.seq)
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`."""
-        return sum([self._inner.purge(shard, dead=dead) for shard in self._read(queue)])
+        shards = self._read(queue) if lane is None else (self.shard(queue, lane),)
+        return sum([self._inner.purge(shard, dead=dead, lane=lane) for shard in shards])
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. How the queue is cut stays remembered."""

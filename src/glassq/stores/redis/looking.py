@@ -26,7 +26,8 @@ def lanes(server: Commands, key: str, queue: str, by: LaneOrder, limit: int, loo
     """See `Storage.lanes`.
 
     Lanes that nobody holds are kept by their lowest seq, and blocked heads by since when they are: of these
-    the first `limit` are enough. Lanes that are held, or paused, are looked at one by one.
+    the first `limit` are enough. Lanes that are held, or paused, are looked at one by one; those that are
+    held first and last, so that one which is taken in between is seen.
     """
     ranking = _Ranking(server, key, by, look)
     if by is LaneOrder.BLOCKED:
@@ -36,9 +37,11 @@ def lanes(server: Commands, key: str, queue: str, by: LaneOrder, limit: int, loo
     else:
         ranking.take(_HELD)
         ranking.take(_NOT_HELD, enough=limit if by is LaneOrder.AGE else None)
-    names = ranking.names(limit)
+        ranking.take_again(_HELD)
+    listed = _figures(server, key, queue, ranking.names(limit))
     return LanesSeen(
-        lanes=tuple(_figures(server, key, queue, names)),
+        # What was held up when it was looked at may have gone on since.
+        lanes=tuple(each for each in listed if each.blocked or by is not LaneOrder.BLOCKED),
         total=ranking.total,
         looked=len(ranking.amounts),
         exact=ranking.exact,
@@ -56,24 +59,31 @@ class _Ranking:
 
     def take(self, index: str, *, enough: int | None = None, till: str = _LAST) -> None:
         """Look at the lanes of an index, or at the first of one whose order is asked for."""
-        left = self._look if enough is None else enough
-        start, skip = "-inf", 0
+        looked, is_all = self._walk(index, self._look if enough is None else enough, till)
+        if enough is None:
+            self._look -= looked
+            self.exact = self.exact and is_all
+
+    def take_again(self, index: str) -> None:
+        """Look again at the lanes of an index, if all of them were looked at before."""
+        if self.exact:
+            self._walk(index, self.total, _LAST)
+
+    def _walk(self, index: str, most: int, till: str) -> tuple[int, bool]:
+        """Look at the lanes of an index in its order; at how many that was, and whether at all of them."""
+        start, skip, looked = "-inf", 0, 0
         while True:
-            size = min(left, _AT_ONCE)
-            asked = (index, self._by, start, skip, till, size)
+            asked = (index, self._by, start, skip, till, min(most - looked, _AT_ONCE))
             self.total, paused, following, skip, *found = self._server.run(scripts.RANK, self._key, *asked)
             self.whole_paused = bool(paused)
             names, numbers = found[::2], found[1::2]
             self.amounts.update(
                 (name, int(number) if number else None) for name, number in zip(names, numbers, strict=True)
             )
-            left -= len(names)
+            looked += len(names)
             start = following.decode()
-            if not start or left <= 0:
-                break
-        if enough is None:
-            self._look = left
-            self.exact = self.exact and not start
+            if not start or looked >= most:
+                return looked, not start
 
     def names(self, limit: int) -> list[bytes]:
         """The first so many: of the deepest, or with the lowest seq, or held up since the longest ago."""

@@ -33,7 +33,7 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import looking, replies, requests, scripts
+from glassq.stores.redis import looking, purging, replies, requests, scripts
 from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
@@ -54,9 +54,6 @@ from glassq.stores.redis.steering import Steering
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
-
-_PURGED_AT_ONCE = 500
-"""Jobs that one script purges at most: it blocks the server for about a millisecond then."""
 
 
 class RedisStorage:
@@ -362,13 +359,14 @@ class RedisStorage:
             for job, lane, was, seq in found
         ]
 
-    def purge(self, queue: str, *, dead: bool) -> int:
-        """See `Storage.purge`. A round trip for every 500 jobs."""
-        total = 0
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
+        """See `Storage.purge`. A round trip for every 500 jobs; of one lane for every 100 of it, and of the
+        queue's dead letters or scheduled jobs."""
         self._steering.note(queue)
-        while count := int(self._run(scripts.PURGE, queue, int(dead), _PURGED_AT_ONCE)):
-            total += count
-        return total
+        key = self._keys.counters(queue)
+        if lane is None:
+            return purging.purge(self._server, key, dead=dead)
+        return purging.purge_lane(self._server, key, lane, dead=dead)
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. Two round trips."""

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from glassq.model.clock import Clock
 from glassq.model.lanes import LaneOrder, LanesSeen, LaneStats, WorkerStats
 from glassq.model.waits import PAUSED, stretches_of
-from glassq.stores.sqlite.rows import MICRO, begun_of
+from glassq.stores.sqlite.jumps import time_of
+from glassq.stores.sqlite.rows import MICRO, begun_of, micros
 from glassq.stores.sqlite.serving import ALIVE
 from glassq.stores.sqlite.views import shown_state
 
@@ -59,11 +61,14 @@ class _Moment(msgspec.Struct, frozen=True):
     paused_at: int | None
 
 
-def lanes(cx: Connection, queue: int, now: int, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+def lanes(cx: Connection, queue: int, clock: Clock, by: LaneOrder, limit: int, look: int) -> LanesSeen:
     """See `Storage.lanes`. Costs a read per lane that is looked at, for the depth one per job in it, for the
     age one per level."""
-    paused, paused_at = cx.execute("SELECT paused, paused_at FROM queues WHERE id = ?", (queue,)).fetchone()
-    moment = _Moment(cx, queue, now, paused_at if paused else None)
+    paused, paused_at, seen = cx.execute(
+        "SELECT paused, paused_at, seen FROM queues WHERE id = ?", (queue,)
+    ).fetchone()
+    # The clock is asked once the snapshot is taken, so that nothing in it is later.
+    moment = _Moment(cx, queue, time_of(seen, micros(clock.wall())), paused_at if paused else None)
     (total,) = cx.execute("SELECT count(*) FROM lanes WHERE queue = ?", (queue,)).fetchone()
     ranked = _held_up(moment, look) if by is LaneOrder.BLOCKED else _ranked(moment, by, look)
     ranked.sort(key=lambda each: (each[1], each[0]))

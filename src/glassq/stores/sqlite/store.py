@@ -317,10 +317,10 @@ class SqliteStorage:
             raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
         return self._steer(queue, [], lambda at, key: steering.replay(at.cx, key, ids, at.now, front=front))
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`. One transaction."""
         purge = steering.purge_dead if dead else steering.purge_waiting
-        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, change.now))
+        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, lane, change.now))
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. One transaction."""
@@ -346,8 +346,8 @@ class SqliteStorage:
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
         """See `Storage.lanes`. One snapshot, for which no writer waits."""
-        now = micros(self._clock.wall())
-        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, now, by, limit, look))
+        clock = self._clock
+        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, clock, by, limit, look))
 
     def workers(self, queue: str) -> list[WorkerStats]:
         """See `Storage.workers`. One snapshot."""

@@ -26,13 +26,14 @@ from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
+from glassq.testing.conformance.purging import Purging
 from glassq.testing.conformance.ranking import Ranking, Serving
 from glassq.testing.conformance.remembering import Remembering
 from glassq.testing.conformance.ringing import Closing, Ringing
 from glassq.testing.conformance.running_ahead import RunningAhead
 from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
-from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Purging, Replaying
+from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Replaying
 from glassq.testing.conformance.taking_ahead import TakingAhead
 from glassq.testing.conformance.waiting import Waiting
 

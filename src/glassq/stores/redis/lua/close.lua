@@ -1,5 +1,7 @@
 -- How single lanes stand, for people who look: stands before `rank` and `figures`. Reads only.
 
+stand_still()
+
 -- A script reads no more bytes of jobs than this, as a job may have a megabyte: its caller asks for the rest.
 local MUCH, bytes_read = 1048576, 0
 
