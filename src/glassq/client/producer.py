@@ -24,6 +24,7 @@ from glassq.errors import (
 from glassq.model.clock import Clock
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
+from glassq.model.layouts import shard_of
 from glassq.model.names import DEFAULT_LANE
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry, TaskDefinition
@@ -100,7 +101,7 @@ class Producer:
         """
         packed = [self._pack(call) for call in calls]
         receipts: dict[int, Receipt] = {}
-        for chunk in _chunks(packed, self._shard_of):
+        for chunk in list(_chunks(packed, lambda queue: self._storage().shards(queue))):
             try:
                 receipts.update(zip(chunk, self._send([packed[index] for index in chunk]), strict=True))
             except EnqueueError as error:
@@ -113,9 +114,6 @@ class Producer:
                 failure.receipts = _in_order(receipts)
                 raise failure from error
         return list(_in_order(receipts))
-
-    def _shard_of(self, packed: _Packed) -> str:
-        return self._storage().shard(packed.call.task.queue, _lane(packed))
 
     def _pack(self, call: Call) -> _Packed:
         task = call.task
@@ -227,18 +225,22 @@ def _lane(packed: _Packed) -> str:
     return DEFAULT_LANE if key is None else key
 
 
-def _chunks(packed: Sequence[_Packed], shard_of: Callable[[_Packed], str]) -> Iterator[list[int]]:
+def _chunks(packed: Sequence[_Packed], shards_of: Callable[[str], Sequence[str]]) -> Iterator[Sequence[int]]:
     """Indices of calls that go into one append each: as many as it takes, of runs of calls to one queue.
     Those to one shard go together, in their order; there is none between shards."""
-    for _, run in groupby(range(len(packed)), key=lambda index: packed[index].call.task.queue):
-        of_shard: dict[str, list[int]] = {}
-        for index in run:
-            of_shard.setdefault(shard_of(packed[index]), []).append(index)
-        for indices in of_shard.values():
+    for queue, run in groupby(range(len(packed)), key=lambda index: packed[index].call.task.queue):
+        indices, shards = list(run), shards_of(queue)
+        if len(shards) == 1:
             yield from _filled(packed, indices)
+            continue
+        of_shard: dict[str, list[int]] = {}
+        for index in indices:
+            of_shard.setdefault(shard_of(shards, _lane(packed[index])), []).append(index)
+        for each in of_shard.values():
+            yield from _filled(packed, each)
 
 
-def _filled(packed: Sequence[_Packed], indices: Sequence[int]) -> Iterator[list[int]]:
+def _filled(packed: Sequence[_Packed], indices: Sequence[int]) -> Iterator[Sequence[int]]:
     chunk: list[int] = []
     size = 0
     for index in indices:
