@@ -40,6 +40,9 @@ _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
+_LOOK_AROUND = 0.1
+"""Seconds after which a worker of several queues or shards, busy with lanes that nobody waits behind, looks
+for lanes in the other ones."""
 _IDLE_LOOK = 0.05
 """Seconds between two looks of `run_until_idle` at what other processes still run."""
 
@@ -77,6 +80,8 @@ class Worker:
         self._turns = 0
         self._claiming = False
         self._beaten = 0.0
+        self._looked = 0.0
+        self._looks_around = False
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -134,8 +139,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock),
             stopping=self._stopping.is_set,
-            # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-            crowded=lambda: bool(self._pool) or (self._claiming and self._reach.crowded),
+            crowded=self._crowded,
         )
         self._teller = Teller(self._bus, "glassq-telling")
         self._upkeep = Upkeep(
@@ -319,7 +323,19 @@ class Worker:
         first = self._turns % len(queues)
         return queues[first:] + queues[:first]
 
+    def _crowded(self) -> bool:
+        """Whether lanes wait in this worker, or may wait elsewhere: where it serves several queues or shards,
+        no store tells in one that there are lanes in another. Its threads are all busy then, so now and then
+        one has to end its turn for a look."""
+        # The first only where lanes are many: one that is alone would end its turn for the claim it causes.
+        return (
+            bool(self._pool)
+            or (self._claiming and self._reach.crowded)
+            or (self._looks_around and self._clock.monotonic() - self._looked >= _LOOK_AROUND)
+        )
+
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
+        self._looked, self._looks_around = self._clock.monotonic(), len(claimed.found) > 1
         self._reach.look(claimed)
         stays = []
         for grant in claimed.grants:
