@@ -286,7 +286,11 @@ class Storage(Protocol):
         ...
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
-        """Extend leases; says which are lost, and which of their current jobs are asked to be cancelled."""
+        """Extend leases; says which are lost, and which of their current jobs are asked to be cancelled.
+
+        Where a part of the store is away, also about which nothing was heard; `StorageUnavailable` when that
+        is all of them.
+        """
         ...
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
@@ -425,6 +429,7 @@ class ShardedStorage(Storage, Protocol):
         """The store itself, to which each shard is a queue of its own."""
         ...
 
-    def shard(self, queue: str, lane: str) -> str:
-        """The shard a lane of a queue lives in. A round trip when the queue was not asked for before."""
+    def shards(self, queue: str) -> Sequence[str]:
+        """The shards of a queue that is put into, of which `model.layouts.shard_of` picks a lane's: one, its
+        own name, when it is whole. A round trip when the queue was not asked for before."""
         ...

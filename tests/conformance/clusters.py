@@ -30,8 +30,9 @@ _LARGEST_PORT = 55000
 class Node:
     """One node, in a process of its own; its data are in memory alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, binary: str) -> None:
         folder.mkdir(parents=True)
+        self._binary = binary
         self.folder = folder
         self.port = _two_free_ports()
         self.start()
@@ -39,7 +40,7 @@ class Node:
     def start(self) -> None:
         """Start it, also after a kill: it knows its cluster from its file."""
         command = [
-            *(system_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
             *("--save", "", "--appendonly", "no", "--cluster-enabled", "yes"),
             *("--cluster-node-timeout", str(int(NODE_TIMEOUT * 1000)), "--cluster-config-file", "nodes.conf"),
             *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
@@ -93,8 +94,8 @@ class Node:
 class RedisCluster:
     """Three masters with all slots, and perhaps a replica for each."""
 
-    def __init__(self, folder: Path, replicas: int = 0) -> None:
-        self.nodes = [Node(folder / f"node{number}") for number in range(3 * (1 + replicas))]
+    def __init__(self, folder: Path, binary: str, replicas: int = 0) -> None:
+        self.nodes = [Node(folder / f"node{number}", binary) for number in range(3 * (1 + replicas))]
         self.masters, self.replicas = self.nodes[:3], self.nodes[3:]
         self._join()
         for number, replica in enumerate(self.replicas):
@@ -112,7 +113,7 @@ class RedisCluster:
         share = SLOTS // 3 + 1
         for number, node in enumerate(self.masters):
             first, last = number * share, min(SLOTS, (number + 1) * share) - 1
-            node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+            node.ask("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
@@ -167,10 +168,11 @@ class RedisCluster:
 
 
 @contextmanager
-def clustered(folder: Path, *, replicas: int = 0) -> Iterator[RedisCluster]:
-    """A cluster with its files in `folder`, nothing saved. Leaving the context kills it."""
+def clustered(folder: Path, *, binary: str | None = None, replicas: int = 0) -> Iterator[RedisCluster]:
+    """A cluster with its files in `folder`, nothing saved, of the installed server unless told otherwise.
+    Leaving the context kills it."""
     with ExitStack() as stack:
-        cluster = RedisCluster(folder, replicas)
+        cluster = RedisCluster(folder, binary or system_server(), replicas)
         stack.callback(cluster.close)
         yield cluster
 

@@ -36,6 +36,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
 
 
 @pytest.fixture(scope="session")
+def oldest_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three nodes of the oldest server that is supported."""
+    with clustered(tmp_path_factory.mktemp("oldest-cluster"), binary=bundled_server()) as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="session")
 def stand_in() -> Iterator[str]:
     """The URL of a server that only looks like one."""
     with standing_in() as url:

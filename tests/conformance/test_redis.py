@@ -47,6 +47,13 @@ class TestCluster(RedisConformance):
         self.url = cluster.url
 
 
+class TestOldestCluster(RedisConformance):
+    @pytest.fixture(autouse=True)
+    def _place(self, oldest_cluster: RedisCluster) -> None:
+        oldest_cluster.empty()
+        self.url = oldest_cluster.url
+
+
 class TestFakeRedis(RedisConformance):
     @pytest.fixture(autouse=True)
     def _place(self, stand_in: str) -> None:

@@ -29,9 +29,10 @@ KEY = f"gq:{{{QUEUE}}}:c"
 ALICE = Owner("alice", "first")
 
 
-@pytest.fixture
-def nodes(cluster: RedisCluster) -> RedisCluster:
-    """The cluster, empty."""
+@pytest.fixture(params=["cluster", "oldest_cluster"])
+def nodes(request: pytest.FixtureRequest) -> RedisCluster:
+    """Each cluster in turn, empty."""
+    cluster: RedisCluster = request.getfixturevalue(request.param)
     cluster.empty()
     return cluster
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.clusters import clustered
+
 DOCS = Path(__file__).parents[2] / "docs"
+CLUSTER = "redis+cluster://127.0.0.1:7000,127.0.0.1:7001"
 GLASSQ = [sys.executable, "-m", "glassq"]
 
 
@@ -71,6 +74,11 @@ assert [(each.key, each.depth) for each in deepest.keys] == [("o-3", 31), ("o-7"
 assert deepest.lanes == deepest.looked_at == 100 and deepest.exact
 assert charged == [("o-1", 300)]
 """,
+    "how-to/spread-a-queue-over-a-cluster.md": """
+assert len({receipt.id.partition("/")[0] for receipt in receipts}) > 1
+assert app.worker().run_until_idle(timeout=30)
+assert app.queue("orders").stats().settled["succeeded"] == 12
+""",
     "how-to/verify-a-history.md": """
 assert report.clean
 assert report.notes == []
@@ -86,8 +94,14 @@ def test_every_how_to_page_is_proved() -> None:
 
 @pytest.mark.parametrize("page", sorted(PROOFS))
 def test_how_to_pages_do_what_they_say(page: str, tmp_path: Path) -> None:
-    """The blocks of a how-to page, one after the other, are a program that reaches its goal."""
-    run("\n".join([*programs(page), PROOFS[page], "app.close()"]), tmp_path)
+    """The blocks of a how-to page, one after the other, are a program that reaches its goal; where it begins
+    with a cluster, on one of the test's own."""
+    program = "\n".join([*programs(page), PROOFS[page], "app.close()"])
+    if CLUSTER not in program:
+        run(program, tmp_path)
+        return
+    with clustered(tmp_path / "cluster") as cluster:
+        run(program.replace(CLUSTER, cluster.url), tmp_path)
 
 
 def test_a_halted_lane_can_be_skipped_as_documented(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from glassq.errors import (
 from glassq.model.clock import Clock
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
+from glassq.model.layouts import shard_of
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry, TaskDefinition
@@ -124,7 +125,8 @@ class Producer:
 
     def _place(self, packed: _Packed) -> str:
         """What one append may be about: a queue, or a shard of one."""
-        return self._storage().shard(packed.queue, _lane(packed))
+        shards = self._storage().shards(packed.queue)
+        return shards[0] if len(shards) == 1 else shard_of(shards, _lane(packed))
 
     def _pack(self, call: Call) -> _Packed:
         task = call.task

@@ -88,9 +88,9 @@ class ShardedQueues:
         most = None if max_length is None else max(1, max_length // len(shards))
         return self._inner.append(meant.pop(), jobs, max_length=most, replicas=replicas)
 
-    def shard(self, queue: str, lane: str) -> str:
-        """See `ShardedStorage.shard`."""
-        return shard_of(self._shards.get(queue) or self._look(queue), lane)
+    def shards(self, queue: str) -> Sequence[str]:
+        """See `ShardedStorage.shards`."""
+        return self._shards.get(queue) or self._look(queue)
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
@@ -143,11 +143,11 @@ class ShardedQueues:
 
     def retry_lane(self, queue: str, lane: str) -> bool:
         """See `Storage.retry_lane`."""
-        return self._inner.retry_lane(self.shard(queue, lane), lane)
+        return self._inner.retry_lane(shard_of(self.shards(queue), lane), lane)
 
     def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._inner.skip_lane(self.shard(queue, lane), lane, expected=expected)
+        return self._inner.skip_lane(shard_of(self.shards(queue), lane), lane, expected=expected)
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. A whole queue shard by shard: True when all of them were paused."""
@@ -172,7 +172,7 @@ class ShardedQueues:
 
     def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`."""
-        shards = self._read(queue) if lane is None else (self.shard(queue, lane),)
+        shards = self._read(queue) if lane is None else (shard_of(self.shards(queue), lane),)
         return sum([self._inner.purge(shard, dead=dead, lane=lane) for shard in shards])
 
     def forget(self, queue: str) -> bool:
@@ -235,7 +235,8 @@ class ShardedQueues:
         return list(chain.from_iterable(map(records, self._read(queue))))
 
     def _meant(self, queue: str, lane: str | None) -> Sequence[str]:
-        return self._shards.get(queue) or self._look(queue) if lane is None else (self.shard(queue, lane),)
+        shards = self.shards(queue)
+        return shards if lane is None else (shard_of(shards, lane),)
 
     def _read(self, queue: str) -> tuple[str, ...]:
         """The queue's shards as they are now."""
@@ -245,9 +246,9 @@ class ShardedQueues:
         """The shards of these queues, in their order, each queue's beginning with another one each turn."""
         found: list[str] = []
         for queue in queues:
-            shards = self._shards.get(queue) or self._look(queue)
+            shards = self.shards(queue)
             first = turn % len(shards)
-            found += shards[first:] + shards[:first]
+            found += [*shards[first:], *shards[:first]]
         return found
 
     def _terms(self, terms: Mapping[str, Terms]) -> dict[str, Terms]:

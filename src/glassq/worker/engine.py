@@ -43,7 +43,7 @@ _BEAT = 0.1
 _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _LOOK = 0.2
-"""Seconds between two looks of a worker without a free slot at whether lanes of other queues wait."""
+"""Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
 _LEFT = 0.1
 """Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
 _TELLING = 1.0
@@ -312,9 +312,9 @@ class Worker:
         if not queues:
             return _LONGEST_WAIT
         if not free + more:
-            # Several queues: a lane may have to make room for one of another queue, which nobody tells.
-            if len(queues) == 1 or sent - self._looked < _LOOK:
-                return _LONGEST_WAIT if len(queues) == 1 else _LOOK
+            # Several queues or shards: a lane may have to make room for one of another, which nobody tells.
+            if not self._shares.several or sent - self._looked < _LOOK:
+                return _LOOK if self._shares.several else _LONGEST_WAIT
             self._looked = sent
         queues = self._shares.ordered(queues)
         claimed = self._services.storage.claim(

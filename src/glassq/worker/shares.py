@@ -36,7 +36,10 @@ class Shares:
         self._bounded = False
         self._served: dict[str, int] = {}
         self._claims = 0
-        self._waiting: frozenset[str] = frozenset()
+        self._waiting: dict[str, set[str]] = {}
+        """Where lanes wait: shards by their queues. A whole queue is its own one."""
+        self.several = False
+        """Whether more than one queue, or shard, is served: no store tells in one who waits in another."""
         self._warned: set[str] = set()
 
     def ordered(self, queues: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,11 +60,21 @@ class Shares:
             self._assignment.look(claimed)
         for grant in claimed.grants:
             self._served[whole(grant.lease.queue)] = self._claims
-        self._waiting = frozenset(map(whole, claimed.others)) if len(self._slots) > 1 else frozenset()
+        self.several = len(claimed.found) > 1
+        waiting: dict[str, set[str]] = {}
+        for shard in claimed.others if self.several else ():
+            waiting.setdefault(whole(shard), set()).add(shard)
+        self._waiting = waiting
 
-    def should_yield(self, queue: str) -> bool:
-        """Whether a lane of this queue is to make room for other queues when its turn is over."""
-        return bool(self._waiting) and should_yield(whole(queue), self._waiting, self._held(), self._slots)
+    def should_yield(self, shard: str) -> bool:
+        """Whether a lane of this queue, or shard, is to make room for other ones when its turn is over."""
+        waiting = self._waiting
+        if not waiting:
+            return False
+        queue = whole(shard)
+        return bool(waiting.get(queue, set()) - {shard}) or should_yield(
+            queue, waiting, self._held(), self._slots
+        )
 
     def fits(self, queue: str, running: Iterable[str]) -> bool:
         """Whether a lane of this queue may have a slot beside lanes of those that have one."""
