@@ -383,14 +383,14 @@ class Storage(Protocol):
         name where they are alike; by `BLOCKED` only those that are held up. Reads only.
 
         At most `look` lanes are looked at, besides those that an index of the store puts first; the answer
-        says whether that was enough. May take a round trip for every 100 of them, each in a moment of its own
+        says whether that was enough. May take a round trip for every 50 of them, each in a moment of its own
         that keeps a server for no longer than any verb does.
         """
         ...
 
     def workers(self, queue: str) -> list[WorkerStats]:
         """Who serves a queue, and who is gone and still holds lanes of it, by name. Reads only; costs a read
-        per held lane, and may take a round trip for every 100 of them."""
+        per held lane, and may take a round trip for every 50 of them."""
         ...
 
     def queues(self) -> list[str]:

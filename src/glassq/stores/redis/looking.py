@@ -15,7 +15,8 @@ from glassq.stores.redis import scripts
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.replies import MICRO, full_id
 
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 50
+"""Lanes that one script looks at."""
 _NOT_HELD, _HELD, _BLOCKED, _PAUSED = "a", "h", "f", "g"
 """The indices of a queue, as `lua/opening.lua` calls them."""
 _LAST, _NOW = "+inf", ""

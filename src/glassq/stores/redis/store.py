@@ -394,11 +394,11 @@ class RedisStorage:
         return [replies.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
-        """See `Storage.lanes`. A round trip for every 100 lanes that are looked at, and that are listed."""
+        """See `Storage.lanes`. A round trip for every 50 lanes that are looked at, and that are listed."""
         return looking.lanes(self._server, self._keys.counters(queue), queue, by, limit, look)
 
     def workers(self, queue: str) -> list[WorkerStats]:
-        """See `Storage.workers`. A round trip for every 100 lanes that are held."""
+        """See `Storage.workers`. A round trip for every 50 lanes that are held."""
         return looking.workers(self._server, self._keys.counters(queue))
 
     def queues(self) -> list[str]:

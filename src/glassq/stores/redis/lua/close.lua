@@ -2,8 +2,12 @@
 
 stand_still()
 
--- A script reads no more bytes of jobs than this, as a job may have a megabyte: its caller asks for the rest.
-local MUCH, bytes_read = 1048576, 0
+-- A script reads no more lists, and no more bytes of jobs, than this: a lane may have six, a job a megabyte. Its caller
+-- asks for the rest.
+local MANY, MUCH = 120, 1048576
+local lists_read, bytes_read = 0, 0
+
+local function is_enough() return lists_read >= MANY or bytes_read > MUCH end
 
 -- The head of a lane (`begun` is the level of one that has begun) and its first job by seq, each without its body, and
 -- how many jobs it has. Nothing when it has none.
@@ -19,7 +23,7 @@ local function jobs_of(lane, begun)
       local seq = sequence(job)
       if not lowest or seq < lowest then oldest, lowest = job, seq end
     end
-    depth = depth + call('LLEN', key)
+    depth, lists_read = depth + call('LLEN', key), lists_read + 1
   end
   return head, oldest, depth
 end
