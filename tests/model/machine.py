@@ -230,6 +230,7 @@ class Machine(Comparison):
     def settle_another(self, how: Ending) -> None:
         """A job that is not the head: all refuse it, unless the lane is lost anyway."""
         hold = self.holds[0]
+        self.catch_up(hold)
         if len(hold.jobs) > 1:
             what = msgspec.structs.replace(how.settlement(hold), job_id=hold.jobs[1].id, next_id=None)
             self.ask(
