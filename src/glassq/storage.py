@@ -143,14 +143,15 @@ class Answered:
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Which lanes of a queue a worker wants, and in which order; times are seconds.
 
-    First those `assigned` to it, by name or by a pattern in which a `*` stands for any text, and of those it
-    got `lately` what is still its own; then `steal_from` (names and patterns) in this order; then, unless
-    `exclusive`, any. Within each, the lane that waited longest comes first.
+    First those `assigned` to it, by name or by a pattern in which a `*` stands for any text; then those of
+    `steal_from` (names and patterns) in this order; then, unless `exclusive`, any. Within each, the lane that
+    waited longest comes first.
 
     A store remembers who had a lane last, for as long as it `stays`. Until so long after it changed its
-    owner, it is granted to nobody else, unless its owner is gone or was not heard of for a lease. And what is
-    not assigned to this worker is granted to it only when it has waited for `patience`. Workers without a
-    choice heed none of this.
+    owner, it is granted to nobody else, unless its owner is gone or was not heard of for a lease. What is
+    neither assigned to this worker nor its own is granted to it only when it has waited for `patience`. What
+    it got `lately`, is still its own and has waited for so long, comes with what is assigned: nobody else may
+    serve it. Workers without a choice heed none of this.
 
     No more than a hundred lanes are looked at for each of: assigned names, lately had ones, patterns (going
     on `after` what was looked at before), steal_from's names, and the lanes that wait longest.

@@ -196,9 +196,17 @@ def feed(name: str) -> int:
 
 def work(concurrency: str = "4", drain: str = "10") -> int:
     """A worker process, until a signal; 1 when something outlasted the drain."""
-    worker = app.worker(concurrency=int(concurrency))
+    worker = app.worker(concurrency=int(concurrency), **_wishes())
     crashpoints.stop_by(worker)
     return serve(worker, float(drain))
+
+
+def _wishes() -> dict[str, list[str]]:
+    """With `CHAOS_THIEVES=1`, keys of this process: some are its own, from the others it steals."""
+    if os.environ.get("CHAOS_THIEVES", "0") == "0":
+        return {}
+    own = os.getpid() % 3
+    return {"assigned": [f"k{own}", f"k{own + 3}*"], "steal_from": [f"k{(own + 1) % 3}", "k*"]}
 
 
 def serve(worker: Worker, drain: float = 10.0) -> int:

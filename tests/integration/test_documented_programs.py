@@ -104,6 +104,20 @@ def test_how_to_pages_do_what_they_say(page: str, tmp_path: Path) -> None:
         run(program.replace(CLUSTER, cluster.url), tmp_path)
 
 
+def test_what_is_said_of_fairness_can_be_written(tmp_path: Path) -> None:
+    """Each piece of the page is one of a program, and its jobs run."""
+    program = [
+        "import glassq",
+        "app = glassq.Glassq('sqlite:///jobs.db')",
+        *programs("explanation/fairness.md"),
+        "receipts = [thumbnail(path) for path in 'ab']",
+        "assert receipts[0].key != receipts[1].key and receipts[0].key[0] == '~'",
+        "assert app.worker(assigned=['tenant-7'], steal_from=['us-*']).run_until_idle(20)",
+        "app.close()",
+    ]
+    assert run("\n".join(program), tmp_path) == ""
+
+
 def test_a_halted_lane_can_be_skipped_as_documented(tmp_path: Path) -> None:
     """`skip` gives up the head alone: the job behind it runs, the skipped one does not."""
     halt, show, _ = programs("how-to/deal-with-a-halted-lane.md")

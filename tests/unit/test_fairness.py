@@ -139,7 +139,9 @@ def test_a_queue_alone_in_its_worker_has_no_bounds() -> None:
     hall = Hall()
     hall.shares.ordered(("a",))
     assert hall.shares.terms(("a",), 10) == {"a": Terms()}
-    assert hall.shares.fits("a", ["a"] * 4)
+    assert not hall.shares.bounded
+    hall.shares.ordered(("a", "b"))
+    assert hall.shares.bounded
 
 
 def test_lanes_make_room_while_another_queue_waits() -> None:

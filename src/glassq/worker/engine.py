@@ -375,7 +375,8 @@ class Worker:
 
     def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
         """Whether a lane may begin beside those that run."""
-        return self._shares.fits(lane.lease.queue, (each.lease.queue for each in running))
+        shares = self._shares
+        return not shares.bounded or shares.fits(lane.lease.queue, [each.lease.queue for each in running])
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()

@@ -33,7 +33,8 @@ class Shares:
         self._all_slots = slots
         self._assignment = assignment
         self._slots: dict[str, int] = {}
-        self._bounded = False
+        self.bounded = False
+        """Whether any queue may have fewer than all slots."""
         self._served: dict[str, int] = {}
         self._claims = 0
         self._waiting: dict[str, set[str]] = {}
@@ -45,12 +46,12 @@ class Shares:
     def ordered(self, queues: tuple[str, ...]) -> tuple[str, ...]:
         """The queues, those in need of a slot first."""
         self._slots = {queue: self._slots_of(queue, len(queues)) for queue in queues}
-        self._bounded = min(self._slots.values()) < self._all_slots
+        self.bounded = min(self._slots.values()) < self._all_slots
         return queues if len(queues) == 1 else tuple(in_need(queues, self._held(), self._served))
 
     def terms(self, queues: Iterable[str], ahead: int) -> dict[str, Terms]:
         """What each of these may be granted, where so many lanes may wait for a thread besides."""
-        held = self._held() if self._bounded else {}
+        held = self._held() if self.bounded else {}
         return {queue: self._terms(queue, held, ahead) for queue in queues}
 
     def look(self, claimed: Claimed) -> None:
@@ -78,7 +79,7 @@ class Shares:
 
     def fits(self, queue: str, running: Iterable[str]) -> bool:
         """Whether a lane of this queue may have a slot beside lanes of those that have one."""
-        return not self._bounded or self._slots.get(whole(queue), self._all_slots) > sum(
+        return self._slots.get(whole(queue), self._all_slots) > sum(
             whole(each) == whole(queue) for each in running
         )
 

@@ -70,7 +70,11 @@ class Chooser:
 
     def _choose_own(self) -> None:
         own = self._ready(self._choice.assigned)
-        own += [lane for lane in self._ready(self._choice.lately) if self._owner_now(lane.name) == "mine"]
+        own += [
+            lane
+            for lane in self._ready(self._choice.lately)
+            if self._owner_now(lane.name) == "mine" and self._has_waited(lane.name)
+        ]
         seen = self._look() if self._choice.patterns else None
         if seen is not None:
             own += [lane for lane in (*seen.front, *seen.tail) if fits_any(lane.name, self._choice.patterns)]

@@ -199,8 +199,30 @@ class Choosing(Scenario):
         gaps = [later - earlier for earlier, later in pairwise(changes)]
         assert min(gaps) >= 2 * LEASE
 
+    def test_a_lane_that_was_stolen_is_not_starved(self) -> None:
+        """Nobody else may serve it: so it comes with what is assigned once it has waited."""
+        self.fill("b", "a-1", "a-2")
+        wanted: dict[str, Any] = {"assigned": ["a-*"], "patience": 1.0, "lately": ("b",)}
+        self.clock.advance(1)
+        self.serve(self.choose(steal_from=("b",), **wanted))
+        self.fill("a-0")
+        assert lanes_of(self.choose(lanes=1, **wanted)) == ["a-1"]
+        self.clock.advance(1)
+        assert lanes_of(self.choose(lanes=3, **wanted)) == ["a-2", "b", "a-0"]
+
+    def test_a_lane_that_was_stolen_does_not_come_before_others(self) -> None:
+        """A thief with time left goes on with whoever waits longest."""
+        self.fill("b-1", "b-2", jobs=9)
+        self.clock.advance(1)
+        wanted: dict[str, Any] = {"assigned": ["a"], "steal_from": ("b-*",), "patience": 1.0, "lanes": 1}
+        found: list[str] = []
+        for _ in range(4):
+            self.serve(claimed := self.choose(**wanted, lately=tuple(found)))
+            found += lanes_of(claimed)
+        assert found == ["b-1", "b-2", "b-1", "b-2"]
+
     def test_a_lane_is_its_owners_without_waiting(self) -> None:
-        """What was got lately, and is still one's own, comes with what is assigned, and needs no patience."""
+        """What is one's own already needs no patience."""
         self.fill("a-1", "b", "a-2")
         wanted: dict[str, Any] = {"assigned": ["a-*"], "steal_from": ("b",), "patience": 1.0}
         self.clock.advance(1)

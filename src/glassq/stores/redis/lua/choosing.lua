@@ -1,8 +1,9 @@
 -- choosing: which ready lanes a worker gets that has keys assigned to it. Stands before `claim`, only for such workers.
--- ARGV[13]  what it wants, as JSON: `assigned` keys and `patterns` come first, and of the lanes it got `lately` those
---           that are still its own; then `steal_from` in its order, then, unless `exclusive`, any. What is not assigned
---           has to have waited for `patience` (µs). A lane has one owner for `stay` µs, unless that was not heard of for
---           `lease`; it counts as alive for `alive` after a report. `after` is where looking through for patterns goes on
+-- ARGV[13]  what it wants, as JSON: `assigned` keys and `patterns` come first; then `steal_from` in its order, then,
+--           unless `exclusive`, any. What is not assigned has to have waited for `patience` (µs) unless it is its own
+--           already; and what it got `lately`, is still its own and has waited for so long, comes with what is
+--           assigned. A lane has one owner for `stay` µs, unless that was not heard of for `lease`; it counts as alive
+--           for `alive` after a report. `after` is where looking through for patterns goes on
 --
 -- mo  hash  lane -> <since, 0 if nobody had it before>:<owner>;  m zset  lane -> until when that is remembered
 --
@@ -124,7 +125,7 @@ local function choose(most)
 
   local own = ready_of(wish.assigned)
   for _, lane in ipairs(ready_of(wish.lately)) do
-    if owner_now(lane.name) == 'mine' then own[#own + 1] = lane end
+    if owner_now(lane.name) == 'mine' and has_waited(lane.name) then own[#own + 1] = lane end
   end
   local front, tail, low, high
   if #own_patterns > 0 then
