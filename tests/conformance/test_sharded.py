@@ -219,7 +219,8 @@ def test_people_reach_lanes_and_jobs_wherever_they_are(store: ShardedQueues) -> 
     assert record is not None
     assert (record.lane, record.state) == (KEYS[3], JobState.READY)
     assert store.cancel(ids[3]) is not None
-    assert (store.get(ids[3]), store.cancel("nothing#9/like:1")) == (None, None)
+    for gone in (ids[3], "nothing#9/like:1", f"{QUEUE}/before:1", f"{QUEUE}#9/like:1"):
+        assert (store.get(gone), store.cancel(gone)) == (None, None)
 
 
 def test_a_queue_is_paused_and_purged_whole(store: ShardedQueues) -> None:
