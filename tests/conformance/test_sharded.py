@@ -264,6 +264,14 @@ def test_a_worker_hears_of_every_shard(store: ShardedQueues, opening: Opening) -
     bell.close()
 
 
+def test_shards_that_were_not_asked_count_as_having_lanes(store: ShardedQueues) -> None:
+    """A claim that has got all it asked for may leave the rest out, and must not say that nothing waits."""
+    put(store, *KEYS)
+    claimed = store.claim(ALICE, [QUEUE], lanes=1, window=1, lease_seconds=15)
+    assert len(claimed.grants) == 1
+    assert claimed.others == {f"{QUEUE}#{number}" for number in range(4)}
+
+
 def test_no_shard_always_comes_first(store: ShardedQueues) -> None:
     """One lane a claim is taken from another shard each time."""
     put(store, *KEYS)

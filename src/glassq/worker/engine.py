@@ -335,7 +335,8 @@ class Worker:
         )
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
-        self._looked, self._looks_around = self._clock.monotonic(), len(claimed.found) > 1
+        self._looked = self._clock.monotonic()
+        self._looks_around = len(claimed.others | claimed.found.keys()) > 1
         self._reach.look(claimed)
         stays = []
         for grant in claimed.grants:

@@ -16,6 +16,8 @@ from glassq.stores.redis.replies import local_id, micros
 from glassq.stores.redis.resp import parts, text
 from glassq.stores.redis.scripts import Call
 
+_AT_ONCE: Final = 100
+"""What one script takes at most: it blocks the server for about a millisecond then."""
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
@@ -161,3 +163,15 @@ def named(leases: Iterable[Lease]) -> list[Argument]:
 def scope(lane: str | None) -> tuple[str, str]:
     """One lane, or the whole queue."""
     return ("", "") if lane is None else ("1", lane)
+
+
+def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
+    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
+    return [
+        (queue, chosen[start : start + _AT_ONCE])
+        for queue, chosen in groups.items()
+        for start in range(0, len(chosen), _AT_ONCE)
+    ]

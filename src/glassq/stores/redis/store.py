@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
-from glassq.model.names import is_queue, queue_of
+from glassq.model.names import is_queue, is_shard, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -50,7 +50,7 @@ ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
 
-_AT_ONCE, _PURGED_AT_ONCE = 100, 500
+_PURGED_AT_ONCE = 500
 """What one script takes at most: it blocks the server for about a millisecond then."""
 
 
@@ -76,7 +76,7 @@ class RedisStorage:
         self._handle = secrets.token_hex(4)
         self._claims = itertools.count(1)
         self._unanswered: dict[tuple[str, str], int] = {}
-        self._has_settled = False
+        self._settled_in: set[str] = set()
 
     @classmethod
     def open(
@@ -195,6 +195,9 @@ class RedisStorage:
         at_once = lanes if begin is None else begin
         failures: list[StorageUnavailable] = []
         for queue in queues:
+            if grants and len(grants) >= lanes and is_shard(queue):
+                others.add(queue)
+                continue
             wanted = (lanes - len(grants), window, micros(lease_seconds), at_once - len(grants), turn, ahead)
             try:
                 found = self._claim(owner, queue, wanted, self._patience(queues))
@@ -255,19 +258,19 @@ class RedisStorage:
         if len(lanes) < len(settlements):
             raise ValueError("at most one settlement per lane goes into one call")
         answers: dict[int, Settled] = {}
-        for queue, chosen in _by_queue(each.lease.queue for each in settlements):
+        for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
+            self._settled_in.add(queue)
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
-        self._has_settled = True
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time, as the
-        server may not know the script, and right after this process has steered the queue: what it was told
-        is done takes effect before the next job."""
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time in a
+        queue, as its server may not know the script, and right after this process has steered the queue: what
+        it was told is done takes effect before the next job."""
         queue = settlement.lease.queue
-        if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
+        if not (queue in self._settled_in and self._server.shares) or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
@@ -279,7 +282,7 @@ class RedisStorage:
         unheard: set[Lease] = set()
         cancelled: set[str] = set()
         found: dict[str, Watermark] = {}
-        groups = _by_queue(lease.queue for lease in leases)
+        groups = requests.by_queue(lease.queue for lease in leases)
         for queue, chosen in groups:
             held = [leases[index] for index in chosen]
             asking = (str(owner), micros(lease_seconds), *requests.named(held))
@@ -299,7 +302,7 @@ class RedisStorage:
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One round trip per queue and 100 lanes."""
-        for queue, chosen in _by_queue(lease.queue for lease in leases):
+        for queue, chosen in requests.by_queue(lease.queue for lease in leases):
             held = [leases[index] for index in chosen]
             self._run(scripts.RELEASE, queue, str(owner), int(front), *requests.named(held))
 
@@ -433,15 +436,3 @@ class RedisStorage:
         return self._server.run(
             script, self._keys.counters(queue), *arguments, patience=patience, repeatable=repeatable
         )
-
-
-def _by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
-    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name, []).append(index)
-    return [
-        (queue, chosen[start : start + _AT_ONCE])
-        for queue, chosen in groups.items()
-        for start in range(0, len(chosen), _AT_ONCE)
-    ]
