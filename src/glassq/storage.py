@@ -254,7 +254,8 @@ class Storage(Protocol):
         Before that, lanes whose lease ended or whose owner is known to be dead go back to ready at the
         front, and lanes whose retry is due to the tail. Each granted lane comes with up to `window` jobs
         of its head (no more than a turn when other lanes are waiting, just one when the head has begun
-        before), and the head becomes the lane's current job. One round trip per queue at most.
+        before), and the head becomes the lane's current job. One round trip per queue at most; a shard that
+        comes after all lanes were granted need not be asked, and counts as having further ones.
 
         Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
         which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A

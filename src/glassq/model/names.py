@@ -93,6 +93,11 @@ def shard_name(queue: str, number: int) -> str:
     return f"{queue}#{number}"
 
 
+def is_shard(queue: str) -> bool:
+    """Whether this is the name of a part of a queue."""
+    return "#" in queue
+
+
 def whole(queue: str) -> str:
     """The queue that a shard is a part of; any other queue itself."""
     return queue.partition("#")[0]

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
-from glassq.model.jobs import Appended, NewJob, StoredJob
+from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
 from glassq.model.leases import Claimed, Owner
@@ -51,10 +51,9 @@ class ShardedQueues:
         self._turns = 0
         self.kind = inner.kind
         self.address = inner.address
-        # What a lease or a job's id is said to names its shard.
+        # What is said of a lease names its shard.
         self.begin, self.settle, self.settle_later = inner.begin, inner.settle, inner.settle_later
         self.renew, self.release = inner.renew, inner.release
-        self.cancel, self.get = inner.cancel, inner.get
         self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
 
     @property
@@ -148,6 +147,20 @@ class ShardedQueues:
     def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
         return self._inner.skip_lane(shard_of(self.shards(queue), lane), lane, expected=expected)
+
+    def cancel(self, job_id: str) -> Cancellation | None:
+        """See `Storage.cancel`. Its id names a job's shard; in one that is closed there are none."""
+        try:
+            return self._inner.cancel(job_id)
+        except QueueClosed:
+            return None
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """See `Storage.get`. As `cancel`."""
+        try:
+            return self._inner.get(job_id)
+        except QueueClosed:
+            return None
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. A whole queue shard by shard: True when all of them were paused."""

@@ -61,9 +61,10 @@ class Shares:
             self._assignment.look(claimed)
         for grant in claimed.grants:
             self._served[whole(grant.lease.queue)] = self._claims
-        self.several = len(claimed.found) > 1
+        self.several = len(claimed.others | claimed.found.keys()) > 1
         waiting: dict[str, set[str]] = {}
-        for shard in claimed.others if self.several else ():
+        # What was not asked for counts as waiting somewhere else: here it would end every turn.
+        for shard in claimed.others & claimed.found.keys() if self.several else ():
             waiting.setdefault(whole(shard), set()).add(shard)
         self._waiting = waiting
 

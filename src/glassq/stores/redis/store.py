@@ -17,7 +17,7 @@ from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJ
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
-from glassq.model.names import is_queue, queue_of
+from glassq.model.names import is_queue, is_shard, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -76,7 +76,7 @@ class RedisStorage:
         self._steering = Steering()
         self._lease_seconds = 0.0
         self._claims = Claims(self._server, self._keys)
-        self._has_settled = False
+        self._settled_in: set[str] = set()
 
     @classmethod
     def open(
@@ -199,6 +199,9 @@ class RedisStorage:
         begun = 0
         failures: list[StorageUnavailable] = []
         for queue in queues:
+            if grants and len(grants) >= lanes and is_shard(queue):
+                others.add(queue)
+                continue
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
@@ -247,16 +250,16 @@ class RedisStorage:
         for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
+            self._settled_in.add(queue)
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
-        self._has_settled = True
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time, as the
-        server may not know the script, and right after this process has steered the queue: what it was told
-        is done takes effect before the next job."""
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time in a
+        queue, as its server may not know the script, and right after this process has steered the queue: what
+        it was told is done takes effect before the next job."""
         queue = settlement.lease.queue
-        if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
+        if not (queue in self._settled_in and self._server.shares) or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
