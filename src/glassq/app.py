@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from glassq.client.declaring import Declaring
+from glassq.client.declaring import Declaring, checked
 from glassq.client.jobs import cancel_job, find_job
-from glassq.client.options import check_ttl
 from glassq.client.producer import Producer
 from glassq.client.queues import Queue
 from glassq.client.task import Signature
@@ -27,7 +26,6 @@ from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
-from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.failures import log_failures
@@ -40,7 +38,7 @@ from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
-from glassq.registry import KeyOf, Registry, check_task_option
+from glassq.registry import KeyOf, Registry
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
@@ -52,8 +50,9 @@ from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
 from glassq.web.server import HttpServer, serve
 from glassq.worker.engine import Worker
-from glassq.worker.loops import OwnLoop
-from glassq.worker.options import WorkerOptions
+from glassq.worker.hosting import AsyncWorker
+from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
+from glassq.worker.options import WorkerOptions, worker_options
 from glassq.worker.watching import LoopWatch
 
 if TYPE_CHECKING:
@@ -251,28 +250,15 @@ class Glassq:
             raise BadOption(option, "is not an option of a task", nearest(option, _TASK_OPTIONS))
         if result_ttl is not None:
             raise BadOption("result_ttl", "results are not built yet; leave it out")
-        level = check_priority("priority", priority)
-        lifetime = None if ttl is None else check_ttl("ttl", ttl)
-        retries = {"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted}
-        said = {option: value for option, value in retries.items() if value is not None}
-        for option, value in said.items():
-            check_task_option(option, value)
-        if timeout is not None:
-            check_seconds("timeout", timeout, above_zero=True)
-        for option, callback in (("on_success", on_success), ("on_error", on_error)):
-            if callback is not None and not callable(callback):
-                raise BadOption(option, f"is a callable, got {type(callback).__name__}")
-
-        options = {
-            "queue": queue,
-            "on_success": on_success,
-            "on_error": on_error,
-            "ttl": lifetime,
-            "priority": level,
-            "timeout": timeout,
-            "left_out": tuple(option for option in retries if option not in said),
-            **said,
-        }
+        options = checked(
+            queue=queue,
+            on_success=on_success,
+            on_error=on_error,
+            retries={"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted},
+            timeout=timeout,
+            ttl=ttl,
+            priority=priority,
+        )
         return Declaring(self.registry, self._producer, self._serializer, key=key, name=name, options=options)
 
     def defaults(self, **options: Any) -> None:
@@ -336,15 +322,44 @@ class Glassq:
     def worker(self, queues: Sequence[str] | None = None, concurrency: int = 4, **options: Any) -> Worker:
         """A worker for these queues (None: all of the application, later ones too), not started yet.
 
-        `concurrency` lanes run at the same time, one thread each. Other options are those of `WorkerOptions`:
-        `window`, `max_in_flight`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
+        `concurrency` lanes run at the same time, one thread each; async jobs all on one event loop of the
+        application. Other options are those of `WorkerOptions`: `window`, `max_in_flight`, `max_crashes`,
+        `callback_timeout`. Raises `BadOption`.
         """
-        known = WorkerOptions.__struct_fields__
-        if "turn" in options:
-            raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
-        for option in options:
-            if option not in known:
-                raise BadOption(option, "is not an option of a worker", nearest(option, known))
+        return self._make_worker(queues, concurrency, options, self._loop)
+
+    def async_worker(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 4,
+        *,
+        drain: float = 10.0,
+        **options: Any,
+    ) -> AsyncWorker:
+        """The same for a program with an event loop: `async with app.async_worker(): ...`. Async jobs run on
+        that loop, as tasks beside the program's own.
+
+        Leaving the block, also by a cancellation, is a clean stop: running jobs have `drain` seconds to end;
+        then async ones are cancelled and their jobs given back, to run again. Raises `BadOption`.
+        """
+        home = CallersLoop(LoopWatch(self.bus, self._clock))
+        return AsyncWorker(self._make_worker(queues, concurrency, options, home), home, drain)
+
+    async def run_worker_async(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 4,
+        *,
+        drain: float = 10.0,
+        **options: Any,
+    ) -> bool:
+        """Work on the running event loop, see `async_worker`, until cancelled, stopped, or sent SIGTERM or
+        SIGINT, which are left to the program where it handles them; True after a clean drain."""
+        return await self.async_worker(queues, concurrency, drain=drain, **options).run()
+
+    def _make_worker(
+        self, queues: Sequence[str] | None, concurrency: int, options: dict[str, Any], loop: LoopHome
+    ) -> Worker:
         if os.getpid() != self._pid:
             # Not the parent's name either: forked siblings under one name take each other's lanes over.
             self._node = secrets.token_hex(6)
@@ -356,14 +371,10 @@ class Glassq:
             bus=self.bus,
             clock=self._clock,
             owner=Owner(self._node, self._incarnation, next(self._worker_numbers)),
-            options=WorkerOptions(
-                queues=None if queues is None else tuple(queues),
-                concurrency=concurrency,
-                **{"lease_seconds": self._lease_seconds, **options},
-            ),
+            options=worker_options(queues, concurrency, {"lease_seconds": self._lease_seconds, **options}),
             serializer=self._serializer.name,
             random=random.random,
-            loop=self._loop,
+            loop=loop,
         )
         self._workers.append(worker)
         return worker

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
 from glassq.errors import BadOption
-from glassq.model.names import check_name
+from glassq.model.names import check_name, nearest
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,3 +43,14 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise BadOption(option, f"is a whole number from 1 up, got {value!r}")
         if self.lease_seconds < 1:
             raise BadOption("lease_seconds", f"is at least 1 second, got {self.lease_seconds!r}")
+
+
+def worker_options(queues: Sequence[str] | None, concurrency: int, given: Mapping[str, Any]) -> WorkerOptions:
+    """The options of a worker as a program gave them; `BadOption` for what is none, or cannot be."""
+    known = WorkerOptions.__struct_fields__
+    for option in given:
+        if option == "turn":
+            raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
+        if option not in known:
+            raise BadOption(option, "is not an option of a worker", nearest(option, known))
+    return WorkerOptions(queues=None if queues is None else tuple(queues), concurrency=concurrency, **given)
