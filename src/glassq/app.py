@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from glassq.client.awaited import AwaitedProducer
 from glassq.client.declaring import Declaring, checked
 from glassq.client.jobs import cancel_job, find_job
-from glassq.client.producer import Producer
 from glassq.client.queues import Queue
 from glassq.client.task import Signature
 from glassq.codec import JsonSerializer, Serializer
@@ -117,7 +117,7 @@ class Glassq:
         self._worker_numbers = count()
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
-        self._producer = Producer(
+        self._producer = AwaitedProducer(
             lambda: self.storage,
             self.registry,
             self.bus,
@@ -301,6 +301,10 @@ class Glassq:
         are checked before the first is stored; when a chunk fails, the error's `receipts` holds those before.
         """
         return self._producer.enqueue_many([signature.enclosed for signature in signatures])
+
+    async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+        """As `enqueue_many`, awaited."""
+        return await self._producer.aenqueue_many([signature.enclosed for signature in signatures])
 
     # -- single jobs ---------------------------------------------------------------------------------------
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, TypeVar, overload
 
+from glassq.client.awaited import AwaitedProducer
 from glassq.client.options import check_ttl
-from glassq.client.producer import Producer
-from glassq.client.task import Task, check_key_of
+from glassq.client.task import AsyncTask, Task, check_key_of
 from glassq.codec import ArgumentCodec, Serializer
 from glassq.errors import BadOption
 from glassq.model.jobs import Priority
@@ -26,7 +26,7 @@ class Declaring:
     def __init__(
         self,
         registry: Registry,
-        producer: Producer,
+        producer: AwaitedProducer,
         serializer: Serializer,
         *,
         key: KeyOf,
@@ -40,7 +40,15 @@ class Declaring:
         self._name = name
         self._options = options
 
-    def __call__(self, func: Callable[P, R]) -> Task[P, R]:
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, func: Callable[P, Coroutine[Any, Any, R]]
+    ) -> AsyncTask[P, R]: ...
+
+    @overload
+    def __call__(self, func: Callable[P, R]) -> Task[P, R]: ...
+
+    def __call__(self, func: Callable[..., Any]) -> Task[..., Any] | AsyncTask[..., Any]:
         """The task. Raises `BadOption`, `DuplicateTask`."""
         _refuse_generators(func)
         signature = inspect.signature(func)
@@ -56,7 +64,7 @@ class Declaring:
             **self._options,
         )
         self._registry.add(definition)
-        return Task(definition, self._producer)
+        return (AsyncTask if definition.is_async else Task)(definition, self._producer)
 
 
 def checked(
