@@ -295,8 +295,8 @@ def test_a_call_that_is_never_awaited_warns_at_its_line(app: Glassq) -> None:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        charge(1)
-        charge.options(delay=5)(2)
+        charge(1)  # type: ignore[unused-coroutine]
+        charge.options(delay=5)(2)  # type: ignore[unused-coroutine]
         gc.collect()
     assert [warning.category for warning in caught] == [RuntimeWarning, RuntimeWarning]
     assert [warning.filename for warning in caught] == [__file__, __file__]

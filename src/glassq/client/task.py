@@ -96,9 +96,10 @@ class BoundTask(_Bound[P, R]):
 class BoundAsyncTask(_Bound[P, R]):
     """A task that is an `async def`, together with options for the calls made through it."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> PendingReceipt:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Receipt]:
         """This call, to be awaited: `receipt = await charge(...)`. Until then nothing is enqueued, as a
         coroutine does nothing until then; see `aenqueue`."""
+        # Declared as what it is to callers: type checkers complain of a coroutine that is not awaited.
         call = self._bind(args, kwargs)
         return PendingReceipt(self._producer, call, sys._getframe(1))  # noqa: SLF001 - as warnings do
 
