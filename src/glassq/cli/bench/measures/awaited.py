@@ -51,8 +51,8 @@ async def _add(url: str, stream: str, jobs: int) -> Timed:
 
 
 async def _awaited(call: Callable[[int], Awaitable[object]], jobs: int) -> Timed:
-    """So many calls, first one alone: it opens what has to be opened."""
-    await call(0)
+    """So many calls, after one of each task: those open what has to be opened."""
+    await asyncio.gather(*[call(number) for number in range(AT_ONCE)])
 
     async def one_by_one(first: int) -> None:
         for number in range(first, jobs, AT_ONCE):
