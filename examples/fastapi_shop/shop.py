@@ -41,9 +41,8 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(provider)
-    app.worker(concurrency=4).start()
-    yield
-    # Stopping waits for the jobs that run; the event loop has other requests to end meanwhile.
+    async with app.async_worker(concurrency=4):  # left: the jobs that run are waited for
+        yield
     await asyncio.to_thread(app.close)
     await asyncio.to_thread(provider.shutdown)
 
@@ -53,9 +52,9 @@ web.mount("/glassq", app.asgi())
 
 
 @web.post("/orders/{customer}", status_code=202)
-def order(customer: str, item: str) -> dict[str, str | int | None]:
-    """Answers as soon as the store has the job. A plain `def`: FastAPI gives it a thread, for a call may wait
-    for the store."""
+async def order(customer: str, item: str) -> dict[str, str | int | None]:
+    """Answers as soon as the store has the job; other requests go on meanwhile, and those that come at the
+    same time share its round trip."""
     with tracer.start_as_current_span("POST /orders/{customer}"):
-        receipt = pack(customer, item)
+        receipt = await pack.aenqueue(customer, item)
     return {"job": receipt.id, "number": receipt.seq}

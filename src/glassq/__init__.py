@@ -13,6 +13,7 @@ from glassq.version import __version__
 if TYPE_CHECKING:
     from glassq.app import Glassq as Glassq
     from glassq.client.queues import Queue as Queue
+    from glassq.client.task import AsyncTask as AsyncTask
     from glassq.client.task import Signature as Signature
     from glassq.client.task import Task as Task
     from glassq.context import JobContext as JobContext
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from glassq.worker.engine import Worker as Worker
 
 _HOMES = {
+    "AsyncTask": "glassq.client.task",
     "Backoff": "glassq.policy.retry",
     "Cancellation": "glassq.model.jobs",
     "DeadLetter": "glassq.model.jobs",

@@ -7,7 +7,6 @@ import os
 import random
 import secrets
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from types import TracebackType
@@ -15,19 +14,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from glassq.client.declaring import Declaring
+from glassq.client.awaited import AwaitedProducer
+from glassq.client.declaring import Declaring, checked
 from glassq.client.jobs import cancel_job, find_job
-from glassq.client.options import check_ttl
-from glassq.client.producer import Producer
 from glassq.client.queues import Queue
 from glassq.client.task import Signature, calls_of
 from glassq.codec import JsonSerializer, Serializer
-from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
+from glassq.errors import BadOption
 from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
 from glassq.model.names import check_name, nearest
-from glassq.model.quantities import check_priority, check_seconds
 from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.failures import log_failures
@@ -40,10 +37,11 @@ from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
-from glassq.registry import KeyOf, Registry, check_task_option
+from glassq.registry import KeyOf, Registry
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
+from glassq.stores.lazy import LazyStore
 from glassq.stores.open import Place, locate, open_storage
 from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
@@ -52,7 +50,8 @@ from glassq.telemetry import Bus
 from glassq.web.asgi import ASGIApp, build_asgi
 from glassq.web.server import HttpServer, serve
 from glassq.worker.engine import Worker
-from glassq.worker.loops import OwnLoop
+from glassq.worker.hosting import AsyncWorker
+from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions, worker_options
 from glassq.worker.watching import LoopWatch
 
@@ -97,7 +96,8 @@ class Glassq:
         tracing: TraceOptions | None = None,
         otel_metrics: bool = False,
     ) -> None:
-        self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        self._store = LazyStore(place, self._open)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
         self._lease_seconds = lease_seconds
         self._node = check_name("node_id", node_id) if node_id else secrets.token_hex(6)
@@ -108,9 +108,6 @@ class Glassq:
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
         self._tracing = tracing
-        self._lock = threading.Lock()
-        self._storage: ShardedStorage | None = None
-        self._closed = False
         self._detach: Callable[[], None] = lambda: None
         self._loop = OwnLoop(LoopWatch(self.bus, self._clock))
         self._workers: list[Worker] = []
@@ -118,8 +115,8 @@ class Glassq:
         self._worker_numbers = count()
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
-        self._producer = Producer(
-            lambda: self.storage,
+        self._producer = AwaitedProducer(
+            self._store.get,
             self.registry,
             self.bus,
             self._clock,
@@ -138,7 +135,7 @@ class Glassq:
         self._incarnation = secrets.token_hex(6)
 
     def _observe(self) -> None:
-        observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
+        observe_metrics(self.bus, self.metrics_registry, store=lambda: self._store.place.kind)
         show_declared(self.metrics_registry, self.registry)
         watch_tokens(self.bus)
         self.health.attach(self.bus)
@@ -150,23 +147,15 @@ class Glassq:
     @property
     def address(self) -> str:
         """Where the jobs are, for people: passwords are left out."""
-        return self._place.address
+        return self._store.place.address
 
     @property
     def storage(self) -> ShardedStorage:
         """The store, opened at its first use. Raises what opening it raises."""
-        storage = self._storage
-        if storage is not None:
-            return storage
-        with self._lock:
-            if self._closed:
-                raise StorageUnavailable("this application is closed; make a new one", "closed")
-            if self._storage is None:
-                self._storage = self._open()
-            return self._storage
+        return self._store.get()
 
-    def _open(self) -> ShardedStorage:
-        opened = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
+    def _open(self, place: Place) -> ShardedStorage:
+        opened = self._observed(open_storage(place, reconnected=self._count_reconnect))
         storage = ShardedQueues(opened, lambda queue: self.registry.options(queue).shards)
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
@@ -192,26 +181,15 @@ class Glassq:
         `lease_seconds` and `node_id` hold for workers made from now on. Raises `BadOption` as `Glassq` does.
         """
         if url is not None:
-            self._move(locate(url))
+            self._store.move(locate(url))
         if lease_seconds is not None:
             WorkerOptions(lease_seconds=lease_seconds)
             self._lease_seconds = lease_seconds
         if node_id is not None:
             self._node = check_name("node_id", node_id)
 
-    def _move(self, place: Place) -> None:
-        with self._lock:
-            if place.target == self._place.target:
-                return
-            if self._storage is not None:
-                raise ConfigurationError(
-                    f"this application already uses {self.address} and cannot move to {place.address}; "
-                    "configure it before its first call or worker, or make a second application"
-                )
-            self._place = place
-
     def _count_reconnect(self) -> None:
-        self.bus.emit(StorageReconnected(store=self._place.kind))
+        self.bus.emit(StorageReconnected(store=self._store.place.kind))
 
     # -- declaring ---------------------------------------------------------------------------------------
 
@@ -250,28 +228,15 @@ class Glassq:
             raise BadOption(option, "is not an option of a task", nearest(option, _TASK_OPTIONS))
         if result_ttl is not None:
             raise BadOption("result_ttl", "results are not built yet; leave it out")
-        level = check_priority("priority", priority)
-        lifetime = None if ttl is None else check_ttl("ttl", ttl)
-        retries = {"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted}
-        said = {option: value for option, value in retries.items() if value is not None}
-        for option, value in said.items():
-            check_task_option(option, value)
-        if timeout is not None:
-            check_seconds("timeout", timeout, above_zero=True)
-        for option, callback in (("on_success", on_success), ("on_error", on_error)):
-            if callback is not None and not callable(callback):
-                raise BadOption(option, f"is a callable, got {type(callback).__name__}")
-
-        options = {
-            "queue": queue,
-            "on_success": on_success,
-            "on_error": on_error,
-            "ttl": lifetime,
-            "priority": level,
-            "timeout": timeout,
-            "left_out": tuple(option for option in retries if option not in said),
-            **said,
-        }
+        options = checked(
+            queue=queue,
+            on_success=on_success,
+            on_error=on_error,
+            retries={"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted},
+            timeout=timeout,
+            ttl=ttl,
+            priority=priority,
+        )
         return Declaring(self.registry, self._producer, self._serializer, key=key, name=name, options=options)
 
     def defaults(self, **options: Any) -> None:
@@ -334,6 +299,10 @@ class Glassq:
         """
         return self._producer.enqueue_each(calls_of(signatures))
 
+    async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+        """As `enqueue_many`, awaited."""
+        return await self._producer.aenqueue_many(list(calls_of(signatures)))
+
     # -- single jobs ---------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> JobView:
@@ -354,15 +323,50 @@ class Glassq:
     def worker(self, queues: Sequence[str] | None = None, concurrency: int = 4, **options: Any) -> Worker:
         """A worker for these queues (None: all of the application, later ones too), not started yet.
 
-        `concurrency` lanes run at the same time, one thread each. Other options are those of `WorkerOptions`:
-        `window`, `max_in_flight`, `max_crashes`, `callback_timeout`. Raises `BadOption`.
+        `concurrency` lanes run at the same time, one thread each; async jobs all on one event loop of the
+        application. Other options are those of `WorkerOptions`: `window`, `max_in_flight`, `max_crashes`,
+        `callback_timeout`. Raises `BadOption`.
 
         `assigned`: keys, and patterns in which a `*` stands for any text, that this worker takes first. Then
         come those of `steal_from`, in their order, and then, unless it is `exclusive`, any; what is not
         assigned to it only once it has waited for 0.2 s. A lane then stays with its worker for two leases.
         """
+        return self._make_worker(queues, concurrency, options, self._loop)
+
+    def async_worker(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 4,
+        *,
+        drain: float = 10.0,
+        **options: Any,
+    ) -> AsyncWorker:
+        """The same for a program with an event loop: `async with app.async_worker(): ...`. Async jobs run on
+        that loop, as tasks beside the program's own.
+
+        Leaving the block, also by a cancellation, is a clean stop: running jobs have `drain` seconds to end;
+        then async ones are cancelled and their jobs given back, to run again. Raises `BadOption`.
+        """
+        home = CallersLoop(LoopWatch(self.bus, self._clock))
+        return AsyncWorker(self._make_worker(queues, concurrency, options, home), home, drain)
+
+    async def run_worker_async(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 4,
+        *,
+        drain: float = 10.0,
+        **options: Any,
+    ) -> bool:
+        """Work on the running event loop, see `async_worker`, until cancelled, stopped, or sent SIGTERM or
+        SIGINT, which are left to the program where it handles them; True after a clean drain."""
+        return await self.async_worker(queues, concurrency, drain=drain, **options).run()
+
+    def _make_worker(
+        self, queues: Sequence[str] | None, concurrency: int, options: dict[str, Any], loop: LoopHome
+    ) -> Worker:
         said = {"lease_seconds": self._lease_seconds, "concurrency": concurrency, **options}
-        checked = worker_options(queues, said)
+        known = worker_options(queues, said)
         if os.getpid() != self._pid:
             # Not the parent's name either: forked siblings under one name take each other's lanes over.
             self._node = secrets.token_hex(6)
@@ -370,14 +374,14 @@ class Glassq:
         self._workers = [each for each in self._workers if not each.finished]
         worker = Worker(
             registry=self.registry,
-            storage=lambda: self.storage,
+            storage=self._store.get,
             bus=self.bus,
             clock=self._clock,
             owner=Owner(self._node, self._incarnation, next(self._worker_numbers)),
-            options=checked,
+            options=known,
             serializer=self._serializer.name,
             random=random.random,
-            loop=self._loop,
+            loop=loop,
         )
         self._workers.append(worker)
         return worker
@@ -409,10 +413,8 @@ class Glassq:
         drained = [worker.stop() for worker in self._workers]
         for server in self._servers:
             server.close()
-        with self._lock:
-            self._closed = True
-            storage, self._storage = self._storage, None
-            self._detach()
+        storage = self._store.take()
+        self._detach()
         if not all(drained):
             log.warning("attempts still run after the drain; the store stays open for them")
             return

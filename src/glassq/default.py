@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from glassq.app import Glassq
-from glassq.client.task import Task
+from glassq.client.declaring import Declaring
 from glassq.worker.engine import Worker
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def configure(url: str | Redis) -> Glassq:
     return app
 
 
-def fifo(queue: str, *args: Any, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
+def fifo(queue: str, *args: Any, **options: Any) -> Declaring:
     """`Glassq.fifo` on the default application."""
     return default_app().fifo(queue, *args, **options)
 

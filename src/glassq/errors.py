@@ -195,7 +195,8 @@ class SerializationFailed(EnqueueError):
 
 
 class EnqueueUncertain(EnqueueError):
-    """When the store may or may not hold the job: the acknowledgement did not arrive."""
+    """When the store may or may not hold the job: the acknowledgement did not arrive. As the cause of a
+    `CancelledError`: the caller was cancelled after the job was sent, and its message says where it is."""
 
     def __init__(self, message: str, job_id: str) -> None:
         super().__init__(message)

@@ -225,7 +225,8 @@ class Storage(Protocol):
         A job that would exceed `max_length` unsettled jobs (scheduled ones count, duplicates do not) raises
         `QueueFull`, and nothing is stored. With `replicas` it returns after so many replicas have the jobs,
         and raises `EnqueueUncertain` when they did not answer in time, as after any answer that was lost for
-        good; a store without replicas raises `ConfigurationError`.
+        good: it names the first job, and the numbers of the others follow. A store without replicas raises
+        `ConfigurationError`.
         """
         ...
 

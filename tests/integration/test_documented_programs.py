@@ -58,6 +58,12 @@ assert [mail for mail in sent if mail[0].startswith("ann")] == [
 ]
 assert ("bob@example.org", "Welcome") in sent
 """,
+    "how-to/asyncio.md": """
+assert number == 1
+assert ("bob@example.org", "Welcome") in sent
+assert [what for who, what in sent if who.startswith("ann")] == ["Welcome", "noted", "Day 2", "Day 3"]
+assert len(sent) == 5
+""",
     "how-to/replay-dead-letters.md": """
 assert [(job.key, job.was_seq, job.seq) for job in back] == [("o-1", 1, 1), ("o-1", 2, 2), ("o-2", 3, 3)]
 assert left == earlier.id

@@ -258,7 +258,7 @@ def test_a_measure_that_fails_is_a_row_and_the_others_go_on(monkeypatch: pytest.
     assert rows["sqlite.enqueue"].note == "MeasureFailed: nothing moved"
     assert rows["sqlite.wake.p50"].verdict is Verdict.MISSING
     assert rows["redis.process.ratio"].note == "left out by --sqlite-only"
-    assert rows["redis.enqueue.async.ratio"].verdict is Verdict.LATER
+    assert rows["redis.lanes.share"].verdict is Verdict.LATER
     assert exit_code(report.rows) == 1
 
 

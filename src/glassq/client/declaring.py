@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, TypeVar, overload
 
-from glassq.client.producer import Producer
-from glassq.client.task import Task, check_key_of
+from glassq.client.awaited import AwaitedProducer
+from glassq.client.options import check_ttl
+from glassq.client.task import AsyncTask, Task, check_key_of
 from glassq.codec import ArgumentCodec, Serializer
 from glassq.errors import BadOption
+from glassq.model.jobs import Priority
 from glassq.model.names import check_name
-from glassq.registry import KeyOf, Registry, TaskDefinition, task_name
+from glassq.model.quantities import check_priority, check_seconds
+from glassq.registry import KeyOf, Registry, TaskDefinition, check_task_option, task_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +26,7 @@ class Declaring:
     def __init__(
         self,
         registry: Registry,
-        producer: Producer,
+        producer: AwaitedProducer,
         serializer: Serializer,
         *,
         key: KeyOf,
@@ -37,7 +40,15 @@ class Declaring:
         self._name = name
         self._options = options
 
-    def __call__(self, func: Callable[P, R]) -> Task[P, R]:
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, func: Callable[P, Coroutine[Any, Any, R]]
+    ) -> AsyncTask[P, R]: ...
+
+    @overload
+    def __call__(self, func: Callable[P, R]) -> Task[P, R]: ...
+
+    def __call__(self, func: Callable[..., Any]) -> Task[..., Any] | AsyncTask[..., Any]:
         """The task. Raises `BadOption`, `DuplicateTask`."""
         _refuse_generators(func)
         signature = inspect.signature(func)
@@ -53,7 +64,41 @@ class Declaring:
             **self._options,
         )
         self._registry.add(definition)
-        return Task(definition, self._producer)
+        return (AsyncTask if definition.is_async else Task)(definition, self._producer)
+
+
+def checked(
+    *,
+    queue: str,
+    on_success: Callable[..., Any] | None,
+    on_error: Callable[..., Any] | None,
+    retries: Mapping[str, Any],
+    timeout: float | None,
+    ttl: float | None,
+    priority: Priority,
+) -> dict[str, Any]:
+    """The options of a `TaskDefinition` that a decorator was given; None in `retries` is left to the
+    application's defaults. Raises `BadOption`."""
+    said = {option: value for option, value in retries.items() if value is not None}
+    level = check_priority("priority", priority)
+    lifetime = None if ttl is None else check_ttl("ttl", ttl)
+    for option, value in said.items():
+        check_task_option(option, value)
+    if timeout is not None:
+        check_seconds("timeout", timeout, above_zero=True)
+    for option, callback in (("on_success", on_success), ("on_error", on_error)):
+        if callback is not None and not callable(callback):
+            raise BadOption(option, f"is a callable, got {type(callback).__name__}")
+    return {
+        "queue": queue,
+        "on_success": on_success,
+        "on_error": on_error,
+        "ttl": lifetime,
+        "priority": level,
+        "timeout": timeout,
+        "left_out": tuple(option for option in retries if option not in said),
+        **said,
+    }
 
 
 def _is_async(func: Callable[..., Any]) -> bool:

@@ -1,16 +1,20 @@
-"""What a decorated function becomes: call it to enqueue, `.call` it to run it here."""
+"""What a decorated function becomes: call it to enqueue (await the call of an `async def`), `.call` it to run
+it here."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from enum import Enum
 from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
+from glassq.client.awaited import AwaitedProducer
 from glassq.client.options import CallOptions
-from glassq.client.producer import Call, Producer
+from glassq.client.packing import Call
+from glassq.client.pending import PendingReceipt
 from glassq.errors import BadOption
 from glassq.model.jobs import Receipt
 from glassq.model.names import UNORDERED, Key, check_key, nearest
@@ -46,22 +50,32 @@ def _enclosed(signature: object, at: int) -> Call:
     raise BadOption("signatures", f"number {at} is a {what}, no call to enqueue; make one by task.s(...)")
 
 
-class BoundTask(Generic[P, R]):
+class _Bound(Generic[P, R]):
     """A task together with options for the calls made through it."""
 
-    def __init__(self, definition: TaskDefinition, producer: Producer, options: CallOptions) -> None:
+    def __init__(
+        self, definition: TaskDefinition, producer: AwaitedProducer, options: CallOptions = _NO_OPTIONS
+    ) -> None:
         self.definition = definition
         self._producer = producer
         self._options = options
         self._key_of = key_reader(definition) if options.key is None else None
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         """Enqueue this call and return its receipt once the store has acknowledged it. One round trip.
 
         Raises `TypeError` for arguments the function does not take, `SerializationFailed`,
-        `PayloadTooLarge`, `StorageError`; nothing is stored then.
+        `PayloadTooLarge`, `StorageError`; nothing is stored then. Blocks: on an event loop, `aenqueue`.
         """
         return self._producer.enqueue(self._bind(args, kwargs))
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """As `enqueue`, awaited. One round trip, which calls that are awaited at the same time share.
+
+        When it is cancelled before the call is on its way, nothing is stored; afterwards the cancellation
+        waits for the store, and its cause (`EnqueueUncertain`) names the job that is stored.
+        """
+        return await self._producer.aenqueue(self._bind(args, kwargs))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """This call as a signature: checked when it is enqueued, not now."""
@@ -70,6 +84,14 @@ class BoundTask(Generic[P, R]):
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         key = self._options.key if self._key_of is None else self._key_of(args, kwargs)
         return Call(self.definition, args, kwargs, key, self._options)
+
+
+class BoundTask(_Bound[P, R]):
+    """A task that is a plain function, together with options for the calls made through it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """See `enqueue`."""
+        return self._producer.enqueue(self._bind(args, kwargs))
 
     def options(self, **options: Any) -> BoundTask[P, R]:
         """The same task for calls with other options, added to those given so far.
@@ -84,11 +106,26 @@ class BoundTask(Generic[P, R]):
         return BoundTask(self.definition, self._producer, self._options.with_(options))
 
 
+class BoundAsyncTask(_Bound[P, R]):
+    """A task that is an `async def`, together with options for the calls made through it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Receipt]:
+        """This call, to be awaited: `receipt = await charge(...)`. Until then nothing is enqueued, as a
+        coroutine does nothing until then; see `aenqueue`."""
+        # Declared as what it is to callers: type checkers complain of a coroutine that is not awaited.
+        call = self._bind(args, kwargs)
+        return PendingReceipt(self._producer, call, sys._getframe(1))  # noqa: SLF001 - as warnings do
+
+    def options(self, **options: Any) -> BoundAsyncTask[P, R]:
+        """See `BoundTask.options`."""
+        return BoundAsyncTask(self.definition, self._producer, self._options.with_(options))
+
+
 class Task(BoundTask[P, R]):
     """A registered function. Calling it enqueues; `call` runs it."""
 
-    def __init__(self, definition: TaskDefinition, producer: Producer) -> None:
-        super().__init__(definition, producer, _NO_OPTIONS)
+    def __init__(self, definition: TaskDefinition, producer: AwaitedProducer) -> None:
+        super().__init__(definition, producer)
         functools.update_wrapper(self, definition.func)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -98,6 +135,22 @@ class Task(BoundTask[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.definition.name} on {self.definition.queue}>"
+
+
+class AsyncTask(BoundAsyncTask[P, R]):
+    """A registered `async def`. Awaiting a call of it enqueues; `call` runs it."""
+
+    def __init__(self, definition: TaskDefinition, producer: AwaitedProducer) -> None:
+        super().__init__(definition, producer)
+        functools.update_wrapper(self, definition.func)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run it now, on this event loop, when this is awaited; nothing is enqueued or counted."""
+        coroutine: Coroutine[Any, Any, R] = self.definition.func(*args, **kwargs)
+        return coroutine
+
+    def __repr__(self) -> str:
+        return f"<async task {self.definition.name} on {self.definition.queue}>"
 
 
 KeyReader = Callable[[tuple[Any, ...], dict[str, Any]], Key]

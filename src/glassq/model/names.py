@@ -78,6 +78,13 @@ def job_id(queue: str, producer: str, number: int) -> str:
     return f"{queue}/{producer}:{number}"
 
 
+def nth_id(first: str, place: int) -> str:
+    """The id of a job that was appended with others, of which the `first` is known: their numbers follow one
+    another."""
+    producer, _, number = first.rpartition(":")
+    return f"{producer}:{int(number) + place}"
+
+
 def queue_of(job: str) -> str:
     """The queue a job id names, as its store knows it: where it is cut into shards, one of these."""
     return job.partition("/")[0]

@@ -188,17 +188,23 @@ class OwnLoop(LoopHome):
 
 
 class CallersLoop(LoopHome):
-    """The event loop of a program, for as long as the program runs it. Jobs see the context variables that
-    were set where the worker was begun."""
+    """The event loop of a program, for as long as the program stays on it. Jobs see the context variables
+    that were set where the worker was begun."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, watch: Watch) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on it is this one, in whose thread this is called."""
         self._loop = loop
         self._context = contextvars.copy_context()
         self.thread = threading.get_ident()
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """See `LoopHome.loop`."""
+        if self._loop is None:
+            raise RuntimeError("this worker belongs to an event loop; begin it with async with")
         return self._loop
 
     def context(self) -> contextvars.Context:

@@ -12,7 +12,17 @@ import redis
 
 from glassq.cli.bench.environment import Environment, describe, load
 from glassq.cli.bench.judge import Absent, Found, Row, judge, later
-from glassq.cli.bench.measures import file, footprint, kills, rates, rivals, scaling, telemetry, wakeups
+from glassq.cli.bench.measures import (
+    awaited,
+    file,
+    footprint,
+    kills,
+    rates,
+    rivals,
+    scaling,
+    telemetry,
+    wakeups,
+)
 from glassq.cli.bench.meters import MeasureFailed
 from glassq.cli.bench.peers.runner import ON_REDIS
 from glassq.cli.bench.servers import RedisServer, given_server, installed_server, own_server
@@ -65,6 +75,7 @@ ON_REDIS_MEASURES = (
             "redis.cpu.append",
         ),
     ),
+    Measure("awaited enqueue", awaited.enqueue_awaited, _keys("redis.enqueue.async", "raw.add.async")),
     Measure("enqueue_many", rates.enqueue_many, _keys("redis.enqueue.many", "raw.add.piped")),
     Measure(
         "process one lane",

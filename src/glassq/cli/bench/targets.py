@@ -101,6 +101,7 @@ def _kills(store: str, name: str) -> list[Target]:
     ]
 
 
+_AWAITED = "64 tasks of one event loop, each one call after the other, metrics on"
 _REDIS_RATES = [
     _rate("redis.enqueue.one", _ENQUEUE, "one at a time", _ONE_BY_ONE),
     _rate("raw.add.one", _ENQUEUE, "redis-py XADD, one at a time", "one call after the other"),
@@ -112,6 +113,9 @@ _REDIS_RATES = [
     ),
     _shown("redis.cpu.producer", _ENQUEUE, "one at a time: client CPU per job", "µs", _CPU),
     _shown("redis.cpu.append", _ENQUEUE, "one at a time: server CPU per job", "µs", _CPU),
+    _rate("redis.enqueue.async", _ENQUEUE, "awaited, 64 at once", _AWAITED),
+    _rate("raw.add.async", _ENQUEUE, "redis.asyncio XADD, 64 at once", "the same calls of a client"),
+    _ratio("redis.enqueue.async.ratio", _ENQUEUE, "awaited, against redis.asyncio XADD", 2, 4, _AWAITED),
     _rate("redis.process", _PROCESS, "one lane", _LOOP),
     _rate("raw.window", _PROCESS, "reference loop", "XREADGROUP 100, JSON decoded, XACKs pipelined"),
     _rate("raw.one", _PROCESS, "XREADGROUP 1 + XACK", "two round trips a job"),
@@ -200,16 +204,6 @@ _AGAINST_PEERS = [
     ),
 ]
 _TO_COME = [
-    Target(
-        key="redis.enqueue.async.ratio",
-        section=_ENQUEUE,
-        label="awaited enqueue, 64 at once, against redis.asyncio XADD",
-        unit="x",
-        floor=2,
-        aim=4,
-        how="comes with asyncio",
-        later=True,
-    ),
     Target(
         key="redis.lanes.share",
         section=_LANES,

@@ -21,13 +21,13 @@ def enqueue_one(stage: Stage) -> list[Found]:
     """One call after the other, beside XADD."""
     with Ours(stage.redis.own_url, stage.redis.client) as ours:
         raw = RawLoops(stage.redis.client, stage.stream())
-        runs = _contest(
+        runs = contest(
             stage.sizes,
-            {"redis.enqueue.one": _emptied(ours, ours.enqueue), "raw.add.one": raw.add_one},
+            {"redis.enqueue.one": emptied(ours, ours.enqueue), "raw.add.one": raw.add_one},
         )
     return [
         *_rates(runs),
-        _against(runs, "redis.enqueue.one", "raw.add.one", "redis.enqueue.one.ratio"),
+        against(runs, "redis.enqueue.one", "raw.add.one", "redis.enqueue.one.ratio"),
         *_cpu(runs["redis.enqueue.one"], "redis.cpu.producer", "redis.cpu.append"),
     ]
 
@@ -36,18 +36,18 @@ def enqueue_many(stage: Stage) -> list[Found]:
     """A hundred calls at a time, beside pipelines of a hundred."""
     with Ours(stage.redis.own_url, stage.redis.client) as ours:
         raw = RawLoops(stage.redis.client, stage.stream())
-        runs = _contest(
+        runs = contest(
             stage.sizes,
-            {"redis.enqueue.many": _emptied(ours, ours.enqueue_many), "raw.add.piped": raw.add_piped},
+            {"redis.enqueue.many": emptied(ours, ours.enqueue_many), "raw.add.piped": raw.add_piped},
         )
-    return [*_rates(runs), _against(runs, "redis.enqueue.many", "raw.add.piped", "redis.enqueue.many.ratio")]
+    return [*_rates(runs), against(runs, "redis.enqueue.many", "raw.add.piped", "redis.enqueue.many.ratio")]
 
 
 def process(stage: Stage) -> list[Found]:
     """One full lane, beside the two ways to read a stream."""
     with Ours(stage.redis.own_url, stage.redis.client) as ours:
         raw = RawLoops(stage.redis.client, stage.stream())
-        runs = _contest(
+        runs = contest(
             stage.sizes,
             {
                 "redis.process": ours.fill_and_process,
@@ -57,8 +57,8 @@ def process(stage: Stage) -> list[Found]:
         )
     return [
         *_rates(runs),
-        _against(runs, "redis.process", "raw.window", "redis.process.ratio"),
-        _against(runs, "redis.process", "raw.one", "redis.process.raw.ratio"),
+        against(runs, "redis.process", "raw.window", "redis.process.ratio"),
+        against(runs, "redis.process", "raw.one", "redis.process.raw.ratio"),
         *_cpu(runs["redis.process"], "redis.cpu.worker", "redis.cpu.server"),
         *_cpu(runs["raw.window"], "raw.cpu.worker", "raw.cpu.server"),
     ]
@@ -68,11 +68,11 @@ def process_in_turns(stage: Stage) -> list[Found]:
     """What a job costs when the lane changes after each."""
     with Ours(stage.redis.own_url, stage.redis.client) as ours:
         run = partial(ours.fill_and_process, lanes=_TURN_LANES)
-        runs = _contest(stage.sizes, {"turns": run})["turns"]
+        runs = contest(stage.sizes, {"turns": run})["turns"]
     return _cpu(runs, "redis.cpu.worker.turn", "redis.cpu.server.turn")
 
 
-def _emptied(ours: Ours, enqueue: Callable[[int], Timed]) -> Callable[[int], Timed]:
+def emptied(ours: Ours, enqueue: Callable[[int], Timed]) -> Callable[[int], Timed]:
     """The same, and the queue is empty again afterwards."""
 
     def run(jobs: int) -> Timed:
@@ -83,7 +83,7 @@ def _emptied(ours: Ours, enqueue: Callable[[int], Timed]) -> Callable[[int], Tim
     return run
 
 
-def _contest(sizes: Sizes, contestants: Mapping[str, Callable[[int], Timed]]) -> dict[str, list[Timed]]:
+def contest(sizes: Sizes, contestants: Mapping[str, Callable[[int], Timed]]) -> dict[str, list[Timed]]:
     """Each with as many jobs as it does in the time of a round."""
     sized = {name: partial(run, enough_jobs(run, sizes.seconds)) for name, run in contestants.items()}
     return alternate(sized, sizes.rounds)
@@ -100,6 +100,7 @@ def _cpu(runs: Sequence[Timed], client: str, server: str) -> list[Found]:
     ]
 
 
-def _against(runs: Mapping[str, Sequence[Timed]], ours: str, theirs: str, key: str) -> Reading:
+def against(runs: Mapping[str, Sequence[Timed]], ours: str, theirs: str, key: str) -> Reading:
+    """How much faster ours was than theirs, round by round."""
     mine, others = ([run.rate for run in runs[name]] for name in (ours, theirs))
     return Reading(key, tuple(ratios(mine, others)))
