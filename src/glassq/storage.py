@@ -162,7 +162,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     lately: tuple[str, ...] = ()
     steal_from: tuple[str, ...] = ()
     exclusive: bool = False
-    after: str = ""
+    after: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Where looking through goes on, by the name of the queue or shard: as the last claim in it answered."""
     patience: float = 0.0
     stays: float = 0.0
 
@@ -189,8 +190,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """What falls to one of so many parts of the queue: together no more than to the whole."""
         if parts == 1:
             return self
-        return Terms(
-            turn=self.turn, lanes=_part(self.lanes, place, parts), begin=_part(self.begin, place, parts)
+        return msgspec.structs.replace(
+            self, lanes=_part(self.lanes, place, parts), begin=_part(self.begin, place, parts)
         )
 
 

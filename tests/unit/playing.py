@@ -105,7 +105,7 @@ class Process:
                 self.owner, [QUEUE], lanes=1, window=3, lease_seconds=LEASE, terms=terms
             )
             if self.choice is not None:
-                self.choice = msgspec.structs.replace(self.choice, after=claimed.looked.get(QUEUE, ""))
+                self.choice = msgspec.structs.replace(self.choice, after=claimed.looked)
             for grant in claimed.grants:
                 self.grant, self.jobs, self.attempts = grant, deque(grant.jobs), grant.attempts
         return self.grant is not None

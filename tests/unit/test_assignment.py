@@ -123,6 +123,6 @@ def test_a_look_goes_on_and_begins_anew_once_in_a_while() -> None:
     """Lanes that were passed as another's may be free by now."""
     desk = Desk(assigned=("a-*",), lease_seconds=10)
     desk.grant(looked="1:2:life")
-    assert desk.assignment.choice("q").after == "1:2:life"
+    assert desk.assignment.choice("q").after == {"q": "1:2:life"}
     desk.clock.advance(21)
-    assert desk.assignment.choice("q").after == ""
+    assert desk.assignment.choice("q").after == {}

@@ -8,6 +8,7 @@ from typing import Final
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Claimed, Lease
+from glassq.model.names import whole
 from glassq.policy.assignment import fits_any, is_pattern
 from glassq.storage import Choice
 from glassq.worker.options import WorkerOptions
@@ -47,10 +48,10 @@ class Assignment:
         return Choice(
             assigned=self._some(self._keys),
             patterns=self._patterns,
-            lately=tuple(lane for known, lane in self._lately if known == queue),
+            lately=tuple(lane for shard, lane in self._lately if whole(shard) == queue),
             steal_from=self._stealing(),
             exclusive=self._options.exclusive,
-            after=self._looked.get(queue, ""),
+            after={shard: place for shard, place in self._looked.items() if whole(shard) == queue},
             patience=PATIENCE,
             stays=self._stays,
         )

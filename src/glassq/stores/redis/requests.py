@@ -74,7 +74,7 @@ def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | i
     return scripts.APPEND.call(key, 9, arguments)
 
 
-def choice(wanted: Choice, lease_seconds: float, alive: int) -> bytes:
+def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> bytes:
     """What `lua/choosing.lua` reads. An owner counts as alive for so many µs after it was heard of."""
     return msgspec.json.encode(
         {
@@ -83,7 +83,7 @@ def choice(wanted: Choice, lease_seconds: float, alive: int) -> bytes:
             "lately": wanted.lately,
             "steal_from": wanted.steal_from,
             "exclusive": wanted.exclusive,
-            "after": wanted.after,
+            "after": wanted.after.get(queue, ""),
             "patience": micros(wanted.patience),
             "stay": micros(wanted.stays),
             "lease": micros(lease_seconds),

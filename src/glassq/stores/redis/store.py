@@ -209,7 +209,7 @@ class RedisStorage:
                 if its.choice is None:
                     found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
                 else:
-                    choice = requests.choice(its.choice, lease_seconds, self._alive())
+                    choice = requests.choice(queue, its.choice, lease_seconds, self._alive())
                     found = self._claims.make(
                         scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice), self._patience(queues)
                     )

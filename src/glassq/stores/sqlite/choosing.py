@@ -41,7 +41,16 @@ class Chooser:
     next look begins, and `sees_more` says whether it would find more right away."""
 
     def __init__(
-        self, cx: Connection, queue: int, stood: QueueRow, owner: Owner, choice: Choice, lease: int, now: int
+        self,
+        cx: Connection,
+        queue: int,
+        stood: QueueRow,
+        owner: Owner,
+        choice: Choice,
+        *,
+        after: str,
+        lease: int,
+        now: int,
     ) -> None:
         self._cx = cx
         self._queue = queue
@@ -56,7 +65,7 @@ class Chooser:
         self._picked: list[str] = []
         self._most = 0
         self.stolen: set[str] = set()
-        self.looked = choice.after
+        self.looked = self._after = after
         self.sees_more = False
 
     def choose(self, most: int) -> list[str]:
@@ -112,7 +121,7 @@ class Chooser:
     # -- looking -------------------------------------------------------------------------------------------
 
     def _look(self) -> _Looked | None:
-        low, _, rest = self._choice.after.partition(":")
+        low, _, rest = self._after.partition(":")
         high, _, life = rest.partition(":")
         front: list[_Lane] = []
         if life == self._life and int(high) <= self._tail:

@@ -230,10 +230,14 @@ class Claim(msgspec.Struct):
         bring_up_to_date(cx, self.queue, self.now)
         most = terms.within(lanes, lanes)[1]  # lanes that do not begin at once are left to others
         chooser = None
-        if terms.choice is None:
+        choice = terms.choice
+        if choice is None:
             grants, others = self.grant(cx, most, size, terms.turn)
         else:
-            chooser = Chooser(cx, self.queue, self.stood, self.owner, terms.choice, self.lease, self.now)
+            after = choice.after.get(self.name, "")
+            chooser = Chooser(
+                cx, self.queue, self.stood, self.owner, choice, after=after, lease=self.lease, now=self.now
+            )
             chosen = chooser.choose(0 if self.stood.paused else most)
             grants, others = self.grant_chosen(cx, chosen, size, terms.turn)
             chooser.note_owners(chosen)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -121,17 +122,18 @@ class Choosing(Scenario):
         paused = self.choose(assigned=["a-*"])
         assert lanes_of(paused) == []
         self.store.resume(QUEUE)
-        assert lanes_of(self.choose(assigned=["a-*"], after=paused.looked[QUEUE])) == ["a-1"]
+        assert lanes_of(self.choose(assigned=["a-*"], after=paused.looked)) == ["a-1"]
 
     # -- looking through -------------------------------------------------------------------------------------
 
     def test_a_pattern_is_looked_for_a_part_at_a_time(self) -> None:
         """However many lanes of others stand before: a bounded look each, at once until all were seen."""
         self.fill(*(f"x{number}" for number in range(250)), "a-1", jobs=1)
-        after, looks = "", 0
+        after: Mapping[str, str] = {}
+        looks = 0
         while not (claimed := self.choose(assigned=["a-*"], exclusive=True, after=after)).grants:
             assert claimed.next_due == 0
-            after, looks = claimed.looked[QUEUE], looks + 1
+            after, looks = claimed.looked, looks + 1
         assert lanes_of(claimed) == ["a-1"]
         assert looks == 2
         assert claimed.next_due != 0
@@ -143,22 +145,23 @@ class Choosing(Scenario):
         assert lanes_of(claimed) == ["a-0"]
         held, [other] = claimed, self.claim(BOB, lanes=1).grants
         self.fill("y", "a-1")
-        claimed = self.choose(assigned=["a-*"], exclusive=True, after=held.looked[QUEUE])
+        claimed = self.choose(assigned=["a-*"], exclusive=True, after=held.looked)
         assert lanes_of(claimed) == ["a-1"]
         self.store.release(ALICE, [held.grants[0].lease])
         self.store.release(BOB, [other.lease])
         self.store.release(ALICE, [claimed.grants[0].lease], front=False)
-        claimed = self.choose(assigned=["a-*"], exclusive=True, after=claimed.looked[QUEUE])
+        claimed = self.choose(assigned=["a-*"], exclusive=True, after=claimed.looked)
         assert lanes_of(claimed) == ["a-0", "a-1"]
-        assert lanes_of(self.choose(assigned=["a-*"], exclusive=True, after=claimed.looked[QUEUE])) == []
+        assert lanes_of(self.choose(assigned=["a-*"], exclusive=True, after=claimed.looked)) == []
 
     def test_what_there_was_no_room_for_is_found_next(self) -> None:
         """A look ends at the first lane that is wanted and not granted."""
         self.fill("x", *(f"a-{number}" for number in range(5)))
-        after, found = "", []
+        after: Mapping[str, str] = {}
+        found = []
         for _ in range(6):
             claimed = self.choose(assigned=["a-*"], exclusive=True, lanes=1, after=after)
-            after = claimed.looked[QUEUE]
+            after = claimed.looked
             found += lanes_of(claimed)
         assert found == [f"a-{number}" for number in range(5)]
 
@@ -170,7 +173,7 @@ class Choosing(Scenario):
         for _ in range(10):
             terms = {QUEUE: Terms(turn=32, choice=choice)}
             claimed = self.claim(lanes=15, window=64, terms=terms)
-            choice = Choice(patterns=("a-*",), exclusive=True, stays=2 * LEASE, after=claimed.looked[QUEUE])
+            choice = Choice(patterns=("a-*",), exclusive=True, stays=2 * LEASE, after=claimed.looked)
             found += lanes_of(claimed)
         assert found == [f"a-{number}" for number in range(20)]
 
