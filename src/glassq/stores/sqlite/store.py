@@ -69,6 +69,7 @@ class SqliteStorage:
         path = prepare(location) if location.path is not None else None
         self.address = f"sqlite:///{path}" if path else "sqlite://"
         self._path = path
+        self._grace = location.grace
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
         self._liveness = Liveness(path)
@@ -85,9 +86,8 @@ class SqliteStorage:
     def open(
         cls, url: str, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
     ) -> SqliteStorage:
-        """Open `sqlite:///path`; `BadOption` for a wrong URL, `StorageUnavailable`, `FormatMismatch` or
-        `ConfigurationError` for a file that cannot be used. `reconnected` is called when another file had
-        taken its place, and that one is open."""
+        """Open `sqlite:///path`; `BadOption`, `StorageUnavailable`, `FormatMismatch` or `ConfigurationError`
+        when it cannot be used. `reconnected` is called when another file took its place, and is open."""
         return cls(Location.parse(url), clock=clock, reconnected=reconnected)
 
     # -- producing -------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class SqliteStorage:
                 row = queue_row(change.cx, key)
                 stood[name] = row.watermark
                 change.now = pass_time(change.cx, key, row.seen, change.clock)
-                claims.append(Claim(key, name, row, str(owner), lease, change.now))
+                claims.append(Claim(key, name, row, str(owner), lease, change.now, self._grace))
         return claims, stood
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -342,27 +342,19 @@ class SqliteStorage:
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
-        with self._connections.reading() as cx:
-            key = self._find(cx, queue_of(job_id))
-            return None if key is None else views.find(cx, key, job_id)
+        return self._look(queue_of(job_id), None, lambda cx, key: views.find(cx, key, job_id))
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
         """See `Storage.waiting`."""
-        with self._connections.reading() as cx:
-            key = self._find(cx, queue)
-            return [] if key is None else views.waiting(cx, key, limit)
+        return self._look(queue, [], lambda cx, key: views.waiting(cx, key, limit))
 
     def dead(self, queue: str, limit: int) -> list[DeadRecord]:
         """See `Storage.dead`."""
-        with self._connections.reading() as cx:
-            key = self._find(cx, queue)
-            return [] if key is None else views.dead(cx, key, limit)
+        return self._look(queue, [], lambda cx, key: views.dead(cx, key, limit))
 
     def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
         """See `Storage.halted`."""
-        with self._connections.reading() as cx:
-            key = self._find(cx, queue)
-            return [] if key is None else views.halted(cx, key, limit)
+        return self._look(queue, [], lambda cx, key: views.halted(cx, key, limit))
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. All queues in one snapshot."""
@@ -400,6 +392,12 @@ class SqliteStorage:
             return work(change, key)
 
         return self._changes.insist(steer)
+
+    def _look(self, queue: str, unknown: U, read: Callable[[Connection, int], R]) -> R | U:
+        """Read something of a queue; `unknown` answers for no such queue."""
+        with self._connections.reading() as cx:
+            key = self._find(cx, queue)
+            return unknown if key is None else read(cx, key)
 
     def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
