@@ -55,6 +55,18 @@ assert [mail for mail in sent if mail[0].startswith("ann")] == [
 ]
 assert ("bob@example.org", "Welcome") in sent
 """,
+    "how-to/come-from-pyfiq.md": """
+assert told == [
+    "users: sync('ann',) returned ANN",
+    "users: sync('bob',) failed: no such user",
+    "users: sync('cy',) returned CY",
+]
+""",
+    "how-to/come-from-femtoqueue.md": """
+assert done == [b"send the invoice"]
+assert [letter.reason for letter in app.queue("femtoqueue").dead_letters()] == ["exception"]
+assert app.queue("femtoqueue").stats().depth == 0
+""",
     "how-to/replay-dead-letters.md": """
 assert [(job.key, job.was_seq, job.seq) for job in back] == [("o-1", 1, 1), ("o-1", 2, 2), ("o-2", 3, 3)]
 assert left == earlier.id

@@ -218,7 +218,7 @@ class CallbackJob(msgspec.Struct, frozen=True):
 
     id: str
     fqn: str
-    args: list[Any]
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     attempt: int
 
@@ -231,3 +231,5 @@ class CallbackBinding(msgspec.Struct, frozen=True):
     queue: str
     max_retries: int
     retry_wait: Any
+    on_success: Any
+    on_error: Any

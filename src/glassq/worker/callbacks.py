@@ -52,9 +52,17 @@ class Callbacks:
 
 
 def _job(ended: Ended, decoded: Decoded) -> CallbackJob:
-    return CallbackJob(ended.job.id, ended.task_name, decoded.args, decoded.kwargs, ended.attempt)
+    return CallbackJob(ended.job.id, ended.task_name, tuple(decoded.args), decoded.kwargs, ended.attempt)
 
 
 def _binding(decoded: Decoded) -> CallbackBinding:
     task = decoded.task
-    return CallbackBinding(task.name, task.func, task.queue, task.max_retries, task.retry_wait)
+    return CallbackBinding(
+        task.name,
+        task.func,
+        task.queue,
+        task.max_retries,
+        task.retry_wait,
+        on_success=task.on_success,
+        on_error=task.on_error,
+    )

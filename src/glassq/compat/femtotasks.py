@@ -1,0 +1,65 @@
+"""How a task of FemtoQueue is kept as a job: raw bytes in an envelope with its checksum, a lane for each."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from glassq.codec import Envelope, failure_bytes, open_envelope, seal
+from glassq.errors import PayloadTooLarge
+from glassq.model.jobs import Dedup, NewJob
+from glassq.model.verdicts import Failure
+from glassq.storage import MAX_APPEND_BYTES
+
+QUEUE: Final = "femtoqueue"
+DATABASE: Final = "glassq.db"
+"""The file in a queue's directory."""
+
+FAILED: Final = ("exception", failure_bytes(Failure("failed", "its program called fail()")))
+"""The reason and the error that a failed task's dead letter has."""
+
+_MICRO = 1_000_000
+_SERIALIZER = "bytes"
+_GIVEN_UP = {"state": "failed"}
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What a job's body says. `failed`: it was given up before it came here, and is never run."""
+
+    data: bytes
+    failed: bool
+
+
+def url_of(directory: str | os.PathLike[str]) -> str:
+    """The store of a queue's directory, for the command line."""
+    return f"sqlite:///{quote(os.fspath(Path(os.path.abspath(directory), DATABASE)))}"  # noqa: PTH100 - as the store does
+
+
+def job_of(
+    data: bytes, *, due_us: int | None = None, once: str | None = None, failed: bool = False
+) -> NewJob:
+    """A task as a job. `due_us`: microseconds since the epoch; `once`: what no other unsettled job may share.
+
+    `PayloadTooLarge` when it does not fit into one append.
+    """
+    body = seal(Envelope(QUEUE, _SERIALIZER, _GIVEN_UP if failed else {}, data))
+    if len(body) > MAX_APPEND_BYTES:
+        raise PayloadTooLarge("a task", len(data), MAX_APPEND_BYTES - (len(body) - len(data)))
+    return NewJob(
+        body=body,
+        lane=secrets.token_hex(8),  # of its own, so that several tasks may be out at once
+        due=None if due_us is None else due_us / _MICRO,
+        due_is_time=True,
+        dedup=None if once is None else Dedup(once),
+    )
+
+
+def task_in(body: bytes) -> Task:
+    """The task in a job's body; `CorruptRecord` or `FormatMismatch` as `open_envelope`."""
+    envelope = open_envelope(body)
+    return Task(envelope.payload, envelope.headers == _GIVEN_UP)
