@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -398,6 +400,54 @@ def test_processes_share_a_directory(tmp_path: Path) -> None:
     ran = [[int(line) for line in log.read_text().split()] for log in logs]
     assert sorted(number for each in ran for number in each) == list(range(400))
     assert all(each == sorted(each) for each in ran)
+
+
+NODE = """
+import sys, time
+from glassq.compat.femtoqueue import FemtoQueue
+
+queue = FemtoQueue(sys.argv[1], sys.argv[2], timeout_stale_ms=60_000)
+while task := queue.pop():
+    print("took", task.data.decode(), flush=True)
+    time.sleep(float(sys.argv[3]))
+    queue.done(task)
+    print("ended", task.data.decode(), flush=True)
+"""
+
+
+def test_a_killed_node_comes_back_to_what_it_had(tmp_path: Path) -> None:
+    """`kill -9` in the middle, five times, while another node works: no task is lost, none runs twice but the
+    one that was out, and that one runs at once under the name of the node that was killed."""
+    queue = FemtoQueue(tmp_path, "producer")
+    for number in range(300):
+        queue.push(str(number).encode())
+
+    def start(node: str, pace: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", NODE, str(tmp_path), node, pace]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    # Slow, so that something is left for each of the others.
+    other, said = start("steady", "0.1"), list[list[str]]()
+    for _ in range(5):
+        victim = start("victim", "0.002")
+        assert victim.stdout is not None
+        lines = [victim.stdout.readline() for _ in range(15)]
+        victim.kill()
+        said.append([*lines, *victim.communicate()[0].splitlines()])
+    said.append(start("victim", "0.002").communicate(timeout=60)[0].splitlines())
+    steady = other.communicate(timeout=60)[0].splitlines()
+    taken = [[line.split()[1] for line in each if line.startswith("took")] for each in said]
+    for before, after in itertools.pairwise(taken):
+        # The kill may have come between the end of a task and the word of it, or before that of the next one.
+        assert before[-1] == after[0] or int(after[0]) > int(before[-1])
+    ended = {line.split()[1] for line in itertools.chain(*said, steady) if line.startswith("ended")}
+    runs = Counter(
+        task for each in (*taken, [line.split()[1] for line in steady if "took" in line]) for task in each
+    )
+    assert sorted(runs, key=int) == [str(number) for number in range(300)]
+    assert sum(runs.values()) - len(runs) <= 5
+    assert len(ended) >= 300 - 5
+    assert queue.pop() is None
 
 
 def in_a_fork(work: Callable[[], object]) -> None:

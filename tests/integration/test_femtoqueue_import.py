@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from glassq.app import Glassq
 from glassq.client.queues import Queue
@@ -203,6 +204,26 @@ def test_into_the_store_of_another_directory(old: Directory, tmp_path: Path, gla
     assert told.code == 0
     assert drained(tmp_path / "new")[:2] == [b"was there", b"first"]
     assert not (old.root / "glassq.db").exists()
+
+
+def test_into_redis(old: Directory, redis_url: str, glass: Glass) -> None:
+    """Any store will do, for programs that leave `FemtoQueue` behind."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert glass("import-femtoqueue", str(old.root), "--url", redis_url).code == 0
+    with Glassq(redis_url) as app:
+        stats = app.queue(QUEUE).stats()
+    # The overdue one is not scheduled any more: there it would have been pending at the next look.
+    assert (stats.ready, stats.scheduled, stats.dead_letters) == (5, 1, 1)
+
+
+def test_the_commands_of_the_dead_letters_work_on_it(old: Directory, glass: Glass) -> None:
+    """As the how-to page says: listed, and brought back, after which it is a task like any other."""
+    glass("import-femtoqueue", str(old.root))
+    listed = glass("dead", "list", QUEUE, "--url", url_of(old.root), "--json").json
+    assert [(letter["task"], letter["reason"]) for letter in listed] == [("femtoqueue", "exception")]
+    assert glass("dead", "replay", QUEUE, "--url", url_of(old.root)).code == 0
+    assert b"failed" in drained(old.root)
 
 
 def test_what_is_no_directory_of_femtoqueue_is_said_so(tmp_path: Path, glass: Glass) -> None:

@@ -165,7 +165,7 @@ def _burial(grant: Grant) -> Settlement:
 
 def _is_failed(job: StoredJob) -> bool:
     try:
-        return task_in(job.body).failed
+        return task_in(job).failed
     except (CorruptRecord, FormatMismatch):
         return False
 

@@ -169,7 +169,11 @@ class FemtoQueue:
         return self._claim(self._owner)
 
     def _take_back(self) -> None:
-        """Take what earlier handles of this node left unfinished, before anybody else does."""
+        """Take all that earlier handles of this node left unfinished.
+
+        Not in one step: another node that pops in this moment may get one of them, which is then in good
+        hands, too. To have them in one step would be to hold others' tasks for that moment, out of order.
+        """
         own, others = self._process, list[Lease]()
         own.returned.clear()
         # A claim of no lanes by another incarnation frees the node's: behind those that became stale, before
@@ -199,7 +203,7 @@ class FemtoQueue:
             self._give_up(grant, "crashed", f"it was left unfinished {grant.crashes} times")
             return None
         try:
-            task = task_in(job.body)
+            task = task_in(job)
         except CorruptRecord as error:
             self._give_up(grant, "undecodable", str(error))
             return None

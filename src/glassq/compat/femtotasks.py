@@ -12,7 +12,7 @@ import msgspec
 
 from glassq.codec import Envelope, failure_bytes, open_envelope, seal
 from glassq.errors import PayloadTooLarge
-from glassq.model.jobs import Dedup, NewJob
+from glassq.model.jobs import Dedup, NewJob, StoredJob
 from glassq.model.verdicts import Failure
 from glassq.storage import MAX_APPEND_BYTES
 
@@ -29,7 +29,7 @@ _GIVEN_UP = {"state": "failed"}
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What a job's body says. `failed`: it was given up before it came here, and is never run."""
+    """What a job says. `failed`: it was given up before it came here, and is not run unless brought back."""
 
     data: bytes
     failed: bool
@@ -59,7 +59,7 @@ def job_of(
     )
 
 
-def task_in(body: bytes) -> Task:
-    """The task in a job's body; `CorruptRecord` or `FormatMismatch` as `open_envelope`."""
-    envelope = open_envelope(body)
-    return Task(envelope.payload, envelope.headers == _GIVEN_UP)
+def task_in(job: StoredJob) -> Task:
+    """The task a job is; `CorruptRecord` or `FormatMismatch` as `open_envelope`."""
+    envelope = open_envelope(job.body)
+    return Task(envelope.payload, envelope.headers == _GIVEN_UP and not job.replayed)
