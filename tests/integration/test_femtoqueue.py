@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,14 +132,15 @@ def test_f0_ids_are_distinct_and_plain(tmp_path: Path) -> None:
     assert not set("".join(ids)) & set("<> \\*?\"'|&;$")
 
 
-def test_f1_tasks_of_one_time_are_all_kept(tmp_path: Path) -> None:
+def test_f1_tasks_of_one_time_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred scheduled for the same microsecond are a hundred, in the order of the calls."""
+    clock = Clock(monkeypatch, 1000.0)
     queue = FemtoQueue(tmp_path, "node1")
-    at = int(time.time() * 1_000_000) + 50_000
     tasks = [str(number).encode() for number in range(100)]
     for task in tasks:
-        queue.schedule(task, at)
-    time.sleep(0.06)
+        queue.schedule(task, 1_000_050_000)
+    assert queue.pop() is None
+    clock.now += 0.05
     assert drained(queue) == tasks
 
 

@@ -196,6 +196,14 @@ def test_two_files_of_one_name_are_two_tasks(old: Directory, glass: Glass) -> No
     assert len(list((old.root / "imported" / "pending").iterdir())) == 3
 
 
+def test_a_node_may_be_called_as_the_folder_of_what_was_moved(old: Directory, glass: Glass) -> None:
+    """What it had begun comes along, and what was put aside there does not come again."""
+    glass("import-femtoqueue", str(old.root))
+    old.put("imported", 3000, b"begun")
+    assert "1 in progress" in glass("import-femtoqueue", str(old.root)).out
+    assert b"begun" in drained(old.root)
+
+
 def test_into_the_store_of_another_directory(old: Directory, tmp_path: Path, glass: Glass) -> None:
     """`--url` names it; the queue there goes on."""
     other = FemtoQueue(tmp_path / "new", "node1")

@@ -73,14 +73,15 @@ def task_files(root: Path, folder: str) -> Iterator[TaskFile]:
 
 
 def nodes(root: Path) -> list[str]:
-    """The folders of nodes, each with what that node had begun."""
+    """The folders of nodes, each with what that node had begun. A node may even be called `imported`: what
+    was put aside there lies in folders of its own."""
     try:
         entries = os.scandir(root)
     except FileNotFoundError:
         return []
     with entries:
         folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-    return sorted(folders - RESERVED - {MOVED})
+    return sorted(folders - RESERVED)
 
 
 def require_femtoqueue(root: Path) -> None:

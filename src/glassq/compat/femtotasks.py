@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -52,7 +53,9 @@ def job_of(
         raise PayloadTooLarge("a task", len(data), MAX_APPEND_BYTES - (len(body) - len(data)))
     return NewJob(
         body=body,
-        lane=secrets.token_hex(8),  # of its own, so that several tasks may be out at once
+        # Of its own, so that several tasks may be out at once. It begins with the time, so that the rows of
+        # those that come and go together lie together.
+        lane=f"{time.time_ns():x}-{secrets.token_hex(4)}",
         due=None if due_us is None else due_us / _MICRO,
         due_is_time=True,
         dedup=None if once is None else Dedup(once),
