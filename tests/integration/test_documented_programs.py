@@ -57,9 +57,9 @@ assert ("bob@example.org", "Welcome") in sent
 """,
     "how-to/come-from-pyfiq.md": """
 assert told == [
-    "users: sync('ann',) returned ANN",
-    "users: sync('bob',) failed: no such user",
-    "users: sync('cy',) returned CY",
+    "users: sync(['ann']) returned ANN",
+    "users: sync(['bob']) failed: no such user",
+    "users: sync(['cy']) returned CY",
 ]
 """,
     "how-to/come-from-femtoqueue.md": """

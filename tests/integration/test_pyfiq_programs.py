@@ -142,7 +142,7 @@ def keep(outcome, task, binding):
     told.append({
         "outcome": outcome if isinstance(outcome, str) else type(outcome).__name__,
         "fqn": [task.fqn, binding.fqn],
-        "args": [isinstance(task.args, tuple), *task.args],
+        "args": [isinstance(task.args, list), *task.args],
         "kwargs": task.kwargs,
         "text": str(task.args) in f"Task succeeded ({task})",
         "binding": [binding.queue, binding.max_retries, binding.retry_wait],

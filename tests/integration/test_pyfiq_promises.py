@@ -268,7 +268,7 @@ def test_a_pyfiq_program_runs_with_its_import_changed(redis_url: str, tmp_path: 
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "[(3, (1, 2), 'orders'), (7, (3, 4), 'orders')]"
+    assert result.stdout.strip() == "[(3, [1, 2], 'orders'), (7, [3, 4], 'orders')]"
     assert not list(tmp_path.glob("*.db"))
 
 

@@ -218,7 +218,7 @@ class CallbackJob(msgspec.Struct, frozen=True):
 
     id: str
     fqn: str
-    args: tuple[Any, ...]
+    args: list[Any]
     kwargs: dict[str, Any]
     attempt: int
 
