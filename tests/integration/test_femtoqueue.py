@@ -231,6 +231,18 @@ def test_f8_a_task_that_kills_its_process_is_given_up(tmp_path: Path, seen: Queu
     assert [(letter.reason, letter.attempts) for letter in seen.dead_letters()] == [("crashed", MAX_CRASHES)]
 
 
+def test_f8_those_behind_it_are_not_given_up_with_it(tmp_path: Path, seen: Queue) -> None:
+    """Three were out when the process died; the first kills each after it. The others are done."""
+    first = FemtoQueue(tmp_path, "node1")
+    for data in (b"poison", b"innocent", b"innocent too"):
+        first.push(data)
+    assert [popped(first).data for _ in range(3)] == [b"poison", b"innocent", b"innocent too"]
+    for _ in range(MAX_CRASHES - 1):
+        assert popped(FemtoQueue(tmp_path, "node1")).data == b"poison"
+    assert drained(FemtoQueue(tmp_path, "node1")) == [b"innocent", b"innocent too"]
+    assert [letter.reason for letter in seen.dead_letters()] == ["crashed"]
+
+
 def test_f9_nothing_is_left_of_what_is_done(tmp_path: Path, seen: Queue) -> None:
     """Five hundred tasks leave no row and no file."""
     queue = FemtoQueue(tmp_path, "node1")
@@ -347,6 +359,15 @@ def test_a_task_can_be_ended_by_its_node_alone_wherever_it_went(tmp_path: Path) 
         FemtoQueue(tmp_path, "node2").done(sent)
     FemtoQueue(tmp_path, "node1").done(sent)
     assert FemtoQueue(tmp_path, "node1").pop() is None
+
+
+def test_all_survives_a_loss_of_power_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Each commit waits for the disk (SQLite's `synchronous` is FULL, 2), as `sync_after_write` promised."""
+    for sync, level in ((True, 2), (False, 1)):
+        queue = FemtoQueue(tmp_path, "node1", sync_after_write=sync)
+        writer = queue._storage._connections._writer
+        assert writer is not None
+        assert writer.execute("PRAGMA synchronous").fetchone() == (level,)
 
 
 def test_pop_starts_no_threads(tmp_path: Path) -> None:

@@ -50,10 +50,12 @@ class FemtoTask:
 
 
 class _Taken(msgspec.Struct, frozen=True):
-    """A grant, and when it becomes stale (epoch seconds)."""
+    """A grant, and when it becomes stale (epoch seconds). `behind`: it was taken back with others before it,
+    and perhaps it was one of those that left it unfinished."""
 
     grant: Grant
     stale_at: float
+    behind: bool = False
 
 
 class _Process:
@@ -142,7 +144,7 @@ class FemtoQueue:
         that became stale, then the oldest. Each is handed out once, however many are out. Does not wait."""
         with self._process.lock:
             while (taken := self._next()) is not None:
-                task = self._opened(taken.grant)
+                task = self._opened(taken)
                 if task is not None:
                     return task
         return None
@@ -183,7 +185,7 @@ class FemtoQueue:
         while cause is not ClaimCause.READY and (taken := self._claim(self._owner)) is not None:
             cause = taken.grant.cause
             if cause is ClaimCause.HANDOVER:
-                own.returned.append(taken)
+                own.returned.append(msgspec.structs.replace(taken, behind=bool(own.returned)))
             else:
                 others.append(taken.grant.lease)
         self._storage.release(self._owner, others[::-1])  # the last one released is the first again
@@ -193,13 +195,14 @@ class FemtoQueue:
         claimed = self._storage.claim(owner, [QUEUE], lanes=lanes, window=1, lease_seconds=self._timeout)
         return next((_Taken(grant, claimed.now + self._timeout) for grant in claimed.grants), None)
 
-    def _opened(self, grant: Grant) -> FemtoTask | None:
+    def _opened(self, taken: _Taken) -> FemtoTask | None:
         """The task that was taken; None when it is ended instead, for a reason that the log tells."""
+        grant = taken.grant
         job, lease = grant.jobs[0], grant.lease
         if grant.cancelled:
             self._settle(lease, job.id, Action.CANCEL, ran=False)
             return None
-        if grant.crashes >= MAX_CRASHES:
+        if grant.crashes >= MAX_CRASHES and not taken.behind:
             self._give_up(grant, "crashed", f"it was left unfinished {grant.crashes} times")
             return None
         try:
