@@ -97,12 +97,13 @@ def test_again_is_nothing_more(old: Directory, glass: Glass) -> None:
 
 
 def test_damaged_files_are_named_and_stay(old: Directory, glass: Glass) -> None:
-    """Cut off, of another version, no task at all, too large: the rest is moved, and the exit code is 1."""
+    """Cut off, of another version, no task at all, too large, of no time: the rest is moved; exit code 1."""
     old.put("pending", 2001, b"cut off", whole=False)
     old.put("worker1", 2002, b"x").write_bytes(b"\x07" + bytes(40))
     old.put("scheduled", 2003, b"x").write_bytes(b"")
     old.put("failed", 2004, b"cut off too", whole=False)
     old.put("pending", 2005, bytes(1 << 20))
+    old.put("scheduled", 10**30, b"some day")
     told = glass("import-femtoqueue", str(old.root))
     assert told.code == 1
     assert "7 tasks moved" in told.out
@@ -112,12 +113,13 @@ def test_damaged_files_are_named_and_stay(old: Directory, glass: Glass) -> None:
         ("scheduled/2003_", "0 bytes are no task"),
         ("failed/2004_", "its checksum does not match"),
         ("pending/2005_", "1048576 bytes, the limit is"),
+        (f"scheduled/{10**30}_", "is a whole number of microseconds"),
     ):
         line = next(line for line in told.err.splitlines() if folder in line)
         assert line.startswith("left where it is: ")
         assert why in line
-    left = ["failed/2004", "pending/2001", "pending/2005", "scheduled/2003", "worker1/2002"]
-    assert old.files("pending", "worker1", "scheduled", "failed") == left
+    left = ["failed/2004", "pending/2001", "pending/2005", f"scheduled/{10**30}", "scheduled/2003"]
+    assert old.files("pending", "worker1", "scheduled", "failed") == [*left, "worker1/2002"]
 
 
 @pytest.mark.parametrize("stopped_at", range(0, 30, 3))

@@ -27,7 +27,7 @@ from glassq.compat.femtofiles import (
 )
 from glassq.compat.femtotasks import FAILED as AS_FAILED
 from glassq.compat.femtotasks import job_of, task_in
-from glassq.errors import CorruptRecord, FormatMismatch, PayloadTooLarge
+from glassq.errors import BadOption, CorruptRecord, FormatMismatch, PayloadTooLarge
 from glassq.model.jobs import NewJob, StoredJob
 from glassq.model.leases import Grant, Owner, Settlement
 from glassq.model.verdicts import Action
@@ -129,7 +129,7 @@ class _Move:
             )
         except FileNotFoundError:
             return None  # moved by somebody else at the same time
-        except (CorruptRecord, PayloadTooLarge) as error:
+        except (BadOption, CorruptRecord, PayloadTooLarge) as error:
             why = str(error)
         except OSError as error:
             why = f"cannot be read: {error.strerror}"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from glassq.codec import Envelope, failure_bytes, open_envelope, seal
-from glassq.errors import PayloadTooLarge
+from glassq.errors import BadOption, PayloadTooLarge
 from glassq.model.jobs import Dedup, NewJob, StoredJob
 from glassq.model.verdicts import Failure
 from glassq.storage import MAX_APPEND_BYTES
@@ -25,6 +25,7 @@ FAILED: Final = ("exception", failure_bytes(Failure("failed", "its program calle
 """The reason and the error that a failed task's dead letter has."""
 
 _MICRO = 1_000_000
+_FARTHEST_US = 2**62
 _SERIALIZER = "bytes"
 _GIVEN_UP = {"state": "failed"}
 
@@ -46,7 +47,7 @@ def job_of(
 ) -> NewJob:
     """A task as a job. `due_us`: microseconds since the epoch; `once`: what no other unsettled job may share.
 
-    `PayloadTooLarge` when it does not fit into one append.
+    `PayloadTooLarge` when it does not fit into one append, `BadOption` for a time that is none.
     """
     body = seal(Envelope(QUEUE, _SERIALIZER, _GIVEN_UP if failed else {}, data))
     if len(body) > MAX_APPEND_BYTES:
@@ -56,7 +57,7 @@ def job_of(
         # Of its own, so that several tasks may be out at once. It begins with the time, so that the rows of
         # those that come and go together lie together.
         lane=f"{time.time_ns():x}-{secrets.token_hex(4)}",
-        due=None if due_us is None else due_us / _MICRO,
+        due=None if due_us is None else _check_time(due_us) / _MICRO,
         due_is_time=True,
         dedup=None if once is None else Dedup(once),
     )
@@ -66,3 +67,9 @@ def task_in(job: StoredJob) -> Task:
     """The task a job is; `CorruptRecord` or `FormatMismatch` as `open_envelope`."""
     envelope = open_envelope(job.body)
     return Task(envelope.payload, envelope.headers == _GIVEN_UP and not job.replayed)
+
+
+def _check_time(time_us: object) -> int:
+    if not isinstance(time_us, int) or not -_FARTHEST_US < time_us < _FARTHEST_US:
+        raise BadOption("time_us", f"is a whole number of microseconds since the epoch, got {time_us!r}")
+    return time_us
