@@ -250,4 +250,5 @@ class AttemptTimeout(JobError):
 
 
 class LeaseLost(JobError):
-    """Raised by `current_job().check()` when this worker no longer owns the lane."""
+    """Raised by `current_job().check()` when this worker no longer owns the lane, and by
+    `FemtoQueue.done` and `fail` for a task that is not in progress under that node."""

@@ -64,6 +64,18 @@ assert ("bob@example.org", "Welcome") in sent
 assert [what for who, what in sent if who.startswith("ann")] == ["Welcome", "noted", "Day 2", "Day 3"]
 assert len(sent) == 5
 """,
+    "how-to/come-from-pyfiq.md": """
+assert told == [
+    "users: sync(['ann']) returned ANN",
+    "users: sync(['bob']) failed: no such user",
+    "users: sync(['cy']) returned CY",
+]
+""",
+    "how-to/come-from-femtoqueue.md": """
+assert done == [b"send the invoice"]
+assert [letter.reason for letter in app.queue("femtoqueue").dead_letters()] == ["exception"]
+assert app.queue("femtoqueue").stats().depth == 0
+""",
     "how-to/replay-dead-letters.md": """
 assert [(job.key, job.was_seq, job.seq) for job in back] == [("o-1", 1, 1), ("o-1", 2, 2), ("o-2", 3, 3)]
 assert left == earlier.id

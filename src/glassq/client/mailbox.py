@@ -1,7 +1,7 @@
 """Where tasks of an event loop leave what blocks: threads carry it to the store and bring the answers back.
 
 What several leave for one queue goes in one append, so that many who await share a round trip and a
-transaction; see docs/explanation/decisions/0010-awaited-calls-share-appends.md.
+transaction; see docs/explanation/decisions/0015-awaited-calls-share-appends.md.
 """
 
 from __future__ import annotations

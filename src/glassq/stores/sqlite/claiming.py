@@ -158,7 +158,7 @@ _READY_LANES = (
 
 class Claim(msgspec.Struct):
     """Who claims lanes of a queue, and when. `stood`: its counters, of which the token goes on here;
-    `granted` is how often it did."""
+    `granted` is how often it did. Without `grace` each lease counts as one that was made fresh already."""
 
     queue: int
     name: str
@@ -166,6 +166,7 @@ class Claim(msgspec.Struct):
     owner: Owner
     lease: int
     now: int
+    grace: bool = True
     granted: int = 0
 
     def grant(self, cx: Connection, lanes: int, size: int, turn: int) -> tuple[list[Grant], bool]:
@@ -210,8 +211,17 @@ class Claim(msgspec.Struct):
         waits = waited(cx, self.queue, row.lane, row.waits, row.since, self.now, standing)
         cx.execute(
             "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
-            " runs = 1, waits = ? WHERE queue = ? AND lane = ?",
-            (self.now + self.lease, token, str(self.owner), self.lease, waits, self.queue, row.lane),
+            " runs = 1, waits = ?, graced = ? WHERE queue = ? AND lane = ?",
+            (
+                self.now + self.lease,
+                token,
+                str(self.owner),
+                self.lease,
+                waits,
+                0 if self.grace else token,
+                self.queue,
+                row.lane,
+            ),
         )
         return Grant(
             lease=Lease(self.name, row.lane, token),

@@ -69,6 +69,7 @@ class SqliteStorage:
         path = prepare(location) if location.path is not None else None
         self.address = f"sqlite:///{path}" if path else "sqlite://"
         self._path = path
+        self._grace = location.grace
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
         self._liveness = Liveness(path)
@@ -85,9 +86,8 @@ class SqliteStorage:
     def open(
         cls, url: str, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
     ) -> SqliteStorage:
-        """Open `sqlite:///path`; `BadOption` for a wrong URL, `StorageUnavailable`, `FormatMismatch` or
-        `ConfigurationError` for a file that cannot be used. `reconnected` is called when another file had
-        taken its place, and that one is open."""
+        """Open `sqlite:///path`; `BadOption`, `StorageUnavailable`, `FormatMismatch` or `ConfigurationError`
+        when it cannot be used. `reconnected` is called when another file took its place, and is open."""
         return cls(Location.parse(url), clock=clock, reconnected=reconnected)
 
     # -- producing -------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class SqliteStorage:
                 row = queue_row(change.cx, key)
                 stood[name] = row.watermark
                 change.now = pass_time(change.cx, key, row.seen, change.clock)
-                claims.append(Claim(key, name, row, owner, lease, change.now))
+                claims.append(Claim(key, name, row, owner, lease, change.now, self._grace))
         return claims, stood
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
