@@ -35,6 +35,8 @@ class Node:
         self._binary = binary
         self.folder = folder
         self.port = _two_free_ports()
+        self.away = False
+        """Whether it was killed or stopped."""
         self.start()
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Node:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
+        self.away = False
         wait_until(self._answers, f"node {self.port} to answer", self._log, 20)
 
     def admin(self) -> redis.Redis:
@@ -67,12 +70,19 @@ class Node:
         told = self.ask("CLUSTER", "MYID")
         return told.decode() if isinstance(told, bytes) else str(told)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send its process a signal."""
-        os.kill(self._process.pid, number)
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self.away = True
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        os.kill(self._process.pid, signal.SIGCONT)
+        self.away = False
 
     def kill(self) -> None:
         """`kill -9`."""
+        self.away = True
         self._process.kill()
         self._process.wait()
 
@@ -132,6 +142,8 @@ class RedisCluster:
     def holder(self, slot: int) -> Node:
         """The master of a slot, by what the nodes say that run."""
         for node in self.nodes:
+            if node.away:
+                continue
             with contextlib.suppress(redis.RedisError):
                 for first, last, master, *_ in node.ask("CLUSTER", "SLOTS"):
                     if first <= slot <= last:
