@@ -8,6 +8,7 @@ up, `CHAOS_SEED` decides what a producer calls. `GLASSQ_CRASH_AT` names a point 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -91,6 +92,18 @@ def told(key: str | None, number: int) -> None:
     """Succeed and have it told."""
 
 
+@app.fifo(QUEUE, key="key", name="awaited", timeout=30)
+async def awaited(key: str | None, number: int, seconds: float) -> None:
+    """Take a while on the event loop."""
+    await asyncio.sleep(seconds)
+
+
+@app.fifo(QUEUE, key="key", name="rude")
+async def rude(key: str | None, number: int, seconds: float) -> None:
+    """Hold up the event loop, and every other async job with it."""
+    time.sleep(seconds)  # noqa: ASYNC251 - that is what it is for
+
+
 # -- producing -----------------------------------------------------------------------------------------------
 
 
@@ -106,16 +119,16 @@ class Caller:
         """Make one call, or one batch of calls."""
         chosen = self.random.random()
         if chosen < 0.06:
-            app.enqueue_many([plain.s(self._key(), self._next(), 0.0) for _ in range(5)])
+            app.enqueue_many([plain.s(self.key(), self.next(), 0.0) for _ in range(5)])
         elif chosen < 0.16:
-            faulty(self._key(), self._next(), self.random.choice((1, 1, 2)))
+            faulty(self.key(), self.next(), self.random.choice((1, 1, 2)))
         elif chosen < 0.22:
-            doomed(self._key(), self._next())
+            doomed(self.key(), self.next())
         elif chosen < 0.32:
-            told(self._key(), self._next())
+            told(self.key(), self.next())
         else:
             options = self._options()
-            plain.options(**options)(self._key(), self._next(), self.random.choice((0.0, 0.002, 0.02)))
+            plain.options(**options)(self.key(), self.next(), self.random.choice((0.0, 0.002, 0.02)))
 
     def _options(self) -> dict[str, Any]:
         chosen = self.random.random()
@@ -127,11 +140,13 @@ class Caller:
             return {"dedup_id": f"d-{self.random.randrange(40)}"}
         return {}
 
-    def _key(self) -> str | None:
+    def key(self) -> str | None:
+        """A key by chance, or none."""
         chosen = self.random.randrange(self._keys + 1)
         return f"k{chosen}" if chosen else None
 
-    def _next(self) -> int:
+    def next(self) -> int:
+        """The number of the next call."""
         self._number += 1
         return self._number
 

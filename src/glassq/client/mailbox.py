@@ -118,7 +118,11 @@ class Mailbox:
                 return
             self._waiting[queue] = deque((letter,))
             if queue not in self._served:
-                self._call_courier()
+                try:
+                    self._call_courier()
+                except RuntimeError:  # the system gives no first thread: nobody would ever carry it
+                    del self._waiting[queue]
+                    raise
 
     def withdraw(self, letter: Letter[Any]) -> bool:
         """Take it out again; False when it is on its way, or there."""
@@ -130,8 +134,14 @@ class Mailbox:
         if self._idle:
             self._came.notify()
         elif self._couriers < _MOST_COURIERS:
-            self._couriers += 1
-            threading.Thread(target=self._carry, name="glassq-courier", daemon=True).start()
+            courier = threading.Thread(target=self._carry, name="glassq-courier", daemon=True)
+            try:
+                courier.start()
+            except RuntimeError:
+                if not self._couriers:
+                    raise
+            else:
+                self._couriers += 1
 
     # -- the couriers --------------------------------------------------------------------------------------
 
@@ -142,11 +152,9 @@ class Mailbox:
             try:
                 self._deliver(letters)
             finally:
-                with self._came:
-                    self._served.discard(queue)
-                    if queue in self._waiting and self._idle:
-                        self._came.notify()
                 _bring_back(letters)
+                with self._came:
+                    self._served.discard(queue)  # what waits of it, this thread takes next, or calls for
 
     def _take(self) -> tuple[str, list[Letter[Any]]] | None:
         """The queue that waits longest and that nobody serves, with its first letters; None after a while."""

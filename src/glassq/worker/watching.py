@@ -22,7 +22,9 @@ log = Log("glassq.worker")
 BLOCKED_SECONDS = 1.0
 """A loop that does nothing for so long is blocked: all of its jobs stand still with it."""
 _LOOK = 0.2
-"""Seconds between two looks while something runs there; without it the thread sleeps."""
+"""Seconds between two looks while something runs there."""
+_ASLEEP = 5.0
+"""Seconds between two looks while nothing does: whether the loop has ended, and the watch with it."""
 
 
 class LoopWatch:
@@ -67,7 +69,7 @@ class _Watch:
                 if not self._home.running and not self._blocked:
                     self._wanted.clear()
                     if not self._home.running:  # looked at again: whoever came meanwhile found it awake
-                        self._wanted.wait()
+                        self._wanted.wait(_ASLEEP)
         except RuntimeError as error:  # it was closed meanwhile, or the application was
             log.debug("the event loop has ended: %s", error)
         for errand in self._home.running.copy():
