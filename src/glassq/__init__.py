@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from glassq.client.task import AsyncTask as AsyncTask
     from glassq.client.task import Signature as Signature
     from glassq.client.task import Task as Task
+    from glassq.compat.femtoqueue import FemtoQueue as FemtoQueue
+    from glassq.compat.femtoqueue import FemtoTask as FemtoTask
+    from glassq.compat.pyfiq import RedisQueueBackend as RedisQueueBackend
+    from glassq.compat.pyfiq import threaded_worker as threaded_worker
     from glassq.context import JobContext as JobContext
     from glassq.context import current_job as current_job
     from glassq.default import ThreadedWorker as ThreadedWorker
@@ -44,6 +48,8 @@ _HOMES = {
     "Cancellation": "glassq.model.jobs",
     "DeadLetter": "glassq.model.jobs",
     "Disposition": "glassq.model.jobs",
+    "FemtoQueue": "glassq.compat.femtoqueue",
+    "FemtoTask": "glassq.compat.femtoqueue",
     "Glassq": "glassq.app",
     "GlassqError": "glassq.errors",
     "HaltedLane": "glassq.model.jobs",
@@ -55,6 +61,7 @@ _HOMES = {
     "Priority": "glassq.model.jobs",
     "Queue": "glassq.client.queues",
     "Receipt": "glassq.model.jobs",
+    "RedisQueueBackend": "glassq.compat.pyfiq",
     "ReplayedJob": "glassq.model.jobs",
     "Signature": "glassq.client.task",
     "Task": "glassq.client.task",
@@ -67,6 +74,7 @@ _HOMES = {
     "current_job": "glassq.context",
     "errors": "glassq.errors",
     "fifo": "glassq.default",
+    "threaded_worker": "glassq.compat.pyfiq",
 }
 
 __all__ = [  # noqa: PLE0604 - the names are strings, just not written out twice

@@ -7,8 +7,7 @@ import os
 import random
 import secrets
 import socket
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,9 +18,9 @@ from glassq.client.awaited import AwaitedProducer
 from glassq.client.declaring import Declaring, checked
 from glassq.client.jobs import cancel_job, find_job
 from glassq.client.queues import Queue
-from glassq.client.task import Signature
+from glassq.client.task import Signature, calls_of
 from glassq.codec import JsonSerializer, Serializer
-from glassq.errors import BadOption, ConfigurationError, StorageUnavailable
+from glassq.errors import BadOption
 from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
@@ -42,6 +41,7 @@ from glassq.registry import KeyOf, Registry
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
+from glassq.stores.lazy import LazyStore
 from glassq.stores.open import Place, locate, open_storage
 from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
@@ -96,7 +96,8 @@ class Glassq:
         tracing: TraceOptions | None = None,
         otel_metrics: bool = False,
     ) -> None:
-        self._place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        place = locate(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        self._store = LazyStore(place, self._open)
         WorkerOptions(lease_seconds=lease_seconds)  # refuses now what a worker would refuse later
         self._lease_seconds = lease_seconds
         self._node = check_name("node_id", node_id) if node_id else secrets.token_hex(6)
@@ -107,9 +108,6 @@ class Glassq:
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
         self._tracing = tracing
-        self._lock = threading.Lock()
-        self._storage: ShardedStorage | None = None
-        self._closed = False
         self._detach: Callable[[], None] = lambda: None
         self._loop = OwnLoop(LoopWatch(self.bus, self._clock))
         self._workers: list[Worker] = []
@@ -118,7 +116,7 @@ class Glassq:
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
         self._producer = AwaitedProducer(
-            lambda: self.storage,
+            self._store.get,
             self.registry,
             self.bus,
             self._clock,
@@ -137,7 +135,7 @@ class Glassq:
         self._incarnation = secrets.token_hex(6)
 
     def _observe(self) -> None:
-        observe_metrics(self.bus, self.metrics_registry, store=lambda: self._place.kind)
+        observe_metrics(self.bus, self.metrics_registry, store=lambda: self._store.place.kind)
         show_declared(self.metrics_registry, self.registry)
         watch_tokens(self.bus)
         self.health.attach(self.bus)
@@ -149,30 +147,21 @@ class Glassq:
     @property
     def address(self) -> str:
         """Where the jobs are, for people: passwords are left out."""
-        return self._place.address
+        return self._store.place.address
 
     @property
     def storage(self) -> ShardedStorage:
         """The store, opened at its first use. Raises what opening it raises."""
-        storage = self._storage
-        if storage is not None:
-            return storage
-        with self._lock:
-            if self._closed:
-                raise StorageUnavailable("this application is closed; make a new one", "closed")
-            if self._storage is None:
-                self._storage = self._open()
-            return self._storage
+        return self._store.get()
 
-    def _open(self) -> ShardedStorage:
-        opened = self._observed(open_storage(self._place, reconnected=self._count_reconnect))
+    def _open(self, place: Place) -> ShardedStorage:
+        opened = self._observed(open_storage(place, reconnected=self._count_reconnect))
         storage = ShardedQueues(opened, lambda queue: self.registry.options(queue).shards)
         self._detach = collect_store(
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
         self.health.look = lambda: look_at_stores(self.metrics_registry)
-        client_id = f"{socket.gethostname()}-{os.getpid()}"
-        Tracing(self.bus, address=storage.address, client_id=client_id, options=self._tracing).attach()
+        Tracing(self.bus, address=storage.address, client_id=_client_id, options=self._tracing).attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -192,26 +181,15 @@ class Glassq:
         `lease_seconds` and `node_id` hold for workers made from now on. Raises `BadOption` as `Glassq` does.
         """
         if url is not None:
-            self._move(locate(url))
+            self._store.move(locate(url))
         if lease_seconds is not None:
             WorkerOptions(lease_seconds=lease_seconds)
             self._lease_seconds = lease_seconds
         if node_id is not None:
             self._node = check_name("node_id", node_id)
 
-    def _move(self, place: Place) -> None:
-        with self._lock:
-            if place.target == self._place.target:
-                return
-            if self._storage is not None:
-                raise ConfigurationError(
-                    f"this application already uses {self.address} and cannot move to {place.address}; "
-                    "configure it before its first call or worker, or make a second application"
-                )
-            self._place = place
-
     def _count_reconnect(self) -> None:
-        self.bus.emit(StorageReconnected(store=self._place.kind))
+        self.bus.emit(StorageReconnected(store=self._store.place.kind))
 
     # -- declaring ---------------------------------------------------------------------------------------
 
@@ -294,17 +272,36 @@ class Glassq:
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    def enqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
-        """Enqueue calls in this order: `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700)])`.
+    def enqueue_many(self, signatures: Iterable[Signature[Any]]) -> list[Receipt]:
+        """Enqueue calls of any tasks, keys and queues, and return their receipts in the same order:
+        `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700), greet.s("bob")])`.
 
-        One round trip per chunk of 100 jobs or 1 MiB of one queue, each atomic and contiguous. All calls
-        are checked before the first is stored; when a chunk fails, the error's `receipts` holds those before.
+        Calls of one queue keep their order, and go in chunks of up to 100 jobs or 1 MiB, each with one round
+        trip, contiguous, and stored whole or not at all. Between queues there is no order, and nothing is
+        atomic across two: chunks are sent one after another, in the order of their first calls.
+
+        A list is checked whole before its first call is stored. Of an iterator, which may be of any length,
+        1,000 calls (or 8 MiB) at a time are; `enqueue_each` keeps no receipts either.
+
+        After a failure nothing further is sent. The error is the one a single call would raise, or, where
+        some calls are in and that is no `EnqueueError`, one with it as its cause. Its `accepted` has the
+        receipts of the calls that are in, by their places from 0; `uncertain` the places of those whose
+        answer was lost; no other call is in.
         """
-        return self._producer.enqueue_many([signature.enclosed for signature in signatures])
+        return self._producer.enqueue_many(calls_of(signatures))
+
+    def enqueue_each(self, signatures: Iterable[Signature[Any]]) -> Iterator[Receipt]:
+        """As `enqueue_many`, for calls without end: reads them, and stores them, as the receipts are taken.
+
+        Memory does not grow with their number. Nothing is enqueued before the first receipt is asked for, nor
+        after the last that is; up to 1,000 calls are read before the receipt of the first. An error's
+        `accepted` has the receipts that were not handed out.
+        """
+        return self._producer.enqueue_each(calls_of(signatures))
 
     async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
         """As `enqueue_many`, awaited."""
-        return await self._producer.aenqueue_many([signature.enclosed for signature in signatures])
+        return await self._producer.aenqueue_many(list(calls_of(signatures)))
 
     # -- single jobs ---------------------------------------------------------------------------------------
 
@@ -329,6 +326,10 @@ class Glassq:
         `concurrency` lanes run at the same time, one thread each; async jobs all on one event loop of the
         application. Other options are those of `WorkerOptions`: `window`, `max_in_flight`, `max_crashes`,
         `callback_timeout`. Raises `BadOption`.
+
+        `assigned`: keys, and patterns in which a `*` stands for any text, that this worker takes first. Then
+        come those of `steal_from`, in their order, and then, unless it is `exclusive`, any; what is not
+        assigned to it only once it has waited for 0.2 s. A lane then stays with its worker for two leases.
         """
         return self._make_worker(queues, concurrency, options, self._loop)
 
@@ -364,6 +365,8 @@ class Glassq:
     def _make_worker(
         self, queues: Sequence[str] | None, concurrency: int, options: dict[str, Any], loop: LoopHome
     ) -> Worker:
+        said = {"lease_seconds": self._lease_seconds, "concurrency": concurrency, **options}
+        known = worker_options(queues, said)
         if os.getpid() != self._pid:
             # Not the parent's name either: forked siblings under one name take each other's lanes over.
             self._node = secrets.token_hex(6)
@@ -371,11 +374,11 @@ class Glassq:
         self._workers = [each for each in self._workers if not each.finished]
         worker = Worker(
             registry=self.registry,
-            storage=lambda: self.storage,
+            storage=self._store.get,
             bus=self.bus,
             clock=self._clock,
             owner=Owner(self._node, self._incarnation, next(self._worker_numbers)),
-            options=worker_options(queues, concurrency, {"lease_seconds": self._lease_seconds, **options}),
+            options=known,
             serializer=self._serializer.name,
             random=random.random,
             loop=loop,
@@ -410,10 +413,8 @@ class Glassq:
         drained = [worker.stop() for worker in self._workers]
         for server in self._servers:
             server.close()
-        with self._lock:
-            self._closed = True
-            storage, self._storage = self._storage, None
-            self._detach()
+        storage = self._store.take()
+        self._detach()
         if not all(drained):
             log.warning("attempts still run after the drain; the store stays open for them")
             return
@@ -438,3 +439,8 @@ _TASK_OPTIONS = tuple(
     for name, parameter in inspect.signature(Glassq.fifo).parameters.items()
     if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
 )
+
+
+def _client_id() -> str:
+    """Of this process, in its spans."""
+    return f"{socket.gethostname()}-{os.getpid()}"

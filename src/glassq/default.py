@@ -12,6 +12,8 @@ from glassq.worker.engine import Worker
 if TYPE_CHECKING:
     from redis import Redis  # see app.py
 
+_AT_LEAST = 16
+
 _lock = threading.Lock()
 _app: Glassq | None = None
 
@@ -45,17 +47,22 @@ class ThreadedWorker:
     """A worker of the default application, in threads of the program (pyfiq's name and calls).
 
     `redis_url` becomes the default application's store, as by `configure`; without one it keeps its own.
+    `concurrency`: lanes run at the same time; if not given, as many as there are queues at its start, and at
+    least 16, so that no queue without keys waits for another one. Threads begin when there is work for them.
     Raises `ConfigurationError`, naming both, when that application already uses another store.
     """
 
-    def __init__(self, redis_url: str | Redis | None = None, *, concurrency: int = 4) -> None:
+    def __init__(self, redis_url: str | Redis | None = None, *, concurrency: int | None = None) -> None:
         self._app = default_app() if redis_url is None else configure(redis_url)
         self._concurrency = concurrency
         self._worker: Worker | None = None
 
     def start(self) -> Self:
-        """Begin to work on all queues of the default application, those declared later too."""
-        self._worker = self._app.worker(concurrency=self._concurrency).start()
+        """Begin to work on all queues of the default application, those declared later too. Once it runs,
+        nothing more; after a stop, again."""
+        if self._worker is None or not self._worker.running:
+            several = max(_AT_LEAST, len(self._app.registry.queues()))
+            self._worker = self._app.worker(concurrency=self._concurrency or several).start()
         return self
 
     def stop(self, drain: float = 10.0) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+
+_LINES = 100
+"""Mistakes of a configuration that a message has; what has more is no configuration."""
 
 
 class GlassqError(Exception):
@@ -69,10 +73,14 @@ class BadSetting(BadOption):
 
 
 class BadConfiguration(ConfigurationError):
-    """When a configuration has mistakes. `problems` has all that could be found, each a `BadSetting`."""
+    """When a configuration has mistakes. `problems` has all that could be found, each a `BadSetting`; the
+    message has the first of them."""
 
     def __init__(self, problems: Sequence[BadSetting]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        lines = [str(problem) for problem in problems[:_LINES]]
+        if len(problems) > _LINES:
+            lines.append(f"and {len(problems) - _LINES:,} more")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
 
 
@@ -146,9 +154,16 @@ class FormatMismatch(StorageError):
 
 
 class EnqueueError(GlassqError):
-    """When a call could not be enqueued. `receipts` holds what a batch had accepted before it failed."""
+    """When a call could not be enqueued. Of a batch it tells which calls are in: `accepted`, their receipts
+    by their places in it, from 0; and which may be, or may not: `uncertain`. No other call is in."""
 
-    receipts: tuple[Any, ...] = ()
+    accepted: Mapping[int, Any] = MappingProxyType({})
+    uncertain: frozenset[int] = frozenset()
+
+    @property
+    def receipts(self) -> tuple[Any, ...]:
+        """Of the calls that are in, in their order."""
+        return tuple(self.accepted[place] for place in sorted(self.accepted))
 
 
 class QueueFull(EnqueueError):
@@ -156,8 +171,8 @@ class QueueFull(EnqueueError):
 
     def __init__(self, depth: int, limit: int) -> None:
         super().__init__(
-            f"the queue holds {depth} of at most {limit} unsettled jobs; nothing was enqueued. Slow down, "
-            "add workers, or raise max_length (full_wait= waits for room)"
+            f"the queue holds {depth} of at most {limit} unsettled jobs; what was to be added was not. "
+            "Slow down, add workers, or raise max_length (full_wait= waits for room)"
         )
         self.depth = depth
         self.limit = limit
@@ -235,4 +250,5 @@ class AttemptTimeout(JobError):
 
 
 class LeaseLost(JobError):
-    """Raised by `current_job().check()` when this worker no longer owns the lane."""
+    """Raised by `current_job().check()` when this worker no longer owns the lane, and by
+    `FemtoQueue.done` and `fail` for a task that is not in progress under that node."""

@@ -140,6 +140,34 @@ class Answered:
         return self._result
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lanes of a queue a worker wants, and in which order; times are seconds.
+
+    First those `assigned` to it, by name or by a pattern in which a `*` stands for any text; then those of
+    `steal_from` (names and patterns) in this order; then, unless `exclusive`, any. Within each, the lane that
+    waited longest comes first.
+
+    A store remembers who had a lane last, for as long as it `stays`. Until so long after it changed its
+    owner, it is granted to nobody else, unless its owner is gone or was not heard of for a lease. What is
+    neither assigned to this worker nor its own is granted to it only when it has waited for `patience`. What
+    it got `lately`, is still its own and has waited for so long, comes with what is assigned: nobody else may
+    serve it. Workers without a choice heed none of this.
+
+    No more than a hundred lanes are looked at for each of: assigned names, lately had ones, patterns (going
+    on `after` what was looked at before), steal_from's names, and the lanes that wait longest.
+    """
+
+    assigned: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    lately: tuple[str, ...] = ()
+    steal_from: tuple[str, ...] = ()
+    exclusive: bool = False
+    after: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Where looking through goes on, by the name of the queue or shard: as the last claim in it answered."""
+    patience: float = 0.0
+    stays: float = 0.0
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a worker claims lanes of one queue."""
 
@@ -149,6 +177,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Lanes of this queue at most; None: as many as of all."""
     begin: int | None = None
     """Of them so many that begin at once; None: as many as of all."""
+    choice: Choice | None = None
+    """Which lanes; None: any."""
 
     def within(self, lanes: int, begin: int) -> tuple[int, int]:
         """How many lanes may be granted, and how many of them begin, where so many are left of all."""
@@ -160,8 +190,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """What falls to one of so many parts of the queue: together no more than to the whole."""
         if parts == 1:
             return self
-        return Terms(
-            turn=self.turn, lanes=_part(self.lanes, place, parts), begin=_part(self.begin, place, parts)
+        return msgspec.structs.replace(
+            self, lanes=_part(self.lanes, place, parts), begin=_part(self.begin, place, parts)
         )
 
 
@@ -226,7 +256,8 @@ class Storage(Protocol):
         Before that, lanes whose lease ended or whose owner is known to be dead go back to ready at the
         front, and lanes whose retry is due to the tail. Each granted lane comes with up to `window` jobs
         of its head (no more than a turn when other lanes are waiting, just one when the head has begun
-        before), and the head becomes the lane's current job. One round trip per queue at most.
+        before), and the head becomes the lane's current job. One round trip per queue at most; a shard that
+        comes after all lanes were granted need not be asked, and counts as having further ones.
 
         Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
         which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A
@@ -259,7 +290,11 @@ class Storage(Protocol):
         ...
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
-        """Extend leases; says which are lost, and which of their current jobs are asked to be cancelled."""
+        """Extend leases; says which are lost, and which of their current jobs are asked to be cancelled.
+
+        Where a part of the store is away, also about which nothing was heard; `StorageUnavailable` when that
+        is all of them.
+        """
         ...
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
@@ -314,10 +349,10 @@ class Storage(Protocol):
         """
         ...
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """Drop dead letters, or with `dead=False` every scheduled and waiting job (settled as cancelled; the
-        ones that run, or may, are left alone). Returns how many. May take several round trips on a long
-        queue."""
+        ones that run, or may, are left alone), of a queue or of one lane. Returns how many. May take several
+        round trips on a long queue."""
         ...
 
     def forget(self, queue: str) -> bool:
@@ -352,14 +387,14 @@ class Storage(Protocol):
         name where they are alike; by `BLOCKED` only those that are held up. Reads only.
 
         At most `look` lanes are looked at, besides those that an index of the store puts first; the answer
-        says whether that was enough. May take a round trip for every 100 of them, each in a moment of its own
+        says whether that was enough. May take a round trip for every 50 of them, each in a moment of its own
         that keeps a server for no longer than any verb does.
         """
         ...
 
     def workers(self, queue: str) -> list[WorkerStats]:
         """Who serves a queue, and who is gone and still holds lanes of it, by name. Reads only; costs a read
-        per held lane, and may take a round trip for every 100 of them."""
+        per held lane, and may take a round trip for every 50 of them."""
         ...
 
     def queues(self) -> list[str]:
@@ -398,6 +433,7 @@ class ShardedStorage(Storage, Protocol):
         """The store itself, to which each shard is a queue of its own."""
         ...
 
-    def shard(self, queue: str, lane: str) -> str:
-        """The shard a lane of a queue lives in. A round trip when the queue was not asked for before."""
+    def shards(self, queue: str) -> Sequence[str]:
+        """The shards of a queue that is put into, of which `model.layouts.shard_of` picks a lane's: one, its
+        own name, when it is whole. A round trip when the queue was not asked for before."""
         ...

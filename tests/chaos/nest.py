@@ -9,6 +9,7 @@ started.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import signal
@@ -23,6 +24,8 @@ UNCAUGHT = 99
 
 for each in ("glassq.app", "glassq.stores.redis.store", "glassq.stores.sqlite.store"):
     import_module(each)
+# Jobs fail on purpose here, and what is said of them would hide what nothing explains.
+logging.getLogger("glassq.jobs").setLevel(logging.CRITICAL + 1)
 
 
 class Nest:

@@ -1,8 +1,8 @@
 """The program under test: tasks of several shapes over several keys, and the roles that call and run them.
 
 `GLASSQ_URL` says where the jobs are, `CHAOS_HISTORY` where the history goes and `CHAOS_NOTES` where the
-program's own notes go. `CHAOS_LEASE`, `CHAOS_NODE` and `CHAOS_DURABILITY` set the application up,
-`CHAOS_SEED` decides what a producer calls. `GLASSQ_CRASH_AT` names a point to end or stop at
+program's own notes go. `CHAOS_LEASE`, `CHAOS_NODE`, `CHAOS_DURABILITY` and `CHAOS_SHARDS` set the application
+up, `CHAOS_SEED` decides what a producer calls. `GLASSQ_CRASH_AT` names a point to end or stop at
 (crashpoints.py), `CHAOS_PLANT` a defect to plant (planted.py).
 """
 
@@ -25,13 +25,20 @@ from tests.chaos import crashpoints, planted
 from tests.chaos.notes import note, take_notes
 
 QUEUE = "chaos"
+SHARDS = int(os.environ.get("CHAOS_SHARDS", "1"))
 
 app = Glassq(
     history=os.environ["CHAOS_HISTORY"],
     lease_seconds=float(os.environ.get("CHAOS_LEASE", "1")),
     node_id=os.environ.get("CHAOS_NODE"),
 )
-app.queue(QUEUE, max_length=300, full_wait=1.0, durability=os.environ.get("CHAOS_DURABILITY", "memory"))
+app.queue(
+    QUEUE,
+    max_length=300 * SHARDS,
+    full_wait=1.0,
+    durability=os.environ.get("CHAOS_DURABILITY", "memory"),
+    shards=SHARDS,
+)
 
 
 # -- the tasks ---------------------------------------------------------------------------------------------
@@ -204,9 +211,17 @@ def feed(name: str) -> int:
 
 def work(concurrency: str = "4", drain: str = "10") -> int:
     """A worker process, until a signal; 1 when something outlasted the drain."""
-    worker = app.worker(concurrency=int(concurrency))
+    worker = app.worker(concurrency=int(concurrency), **_wishes())
     crashpoints.stop_by(worker)
     return serve(worker, float(drain))
+
+
+def _wishes() -> dict[str, list[str]]:
+    """With `CHAOS_THIEVES=1`, keys of this process: some are its own, from the others it steals."""
+    if os.environ.get("CHAOS_THIEVES", "0") == "0":
+        return {}
+    own = os.getpid() % 3
+    return {"assigned": [f"k{own}", f"k{own + 3}*"], "steal_from": [f"k{(own + 1) % 3}", "k*"]}
 
 
 def serve(worker: Worker, drain: float = 10.0) -> int:

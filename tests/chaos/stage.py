@@ -12,6 +12,7 @@ from typing import Any
 
 from glassq.model.stats import QueueStats
 from glassq.stores.open import open_storage
+from glassq.stores.sharded import ShardedQueues
 from glassq.testing.history import History, Report, check, dump, read
 from tests.chaos import verdict
 from tests.chaos.events import Event, Tail
@@ -178,7 +179,7 @@ class Stage:
 
     def _judge_store(self) -> None:
         killed = sum(-signal.SIGKILL in process.endings for process in self.processes)
-        with closing(open_storage(self.url)) as storage:
+        with closing(ShardedQueues(open_storage(self.url))) as storage:
             verdict.assert_nothing_left(storage)
             verdict.assert_doomed_alone_died(storage, self.events("lease.taken"), killed)
 
@@ -189,7 +190,7 @@ class Stage:
 
     def stats(self) -> QueueStats:
         """Where the queue stands."""
-        with closing(open_storage(self.url)) as storage:
+        with closing(ShardedQueues(open_storage(self.url))) as storage:
             return storage.stats([QUEUE])[0]
 
     def read(self) -> History:

@@ -43,6 +43,19 @@ def test_random_kills(store_url: str, stages: Stages, chance: Random, sizes: Siz
             break
 
 
+def test_random_kills_among_thieves(
+    store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures
+) -> None:
+    """The same where each worker has keys of its own and steals others': lanes move between the living,
+    too, and are neither lost nor reordered nor run by two."""
+    ends = time.monotonic() + sizes.budget
+    stage = stages(store_url, lease=LEASE[urlsplit(store_url).scheme], CHAOS_THIEVES="1")
+    deaths = kill_at_random(stage, sizes.pick(25, 500), chance, ends)
+    figures.count(kills=len(deaths))
+    stage.check_history()
+    assert_reruns(stage)
+
+
 def test_kills_while_the_store_stalls(
     store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures
 ) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from glassq.codec import open_envelope
+from glassq.model.names import whole
 from glassq.storage import DeadRecord, Storage
 from glassq.testing.history import Report
 from tests.chaos.events import Event
@@ -55,7 +56,7 @@ def assert_doomed_alone_died(storage: Storage, taken: Sequence[Event], killed: i
     nobody wrote down.
     """
     reclaimed = Counter(
-        event["lane"] for event in taken if event["queue"] == QUEUE and event["cause"] in RECLAIMED
+        event["lane"] for event in taken if whole(event["queue"]) == QUEUE and event["cause"] in RECLAIMED
     )
     letters = storage.dead(QUEUE, 1_000_000) if QUEUE in storage.queues() else []
     wrong = [

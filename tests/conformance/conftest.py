@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from glassq.stores.redis import scripts
+from tests.conformance.clusters import RedisCluster, clustered
 from tests.conformance.redisservers import bundled_server, running, standing_in, system_server
 
 pytest.register_assert_rewrite("glassq.testing.conformance")
@@ -25,6 +26,20 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the oldest server that is supported."""
     with running(bundled_server(), tmp_path_factory.mktemp("oldest")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three nodes of the distribution's server."""
+    with clustered(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="session")
+def oldest_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three nodes of the oldest server that is supported."""
+    with clustered(tmp_path_factory.mktemp("oldest-cluster"), binary=bundled_server()) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")

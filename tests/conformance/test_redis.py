@@ -9,6 +9,7 @@ from glassq.model.clock import Clock
 from glassq.storage import Storage
 from glassq.stores.redis.store import RedisStorage
 from glassq.testing.conformance import StorageConformance
+from tests.conformance.clusters import RedisCluster
 
 
 class RedisConformance(StorageConformance):
@@ -37,6 +38,20 @@ class TestOldestRedis(RedisConformance):
     @pytest.fixture(autouse=True)
     def _place(self, oldest: str) -> None:
         self.empty(oldest)
+
+
+class TestCluster(RedisConformance):
+    @pytest.fixture(autouse=True)
+    def _place(self, cluster: RedisCluster) -> None:
+        cluster.empty()
+        self.url = cluster.url
+
+
+class TestOldestCluster(RedisConformance):
+    @pytest.fixture(autouse=True)
+    def _place(self, oldest_cluster: RedisCluster) -> None:
+        oldest_cluster.empty()
+        self.url = oldest_cluster.url
 
 
 class TestFakeRedis(RedisConformance):

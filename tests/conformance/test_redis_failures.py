@@ -17,6 +17,7 @@ from glassq.errors import BadOption, EnqueueUncertain, StorageUnavailable
 from glassq.model.jobs import Dedup, Disposition, NewJob
 from glassq.model.leases import Leaving, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
+from glassq.stores.redis import commands as commands_module
 from glassq.stores.redis import replies, scripts
 from glassq.stores.redis import server as server_module
 from glassq.stores.redis import store as store_module
@@ -24,6 +25,7 @@ from glassq.stores.redis.connections import Connection
 from glassq.stores.redis.failures import Unanswered, diagnose
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.resp import packed
+from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.store import RedisStorage
 from tests.conformance.redisservers import free_port
@@ -32,11 +34,17 @@ QUEUE = "orders"
 ALICE = Owner("alice", "first")
 
 
+def server_of(store: RedisStorage) -> Server:
+    """The one server a store speaks to."""
+    assert isinstance(store._server, Server)
+    return store._server
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failures that would be waited out come to light at once."""
     monkeypatch.setattr(server_module, "PATIENCE", 0.0)
-    monkeypatch.setattr(server_module, "APPEND_PATIENCE", 0.0)
+    monkeypatch.setattr(commands_module, "APPEND_PATIENCE", 0.0)
     monkeypatch.setattr(store_module, "APPEND_PATIENCE", 0.0)
 
 
@@ -55,10 +63,10 @@ class Line:
     """The connection of a store, which can be cut after the server did what it was asked."""
 
     def __init__(self, store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._ask: Callable[..., Any] = store._server._connections.ask
+        self._ask: Callable[..., Any] = server_of(store)._connections.ask
         self.losses = 0
         self.meanwhile: Callable[[], object] = lambda: None
-        monkeypatch.setattr(store._server._connections, "ask", self._call)
+        monkeypatch.setattr(server_of(store)._connections, "ask", self._call)
 
     def _call(self, request: Any) -> Any:
         answer = self._ask(request)
@@ -96,7 +104,7 @@ def test_what_was_never_sent_is_not_uncertain(store: RedisStorage, monkeypatch: 
     monkeypatch.setattr(store_module, "APPEND_PATIENCE", 0.0)
     store.append(QUEUE, [NewJob(body=b"a")])
     monkeypatch.setattr(redis.Connection, "connect", silent)
-    store._server._connections.close()
+    server_of(store)._connections.close()
     with pytest.raises(StorageUnavailable, match="Timeout reading") as failure:
         store.append(QUEUE, [NewJob(body=b"b")])
     assert failure.value.reason == "timeout"
@@ -107,7 +115,7 @@ def test_a_connection_that_was_half_made_is_not_used(
     store: RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted between a question and its answer: the answer would be taken for another one's."""
-    connections = store._server._connections
+    connections = server_of(store)._connections
 
     def interrupted(connection: Connection) -> str:
         connection.send_packed_command([packed(("INFO", "server"))])
@@ -123,7 +131,7 @@ def test_a_connection_that_was_half_made_is_not_used(
 
 def test_a_knocker_that_is_interrupted_leaves_the_door_to_others(store: RedisStorage) -> None:
     """By a signal, say: whoever comes next is not kept waiting for somebody who has gone."""
-    server = store._server
+    server = server_of(store)
     server._outage.met(exceptions.ConnectionError("nobody there"))
 
     def interrupted() -> None:
@@ -140,7 +148,7 @@ def test_a_knocker_that_is_interrupted_leaves_the_door_to_others(store: RedisSto
 
 def test_a_close_ends_the_waiting_at_once(store: RedisStorage) -> None:
     """Threads that wait for a server to come back hear of it, and connect to nothing any more."""
-    server = store._server
+    server = server_of(store)
     server._outage.met(exceptions.ConnectionError("nobody there"))
     server._outage._try_at = time.monotonic() + 3600
     told: list[str] = []
@@ -249,7 +257,9 @@ def test_a_claim_that_was_overtaken_grants_nothing(store: RedisStorage) -> None:
     worker = (str(ALICE), ALICE.node, ALICE.incarnation)
     wanted = (5, 1, 15_000_000, 5, 1, 0)
     key = store._keys.counters(QUEUE)
-    reply = replies.claim(store._server.run(scripts.CLAIM, key, *worker, store._handle, 0, *wanted))
+    reply = replies.claim(
+        server_of(store).run(scripts.CLAIM, key, *worker, store._claims._handle, 0, *wanted)
+    )
     assert reply.repeated
     assert reply.grants(QUEUE) == []
     assert store.stats([QUEUE])[0].lanes["leased"] == 1
@@ -269,10 +279,10 @@ def test_lanes_of_one_queue_are_not_lost_with_the_answer_of_another(
         line.losses = next(calls)
         return through(request)
 
-    monkeypatch.setattr(store._server._connections, "ask", second_is_lost)
+    monkeypatch.setattr(server_of(store)._connections, "ask", second_is_lost)
     claimed = store.claim(ALICE, ["one", "two"], lanes=2, window=1, lease_seconds=15)
     assert [grant.lease.queue for grant in claimed.grants] == ["one"]
-    monkeypatch.setattr(store._server._connections, "ask", through)
+    monkeypatch.setattr(server_of(store)._connections, "ask", through)
     claimed = store.claim(ALICE, ["one", "two"], lanes=2, window=1, lease_seconds=15)
     assert [grant.lease.queue for grant in claimed.grants] == ["two"]
 
@@ -494,7 +504,10 @@ def test_addresses_carry_no_passwords(url: str, address: str) -> None:
     ("url", "problem"),
     [
         ("redis+sentinel://host", "not built yet"),
-        ("redis+cluster://host", "not built yet"),
+        ("redis+cluster://host/3", "no databases but 0"),
+        ("redis+cluster://host,,other", "cannot be read"),
+        ("redis+cluster://host:7000,other:x", "cannot be read"),
+        ("redis+cluster://host,other?ssl_certfile=x", "not an option"),
         ("http://host", "no Redis URL"),
         ("redis://host/first", "a database is a number"),
         ("redis://host:port/0", "use one like redis://localhost:6379/0"),

@@ -20,9 +20,8 @@ from glassq.errors import (
 from glassq.model.jobs import Cancellation, Dedup, NewJob
 from glassq.model.leases import ClaimCause, Leaving, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.stores.redis import searching
+from glassq.stores.redis import purging, searching
 from glassq.stores.redis import server as server_module
-from glassq.stores.redis import store as store_module
 from glassq.stores.redis.connections import Connections, ask
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.resp import packed
@@ -431,7 +430,7 @@ def test_a_long_queue_is_purged_piece_by_piece(
     store: RedisStorage, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No call blocks the server for long, and nothing is left: no lane, no memory of duplicates."""
-    monkeypatch.setattr(store_module, "_PURGED_AT_ONCE", 7)
+    monkeypatch.setattr(purging, "_JOBS_AT_ONCE", 7)
     for lane in range(5):
         once = Dedup(f"once-{lane}")
         jobs = [NewJob(body=b"x", lane=f"lane-{lane}") for _ in range(9)]

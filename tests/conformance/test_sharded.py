@@ -21,6 +21,7 @@ from glassq.stores.open import open_storage
 from glassq.stores.sharded import ShardedQueues
 from glassq.stores.sqlite.store import SqliteStorage
 from glassq.testing.conformance import StorageConformance
+from tests.conformance.clusters import RedisCluster
 
 QUEUE = "orders"
 ALICE = Owner("alice", "first")
@@ -65,11 +66,15 @@ class TestWhole(StorageConformance):
         assert queue_of(job.id) in self.store.layouts()[QUEUE].shards(QUEUE)
 
 
-@pytest.fixture(params=["sqlite", "installed"])
+@pytest.fixture(params=["sqlite", "installed", "cluster"])
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]:
     """Opens handles on one store, each with what its program says about shards."""
     url = f"sqlite:///{tmp_path}/jobs.db"
-    if request.param != "sqlite":
+    if request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("cluster")
+        cluster.empty()
+        url = cluster.url
+    elif request.param == "installed":
         url = request.getfixturevalue(request.param)
         with redis.Redis.from_url(url) as client:
             client.flushall()
@@ -214,7 +219,8 @@ def test_people_reach_lanes_and_jobs_wherever_they_are(store: ShardedQueues) -> 
     assert record is not None
     assert (record.lane, record.state) == (KEYS[3], JobState.READY)
     assert store.cancel(ids[3]) is not None
-    assert (store.get(ids[3]), store.cancel("nothing#9/like:1")) == (None, None)
+    for gone in (ids[3], "nothing#9/like:1", f"{QUEUE}/before:1", f"{QUEUE}#9/like:1"):
+        assert (store.get(gone), store.cancel(gone)) == (None, None)
 
 
 def test_a_queue_is_paused_and_purged_whole(store: ShardedQueues) -> None:
@@ -256,6 +262,14 @@ def test_a_worker_hears_of_every_shard(store: ShardedQueues, opening: Opening) -
         put(other, key)
         assert bell.wait(5), key
     bell.close()
+
+
+def test_shards_that_were_not_asked_count_as_having_lanes(store: ShardedQueues) -> None:
+    """A claim that has got all it asked for may leave the rest out, and must not say that nothing waits."""
+    put(store, *KEYS)
+    claimed = store.claim(ALICE, [QUEUE], lanes=1, window=1, lease_seconds=15)
+    assert len(claimed.grants) == 1
+    assert claimed.others == {f"{QUEUE}#{number}" for number in range(4)}
 
 
 def test_no_shard_always_comes_first(store: ShardedQueues) -> None:

@@ -58,12 +58,15 @@ def kept_order(rows: dict[str, dict[str, Any]], store: str) -> bool:
 
 
 def test_on_sqlite_everything_is_measured_and_nothing_stays(tmp_path: Path) -> None:
-    """Rates, wake-ups and a kill trial have values, Redis has a reason, and no file is left."""
+    """Rates, our FemtoQueue's too, wake-ups and a kill trial have values, Redis has a reason, and no file is
+    left."""
     rows = rows_of(bench(tmp_path, *TINY, "--sqlite-only"))
     expected = {key for key in rows if key.startswith("sqlite.")}
     if FEMTOQUEUE.version() is None:
         expected -= {"sqlite.enqueue.ratio", "sqlite.process.ratio"}
     assert measured(rows, "sqlite.") == expected
+    ours = measured(rows, "dropin.")
+    assert ours - {"dropin.enqueue.ratio", "dropin.process.ratio"} == {"dropin.enqueue", "dropin.process"}
     assert measured(rows, "redis.") == set()
     assert kept_order(rows, "sqlite")
     assert list(tmp_path.iterdir()) == []

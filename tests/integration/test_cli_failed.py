@@ -163,7 +163,7 @@ def test_purging_dead_letters_needs_the_queues_name(shop: Shop, glassq: Glass) -
     assert f"The store is {shop.app.storage.address}." in told.err
     assert shop.queue("payments").stats().dead_letters == 4
     told = glassq("dead", "purge", "payments", "--json", typed="payments\n")
-    assert (told.code, told.json) == (0, {"queue": "payments", "dropped": 4})
+    assert (told.code, told.json) == (0, {"queue": "payments", "key": None, "dropped": 4})
     assert told.audit[0].endswith('result="4 dropped"')
     assert shop.queue("payments").dead_letters() == []
     assert glassq("dead", "purge", "payments", "--yes").out == "0 dead letters of queue payments dropped\n"
@@ -181,13 +181,30 @@ def test_purging_what_waits_needs_the_queues_name(shop: Shop, glassq: Glass) -> 
     assert "This ends 2 jobs of queue payments for good" in told.err
     assert shop.queue("payments").stats().depth == 2
     told = glassq("purge", "payments", "--json", typed="payments\n")
-    assert (told.code, told.json) == (0, {"queue": "payments", "cancelled": 2})
+    assert (told.code, told.json) == (0, {"queue": "payments", "key": None, "cancelled": 2})
     assert told.audit[0].endswith('queue=payments result="2 cancelled"')
     assert shop.queue("payments").stats().settled["cancelled"] == 2
     assert shop.queue("payments").stats().dead_letters == 4
     assert glassq("purge", "payments", "--yes").out == "0 jobs of queue payments cancelled\n"
     shop.work("payments")
     assert shop.ran == []
+
+
+def test_purging_one_key(shop: Shop, glassq: Glass) -> None:
+    """Its jobs that wait, or its dead letters; nothing of any other key."""
+    shop.bury()
+    for order in ("o-1", "o-2", "o-1"):
+        shop.charge(order, 5)
+    told = glassq("purge", "payments", "--key", "o-1", typed="payments\n")
+    assert "This ends every job of key o-1 of queue payments for good" in told.err
+    assert told.out == "2 jobs of key o-1 of queue payments cancelled\n"
+    assert told.audit[0].endswith('key=o-1 result="2 cancelled"')
+    told = glassq("dead", "purge", "payments", "--key", "o-1", "--json", typed="payments\n")
+    assert "This drops every dead letter of key o-1 of queue payments for good." in told.err
+    assert told.json == {"queue": "payments", "key": "o-1", "dropped": 3}
+    assert [letter.key for letter in shop.queue("payments").dead_letters()] == ["o-2"]
+    shop.work("payments")
+    assert shop.ran == [("o-2", 5)]
 
 
 # -- halted lanes ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from glassq import Glassq, current_job
 from glassq.errors import BadOption, QueueFull, ShardsInUse
+from glassq.model.names import queue_of
 from glassq.testing.history import check, dump, read
+from tests.processes import wait_until
 
 KEYS = [f"user-{number}" for number in range(20)]
 
@@ -76,6 +79,25 @@ def test_keys_keep_their_order_over_shards(shop: Shop) -> None:
     report = check(read([shop.history]))
     assert not report.findings
     assert (report.figures["jobs_acknowledged"], report.figures["queues"]) == (125, 4)
+
+
+def test_no_shard_waits_for_another_to_run_empty(tmp_path: Path) -> None:
+    """One slot, and a key with more jobs than anybody waits for: another key in another shard gets its turn,
+    although no store tells of a shard that lanes wait in another one."""
+    with Glassq(f"sqlite:///{tmp_path}/jobs.db", registry=CollectorRegistry()) as app:
+        app.queue("orders", shards=4)
+        ran: list[str] = []
+
+        @app.fifo("orders", key="key")
+        def pack(key: str) -> None:
+            ran.append(key)
+            time.sleep(0.005)
+
+        app.enqueue_many([pack.s(KEYS[0]) for _ in range(400)])
+        assert queue_of(pack(KEYS[1]).id) != queue_of(pack(KEYS[0]).id)
+        with app.worker(concurrency=1):
+            wait_until(lambda: KEYS[1] in ran, "the other shard's job", lambda: len(ran), 20)
+        assert ran.index(KEYS[1]) < 200
 
 
 def test_what_people_do_to_a_queue_reaches_all_of_it(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -200,7 +201,8 @@ def test_a_call_from_a_coroutine_or_its_thread_is_in_its_trace(
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_traces_like_its_parent(app: Glassq, exporter: InMemorySpanExporter) -> None:
-    """Its calls are in the trace it was forked in, and its worker makes the spans of what it runs, once."""
+    """Its calls are in the trace it was forked in, and its worker makes the spans of what it runs, once; they
+    say which process made them."""
 
     @app.fifo("payments", max_retries=0, name="charge")
     def charge() -> None:
@@ -216,7 +218,8 @@ def test_a_forked_child_traces_like_its_parent(app: Glassq, exporter: InMemorySp
             exporter.clear()
             charge()
             drained = app.worker(concurrency=1).run_until_idle(timeout=20)
-            found = [drained, [span.name for span in told(exporter)]]
+            clients = {str((span.attributes or {})["messaging.client.id"]) for span in told(exporter)}
+            found = [drained, [span.name for span in told(exporter)], *clients]
         except BaseException as error:  # a child must never go on as a second pytest
             found = [repr(error)]
         finally:
@@ -227,4 +230,5 @@ def test_a_forked_child_traces_like_its_parent(app: Glassq, exporter: InMemorySp
         said = answer.read()
     _, status = os.waitpid(child, 0)
     assert status == 0
-    assert json.loads(said) == [True, ["enqueue payments", "process payments", "bury payments"]]
+    names = ["enqueue payments", "process payments", "bury payments"]
+    assert json.loads(said) == [True, names, f"{socket.gethostname()}-{child}"]

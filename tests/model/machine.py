@@ -230,6 +230,7 @@ class Machine(Comparison):
     def settle_another(self, how: Ending) -> None:
         """A job that is not the head: all refuse it, unless the lane is lost anyway."""
         hold = self.holds[0]
+        self.catch_up(hold)
         if len(hold.jobs) > 1:
             what = msgspec.structs.replace(how.settlement(hold), job_id=hold.jobs[1].id, next_id=None)
             self.ask(
@@ -448,13 +449,18 @@ class Machine(Comparison):
         )
 
     @precondition(lambda self: self.world.left())
-    @rule(which=which, dead=st.booleans(), really=st.sampled_from([False, False, False, True]))
-    def purge(self, which: int, *, dead: bool, really: bool) -> None:
+    @rule(
+        which=which,
+        dead=st.booleans(),
+        lane=st.sampled_from([*LANES, None]),
+        really=st.sampled_from([False, False, True]),
+    )
+    def purge(self, which: int, *, dead: bool, lane: str | None, really: bool) -> None:
         """Rarely: what is empty finds no defects."""
         model = self.models()[which]
         if really:
             self.ask(
                 [model.queue],
-                lambda: model.purge(self.time.now, dead=dead),
-                lambda side: side.people.purge(model.queue, dead=dead),
+                lambda: model.purge(self.time.now, dead=dead, only=lane),
+                lambda side: side.people.purge(model.queue, dead=dead, lane=lane),
             )

@@ -313,16 +313,17 @@ class Model(Queue):
         self.replayed += len(back)
         return answers
 
-    def purge(self, now: int, *, dead: bool) -> int:
-        """Dead letters; or all that waits, as cancelled."""
+    def purge(self, now: int, *, dead: bool, only: str | None = None) -> int:
+        """Dead letters; or all that waits, as cancelled; of one lane, where one is named."""
         now = self.touch(now)
         if dead:
-            count = len(self.dead)
-            self.dead.clear()
-            return count
-        gone = [each.id for each in self.scheduled]
-        self.scheduled = []
-        for lane in list(self.lanes.values()):
+            buried = [job for job, letter in self.dead.items() if only in (None, letter.lane)]
+            for job in buried:
+                del self.dead[job]
+            return len(buried)
+        gone = [each.id for each in self.scheduled if only in (None, each.job.lane)]
+        self.scheduled = [each for each in self.scheduled if each.id not in gone]
+        for lane in [lane for lane in self.lanes.values() if only in (None, lane.name)]:
             kept = lane.left_alone()
             dropped = [job.id for job in lane.jobs if job.id not in kept]
             lane.jobs = [job for job in lane.jobs if job.id in kept]

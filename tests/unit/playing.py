@@ -19,6 +19,8 @@ from glassq.model.jobs import Dedup, NewJob, StoredJob
 from glassq.model.leases import Grant, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.observe.history import FORMAT
+from glassq.storage import Choice, Storage, Terms
+from glassq.stores.open import open_storage
 from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sqlite.store import SqliteStorage
 from glassq.telemetry import Bus
@@ -67,7 +69,7 @@ class Process:
         bus.subscribe(
             lambda event: self.tape.write("loss", **msgspec.structs.asdict(event)), DataLossDetected
         )
-        self.store = RecordedStorage(play.inner, bus, self.tape)
+        self.store = RecordedStorage(play.handle(), bus, self.tape)
         self.owner = Owner(node or f"node{len(play.tapes)}", f"life{len(play.tapes)}")
         self.store.listen(self.owner, [QUEUE])
         self.grant: Grant | None = None
@@ -75,6 +77,8 @@ class Process:
         self.deadline = 0.0
         self.attempts = 0
         self.kept: Settlement | None = None
+        self.choice: Choice | None = None
+        """Which lanes it wants, if it has keys assigned."""
 
     def enqueue(
         self,
@@ -86,7 +90,8 @@ class Process:
         due: float | None = None,
     ) -> None:
         """Append some jobs. Ids tell processes apart, though all share one store."""
-        self.play.inner._producer = f"{self.tape.name.partition('-')[0]}x{self.play.losses}"
+        if isinstance(self.play.inner, SqliteStorage):
+            self.play.inner._producer = f"{self.tape.name.partition('-')[0]}x{self.play.losses}"
         unique = Dedup(dedup, 60.0) if dedup else None
         job = NewJob(body=b"job", lane=lane, level=level, dedup=unique, due=due)
         self.store.append(QUEUE, [job] * count)
@@ -95,7 +100,12 @@ class Process:
         """Take a lane, unless one is held."""
         if self.grant is None:
             self.deadline = self.play.clock.monotonic() + LEASE
-            claimed = self.store.claim(self.owner, [QUEUE], lanes=1, window=3, lease_seconds=LEASE)
+            terms = {QUEUE: Terms(choice=self.choice)}
+            claimed = self.store.claim(
+                self.owner, [QUEUE], lanes=1, window=3, lease_seconds=LEASE, terms=terms
+            )
+            if self.choice is not None:
+                self.choice = msgspec.structs.replace(self.choice, after=claimed.looked)
             for grant in claimed.grants:
                 self.grant, self.jobs, self.attempts = grant, deque(grant.jobs), grant.attempts
         return self.grant is not None
@@ -181,15 +191,24 @@ class Process:
 
 
 class Play:
-    """A store, its clock, and the processes on it."""
+    """A store, its clock, and the processes on it. Of a server (`url`) each has a handle of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
         self.clock = FakeClock()
-        self.inner = SqliteStorage.open(f"sqlite:///{folder}/play.db", clock=self.clock)
+        self._url = url
+        self._handles: list[Storage] = []
+        self.inner = open_storage(url or f"sqlite:///{folder}/play.db", clock=self.clock)
         self.tapes: list[Tape] = []
         self.losses = 0
         self._ticks = 0
+
+    def handle(self) -> Storage:
+        """What a new process opens."""
+        if self._url is None:
+            return self.inner
+        self._handles.append(open_storage(self._url, clock=self.clock))
+        return self._handles[-1]
 
     def tick(self) -> float:
         """The next moment."""
@@ -210,7 +229,7 @@ class Play:
         self.inner.close()
         self.losses += 1
         self.clock.advance(1.0)  # tokens grow with the time, also in a store that knows none
-        self.inner = SqliteStorage.open(f"sqlite:///{self.folder}/play{self.losses}.db", clock=self.clock)
+        self.inner = open_storage(f"sqlite:///{self.folder}/play{self.losses}.db", clock=self.clock)
         for process in processes:
             process.store._inner = self.inner
             process.store.listen(process.owner, [QUEUE])
@@ -218,7 +237,8 @@ class Play:
     def dump(self) -> list[Line]:
         """The final state of the store, and all lines."""
         write_dump(self.inner, Tape(self).write)
-        self.inner.close()
+        for handle in (self.inner, *self._handles):
+            handle.close()
         return [line for tape in self.tapes for line in tape.lines]
 
 

@@ -33,7 +33,7 @@ class Desk:
         self.tracing = Tracing(
             self.bus,
             address="redis://user:secret@db.example:6380/0",
-            client_id="host-42",
+            client_id=lambda: "host-42",
             options=TraceOptions(**options),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 from glassq.app import Glassq
 from glassq.config import Configuration, from_dict, load
 from glassq.config.fields import QUEUE, RETRIES, WORKER
-from glassq.config.kinds import TRUTH, Kind
-from glassq.config.tree import Node
+from glassq.config.kinds import TEXT, TRUTH, WHOLE, Kind
+from glassq.config.reading import Reader
+from glassq.config.shapes import Field, Group
+from glassq.config.tree import CODE, Node, plant
 from glassq.errors import BadConfiguration, BadOption, BadSetting, ConfigurationError
 from glassq.policy.retry import Backoff
 from glassq.registry import QueueOptions, TaskDefaults
@@ -37,7 +39,7 @@ workers:
     concurrency: 8
   - name: mails
     queues: [mails, parcels]
-    turn: 4
+    max_in_flight: 4
 http:
   port: 9464
 drain: 30
@@ -153,8 +155,8 @@ def test_aliases_and_merges_work_and_x_names_are_free(tmp_path: Path) -> None:
     configuration = read(
         tmp_path,
         """
-        x-common: &common {concurrency: 2, turn: 3}
-        x-other: &other {turn: 9, window: 5}
+        x-common: &common {concurrency: 2, max_in_flight: 3}
+        x-other: &other {max_in_flight: 9, window: 5}
         workers:
           - name: a
             <<: [*common, *other]
@@ -163,8 +165,8 @@ def test_aliases_and_merges_work_and_x_names_are_free(tmp_path: Path) -> None:
         """,
     )
     assert configuration.get("workers") == [
-        {"name": "a", "concurrency": 7, "window": 5, "turn": 3},
-        {"name": "b", "concurrency": 2, "turn": 3},
+        {"name": "a", "concurrency": 7, "window": 5, "max_in_flight": 3},
+        {"name": "b", "concurrency": 2, "max_in_flight": 3},
     ]
 
 
@@ -229,7 +231,7 @@ def test_every_option_has_a_row(group: Any, options: Any, not_its_own: set[str])
         ("queues: [a]", "1: queues: is a mapping from names to fields, got a list"),
         ("workers:\n- a", "2: workers[0]: is a mapping with fields (name, queues"),
         ("workers: []", "1: workers: has no worker; leave it out for one that serves all queues"),
-        ("workers:\n- turn: 1", "2: workers[0].name: is missing"),
+        ("workers:\n- max_in_flight: 1", "2: workers[0].name: is missing"),
         ("http: {}", "1: http.port: is missing"),
         ("workers:\n- {name: a}\n- {name: a}", "3: workers[1].name: a is the name of workers[0] already"),
         ("workers:\n- {name: a b}", "2: workers[0].name: 'a b' is not a name; use 1 to 128 of"),
@@ -267,7 +269,7 @@ def test_every_option_has_a_row(group: Any, options: Any, not_its_own: set[str])
             "2: workers[0].concurrency: is a whole number, got True",
         ),
         ("workers:\n- {name: a, concurrency: 1.5}", "2: workers[0].concurrency: is a whole number, got 1.5"),
-        ("workers:\n- {name: a, turn: 010}", "2: workers[0].turn: is a whole number, got '010'"),
+        ("workers:\n- {name: a, window: 010}", "2: workers[0].window: is a whole number, got '010'"),
         (
             "workers:\n- {name: a, lease_seconds: 0.5}",
             "2: workers[0].lease_seconds: is at least 1 second, got 0.5",
@@ -327,16 +329,40 @@ def test_all_mistakes_are_said_at_once_in_the_order_of_the_file(said: Said) -> N
         drian: 5
         workers:
           - name: a
-            turn: fast
+            max_in_flight: fast
             windw: 3
-            turn: 4
+            max_in_flight: 4
         log: 7
         """
     )
     assert [line.partition(": ")[0] for line in lines] == [
         f"glassq.yaml:{number}" for number in (1, 4, 5, 6, 7)
     ]
-    assert "workers[0].turn: stands twice, first in line 4" in lines[3]
+    assert "workers[0].max_in_flight: stands twice, first in line 4" in lines[3]
+
+
+def test_each_option_that_its_record_refuses_is_named(said: Said) -> None:
+    """Options that are checked together are refused one by one, each at its own line."""
+    assert said(
+        "workers:\n- name: a\n  concurrency: 0\n  window: -1\n  lease_seconds: 0.5\n  max_crashes: 3\n"
+    ) == [
+        "glassq.yaml:3: workers[0].concurrency: is a whole number from 1 up, got 0",
+        "glassq.yaml:4: workers[0].window: is a whole number from 1 up, got -1",
+        "glassq.yaml:5: workers[0].lease_seconds: is at least 1 second, got 0.5",
+    ]
+
+
+def test_options_that_do_not_go_together_are_refused_where_their_group_begins() -> None:
+    """An error about an option that is not there is one about those that are."""
+
+    def check(values: Mapping[str, Any]) -> None:
+        if "port" not in values:
+            raise BadOption("port", "is needed with host")
+
+    problems: list[BadSetting] = []
+    group = Group((Field("host", TEXT, "A host."), Field("port", WHOLE, "A port.")), check)
+    Reader(problems).read(plant({"host": "h"}, CODE), group)
+    assert [str(problem) for problem in problems] == ["settings: port is needed with host"]
 
 
 def test_errors_have_their_parts_apart() -> None:

@@ -116,7 +116,7 @@ def test_what_is_in_force_is_shown_with_its_origin(typed: Typed, monkeypatch: py
     assert re.search(
         r"^workers\[1\].concurrency +7 +\$GLASSQ__WORKERS__MAIL__CONCURRENCY *$", out, re.MULTILINE
     )
-    assert re.search(r"^workers\[1\].turn +1 +default *$", out, re.MULTILINE)
+    assert re.search(r"^workers\[1\].max_in_flight +16 +default *$", out, re.MULTILINE)
     assert "hunter2" not in out
     assert "http." not in out
     settings = json.loads(typed("config", "show", "--json", "glassq.yaml")[1])

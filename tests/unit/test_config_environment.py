@@ -123,7 +123,7 @@ def test_queues_and_workers_are_found_by_their_names(loaded: Loaded) -> None:
         GLASSQ__QUEUES__MAIL_OUT__MAX_LENGTH="99",
         GLASSQ__WORKERS__NIGHT_1__CONCURRENCY="7",
         GLASSQ__WORKERS__NIGHT_1__QUEUES="mail.out,parcels",
-        GLASSQ__WORKERS__DAY__QUEUES="",
+        GLASSQ__WORKERS__DAY__TURN="",
     )
     assert settings["queues"]["mail.out"] == {"max_length": 99}
     assert settings["workers"] == [
@@ -132,12 +132,24 @@ def test_queues_and_workers_are_found_by_their_names(loaded: Loaded) -> None:
     ]
 
 
+def test_an_empty_variable_changes_nothing(loaded: Loaded) -> None:
+    """Compose files and charts pass empty variables for what nobody set: the file's value stays."""
+    empty = {f"GLASSQ__{path}": "" for path in ("STORE__URL", "HTTP__TOKEN", "WORKERS__NIGHT_1__QUEUES")}
+    assert loaded(FILE, **empty) == loaded(FILE)
+
+
+def test_a_variable_may_make_a_mapping_of_a_single_value(loaded: Loaded) -> None:
+    """A wait that the file gives as a number becomes one that grows."""
+    settings = loaded("retries: {retry_wait: 10}", GLASSQ__RETRIES__RETRY_WAIT__FACTOR="3")
+    assert settings["retries"] == {"retry_wait": {"factor": 3.0}}
+
+
 def test_a_variable_changes_its_own_worker_alone(loaded: Loaded) -> None:
     """Two workers that share an alias share the text, not what a variable puts into one of them."""
-    text = "queues: {q: &q {max_length: 1}, r: *q}\nx-c: &c {turn: 2}\n"
+    text = "queues: {q: &q {max_length: 1}, r: *q}\nx-c: &c {max_in_flight: 2}\n"
     text += "workers:\n- {name: a, <<: *c}\n- {name: b, <<: *c}\n"
-    settings = loaded(text, GLASSQ__WORKERS__A__TURN="5", GLASSQ__QUEUES__R__MAX_LENGTH="9")
-    assert [worker["turn"] for worker in settings["workers"]] == [5, 2]
+    settings = loaded(text, GLASSQ__WORKERS__A__MAX_IN_FLIGHT="5", GLASSQ__QUEUES__R__MAX_LENGTH="9")
+    assert [worker["max_in_flight"] for worker in settings["workers"]] == [5, 2]
     assert settings["queues"] == {"q": {"max_length": 1}, "r": {"max_length": 9}}
 
 

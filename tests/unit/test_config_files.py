@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from glassq.config import files, from_dict, load
+from glassq.config import from_dict, load
 from glassq.errors import BadConfiguration, MissingExtra
 
 Refused = Callable[[str | bytes, str], str]
@@ -114,6 +114,15 @@ def test_a_huge_file_is_refused_without_reading_it(refused: Refused) -> None:
     assert time.process_time() - began < 1
 
 
+def test_what_is_all_wrong_is_said_in_a_hundred_lines(tmp_path: Path) -> None:
+    """A file of another program is refused soon, and does not bury the first mistake under thousands."""
+    (tmp_path / "a.yaml").write_text("".join(f"name{number}: 1\n" for number in range(5000)))
+    with pytest.raises(BadConfiguration) as raised:
+        load(tmp_path / "a.yaml", {})
+    assert len(raised.value.problems) == 5000
+    assert str(raised.value).splitlines()[100:] == ["and 4,900 more"]
+
+
 def test_aliases_that_multiply_are_refused(refused: Refused) -> None:
     """Nine lines of nine aliases would be hundreds of millions of values; they are counted, not made."""
     lines = ["x-a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
@@ -148,9 +157,8 @@ def test_without_the_package_for_yaml_the_command_that_installs_it_is_named(
         assert load(tmp_path / name, {}) == from_dict({"drain": 1})
 
 
-def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
-    """`--config <(generate)` works: no more is asked of a file than that it can be read, up to the limit."""
-    assert files.MAX_BYTES == 1 << 20
+def test_what_has_no_end_is_refused(tmp_path: Path) -> None:
+    """A device that gives bytes for ever is read up to the limit and no further."""
     link = tmp_path / "a.yaml"
     link.symlink_to("/dev/zero")
     with pytest.raises(BadConfiguration, match="is larger than"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from glassq.config import Configuration, from_dict, load
 from glassq.config.fields import CONFIGURATION
-from glassq.config.kinds import BYTES, NUMBER, SECONDS, TEXT, WHOLE, Kind
+from glassq.config.kinds import BYTES, NUMBER, SECONDS, TEXT, TRUTH, WHOLE, Kind
 from glassq.config.shapes import ByName, Either, Group, InOrder, Several, Shape
 from glassq.errors import BadConfiguration
 from glassq.model.objectives import WAIT_BOUNDS
@@ -36,6 +36,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "on_exhausted": st.sampled_from(["bury", "halt"]),
     "on_unknown": st.sampled_from(["bury", "halt"]),
     "port": st.integers(0, 65535),
+    "shards": st.integers(1, 256),
+    "turn": st.integers(1, 10_000),
+    "weights": st.dictionaries(NAMES, st.integers(1, 100), max_size=3),
     "token": st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     "url": st.sampled_from(["redis://:p%40w@h/1", "sqlite:///a b.db", "unix:///run/r.sock"]),
 }
@@ -45,6 +48,7 @@ KINDS: dict[Kind, st.SearchStrategy[Any]] = {
     WHOLE: st.integers(1, 10**6),
     BYTES: st.one_of(st.integers(1, 1 << 18), st.integers(1, 256).map("{}KiB".format)),
     NUMBER: st.floats(1, 1e6),
+    TRUTH: st.booleans(),
     SECONDS: st.one_of(
         st.floats(1, 1e6), st.integers(1, 10**6), st.integers(1, 900).map("{}m".format), st.just("1.5 h")
     ),
@@ -77,12 +81,23 @@ def drawn(shape: Shape) -> st.SearchStrategy[Any]:
             return st.one_of(drawn(shape.single), drawn(shape.group))
 
 
+def _agree_on_keys(worker: dict[str, Any]) -> None:
+    """Nobody steals what is assigned to it, or anything where it is to leave alone what is not."""
+    stolen = [key for key in worker.pop("steal_from", []) if key not in worker.get("assigned", [])]
+    if worker.get("exclusive") and not worker.get("assigned"):
+        worker["exclusive"] = False
+    if stolen and not worker.get("exclusive"):
+        worker["steal_from"] = stolen
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     """Settings that agree with each other."""
     chosen: dict[str, Any] = draw(drawn(CONFIGURATION))
     if "token" in chosen.get("http", {}):
         chosen["http"].pop("token_file", None)
+    for worker in chosen.get("workers", []):
+        _agree_on_keys(worker)
     if chosen.get("queues"):
         for worker in chosen.get("workers", []):
             for queue in worker.get("queues", []):
@@ -170,7 +185,7 @@ def loaded(file: Path, content: bytes) -> Configuration | BadConfiguration:
         return error
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(broken(TWO_WORKERS.encode()))
 def test_a_broken_file_is_read_or_refused_with_its_line(tmp_path: Path, content: bytes) -> None:
     """Whatever happens to a file: it is a configuration still, or every problem has file, line and reason."""

@@ -134,7 +134,7 @@ def test_a_job_that_could_not_be_run_has_no_traceback(desk: Desk, caplog: pytest
     desk.fail(Action.HALT, ran=False, failure=Failure("UnknownTask", "no such task", "Traceback"))
     (record,) = caplog.records
     assert record.exc_text is None
-    assert "(charge) of key c-7 cannot be run: UnknownTask: no such task" in record.getMessage()
+    assert "(charge) of key c-7 is not run: UnknownTask: no such task" in record.getMessage()
 
 
 def test_a_job_that_is_tried_for_ever_is_heard_of_ever_more_seldom(
@@ -170,7 +170,17 @@ def test_many_jobs_failing_at_once_do_not_flood(desk: Desk, caplog: pytest.LogCa
     assert len(said(caplog)) == len(lines) + 2
 
 
-def test_nothing_held_back_is_never_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_whoever_hears_errors_alone_hears_how_many(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """What was held back is said at the level of the worst of it."""
+    desk.fail()
+    for number in range(MOST_LINES + 5):
+        desk.fail(Action.BURY, job_id=f"orders/p:{number}")
+    desk.wait(STRETCH_SECONDS)
+    level, line = said(caplog)[-1]
+    assert (level, line.partition(" on ")[0]) == (logging.ERROR, "5 more attempts failed")
+
+
+def test_nothing_is_held_back_in_silence(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """A worker that stops says it at once; where nothing fails any more, its beat does."""
     for number in range(MOST_LINES + 3):
         desk.fail(job_id=f"orders/p:{number}")

@@ -9,6 +9,7 @@ import pytest
 
 from glassq.errors import BadOption
 from glassq.model.leases import Claimed, Grant, Lease
+from glassq.model.watermarks import Watermark
 from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
 from glassq.registry import Registry
 from glassq.storage import Terms
@@ -94,10 +95,17 @@ class Hall:
         for lane in lanes:
             self.holdings.add(HeldLane(Lease(queue, lane, 1), 1.0, SystemClock()))
 
-    def grant(self, queue: str, *, others: frozenset[str] = frozenset()) -> None:
+    def grant(
+        self, queue: str, *, others: frozenset[str] = frozenset(), served: tuple[str, ...] = ("a", "b")
+    ) -> None:
         """A claim has got a lane of this queue, and left some of those."""
         self.shares.look(
-            Claimed(grants=(Grant(lease=Lease(queue, "x", 1), jobs=()),), now=0.0, others=others)
+            Claimed(
+                grants=(Grant(lease=Lease(queue, "x", 1), jobs=()),),
+                now=0.0,
+                others=others,
+                found=dict.fromkeys(served, Watermark()),
+            )
         )
 
 
@@ -131,7 +139,9 @@ def test_a_queue_alone_in_its_worker_has_no_bounds() -> None:
     hall = Hall()
     hall.shares.ordered(("a",))
     assert hall.shares.terms(("a",), 10) == {"a": Terms()}
-    assert hall.shares.fits("a", ["a"] * 4)
+    assert not hall.shares.bounded
+    hall.shares.ordered(("a", "b"))
+    assert hall.shares.bounded
 
 
 def test_lanes_make_room_while_another_queue_waits() -> None:
@@ -143,6 +153,17 @@ def test_lanes_make_room_while_another_queue_waits() -> None:
     assert hall.shares.should_yield("a")
     hall.grant("a")
     assert not hall.shares.should_yield("a")
+
+
+def test_lanes_make_room_while_another_shard_of_their_queue_waits() -> None:
+    """Shards of a queue take turns in its slots; of their own lanes each answer of the store tells."""
+    hall = Hall(slots=1)
+    hall.shares.ordered(("a",))
+    hall.hold("a#0", "x")
+    hall.grant("a#0", others=frozenset({"a#0"}), served=("a#0", "a#1"))
+    assert not hall.shares.should_yield("a#0")
+    hall.grant("a#0", others=frozenset({"a#0", "a#1"}), served=("a#0", "a#1"))
+    assert hall.shares.should_yield("a#0")
 
 
 def test_a_turn_is_as_long_as_its_lane_is_heavy() -> None:

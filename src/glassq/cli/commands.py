@@ -13,6 +13,7 @@ from glassq.cli.config import config
 from glassq.cli.dashboards import dashboards
 from glassq.cli.dead import dead
 from glassq.cli.demo.command import demo
+from glassq.cli.femtoqueue import import_femtoqueue
 from glassq.cli.groups import Commands
 from glassq.cli.halted import halted
 from glassq.cli.health import main as ask_health_file
@@ -98,6 +99,7 @@ for command in (
     purge,
     bench,
     verify,
+    import_femtoqueue,
     rules,
     dashboards,
     telemetry,

@@ -8,7 +8,7 @@ from glassq.cli import deadletters, options
 from glassq.cli.asking import confirm
 from glassq.cli.audit import audited
 from glassq.cli.cells import counted
-from glassq.cli.escaping import printable_lines
+from glassq.cli.escaping import printable, printable_lines
 from glassq.cli.groups import Commands
 from glassq.cli.replay import replay
 from glassq.cli.stores import choose_store, queue_in
@@ -89,19 +89,21 @@ def show(words: tuple[str, ...], url: str | None, as_json: bool) -> int:
 dead.add_command(replay)
 
 
-@dead.command(short_help="Drop all dead letters of a queue, for good.")
+@dead.command(short_help="Drop all dead letters of a queue, or of one key, for good.")
 @click.argument("words", nargs=-1, metavar="[MODULE:APP] QUEUE")
+@options.lane_key("the whole queue")
 @options.store_url
 @options.yes
 @options.as_json
-def purge(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) -> int:
-    """Drop all dead letters of a queue. They cannot be had back.
+def purge(words: tuple[str, ...], key: str | None, url: str | None, yes: bool, as_json: bool) -> int:
+    """Drop all dead letters of a queue, or of one key. They cannot be had back.
 
     Asks for the queue's name first.
 
     \b
     Examples:
       glassq dead purge payments
+      glassq dead purge payments --key o-17
       glassq dead purge shop.jobs:app payments --yes
 
     Exit codes: 0 done, 1 there is no such queue or nobody confirmed, 2 wrong usage.
@@ -110,12 +112,14 @@ def purge(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) -> 
     with choice.opened() as store:
         queue = store.queue(name)
         letters = counted(queue.stats().dead_letters, "dead letter")
-        confirm(name, f"This drops {letters} of queue {name} for good.", store=store.storage.address, yes=yes)
-        with audited("dead purge", store=store.storage.address, queue=name) as entry:
-            dropped = queue.purge_dead()
+        of_key = "" if key is None else f" of key {printable(key)}"
+        loss = f"every dead letter{of_key}" if key is not None else letters
+        confirm(name, f"This drops {loss} of queue {name} for good.", store=store.storage.address, yes=yes)
+        with audited("dead purge", store=store.storage.address, queue=name, key=key) as entry:
+            dropped = queue.purge_dead(key)
             entry.result = f"{dropped} dropped"
     if as_json:
-        print_json({"queue": name, "dropped": dropped})
+        print_json({"queue": name, "key": key, "dropped": dropped})
     else:
-        click.echo(f"{counted(dropped, 'dead letter')} of queue {name} dropped")
+        click.echo(f"{counted(dropped, 'dead letter')}{of_key} of queue {name} dropped")
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def printable(text: str) -> str:
     """The text with every character a terminal might act on, or hide, written out as its escape."""
+    if text.isprintable():  # nearly always, and every line of a log asks
+        return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

@@ -15,6 +15,7 @@ from glassq.cli.escaping import printable
 from glassq.cli.stores import choose_store, queue_in
 from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences
 from glassq.client.jobs import cancel_job, find_job
+from glassq.client.queues import Queue
 from glassq.model.jobs import Cancellation, JobState, JobView, PeekedJob
 
 
@@ -88,20 +89,22 @@ def _consequence(job: JobView) -> str:
     return f"This cancels job {job.id} ({printable(job.task)}){lane}, which is {job.state} now."
 
 
-@click.command(short_help="End all jobs of a queue that wait.")
+@click.command(short_help="End all jobs of a queue, or of one key, that wait.")
 @click.argument("words", nargs=-1, metavar="[MODULE:APP] QUEUE")
+@options.lane_key("the whole queue")
 @options.store_url
 @options.yes
 @options.as_json
-def purge(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) -> int:
-    """End every job of a queue that waits or is scheduled as cancelled, halted ones too, for good.
+def purge(words: tuple[str, ...], key: str | None, url: str | None, yes: bool, as_json: bool) -> int:
+    """End every job of a queue, or of one key, that waits or is scheduled as cancelled, for good.
 
-    Asks for the queue's name first. Jobs that run are left alone, and so are dead letters, which
-    `glassq dead purge` drops.
+    Halted ones too. Asks for the queue's name first. Jobs that run are left alone, and so are dead letters,
+    which `glassq dead purge` drops.
 
     \b
     Examples:
       glassq purge payments
+      glassq purge payments --key o-17
       glassq purge shop.jobs:app payments --yes --json
 
     Exit codes: 0 done, 1 there is no such queue or nobody confirmed, 2 wrong usage.
@@ -109,18 +112,26 @@ def purge(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) -> 
     choice, (name,) = choose_store(words, url, "QUEUE")
     with choice.opened() as store:
         queue = store.queue(name)
-        stood = queue.stats()
-        waiting = counted(stood.depth - stood.leased, "job")
-        loss = f"This ends {waiting} of queue {name} for good: all that wait or are scheduled."
-        confirm(name, loss, store=store.storage.address, yes=yes)
-        with audited("purge", store=store.storage.address, queue=name) as entry:
-            ended = queue.purge()
+        confirm(name, _loss(queue, key), store=store.storage.address, yes=yes)
+        with audited("purge", store=store.storage.address, queue=name, key=key) as entry:
+            ended = queue.purge(key)
             entry.result = f"{ended} cancelled"
     if as_json:
-        print_json({"queue": name, "cancelled": ended})
+        print_json({"queue": name, "key": key, "cancelled": ended})
     else:
-        click.echo(f"{counted(ended, 'job')} of queue {name} cancelled")
+        of_key = "" if key is None else f" of key {printable(key)}"
+        click.echo(f"{counted(ended, 'job')}{of_key} of queue {name} cancelled")
     return 0
+
+
+def _loss(queue: Queue, key: str | None) -> str:
+    """What a purge would end, as the question says it. How many jobs one key has is not told by any index."""
+    if key is not None:
+        whose = f"key {printable(key)} of queue {queue.name}"
+        return f"This ends every job of {whose} for good that waits or is scheduled."
+    stood = queue.stats()
+    waiting = counted(stood.depth - stood.leased, "job")
+    return f"This ends {waiting} of queue {queue.name} for good: all that wait or are scheduled."
 
 
 def table(jobs: Sequence[PeekedJob]) -> Table:

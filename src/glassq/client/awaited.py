@@ -8,10 +8,11 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TypeVar
 
+from glassq.client.batches import telling
 from glassq.client.mailbox import Errand, Mailbox, Posting
-from glassq.client.packing import REPORTED, Call, Packed, chunks, in_order, lane_of
-from glassq.client.producer import Producer
-from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull, StorageError
+from glassq.client.packing import REPORTED, Call, Packed
+from glassq.client.producer import Producer, cut
+from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob, Receipt
 from glassq.registry import Registry
@@ -49,42 +50,26 @@ class AwaitedProducer(Producer):
         return receipt
 
     async def aenqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
-        """As `enqueue_many`. When it is cancelled, its cause has the receipts of what is stored."""
+        """As `enqueue_many`. When it is cancelled, its cause tells which calls are in."""
         packed = [self._packing.pack(call) for call in calls]
-        if not packed:
-            return []
-        receipts: dict[int, Receipt] = {}
-        for chunk in await self._chunks(packed):
+        accepted: dict[int, Receipt] = {}
+        # How queues are cut is asked of the store, the first time.
+        for chunk in await self._errand(lambda storage: cut(packed, storage)) if packed else ():
             try:
-                sent = await self._asend([packed[index] for index in chunk])
-            except EnqueueError as error:
-                error.receipts = in_order(receipts)
-                raise
-            except StorageError as error:
-                if not receipts:
-                    raise
-                failure = EnqueueError(f"{len(receipts)} of {len(calls)} calls were enqueued, then: {error}")
-                failure.receipts = in_order(receipts)
-                raise failure from error
+                with telling(accepted, chunk):
+                    sent = await self._asend([packed[at] for at in chunk])
             except asyncio.CancelledError as error:
                 cause = error.__cause__
                 if isinstance(cause, EnqueueError):
-                    cause.receipts = (*in_order(receipts), *cause.receipts)
+                    just_now = {chunk[at]: receipt for at, receipt in cause.accepted.items()}
+                    cause.accepted = {**accepted, **just_now}
                 raise
-            receipts.update(zip(chunk, sent, strict=True))
-        return list(in_order(receipts))
-
-    async def _chunks(self, packed: Sequence[Packed]) -> list[list[int]]:
-        """What goes into one append each. How queues are cut is asked of the store, the first time."""
-
-        def cut(storage: ShardedStorage) -> list[list[int]]:
-            return list(chunks(packed, lambda each: storage.shard(each.call.task.queue, lane_of(each))))
-
-        return await self._errand(cut)
+            accepted.update(zip(chunk, sent, strict=True))
+        return [accepted[place] for place in range(len(packed))]
 
     async def _asend(self, packed: Sequence[Packed]) -> list[Receipt]:
         """Have one chunk appended, all of one queue."""
-        queue = packed[0].call.task.queue
+        queue = packed[0].queue
         outgoing = [each.outgoing for each in packed]
         cancelled: list[asyncio.CancelledError] = []
         started = perf_counter()
@@ -159,5 +144,5 @@ def _known(queue: str, receipts: Sequence[Receipt]) -> EnqueueUncertain:
         f"{queue}, and app.cancel takes them out",
         first,
     )
-    known.receipts = tuple(receipts)
+    known.accepted = dict(enumerate(receipts))
     return known

@@ -1,7 +1,7 @@
 """Where tasks of an event loop leave what blocks: threads carry it to the store and bring the answers back.
 
 What several leave for one queue goes in one append, so that many who await share a round trip and a
-transaction; see docs/explanation/decisions/0010-awaited-calls-share-appends.md.
+transaction; see docs/explanation/decisions/0015-awaited-calls-share-appends.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob
+from glassq.model.layouts import shard_of
 from glassq.model.names import nth_id
 from glassq.shielding import Log
 from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS, ShardedStorage
@@ -263,7 +264,7 @@ def _by_shard(storage: ShardedStorage, postings: Sequence[Posting]) -> Sequence[
     """Postings that may share an append, in their order; not those that were left under other options."""
     groups: dict[tuple[str, int | None, int], list[Posting]] = {}
     for each in postings:
-        shard = storage.shard(each.queue, each.jobs[0].lane)
+        shard = shard_of(storage.shards(each.queue), each.jobs[0].lane)
         groups.setdefault((shard, each.most, each.replicas), []).append(each)
     return list(groups.values())
 

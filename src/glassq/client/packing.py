@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -24,11 +22,7 @@ from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
 from glassq.registry import Registry, TaskDefinition
-from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS
 from glassq.telemetry import Bus, Outgoing
-
-_ENVELOPE_BYTES = 2048
-"""What a job's envelope may add to its payload: name, trace headers (tracestate is at most 512)."""
 
 _FAILURES: dict[type[Exception], str] = {
     PayloadTooLarge: "payload_too_large",
@@ -57,6 +51,17 @@ class Packed(msgspec.Struct, frozen=True):
     call: Call
     payload: bytes
     outgoing: Outgoing
+
+    @property
+    def queue(self) -> str:
+        """Where it goes."""
+        return self.call.task.queue
+
+    @property
+    def lane(self) -> str:
+        """Which lane of that."""
+        key = self.outgoing.key
+        return DEFAULT_LANE if key is None else key
 
 
 class Packing:
@@ -113,7 +118,7 @@ class Packing:
         task, options = call.task, call.options
         return NewJob(
             body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
-            lane=lane_of(packed),
+            lane=packed.lane,
             level=task.priority if options.priority is None else options.priority,
             due=options.delay if options.eta is None else options.eta,
             due_is_time=options.eta is not None,
@@ -142,38 +147,3 @@ def _dedup(packed: Packed) -> Dedup | None:
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return Dedup(f"unique:{digest.hexdigest()}", None)
-
-
-def lane_of(packed: Packed) -> str:
-    """The lane a packed call goes to."""
-    key = packed.outgoing.key
-    return DEFAULT_LANE if key is None else key
-
-
-def chunks(packed: Sequence[Packed], shard_of: Callable[[Packed], str]) -> Iterator[list[int]]:
-    """Indices of calls that go into one append each: as many as it takes, of runs of calls to one queue.
-    Those to one shard go together, in their order; there is none between shards."""
-    for _, run in groupby(range(len(packed)), key=lambda index: packed[index].call.task.queue):
-        of_shard: dict[str, list[int]] = {}
-        for index in run:
-            of_shard.setdefault(shard_of(packed[index]), []).append(index)
-        for indices in of_shard.values():
-            yield from _filled(packed, indices)
-
-
-def _filled(packed: Sequence[Packed], indices: Sequence[int]) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    size = 0
-    for index in indices:
-        needs = len(packed[index].payload) + _ENVELOPE_BYTES
-        if chunk and (len(chunk) == MAX_APPEND_JOBS or size + needs > MAX_APPEND_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(index)
-        size += needs
-    yield chunk
-
-
-def in_order(receipts: Mapping[int, Receipt]) -> tuple[Receipt, ...]:
-    """Receipts by the place of their calls, in the order of the calls."""
-    return tuple(receipts[index] for index in sorted(receipts))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 
-from glassq.client.packing import REPORTED, Call, Packed, Packing, chunks, in_order, lane_of
-from glassq.errors import EnqueueError, QueueFull, StorageError
+from glassq.client.batches import chunks, telling, windows
+from glassq.client.packing import REPORTED, Call, Packed, Packing
+from glassq.errors import QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob, Receipt
+from glassq.model.layouts import shard_of
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry
 from glassq.storage import ShardedStorage, Storage
@@ -44,35 +46,38 @@ class Producer:
         (receipt,) = self._send((self._packing.pack(call),))
         return receipt
 
-    def enqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
-        """Store calls in this order. One round trip per chunk of 100 jobs or 1 MiB of one queue, or shard.
+    def enqueue_many(self, calls: Iterable[Call]) -> list[Receipt]:
+        """Store calls, each queue's in this order. One round trip per chunk of 100 jobs or 1 MiB of a queue.
 
-        All are checked and serialized before the first is stored. Each chunk is contiguous and atomic; when
-        one fails, the error's `receipts` holds those of the chunks before it. Receipts come in the order of
-        the calls.
+        Each chunk is contiguous and atomic. After a failure nothing further is sent, and the error tells
+        which calls are in (see `EnqueueError`). What is not one is raised as it is if none is.
         """
-        packed = [self._packing.pack(call) for call in calls]
-        receipts: dict[int, Receipt] = {}
-        for chunk in chunks(packed, self._shard_of):
-            try:
-                receipts.update(zip(chunk, self._send([packed[index] for index in chunk]), strict=True))
-            except EnqueueError as error:
-                error.receipts = in_order(receipts)
-                raise
-            except StorageError as error:
-                if not receipts:
-                    raise
-                failure = EnqueueError(f"{len(receipts)} of {len(calls)} calls were enqueued, then: {error}")
-                failure.receipts = in_order(receipts)
-                raise failure from error
-        return list(in_order(receipts))
+        accepted: dict[int, Receipt] = {}
+        with telling(accepted):
+            for some in self._send_windows(calls):
+                accepted.update(enumerate(some, len(accepted)))
+        return list(accepted.values())
 
-    def _shard_of(self, packed: Packed) -> str:
-        return self._storage().shard(packed.call.task.queue, lane_of(packed))
+    def enqueue_each(self, calls: Iterable[Call]) -> Iterator[Receipt]:
+        """The same, handing out receipts as it goes; an error tells of those that were not handed out yet."""
+        for some in self._send_windows(calls):
+            yield from some
+
+    def _send_windows(self, calls: Iterable[Call]) -> Iterator[list[Receipt]]:
+        """The receipts of calls that were checked together, in the order of the calls."""
+        first = 0
+        for window in windows(calls, self._packing.pack):
+            accepted: dict[int, Receipt] = {}
+            for chunk in cut(window, self._storage()):
+                places = [first + at for at in chunk]
+                with telling(accepted, places):
+                    accepted.update(zip(places, self._send([window[at] for at in chunk]), strict=True))
+            yield [accepted[first + at] for at in range(len(window))]
+            first += len(window)
 
     def _send(self, packed: Sequence[Packed]) -> list[Receipt]:
         """Append one chunk, all of one queue."""
-        queue = packed[0].call.task.queue
+        queue = packed[0].queue
         outgoing = [each.outgoing for each in packed]
         started = perf_counter()
         try:
@@ -113,3 +118,9 @@ class Producer:
         while (remaining := deadline - self._clock.monotonic()) > 0:
             yield min(remaining, full_jitter(tries, self._random(), first=0.01, cap=0.5))
             tries += 1
+
+
+def cut(window: Sequence[Packed], storage: ShardedStorage) -> list[list[int]]:
+    """The places of calls that go into one append each: those of one queue, or shard. Asks the store how
+    queues are cut that this process does not know yet."""
+    return chunks(window, lambda packed: shard_of(storage.shards(packed.queue), packed.lane))

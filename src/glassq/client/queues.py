@@ -40,7 +40,7 @@ class Queue:
         since the head first failed, or the lane was halted or paused, or its worker was lost.
 
         At most `look` lanes are looked at, and the answer says how many there are, and whether others could
-        come before these. On Redis this takes a round trip for every 100 lanes, each in a moment of its own;
+        come before these. On Redis this takes a round trip for every 50 lanes, each in a moment of its own;
         those that are held, then those with the oldest jobs are looked at first, and few for the age and for
         what is held up, as heads that fail and lanes that nobody holds are kept in that order. On SQLite it
         is one snapshot; the depth costs a read per job there. Never in the path of a job.
@@ -61,7 +61,7 @@ class Queue:
     def workers(self) -> list[WorkerStats]:
         """Who serves the queue: when it was heard of, where it runs if the store was told (Redis is), the
         lanes it holds and its jobs in progress. Also who is gone and still holds lanes. May take a round trip
-        for every 100 held lanes."""
+        for every 50 held lanes."""
         return self._storage().workers(self.name)
 
     def peek(self, limit: int = 10) -> list[PeekedJob]:
@@ -222,13 +222,14 @@ class Queue:
                 self._storage().resume(self.name, lane)
         return done
 
-    def purge(self) -> int:
-        """End all waiting and scheduled jobs as cancelled; returns how many. What runs is left alone."""
-        return self._storage().purge(self.name, dead=False)
+    def purge(self, key: str | None = None) -> int:
+        """End all waiting and scheduled jobs, of the whole queue or of one key, as cancelled; returns how
+        many. What runs is left alone."""
+        return self._storage().purge(self.name, dead=False, lane=None if key is None else check_key(key))
 
-    def purge_dead(self) -> int:
-        """Drop all dead letters for good; returns how many."""
-        return self._storage().purge(self.name, dead=True)
+    def purge_dead(self, key: str | None = None) -> int:
+        """Drop all dead letters, of the whole queue or of one key, for good; returns how many."""
+        return self._storage().purge(self.name, dead=True, lane=None if key is None else check_key(key))
 
     def _not_halted(self, key: str | None) -> JobNotFound:
         lane = "the lane without a key" if key is None else f"key {key!r}"

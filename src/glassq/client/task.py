@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from enum import Enum
 from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -35,6 +35,19 @@ class Signature(Generic[R]):
     def __repr__(self) -> str:
         # Arguments are left out on purpose: they may be secrets, and reprs end up in logs.
         return f"<signature of {self.enclosed.task.name}>"
+
+
+def calls_of(signatures: Iterable[Signature[Any]]) -> Iterable[Call]:
+    """Their calls: of a list a list, of anything else one by one. `BadOption` for what is no signature."""
+    calls = (_enclosed(signature, at) for at, signature in enumerate(signatures))
+    return list(calls) if isinstance(signatures, Sequence) else calls
+
+
+def _enclosed(signature: object, at: int) -> Call:
+    if isinstance(signature, Signature):
+        return signature.enclosed
+    what = type(signature).__name__
+    raise BadOption("signatures", f"number {at} is a {what}, no call to enqueue; make one by task.s(...)")
 
 
 class _Bound(Generic[P, R]):

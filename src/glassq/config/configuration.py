@@ -10,7 +10,7 @@ from typing import Any
 from glassq.app import Glassq
 from glassq.config.crossing import contradictions, oddities
 from glassq.config.environment import fill_in, override
-from glassq.config.fields import CONFIGURATION, wait_of
+from glassq.config.fields import CONFIGURATION, wait_of, worker_options
 from glassq.config.files import read_file
 from glassq.config.reading import Reader
 from glassq.config.tree import CODE, Node, Origin, plant
@@ -101,7 +101,7 @@ class Configuration:
             hint = f"did you mean {near!r}?" if near else f"there are {', '.join(described)}"
             raise ConfigurationError(f"the configuration has no worker {only!r}; {hint}")
         return {
-            name: app.worker(**{option: value for option, value in each.items() if option != "name"})
+            name: app.worker(**worker_options(each))
             for name, each in described.items()
             if only in (None, name)
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -73,8 +74,9 @@ def _filled(text: str, environ: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def override(tree: Node, table: Group, environ: Mapping[str, str], problems: list[BadSetting]) -> None:
-    """Put what variables say in its place in the tree. Those that stand for no field are mistakes."""
-    for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+    """Put what variables say in its place in the tree. Those that stand for no field are mistakes; empty ones
+    are none."""
+    for variable in sorted(name for name in environ if name.startswith(PREFIX) and environ[name]):
         parts = [part.strip("_") for part in variable.removeprefix(PREFIX).split("__")]
         node = Node(environ[variable], Origin(variable=variable), Origin(variable=variable), loose=True)
         problem = _put(tree, table, parts, node, "")
@@ -104,10 +106,10 @@ def _put(tree: Node, group: Group, parts: list[str], node: Node, path: str) -> B
     if not isinstance(inner, Group | ByName | InOrder):
         return node.origin.wrong(below, "is a single value; nothing follows its name")
     child = tree.value.get(field.name)
-    if child is None or child.value is None:
-        child = tree.value[field.name] = Node(
-            {} if not isinstance(inner, InOrder) else (), node.origin, node.origin
-        )
+    single = isinstance(field.shape, Either) and child is not None and not isinstance(child.value, dict)
+    if child is None or child.value is None or single:
+        empty: Any = () if isinstance(inner, InOrder) else {}
+        child = tree.value[field.name] = Node(empty, node.origin, node.origin)
     return _put_into(child, inner, rest, node, below)
 
 

@@ -7,12 +7,14 @@ checked by that option's own check; its default is read from there, too. Another
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from glassq.config.kinds import BYTES, NUMBER, SECONDS, TEXT, WHOLE, one_of
+from glassq.config.kinds import BYTES, NUMBER, SECONDS, TEXT, TRUTH, WHOLE, keyed, one_of
 from glassq.config.shapes import ByName, Either, Field, Group, InOrder, Several
 from glassq.errors import BadOption
 from glassq.model.names import check_name
@@ -50,15 +52,24 @@ def check_target(option: str, value: str) -> None:
         )
 
 
-def _check_worker(option: str, value: Any) -> None:
-    WorkerOptions(**{option: value})
+def worker_options(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `app.worker` that a worker's fields become."""
+    return {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in worker.items()
+        if field != "name"
+    }
+
+
+def _check_worker(worker: Mapping[str, Any]) -> None:
+    WorkerOptions(**worker_options(worker))
 
 
 def _check_queues(option: str, value: list[str]) -> None:
     if not value:
         raise BadOption(option, "names no queue; leave it out to serve all queues of the application")
-    for name in value:
-        if value.count(name) > 1:
+    for name, times in Counter(value).items():
+        if times > 1:
             raise BadOption(option, f"names {name} twice")
 
 
@@ -89,7 +100,7 @@ STORE = Group(
             SECONDS,
             "How long a worker that fell silent keeps its lanes; from 1.",
             "the application's own (15)",
-            _check_worker,
+            lambda _, seconds: WorkerOptions(lease_seconds=seconds),
             also=("lease",),
         ),
         Field(
@@ -233,6 +244,13 @@ QUEUE = Group(
             check_queue_option,
         ),
         Field(
+            "weights",
+            keyed(WHOLE),
+            "Turns a key gets for one of another key, by key.",
+            "1 each",
+            check_queue_option,
+        ),
+        Field(
             "max_age",
             SECONDS,
             "Objective: within which a job is settled; one of the histograms' bounds (5, 10, 30, 60, ...).",
@@ -273,14 +291,12 @@ WORKER = Group(
             "The queues it serves.",
             "all of the application",
             _check_queues,
-            also=("assigned_users",),
         ),
         Field(
             "concurrency",
             WHOLE,
             "Lanes that run at the same time, one thread each.",
             _WORKER["concurrency"],
-            _check_worker,
             also=("slots", "threads", "max_concurrent_tasks", "processes"),
         ),
         Field(
@@ -288,31 +304,43 @@ WORKER = Group(
             SECONDS,
             "Its own length of a lease.",
             "that of `store`",
-            _check_worker,
         ),
-        Field("window", WHOLE, "Jobs read ahead per lane.", _WORKER["window"], _check_worker, ("prefetch",)),
+        Field(
+            "assigned",
+            Several(TEXT),
+            "Keys, or patterns of keys, that it serves first.",
+            "none",
+            also=("assigned_users", "keys"),
+        ),
+        Field(
+            "steal_from",
+            Several(TEXT),
+            "Keys, or patterns of keys, that it serves when its own have nothing ready.",
+            "none",
+            also=("steal_targets", "steal"),
+        ),
+        Field("exclusive", TRUTH, "Serve no other keys than those.", _WORKER["exclusive"]),
+        Field("window", WHOLE, "Jobs read ahead per lane.", _WORKER["window"], also=("prefetch",)),
         Field(
             "max_in_flight",
             WHOLE,
             "Settlements of one lane that may be on their way while its next jobs run.",
             _WORKER["max_in_flight"],
-            _check_worker,
         ),
         Field(
             "max_crashes",
             WHOLE,
             "Deaths of a worker while running one job, after which the job is given up.",
             _WORKER["max_crashes"],
-            _check_worker,
         ),
         Field(
             "callback_timeout",
             SECONDS,
             "A callback that runs longer is reported in the log.",
             _WORKER["callback_timeout"],
-            _check_worker,
         ),
-    )
+    ),
+    check=_check_worker,
 )
 
 CONFIGURATION = Group(

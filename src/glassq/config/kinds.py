@@ -136,6 +136,17 @@ def one_of(*words: str) -> Kind:
     return Kind(f"one of {', '.join(words)}", read)
 
 
+def keyed(each: Kind) -> Kind:
+    """A mapping from ordering keys to values of one kind."""
+
+    def read(node: Node) -> dict[str, Any]:
+        if not isinstance(node.value, dict):
+            raise _misfit(node, f"a mapping from keys, each to {each.says}")
+        return {key: each.read(child) for key, child in node.value.items()}
+
+    return Kind(f"keys, each with {each.says}", read)
+
+
 TEXT = Kind("text", _read_text)
 WHOLE = Kind("a whole number", _read_whole)
 NUMBER = Kind("a number", _read_number)

@@ -54,7 +54,21 @@ class Reader:
             value = self._field(child, field, below)
             if value is not None:
                 values[field.name] = value
+        self._check_together(node, group, values, path)
         return values
+
+    def _check_together(self, node: Node, group: Group, values: dict[str, Any], path: str) -> None:
+        """Ask for the group's check until what is left passes, so that each field that does not is named."""
+        while True:
+            try:
+                group.check(values)
+            except BadOption as error:
+                if values.pop(error.option, None) is None:
+                    self._refuse(node.origin, path, f"{error.option} {error.problem}", error.nearest)
+                    return
+                self._refuse_value(node.value[error.option], join(path, error.option), error)
+            else:
+                return
 
     def _refuse_unknown(self, node: Node, group: Group, path: str) -> None:
         meant = group.meant()
@@ -120,10 +134,12 @@ class Reader:
             below = f"{path}[{place}]"
             self.origins[below] = item.origin
             try:
-                values.append(shape.each.read(item))
-                shape.check(below, values[-1])
+                value = shape.each.read(item)
+                shape.check(below, value)
             except BadOption as error:
                 self._refuse_value(item, below, error)
+            else:
+                values.append(value)
         return values
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,10 @@ from glassq.config.kinds import Kind
 
 def _anything(_option: str, _value: Any) -> None:
     """No check but that of the kind."""
+
+
+def _together(_values: Mapping[str, Any]) -> None:
+    """No check but those of the fields."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -34,13 +38,11 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A mapping with known fields."""
+    """A mapping with known fields. `check` is that of the record of options they become together: where it
+    raises `BadOption`, the option that the error names is the field that is wrong."""
 
     fields: tuple[Field, ...]
-
-    def field(self, name: str) -> Field | None:
-        """The field of that name."""
-        return next((field for field in self.fields if field.name == name), None)
+    check: Callable[[Mapping[str, Any]], object] = _together
 
     def meant(self) -> dict[str, str]:
         """Every word that leads to a field, and that field's name."""

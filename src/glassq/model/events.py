@@ -81,10 +81,12 @@ class EnqueueFailed(Event, frozen=True, kw_only=True):
 
 
 class LaneClaimed(Event, frozen=True, kw_only=True):
-    """This worker became the owner of a lane; any cause but READY means it was reclaimed."""
+    """This worker became the owner of a lane; any cause but READY means it was reclaimed. `stolen` from the
+    worker it is assigned to."""
 
     lease: Lease
     cause: ClaimCause
+    stolen: bool = False
 
 
 class LaneLeft(Event, frozen=True, kw_only=True):

@@ -231,3 +231,5 @@ class CallbackBinding(msgspec.Struct, frozen=True):
     queue: str
     max_retries: int
     retry_wait: Any
+    on_success: Any
+    on_error: Any

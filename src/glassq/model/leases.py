@@ -65,6 +65,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """How far the worker may run ahead of the store from the start (see `Settlement.ahead`)."""
     waits: Waits = NO_WAITS
     """When nobody held the lane, and why, as far back as its jobs go: what they have waited for so far."""
+    stolen: bool = False
+    """Whether it was taken from those that the worker may steal from, and was not its own before."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until a retry is due or a lease ends, when nothing may ring before that."""
     found: Mapping[str, Watermark] = {}
     """Where the queues stood that were looked into."""
+    looked: Mapping[str, str] = {}
+    """How far queues were looked through by whoever wants certain lanes; the next claim goes on there."""
 
 
 class Renewed(msgspec.Struct, frozen=True):
@@ -90,6 +94,8 @@ class Renewed(msgspec.Struct, frozen=True):
     """Ids of current jobs of the renewed lanes that somebody asked to cancel."""
     found: Mapping[str, Watermark] = {}
     """Where the queues of the leases stood."""
+    unheard: frozenset[Lease] = frozenset()
+    """Leases about which nothing was heard, since a part of the store is away: repeat them soon."""
 
 
 class Leaving(StrEnum):

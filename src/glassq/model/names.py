@@ -11,6 +11,7 @@ from typing import Final
 from glassq.errors import BadOption
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+_QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?\Z")
 MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
@@ -89,9 +90,19 @@ def queue_of(job: str) -> str:
     return job.partition("/")[0]
 
 
+def is_queue(name: str) -> bool:
+    """Whether a store may know a queue, or a shard, by this name."""
+    return _QUEUE.match(name) is not None
+
+
 def shard_name(queue: str, number: int) -> str:
     """What a store knows a shard by. No name of a queue has a `#` in it."""
     return f"{queue}#{number}"
+
+
+def is_shard(queue: str) -> bool:
+    """Whether this is the name of a part of a queue."""
+    return "#" in queue
 
 
 def whole(queue: str) -> str:

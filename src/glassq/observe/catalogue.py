@@ -200,9 +200,9 @@ LEASE_REMAINING = metric(
 LANES_STOLEN = metric(
     "glassq_lanes_stolen_total",
     "worker",
-    "Lanes this process took that were assigned to another worker.",
+    "Lanes this process took that were another worker's, by `steal_from`.",
     "queue",
-    note="Lanes cannot be assigned to workers yet, so this is 0 everywhere.",
+    note="Once per change of hands: the turns it serves while the lane stays with it are not counted.",
 )
 WORKER_HEARTBEAT = metric(
     "glassq_worker_heartbeat_timestamp_seconds",

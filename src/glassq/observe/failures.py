@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.events import AttemptFailed, WorkerBeat, WorkerChanged
 from glassq.model.names import DEFAULT_LANE
@@ -48,6 +49,8 @@ class _Stretch(msgspec.Struct):
     began: float
     lines: dict[int, int] = {}
     held_back: int = 0
+    worst: int = 0
+    """The highest level of what was held back."""
     latest: str = ""
 
 
@@ -56,6 +59,10 @@ class _Failures:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Nothing has failed in this process yet."""
         self._lock = threading.Lock()
         self._stretches: dict[str, _Stretch] = {}
 
@@ -103,6 +110,7 @@ class _Failures:
                 stretch.lines[level] = said + 1
                 return True
             stretch.held_back += 1
+            stretch.worst = max(stretch.worst, level)
             stretch.latest = what
             return False
 
@@ -118,7 +126,8 @@ class _Failures:
 def _say_held_back(stretches: Sequence[_Stretch], now: float) -> None:
     for each in stretches:
         if each.held_back:
-            log.warning(
+            log.log(
+                each.worst,
                 "%d more attempts failed on queue %s in %.0f s, without lines of their own; the latest: %s",
                 each.held_back,
                 each.queue,
@@ -135,7 +144,7 @@ def _what(event: AttemptFailed) -> str:
     reason = str(event.failure).partition("\n")[0]
     if len(reason) > _LONGEST_REASON:
         reason = f"{reason[: _LONGEST_REASON - 1]}…"
-    how = f"failed in attempt {event.attempt}" if event.ran else "cannot be run"
+    how = f"failed in attempt {event.attempt}" if event.ran else "is not run"
     return f"job {event.job_id} ({event.task or 'unknown task'}){key} {how}: {reason}"
 
 

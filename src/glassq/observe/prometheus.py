@@ -127,7 +127,7 @@ class _QueueChildren:
         self.violations = families.counters(catalogue.ORDER_VIOLATIONS, queue)
         self.acquisitions = families.counters(catalogue.LEASE_ACQUISITIONS, queue)
         self.losses = families.counters(catalogue.LEASE_LOSSES, queue)
-        families.counter(catalogue.LANES_STOLEN, queue)  # at 0: nothing can be stolen yet
+        self.stolen = families.counter(catalogue.LANES_STOLEN, queue)
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
@@ -265,6 +265,8 @@ class _Counting:
             queue.acquisitions[event.cause].inc()
             if event.cause is not ClaimCause.READY:
                 queue.reclaimed[event.cause].inc()
+            if event.stolen:
+                queue.stolen.inc()
 
     def _lost(self, event: LaneLost) -> None:
         with self._families.lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, ProxyTracerProvider, Tracer, TracerProvider
 
+from glassq.forking import begin_in_children
 from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -23,11 +25,22 @@ Attributes = dict[str, str | int | float]
 
 
 class SpanSource:
-    """The tracer of one application on one store. `address` and `client_id` become attributes."""
+    """The tracer of one application on one store. `address` and `client_id` become attributes; a forked child
+    is a client of its own."""
 
-    def __init__(self, *, address: str, client_id: str) -> None:
-        self._constant = {"messaging.system": "glassq", "messaging.client.id": client_id, **_server(address)}
+    def __init__(self, *, address: str, client_id: Callable[[], str]) -> None:
+        self._server = _server(address)
+        self._client_id = client_id
         self._tracer: tuple[TracerProvider | None, Tracer] = (None, NoOpTracer())
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """What is the same in all spans of this process."""
+        self._constant: Attributes = {
+            "messaging.system": "glassq",
+            "messaging.client.id": self._client_id(),
+            **self._server,
+        }
 
     def tracer(self) -> Tracer:
         """The tracer of the provider of this moment: one may be installed after the application was made.

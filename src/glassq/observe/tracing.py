@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
+from glassq.forking import begin_in_children
 from glassq.model.events import (
     AttemptAbandoned,
     AttemptSettled,
@@ -40,7 +42,12 @@ class Tracing:
     become attributes."""
 
     def __init__(
-        self, bus: Bus, *, address: str, client_id: str, options: TraceOptions | None = None
+        self,
+        bus: Bus,
+        *,
+        address: str,
+        client_id: Callable[[], str],
+        options: TraceOptions | None = None,
     ) -> None:
         self.source = SpanSource(address=address, client_id=client_id)
         self.options = options or TraceOptions()
@@ -230,6 +237,10 @@ class _LaneMemory:
     """The process span that ran last in each lane of this process; the least recently used are forgotten."""
 
     def __init__(self) -> None:
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Nothing ran in this process yet."""
         self._lock = threading.Lock()
         self._lanes: OrderedDict[tuple[str, str | None], _LastRun] = OrderedDict()
 

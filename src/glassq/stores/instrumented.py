@@ -219,9 +219,9 @@ class InstrumentedStorage:
         """See `Storage.replay`."""
         return self._timed("replay", self._inner.replay, queue, ids, front=front)
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`."""
-        return self._timed("configure", self._inner.purge, queue, dead=dead)
+        return self._timed("configure", self._inner.purge, queue, dead=dead, lane=lane)
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`."""

@@ -16,7 +16,8 @@ from glassq.model.clock import Clock
 from glassq.storage import Storage
 
 RIGHT_URLS = (
-    "sqlite:///jobs.db, sqlite:////var/lib/app/jobs.db, redis://localhost:6379/0 or unix:///run/redis.sock"
+    "sqlite:///jobs.db, sqlite:////var/lib/app/jobs.db, redis://localhost:6379/0, unix:///run/redis.sock "
+    "or redis+cluster://host:7000,other:7000"
 )
 _REDIS = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 

@@ -177,7 +177,9 @@ class RecordedStorage(InstrumentedStorage):
                 seconds=lease_seconds,
                 sent=sent,
                 leases=[
-                    (lease.queue, lease.lane, lease.token) for lease in leases if lease not in renewed.lost
+                    (lease.queue, lease.lane, lease.token)
+                    for lease in leases
+                    if not (lease in renewed.lost or lease in renewed.unheard)
                 ],
                 lost=[(lease.queue, lease.lane, lease.token) for lease in renewed.lost],
             )
@@ -236,14 +238,15 @@ class RecordedStorage(InstrumentedStorage):
         fields = {"queue": queue, "ids": list(ids), "front": front}
         return self._steer("replay", lambda: replay(queue, ids, front=front), described, **fields)
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`."""
         purge = super().purge
 
         def described(count: int) -> dict[str, Any]:
             return {"count": count}
 
-        return self._steer("purge", lambda: purge(queue, dead=dead), described, queue=queue, dead=dead)
+        fields = {"queue": queue, "dead": dead, "lane": lane}
+        return self._steer("purge", lambda: purge(queue, dead=dead, lane=lane), described, **fields)
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
-from glassq.model.jobs import Appended, NewJob, StoredJob
+from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
 from glassq.model.leases import Claimed, Owner
@@ -51,10 +51,9 @@ class ShardedQueues:
         self._turns = 0
         self.kind = inner.kind
         self.address = inner.address
-        # What a lease or a job's id is said to names its shard.
+        # What is said of a lease names its shard.
         self.begin, self.settle, self.settle_later = inner.begin, inner.settle, inner.settle_later
         self.renew, self.release = inner.renew, inner.release
-        self.cancel, self.get = inner.cancel, inner.get
         self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
 
     @property
@@ -88,9 +87,9 @@ class ShardedQueues:
         most = None if max_length is None else max(1, max_length // len(shards))
         return self._inner.append(meant.pop(), jobs, max_length=most, replicas=replicas)
 
-    def shard(self, queue: str, lane: str) -> str:
-        """See `ShardedStorage.shard`."""
-        return shard_of(self._shards.get(queue) or self._look(queue), lane)
+    def shards(self, queue: str) -> Sequence[str]:
+        """See `ShardedStorage.shards`."""
+        return self._shards.get(queue) or self._look(queue)
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
@@ -143,11 +142,25 @@ class ShardedQueues:
 
     def retry_lane(self, queue: str, lane: str) -> bool:
         """See `Storage.retry_lane`."""
-        return self._inner.retry_lane(self.shard(queue, lane), lane)
+        return self._inner.retry_lane(shard_of(self.shards(queue), lane), lane)
 
     def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._inner.skip_lane(self.shard(queue, lane), lane, expected=expected)
+        return self._inner.skip_lane(shard_of(self.shards(queue), lane), lane, expected=expected)
+
+    def cancel(self, job_id: str) -> Cancellation | None:
+        """See `Storage.cancel`. Its id names a job's shard; in one that is closed there are none."""
+        try:
+            return self._inner.cancel(job_id)
+        except QueueClosed:
+            return None
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """See `Storage.get`. As `cancel`."""
+        try:
+            return self._inner.get(job_id)
+        except QueueClosed:
+            return None
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`. A whole queue shard by shard: True when all of them were paused."""
@@ -170,9 +183,10 @@ class ShardedQueues:
                 found += self._inner.replay(shard, of_shard[shard], front=front)
         return sorted(found, key=lambda each: each.seq)
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`."""
-        return sum([self._inner.purge(shard, dead=dead) for shard in self._read(queue)])
+        shards = self._read(queue) if lane is None else (shard_of(self.shards(queue), lane),)
+        return sum([self._inner.purge(shard, dead=dead, lane=lane) for shard in shards])
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. How the queue is cut stays remembered."""
@@ -234,7 +248,8 @@ class ShardedQueues:
         return list(chain.from_iterable(map(records, self._read(queue))))
 
     def _meant(self, queue: str, lane: str | None) -> Sequence[str]:
-        return self._shards.get(queue) or self._look(queue) if lane is None else (self.shard(queue, lane),)
+        shards = self.shards(queue)
+        return shards if lane is None else (shard_of(shards, lane),)
 
     def _read(self, queue: str) -> tuple[str, ...]:
         """The queue's shards as they are now."""
@@ -244,9 +259,9 @@ class ShardedQueues:
         """The shards of these queues, in their order, each queue's beginning with another one each turn."""
         found: list[str] = []
         for queue in queues:
-            shards = self._shards.get(queue) or self._look(queue)
+            shards = self.shards(queue)
             first = turn % len(shards)
-            found += shards[first:] + shards[:first]
+            found += [*shards[first:], *shards[:first]]
         return found
 
     def _terms(self, terms: Mapping[str, Terms]) -> dict[str, Terms]:

@@ -64,4 +64,12 @@ def _job(ended: Ended, decoded: Decoded) -> CallbackJob:
 
 def _binding(decoded: Decoded) -> CallbackBinding:
     task = decoded.task
-    return CallbackBinding(task.name, task.func, task.queue, task.max_retries, task.retry_wait)
+    return CallbackBinding(
+        task.name,
+        task.func,
+        task.queue,
+        task.max_retries,
+        task.retry_wait,
+        on_success=task.on_success,
+        on_error=task.on_error,
+    )

@@ -16,6 +16,7 @@ from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import KEPT_SETTLEMENTS, Storage
 from glassq.telemetry import Bus
+from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.callbacks import Callbacks
@@ -42,7 +43,9 @@ _BEAT = 0.1
 _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _LOOK = 0.2
-"""Seconds between two looks of a worker without a free slot at whether lanes of other queues wait."""
+"""Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
+_LEFT = 0.1
+"""Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
 _IDLE_LOOK = 0.2
@@ -159,7 +162,9 @@ class Worker:
             teller=self._teller,
             queues=lambda: self.queues,
         )
-        self._shares = Shares(self._registry, self._holdings, self._options.concurrency)
+        assigned = self._options.assigned or self._options.steal_from
+        self._assignment = Assignment(self._options, self._clock) if assigned else None
+        self._shares = Shares(self._registry, self._holdings, self._options.concurrency, self._assignment)
         self._pool = LanePool(
             self._options.concurrency,
             "glassq-lane",
@@ -317,9 +322,9 @@ class Worker:
         if not queues:
             return _LONGEST_WAIT
         if not free + more:
-            # Several queues: a lane may have to make room for one of another queue, which nobody tells.
-            if len(queues) == 1 or sent - self._looked < _LOOK:
-                return _LONGEST_WAIT if len(queues) == 1 else _LOOK
+            # Several queues or shards: a lane may have to make room for one of another, which nobody tells.
+            if not self._shares.several or sent - self._looked < _LOOK:
+                return _LOOK if self._shares.several else _LONGEST_WAIT
             self._looked = sent
         queues = self._shares.ordered(queues)
         claimed = self._services.storage.claim(
@@ -335,6 +340,8 @@ class Worker:
         self._shares.look(claimed)
         self._take_on(claimed, sent + self._options.lease_seconds)
         longest = _LONGEST_WAIT if free + more else _LOOK
+        if self._assignment is not None and claimed.others and len(claimed.grants) < free:
+            longest = _LEFT  # nobody rings again for lanes that were left
         return longest if claimed.next_due is None else min(longest, claimed.next_due)
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
@@ -343,7 +350,7 @@ class Worker:
         for grant in claimed.grants:
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
-            self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause))
+            self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
             stays.append(
                 LaneRun(
                     self._services,
@@ -378,7 +385,8 @@ class Worker:
 
     def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
         """Whether a lane may begin beside those that run."""
-        return self._shares.fits(lane.lease.queue, (each.lease.queue for each in running))
+        shares = self._shares
+        return not shares.bounded or shares.fits(lane.lease.queue, [each.lease.queue for each in running])
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()

@@ -1,7 +1,7 @@
 """The event loop that async code of jobs runs on: in a thread of its own, or the caller's.
 
 Threads hand coroutines in and wait for them. A lane so keeps all of its habits, its order above all, whether
-its jobs are async or not; see docs/explanation/decisions/0009-async-tasks-one-loop.md.
+its jobs are async or not; see docs/explanation/decisions/0012-async-tasks-one-loop.md.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from glassq.errors import BadOption
-from glassq.model.names import check_name, nearest
+from glassq.model.names import check_key, check_name, nearest
+from glassq.policy.assignment import is_pattern
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,12 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     that kills its process blocks its lane for ever."""
     callback_timeout: float = 30.0
     """A callback that runs longer is reported in the log."""
+    assigned: tuple[str, ...] = ()
+    """Keys, and patterns with a `*`, whose lanes this worker takes before any others."""
+    steal_from: tuple[str, ...] = ()
+    """Keys and patterns of other workers, in whose order it helps out when it has nothing of its own."""
+    exclusive: bool = False
+    """Whether it leaves alone what is not assigned to it. Then nobody else may ever run the rest."""
 
     def __post_init__(self) -> None:
         for queue in self.queues or ():
@@ -41,16 +48,63 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, option)
             if not isinstance(value, int) or value < 1:
                 raise BadOption(option, f"is a whole number from 1 up, got {value!r}")
+        self._check_keys()
         if self.lease_seconds < 1:
             raise BadOption("lease_seconds", f"is at least 1 second, got {self.lease_seconds!r}")
 
+    def _check_keys(self) -> None:
+        for option, keys in (("assigned", self.assigned), ("steal_from", self.steal_from)):
+            for key in keys:
+                _check_entry(option, key)
+            if twice := next((key for key in keys if keys.count(key) > 1), None):
+                raise BadOption(option, f"names {twice!r} twice")
+            if sum(map(is_pattern, keys)) > _MOST_PATTERNS or len(keys) > _MOST_KEYS:
+                raise BadOption(
+                    option,
+                    f"has at most {_MOST_KEYS:,} entries, {_MOST_PATTERNS} of them with a *;"
+                    " a pattern names all keys with a common beginning",
+                )
+        if both := next((key for key in self.assigned if key in self.steal_from), None):
+            raise BadOption(
+                "steal_from", f"names {both!r}, which is assigned to this worker; take it out of one"
+            )
+        if not isinstance(self.exclusive, bool):
+            raise BadOption("exclusive", f"is True or False, got {self.exclusive!r}")
+        if self.exclusive and self.steal_from:
+            raise BadOption(
+                "exclusive", "and steal_from exclude each other: it leaves alone what is not assigned"
+            )
+        if self.exclusive and not self.assigned:
+            raise BadOption("exclusive", "needs assigned=[...]: without keys this worker would run nothing")
 
-def worker_options(queues: Sequence[str] | None, concurrency: int, given: Mapping[str, Any]) -> WorkerOptions:
-    """The options of a worker as a program gave them; `BadOption` for what is none, or cannot be."""
+
+_MOST_KEYS = 1000
+_MOST_PATTERNS = 20
+
+
+def _check_entry(option: str, key: object) -> None:
+    try:
+        check_key(key)
+    except BadOption as error:
+        raise BadOption(option, f"has {key!r}; {str(error).removeprefix('key: ')}") from None
+
+
+def worker_options(queues: Sequence[str] | None, said: Mapping[str, Any]) -> WorkerOptions:
+    """The options of a worker for these queues, of what a program said; `BadOption` for what is none."""
     known = WorkerOptions.__struct_fields__
-    for option in given:
-        if option == "turn":
-            raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
+    if "turn" in said:
+        raise BadOption("turn", "is the queue's, the same for all its workers: app.queue(name, turn=32)")
+    for option in said:
         if option not in known:
             raise BadOption(option, "is not an option of a worker", nearest(option, known))
-    return WorkerOptions(queues=None if queues is None else tuple(queues), concurrency=concurrency, **given)
+    keys = {
+        option: _key_list(option, said[option]) for option in ("assigned", "steal_from") if option in said
+    }
+    return WorkerOptions(queues=None if queues is None else tuple(queues), **{**said, **keys})
+
+
+def _key_list(option: str, value: object) -> tuple[str, ...]:
+    """Keys and patterns as a tuple, in their order; `BadOption` for what is no list."""
+    if not isinstance(value, list | tuple):
+        raise BadOption(option, f"is a list of keys and patterns, got {value!r}")
+    return tuple(value)

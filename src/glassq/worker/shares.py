@@ -11,6 +11,7 @@ from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
 from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import Terms
+from glassq.worker.assignment import Assignment
 from glassq.worker.holdings import Holdings
 
 log = Log("glassq.worker")
@@ -24,46 +25,64 @@ class Shares:
     be asked by any.
     """
 
-    def __init__(self, registry: Registry, holdings: Holdings, slots: int) -> None:
+    def __init__(
+        self, registry: Registry, holdings: Holdings, slots: int, assignment: Assignment | None = None
+    ) -> None:
         self._registry = registry
         self._holdings = holdings
         self._all_slots = slots
+        self._assignment = assignment
         self._slots: dict[str, int] = {}
+        self.bounded = False
+        """Whether any queue may have fewer than all slots."""
         self._served: dict[str, int] = {}
         self._claims = 0
-        self._waiting: frozenset[str] = frozenset()
+        self._waiting: dict[str, set[str]] = {}
+        """Where lanes wait: shards by their queues. A whole queue is its own one."""
+        self.several = False
+        """Whether more than one queue, or shard, is served: no store tells in one who waits in another."""
         self._warned: set[str] = set()
 
     def ordered(self, queues: tuple[str, ...]) -> tuple[str, ...]:
         """The queues, those in need of a slot first."""
         self._slots = {queue: self._slots_of(queue, len(queues)) for queue in queues}
+        self.bounded = min(self._slots.values()) < self._all_slots
         return queues if len(queues) == 1 else tuple(in_need(queues, self._held(), self._served))
 
     def terms(self, queues: Iterable[str], ahead: int) -> dict[str, Terms]:
         """What each of these may be granted, where so many lanes may wait for a thread besides."""
-        held = self._held() if self.limits else {}
+        held = self._held() if self.bounded else {}
         return {queue: self._terms(queue, held, ahead) for queue in queues}
-
-    @property
-    def limits(self) -> bool:
-        """Whether any queue may have fewer than all slots."""
-        return any(slots < self._all_slots for slots in self._slots.values())
 
     def look(self, claimed: Claimed) -> None:
         """What was granted, and where lanes wait for more."""
         self._claims += 1
+        if self._assignment is not None:
+            self._assignment.look(claimed)
         for grant in claimed.grants:
             self._served[whole(grant.lease.queue)] = self._claims
-        self._waiting = frozenset(map(whole, claimed.others)) if len(self._slots) > 1 else frozenset()
+        self.several = len(claimed.others | claimed.found.keys()) > 1
+        waiting: dict[str, set[str]] = {}
+        # What was not asked for counts as waiting somewhere else: here it would end every turn.
+        for shard in claimed.others & claimed.found.keys() if self.several else ():
+            waiting.setdefault(whole(shard), set()).add(shard)
+        self._waiting = waiting
 
-    def should_yield(self, queue: str) -> bool:
-        """Whether a lane of this queue is to make room for other queues when its turn is over."""
-        return bool(self._waiting) and should_yield(whole(queue), self._waiting, self._held(), self._slots)
+    def should_yield(self, shard: str) -> bool:
+        """Whether a lane of this queue, or shard, is to make room for other ones when its turn is over."""
+        waiting = self._waiting
+        if not waiting:
+            return False
+        queue = whole(shard)
+        return bool(waiting.get(queue, set()) - {shard}) or should_yield(
+            queue, waiting, self._held(), self._slots
+        )
 
     def fits(self, queue: str, running: Iterable[str]) -> bool:
         """Whether a lane of this queue may have a slot beside lanes of those that have one."""
-        slots = self._slots.get(whole(queue), self._all_slots)
-        return slots == self._all_slots or slots > sum(whole(each) == whole(queue) for each in running)
+        return self._slots.get(whole(queue), self._all_slots) > sum(
+            whole(each) == whole(queue) for each in running
+        )
 
     def turn(self, queue: str) -> int:
         """Jobs of a plain lane's turn."""
@@ -86,10 +105,11 @@ class Shares:
 
     def _terms(self, queue: str, held: Mapping[str, int], ahead: int) -> Terms:
         turn, slots = self.turn(queue), self._slots[queue]
+        choice = None if self._assignment is None else self._assignment.choice(queue)
         if slots == self._all_slots:
-            return Terms(turn=turn)
+            return Terms(turn=turn, choice=choice)
         room = max(0, slots - held.get(queue, 0))
-        return Terms(turn=turn, lanes=room + ahead, begin=room)
+        return Terms(turn=turn, lanes=room + ahead, begin=room, choice=choice)
 
     def _slots_of(self, queue: str, queues: int) -> int:
         return slots_of(self._registry.options(queue).slots, all_slots=self._all_slots, queues=queues)

@@ -69,12 +69,12 @@ class Upkeep:
             self._stop.wait(seconds)
 
     def _turn(self) -> bool:
-        """Renew and report once; False when the store was away."""
-        lanes = self._holdings.all()
+        """Renew and report once; False when the store, or a part of it, was away."""
+        lanes, whole = self._holdings.all(), True
         self._report_slow_callbacks(lanes)
         try:
             for first in range(0, len(lanes), _PER_CALL):
-                self._renew(lanes[first : first + _PER_CALL])
+                whole = self._renew(lanes[first : first + _PER_CALL]) and whole
             self._storage.report(self._owner, self._queues())
         except StorageError as error:
             self._teller.log(logging.WARNING, "renewing %d leases: %s", len(lanes), error)
@@ -82,9 +82,10 @@ class Upkeep:
         except Exception as error:  # licensed: top of a thread; one that stops renewing loses all it runs
             self._teller.log(logging.ERROR, "renewing leases failed and is tried again", error=error)
             return False
-        return True
+        return whole
 
-    def _renew(self, lanes: list[HeldLane]) -> None:
+    def _renew(self, lanes: list[HeldLane]) -> bool:
+        """Renew some lanes; False when a part of the store was away."""
         # Counted from before the call is sent, so that this process never believes in a lease longer than
         # the store does.
         deadline = self._clock.monotonic() + self._lease_seconds
@@ -94,10 +95,13 @@ class Upkeep:
         )
         for lane in ours:
             lane.cancelled |= renewed.cancelled
+            if lane.lease in renewed.unheard:
+                continue
             if lane.lease not in renewed.lost:
                 lane.deadline = deadline
             elif not lane.leaving:  # one that is being left is not lost; if it was, its settlement says so
                 self._settler.lose(lane, "taken_over")
+        return not renewed.unheard
 
     def _report_slow_callbacks(self, lanes: list[HeldLane]) -> None:
         now = self._clock.monotonic()

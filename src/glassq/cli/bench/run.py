@@ -98,7 +98,9 @@ ON_REDIS_MEASURES = (
 )
 ON_SQLITE_MEASURES = (
     Measure(
-        "enqueue and process on SQLite", file.rates, _keys("sqlite.enqueue", "sqlite.process", "femtoqueue")
+        "enqueue and process on SQLite",
+        file.rates,
+        _keys("sqlite.enqueue", "sqlite.process", "femtoqueue", "dropin"),
     ),
     Measure("idle wake-up over SQLite", wakeups.over_sqlite, _keys("sqlite.wake")),
     Measure("kill -9 on SQLite", kills.on_sqlite, _keys("sqlite.kill")),

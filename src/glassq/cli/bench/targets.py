@@ -189,6 +189,16 @@ _FILE = [
     _rate("sqlite.process", _SQLITE, "process, one lane", _LOOP),
     _rate("femtoqueue.enqueue", _SQLITE, "femtoqueue: push", "a process of its own"),
     _rate("femtoqueue.process", _SQLITE, "femtoqueue: pop and done", "a process of its own"),
+    _rate("dropin.enqueue", _SQLITE, "our FemtoQueue: push", "a process of its own"),
+    _rate("dropin.process", _SQLITE, "our FemtoQueue: pop and done", "a process of its own"),
+    _shown("dropin.enqueue.ratio", _SQLITE, "our FemtoQueue: push, against femtoqueue", "x", "alternating"),
+    _shown(
+        "dropin.process.ratio",
+        _SQLITE,
+        "our FemtoQueue: pop and done, against femtoqueue",
+        "x",
+        "alternating",
+    ),
     _ratio("sqlite.enqueue.ratio", _SQLITE, "enqueue, against femtoqueue", 1.2, 2, "alternating"),
     _ratio("sqlite.process.ratio", _SQLITE, "process, against femtoqueue", 1.2, 2, "alternating"),
 ]

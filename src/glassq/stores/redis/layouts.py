@@ -18,8 +18,8 @@ from glassq.errors import QueueClosed, ShardsInUse
 from glassq.model.layouts import Layout
 from glassq.model.names import whole
 from glassq.stores.redis import scripts
+from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.keys import Keys
-from glassq.stores.redis.server import Server
 
 _PATIENCE: Final = 2.0
 """Seconds after which a change that goes no further is taken back: its steps take milliseconds."""
@@ -29,7 +29,7 @@ _LOOK: Final = 0.05
 class Layouts:
     """The records of one store: `<first>:<shards>`, and while that is changed `:<mark>` behind it."""
 
-    def __init__(self, server: Server, keys: Keys) -> None:
+    def __init__(self, server: Commands, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 

@@ -15,14 +15,18 @@ from redis.retry import Retry
 from glassq.errors import BadOption
 from glassq.model.names import check_name, nearest
 from glassq.stores.redis.keys import DEFAULT_NAMESPACE
+from glassq.stores.redis.slots import Address
 
 RIGHT_URLS: Final = (
-    "redis://localhost:6379/0, rediss://user:password@host:6380/0 (TLS) or unix:///run/redis.sock?db=0"
+    "redis://localhost:6379/0, rediss://user:password@host:6380/0 (TLS), unix:///run/redis.sock?db=0 or "
+    "redis+cluster://host:7000,other:7000"
 )
-SCHEMES: Final = ("redis", "rediss", "unix")
-_PLANNED = ("redis+sentinel", "redis+cluster")
+CLUSTER: Final = "redis+cluster"
+SCHEMES: Final = ("redis", "rediss", "unix", CLUSTER)
+_PLANNED = ("redis+sentinel",)
 _OWN_OPTIONS = ("namespace", "allow_eviction")
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_PORT = 6379
 SOCKET_SECONDS: Final = 5.0
 """How long an answer may take before the connection is given up."""
 
@@ -80,6 +84,8 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     namespace: str = DEFAULT_NAMESPACE
     allow_eviction: bool = False
+    nodes: tuple[Address, ...] = ()
+    """Of a cluster, some of its nodes: they know the others."""
 
     @classmethod
     def parse(cls, url: str) -> Location:
@@ -89,9 +95,12 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             raise BadOption("url", f"{scheme}:// is not built yet; use one like {RIGHT_URLS}")
         if scheme not in SCHEMES:
             raise BadOption("url", f"it is no Redis URL; use one like {RIGHT_URLS}")
+        nodes: tuple[Address, ...] = ()
         try:
+            if scheme == CLUSTER:
+                url, nodes = _first_of(url)
             parts = urlsplit(url)
-            host, port = parts.hostname or "localhost", parts.port or 6379
+            host, port = parts.hostname or "localhost", parts.port or _PORT
         except ValueError as error:
             # What urlsplit says quotes what it could not read, which may be part of a password.
             kind = type(error).__name__
@@ -115,11 +124,16 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             db = _database(unquote(parts.path).strip("/") or options.pop("db", "0"))
             settings |= {"host": host, "port": port, "db": db}
             address = f"{scheme}://{host}:{port}/{db}"
+        if nodes:
+            if settings["db"]:
+                raise BadOption("url", f"a cluster has no databases but 0; use one like {RIGHT_URLS}")
+            address = f"{scheme}://{','.join(map(_told, nodes))}"
         return cls(
             connection_class=_CLASSES[scheme],
             address=address,
             namespace=check_name("namespace", options.pop("namespace", DEFAULT_NAMESPACE)),
             allow_eviction=options.pop("allow_eviction", "0") == "1",
+            nodes=nodes,
             settings=settings | _tls(options) | _settings(_CLASSES[scheme]),
         )
 
@@ -142,6 +156,18 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             connection_class=pool.connection_class,
             address=f"unix://{path}" if path else f"redis://{host}:{port}/{db}",
             settings=settings | _settings(pool.connection_class),
+        )
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether this is a cluster, or a node of one."""
+        return bool(self.nodes)
+
+    def at(self, node: Address) -> Location:
+        """One node of this cluster."""
+        host, port = node
+        return msgspec.structs.replace(
+            self, settings={**self.settings, "host": host, "port": port}, address=f"redis://{_told(node)}"
         )
 
     @property
@@ -171,7 +197,27 @@ _CLASSES: dict[str, type[Any]] = {
     "redis": redis.Connection,
     "rediss": redis.SSLConnection,
     "unix": redis.UnixDomainSocketConnection,
+    CLUSTER: redis.Connection,
 }
+
+
+def _first_of(url: str) -> tuple[str, tuple[Address, ...]]:
+    """A URL of several nodes as one of the first of them, and all of them. `ValueError` for what is none."""
+    scheme, _, rest = url.partition("://")
+    end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    user, at, hosts = rest[:end].rpartition("@")
+    nodes = []
+    for each in hosts.split(","):
+        parts = urlsplit(f"//{each}")
+        if not parts.hostname:
+            raise ValueError("a node without a host")
+        nodes.append((parts.hostname, parts.port or _PORT))
+    return f"{scheme}://{user}{at}{hosts.partition(',')[0]}{rest[end:]}", tuple(nodes)
+
+
+def _told(node: Address) -> str:
+    host, port = node
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _settings(connection_class: type[Any]) -> dict[str, Any]:

@@ -12,21 +12,23 @@ from typing import Any, Final
 from glassq.model.lanes import LaneOrder, LanesSeen, LaneStats, WorkerStats
 from glassq.model.stats import LaneState
 from glassq.stores.redis import scripts
+from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.replies import MICRO, full_id
-from glassq.stores.redis.server import Server
 
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 50
+"""Lanes that one script looks at."""
 _NOT_HELD, _HELD, _BLOCKED, _PAUSED = "a", "h", "f", "g"
 """The indices of a queue, as `lua/opening.lua` calls them."""
 _LAST, _NOW = "+inf", ""
 """Where an index is looked at to."""
 
 
-def lanes(server: Server, key: str, queue: str, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+def lanes(server: Commands, key: str, queue: str, by: LaneOrder, limit: int, look: int) -> LanesSeen:
     """See `Storage.lanes`.
 
     Lanes that nobody holds are kept by their lowest seq, and blocked heads by since when they are: of these
-    the first `limit` are enough. Lanes that are held, or paused, are looked at one by one.
+    the first `limit` are enough. Lanes that are held, or paused, are looked at one by one; those that are
+    held first and last, so that one which is taken in between is seen.
     """
     ranking = _Ranking(server, key, by, look)
     if by is LaneOrder.BLOCKED:
@@ -36,9 +38,11 @@ def lanes(server: Server, key: str, queue: str, by: LaneOrder, limit: int, look:
     else:
         ranking.take(_HELD)
         ranking.take(_NOT_HELD, enough=limit if by is LaneOrder.AGE else None)
-    names = ranking.names(limit)
+        ranking.take_again(_HELD)
+    listed = _figures(server, key, queue, ranking.names(limit))
     return LanesSeen(
-        lanes=tuple(_figures(server, key, queue, names)),
+        # What was held up when it was looked at may have gone on since.
+        lanes=tuple(each for each in listed if each.blocked or by is not LaneOrder.BLOCKED),
         total=ranking.total,
         looked=len(ranking.amounts),
         exact=ranking.exact,
@@ -49,31 +53,38 @@ class _Ranking:
     """Lanes with the number they are ranked by. `look` of them are looked at, besides those of an index that
     is in their order."""
 
-    def __init__(self, server: Server, key: str, by: LaneOrder, look: int) -> None:
+    def __init__(self, server: Commands, key: str, by: LaneOrder, look: int) -> None:
         self._server, self._key, self._by, self._look = server, key, by, look
         self.total, self.whole_paused, self.exact = 0, False, True
         self.amounts: dict[bytes, int | None] = {}
 
     def take(self, index: str, *, enough: int | None = None, till: str = _LAST) -> None:
         """Look at the lanes of an index, or at the first of one whose order is asked for."""
-        left = self._look if enough is None else enough
-        start, skip = "-inf", 0
+        looked, is_all = self._walk(index, self._look if enough is None else enough, till)
+        if enough is None:
+            self._look -= looked
+            self.exact = self.exact and is_all
+
+    def take_again(self, index: str) -> None:
+        """Look again at the lanes of an index, if all of them were looked at before."""
+        if self.exact:
+            self._walk(index, self.total, _LAST)
+
+    def _walk(self, index: str, most: int, till: str) -> tuple[int, bool]:
+        """Look at the lanes of an index in its order; at how many that was, and whether at all of them."""
+        start, skip, looked = "-inf", 0, 0
         while True:
-            size = min(left, _AT_ONCE)
-            asked = (index, self._by, start, skip, till, size)
+            asked = (index, self._by, start, skip, till, min(most - looked, _AT_ONCE))
             self.total, paused, following, skip, *found = self._server.run(scripts.RANK, self._key, *asked)
             self.whole_paused = bool(paused)
             names, numbers = found[::2], found[1::2]
             self.amounts.update(
                 (name, int(number) if number else None) for name, number in zip(names, numbers, strict=True)
             )
-            left -= len(names)
+            looked += len(names)
             start = following.decode()
-            if not start or left <= 0:
-                break
-        if enough is None:
-            self._look = left
-            self.exact = self.exact and not start
+            if not start or looked >= most:
+                return looked, not start
 
     def names(self, limit: int) -> list[bytes]:
         """The first so many: of the deepest, or with the lowest seq, or held up since the longest ago."""
@@ -82,7 +93,7 @@ class _Ranking:
         return [name for _, name in ranked[:limit]]
 
 
-def _figures(server: Server, key: str, queue: str, names: Sequence[bytes]) -> Iterator[LaneStats]:
+def _figures(server: Commands, key: str, queue: str, names: Sequence[bytes]) -> Iterator[LaneStats]:
     """How these lanes stand, but for those that have gone meanwhile."""
     while names:
         now, *found = server.run(scripts.FIGURES, key, *names[:_AT_ONCE])
@@ -111,7 +122,7 @@ def _lane(queue: str, lane: str, now: int, figures: Sequence[Any]) -> LaneStats:
     )
 
 
-def workers(server: Server, key: str) -> list[WorkerStats]:
+def workers(server: Commands, key: str) -> list[WorkerStats]:
     """See `Storage.workers`."""
     said: dict[bytes, bytes] = {}
     held: dict[bytes, tuple[int, int]] = {}

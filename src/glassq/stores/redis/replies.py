@@ -18,6 +18,7 @@ from glassq.storage import DeadRecord, HaltedRecord
 
 MICRO = 1_000_000
 _CAUSES = {cause.value.encode(): cause for cause in ClaimCause}
+_NONE: frozenset[int] = frozenset()
 _STATUSES = {status.value.encode(): status for status in SettleStatus}
 
 
@@ -72,11 +73,14 @@ class ClaimReply(msgspec.Struct, frozen=True):
     found: Watermark
     told: list[bytes]
     texts: bytes
+    looked: str | None
+    stolen: frozenset[int]
+    """Which of the grants, counted from 1, were stolen."""
 
     def grants(self, queue: str) -> list[Grant]:
         """The granted lanes."""
         found, at = [], 0
-        for told in self.told:
+        for index, told in enumerate(self.told, 1):
             (
                 size,
                 waits,
@@ -110,6 +114,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     begun=begun == b"1",
                     ahead=int(ahead),
                     waits=_waits(waits),
+                    stolen=index in self.stolen,
                 )
             )
         return found
@@ -124,7 +129,8 @@ def _waits(told: bytes) -> Waits:
 def claim(reply: bytes) -> ClaimReply:
     """The answer of `claim`."""
     head, _, texts = reply.partition(b"\n")
-    now, others, due, repeated, stood, told = head.split(b"|")
+    now, others, due, repeated, stood, told, *chosen = head.split(b"|")
+    looked, stolen = (chosen[0].decode(), chosen[1]) if chosen else (None, b"")
     return ClaimReply(
         now=int(now) / MICRO,
         others=others == b"1",
@@ -133,6 +139,8 @@ def claim(reply: bytes) -> ClaimReply:
         found=watermark(stood),
         told=told.split(b";") if told else [],
         texts=texts,
+        looked=looked,
+        stolen=frozenset(map(int, stolen.split(b";"))) if stolen else _NONE,
     )
 
 
@@ -149,8 +157,9 @@ def _life(told: bytes) -> tuple[str, Run | None]:
     incarnation, _, run = told.decode().partition(":")
     if not run:
         return incarnation, None
-    name, seq, enqueued, settled = run.split(":")
-    return incarnation, Run(name, Counts(int(seq), int(enqueued), int(settled)))
+    _, seq, enqueued, settled = run.split(":")
+    # By all of it: a node of a cluster may get a queue twice in one run, and begins with other counts then.
+    return incarnation, Run(run, Counts(int(seq), int(enqueued), int(settled)))
 
 
 def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:

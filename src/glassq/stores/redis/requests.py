@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
+import msgspec
+
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Lease, Leaving, Owner, Settlement
 from glassq.model.verdicts import Action
+from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, micros
 from glassq.stores.redis.resp import parts, text
 from glassq.stores.redis.scripts import Call
+
+AT_ONCE: Final = 100
+"""Items that one script takes at most: it blocks the server for about a millisecond then."""
 
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
@@ -66,6 +72,24 @@ def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | i
         text(session), len(told), told, text(limit), text(job.lane), job.level, size, named, told, body
     )  # fmt: skip
     return scripts.APPEND.call(key, 9, arguments)
+
+
+def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> bytes:
+    """What `lua/choosing.lua` reads. An owner counts as alive for so many µs after it was heard of."""
+    return msgspec.json.encode(
+        {
+            "assigned": wanted.assigned,
+            "patterns": wanted.patterns,
+            "lately": wanted.lately,
+            "steal_from": wanted.steal_from,
+            "exclusive": wanted.exclusive,
+            "after": wanted.after.get(queue, ""),
+            "patience": micros(wanted.patience),
+            "stay": micros(wanted.stays),
+            "lease": micros(lease_seconds),
+            "alive": alive,
+        }
+    )
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
@@ -151,3 +175,25 @@ def _new_job(job: NewJob) -> list[Argument]:
         window = micros(job.dedup.window or 0.0)
     ttl = "" if job.ttl is None else micros(job.ttl)
     return [*_place(job), job.body, due, ttl, kind, dedup, window]
+
+
+def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
+    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
+    return [
+        (queue, chosen[start : start + AT_ONCE])
+        for queue, chosen in groups.items()
+        for start in range(0, len(chosen), AT_ONCE)
+    ]
+
+
+def named(leases: Iterable[Lease]) -> list[Argument]:
+    """Leases as scripts are told them."""
+    return [part for lease in leases for part in (lease.lane, lease.token)]
+
+
+def scope(lane: str | None) -> tuple[str, str]:
+    """One lane, or none for the whole queue."""
+    return ("", "") if lane is None else ("1", lane)

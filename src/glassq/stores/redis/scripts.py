@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache, lru_cache
+from copy import copy
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,18 @@ class Script:
     def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = (), alone: bool = False) -> None:
         self.verb = verb
         files = (verb,) if alone else ("opening", *shortcuts, "queue", *parts, verb)
-        self.source = "".join(map(_read, files))
-        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self._know_as("".join(map(_read, files)))
+
+    @cached_property
+    def guarded(self) -> Script:
+        """The same for a node of a cluster, see `lua/guard.lua`."""
+        guarded = copy(self)
+        guarded._know_as(_read("guard") + self.source)  # noqa: SLF001 - a script like this one
+        return guarded
+
+    def _know_as(self, source: str) -> None:
+        self.source = source
+        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, key: str, count: int, arguments: bytes) -> Call:
         """A call on the queue of this key, with so many arguments (packed) after the first, which the
@@ -39,6 +50,10 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     key: str
     count: int
     arguments: bytes
+
+    def guarded(self) -> Call:
+        """The same for a node of a cluster."""
+        return Call(self.script.guarded, self.key, self.count, self.arguments)
 
     def by_digest(self, first: bytes) -> bytes:
         """The request to a server that knows the script."""
@@ -67,6 +82,7 @@ def _read(name: str) -> str:
 
 APPEND = Script("append", "arriving", shortcuts=("append_plain",))
 CLAIM = Script("claim", "standing", "wishes", "arriving", "waits")
+CLAIM_ASSIGNED = Script("claim", "standing", "wishes", "arriving", "waits", "choosing")
 BEGIN = Script("begin")
 SETTLE = Script("settle", "standing", "vacating", "wishes", shortcuts=("settle_next", "settle_leave"))
 RENEW = Script("renew")
@@ -77,7 +93,8 @@ CANCEL = Script("cancel", "standing", "vacating", "waits")
 PAUSE = Script("pause", "waits", "standstills")
 RESUME = Script("resume", "waits", "standstills")
 REPLAY = Script("replay", "arriving")
-PURGE = Script("purge", "standing", "vacating")
+PURGE = Script("purge", "standing", "vacating", "purging")
+PURGE_LANE = Script("purge_lane", "standing", "vacating", "purging")
 FORGET = Script("forget")
 REOPEN = Script("reopen", alone=True)
 SWAP = Script("swap", alone=True)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from glassq.stores.redis import scripts
+from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.connections import Argument
-from glassq.stores.redis.server import Server
 
 _LANES_AT_ONCE = 500
 _JOBS_AT_ONCE = 2000
 
 
-def find_in_lanes(server: Server, key: str, job: str) -> Sequence[Any] | None:
+def find_in_lanes(server: Commands, key: str, job: str) -> Sequence[Any] | None:
     """What `find` tells of an unsettled job, by the stored part of its id; None when no lane has it.
 
     Lanes change hands meanwhile. Those that are held are looked at first and last, so that one which was
@@ -27,7 +27,7 @@ def find_in_lanes(server: Server, key: str, job: str) -> Sequence[Any] | None:
     return None
 
 
-def _pages(server: Server, key: str) -> Iterator[list[Argument]]:
+def _pages(server: Commands, key: str) -> Iterator[list[Argument]]:
     """Lanes with their levels, page by page; the first page a second time at the end."""
     start = 0
     while True:
@@ -42,7 +42,7 @@ def _pages(server: Server, key: str) -> Iterator[list[Argument]]:
     yield [part for name in names for level in levels.decode() for part in (name, level)]
 
 
-def _find(server: Server, key: str, job: str, lists: list[Argument]) -> Sequence[Any] | None:
+def _find(server: Commands, key: str, job: str, lists: list[Argument]) -> Sequence[Any] | None:
     at = 0
     while lists:
         answer: list[Any]

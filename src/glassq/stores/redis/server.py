@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis import exceptions
 
 from glassq.errors import ConfigurationError, StorageError, StorageUnavailable
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
+from glassq.stores.redis.commands import PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument, Connection, Connections, ask
 from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
@@ -22,12 +23,6 @@ from glassq.stores.redis.pipeline import Made, Pending
 from glassq.stores.redis.resp import packed, parts
 from glassq.stores.redis.scripts import Call, Script
 
-PATIENCE: Final = 2.0
-"""Seconds for which a verb of a worker is retried: it has a loop of its own, and leases to look after."""
-APPEND_PATIENCE: Final = 5.0
-"""Seconds for which an append is retried: its caller has nothing better to do than to wait."""
-REPLICA_SECONDS: Final = 1.0
-"""How long an append waits for replicas."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _OLDEST = (6, 2)
 
@@ -65,13 +60,20 @@ def _at_once() -> bool:
     return True
 
 
-class Server:
-    """Connections to one server, shared by threads; a forked child opens its own."""
+class Server(Commands):
+    """Connections to one server, shared by threads; a forked child opens its own. `failing` is told of each
+    request that it refused or that got no answer."""
 
     def __init__(
-        self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
+        self,
+        location: Location,
+        *,
+        clock: Clock | None = None,
+        reconnected: Callable[[], None] | None = None,
+        failing: Callable[[exceptions.RedisError], None] | None = None,
     ) -> None:
         self.address = location.address
+        self._failing = failing
         self._location = location
         self._clock = clock
         self._connections = Connections(location)
@@ -84,38 +86,23 @@ class Server:
         """Begin, here and in a forked child: another thread of the parent may have held its lock."""
         self._lock = threading.Lock()
 
-    def run(
-        self,
-        script: Script,
-        key: str,
-        *arguments: Argument,
-        patience: float | None = None,
-        repeatable: bool = True,
-    ) -> Any:
-        """Run a script on the queue `key` belongs to. One round trip, two when the server does not know it.
-
-        A failure that passes is waited out for up to `patience` seconds; unless `repeatable`, only when
-        the request was certainly not carried out. Raises `Unanswered` when it may have been.
-        """
-        call = script.call(key, len(arguments), parts(arguments))
-        return self.carry_out(call, patience=patience, repeatable=repeatable)
-
     def carry_out(self, call: Call, *, patience: float | None = None, repeatable: bool = True) -> Any:
-        """Run a script whose arguments are packed already; see `run`."""
+        """See `Commands.carry_out`."""
         evaluation = partial(self._evaluate, self._connections.ask, call)
         return self.attempt(evaluation, patience=patience, repeatable=repeatable)
 
     @property
+    def away(self) -> bool:
+        """Whether it was found not to answer, and has not answered since."""
+        return self._outage.error is not None
+
+    @property
     def shares(self) -> bool:
-        """Whether requests can be sent without waiting for the answers of earlier ones."""
+        """See `Commands.shares`."""
         return self._connections.shares
 
-    def submit(self, request: Made, read: Callable[[Any], R]) -> Sent[R]:
-        """Send a request and do not wait: it is on its way when this returns. Only where it `shares`.
-
-        It is made for the first argument of a script (see `_timed`). Nothing is repeated, and no outage is
-        waited for: whoever asks for the answer is told.
-        """
+    def submit(self, call: Call, read: Callable[[Any], R]) -> Sent[R]:
+        """See `Commands.submit`."""
         began = time.monotonic()
         try:
             self._require_open()
@@ -123,7 +110,7 @@ class Server:
             if away is not None:
                 raise translated(away, self.address, lost=False) from away
             self._check_fitness()
-            return Sent(self, began, self._connections.submit(self._timed(request)), read)
+            return Sent(self, began, self._connections.submit(self._timed(call.by_digest)), read)
         except exceptions.RedisError as error:
             return Sent(self, began, self.failed(began, error), read)
         except StorageError as error:
@@ -136,10 +123,7 @@ class Server:
         return translated(error, self.address, lost=failure.lost)
 
     def carry_out_and_copy(self, call: Call, *, replicas: int, patience: float) -> tuple[Any, int]:
-        """Run a script and wait until so many replicas have what it wrote, or `REPLICA_SECONDS` passed.
-
-        Returns its answer and how many have it. One round trip; see `carry_out`.
-        """
+        """See `Commands.carry_out_and_copy`."""
         wait = packed(("WAIT", replicas, int(REPLICA_SECONDS * 1000)))
 
         def copy(connection: Connection) -> tuple[Any, int]:
@@ -150,49 +134,42 @@ class Server:
         return self.attempt(lambda: self._connections.use(copy), patience=patience)
 
     def run_each(self, script: Script, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
-        """Run a script that may be repeated on several queues. One round trip for all, one more for each
-        that failed."""
+        """See `Commands.run_each`."""
         if len(calls) == 1:
             return [self.run(script, key, *arguments) for key, arguments in calls]
-
-        requests = [
-            self._timed(script.call(key, len(arguments), parts(arguments)).by_digest)
-            for key, arguments in calls
-        ]
-        answers = self.attempt(lambda: self._connections.ask_each(requests))
+        answers = self.try_each(script, calls)
         for index, (key, arguments) in enumerate(calls):
             if isinstance(answers[index], exceptions.RedisError):
                 answers[index] = self.run(script, key, *arguments)
         return answers
 
+    def try_each(
+        self,
+        script: Script,
+        calls: Sequence[tuple[str, Sequence[Argument]]],
+        *,
+        patience: float | None = None,
+    ) -> list[Any]:
+        """The same, with what was refused as a value among the answers."""
+        requests = [
+            self._timed(script.call(key, len(arguments), parts(arguments)).by_digest)
+            for key, arguments in calls
+        ]
+        return self.attempt(lambda: self._connections.ask_each(requests), patience=patience)
+
     def time(self) -> float:
-        """The store's clock, in epoch seconds. One round trip."""
+        """See `Commands.time`."""
         if self._clock is not None:
             return self._clock.wall()
         seconds, micros = self.attempt(partial(self._ask, "TIME"))
         return int(seconds) + int(micros) / 1_000_000
 
-    def add_member(self, key: str, member: str) -> None:
-        """Put a member into a set. One round trip."""
-        self.attempt(partial(self._ask, "SADD", key, member), patience=APPEND_PATIENCE)
-
-    def remove_member(self, key: str, member: str) -> None:
-        """Take a member out of a set. One round trip."""
-        self.attempt(partial(self._ask, "SREM", key, member))
-
-    def members(self, key: str) -> list[str]:
-        """The members of a set, sorted. One round trip."""
-        found: list[bytes] = self.attempt(partial(self._ask, "SMEMBERS", key))
-        return sorted(member.decode() for member in found)
-
-    def fields(self, key: str) -> dict[str, str]:
-        """The fields of a hash. One round trip."""
-        found: list[bytes] = self.attempt(partial(self._ask, "HGETALL", key))
-        told = [part.decode() for part in found]
-        return dict(zip(told[::2], told[1::2], strict=True))
+    def ask(self, command: str, key: str, *arguments: Argument, patience: float | None = None) -> Any:
+        """See `Commands.ask`."""
+        return self.attempt(partial(self._ask, command, key, *arguments), patience=patience)
 
     def attempt(self, call: Callable[[], R], *, patience: float | None = None, repeatable: bool = True) -> R:
-        """Do this now or as soon as the server is able to, see `run`."""
+        """Do this now or as soon as the server is able to, see `Commands.run`."""
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         longest, lost = _FIRST_WAIT, False
         while True:
@@ -229,6 +206,8 @@ class Server:
 
     def _note(self, began: float, error: exceptions.RedisError, failure: Diagnosis, longest: float) -> float:
         """An outage is everybody's, a refusal is one request's. Returns how long to wait before the next."""
+        if self._failing is not None:
+            self._failing(error)
         if failure.reason in ("connection", "timeout"):
             self._outage.met(error)
             longest = _FIRST_WAIT  # beyond it `Outage.hinders` lets nobody through too soon, or wait too long
@@ -240,13 +219,20 @@ class Server:
         if self._closed:
             raise StorageUnavailable("this store is closed; open the application again", "connection")
 
-    def wire(self) -> Wire:
-        """A connection that may block: apart from the others, closed by whoever asked for it."""
+    def wire(self, key: str) -> Wire:  # noqa: ARG002 - all keys are here
+        """See `Commands.wire`."""
         self._require_open()
         return self._location.wire()
 
+    def place(self, key: str) -> Hashable:  # noqa: ARG002 - all keys are here
+        """See `Commands.place`."""
+        return None
+
+    def note(self, key: str, error: exceptions.RedisError) -> None:
+        """See `Commands.note`."""
+
     def close(self) -> None:
-        """Close all connections; later calls raise `StorageUnavailable`."""
+        """See `Commands.close`."""
         self._closed = True
         self._outage.end()
         self._connections.close()
@@ -278,6 +264,7 @@ class Server:
             if not self._fit:
                 info = self._info()
                 self._check_version(info)
+                self._check_mode(info)
                 if not self._location.allow_eviction:
                     self._check_eviction(info)
                 self._connections.pool.disconnect()  # from now on these are used seldom
@@ -299,6 +286,13 @@ class Server:
         if parts < _OLDEST:
             raise ConfigurationError(
                 f"{self.address} is Redis {found}; glassq needs 6.2 or newer, or Valkey: upgrade the server"
+            )
+
+    def _check_mode(self, info: dict[str, str]) -> None:
+        if info.get("redis_mode") == "cluster" and not self._location.in_cluster:
+            raise ConfigurationError(
+                f"{self.address} is a node of a cluster and has some of the keys only; name the cluster: "
+                f"redis+cluster://{self.address.partition('://')[2].partition('/')[0]}"
             )
 
     def _check_eviction(self, info: dict[str, str]) -> None:

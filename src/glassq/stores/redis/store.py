@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -19,7 +17,7 @@ from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJ
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
-from glassq.model.names import queue_of
+from glassq.model.names import is_queue, is_shard, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -35,17 +33,21 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import looking, replies, requests, scripts
+from glassq.stores.redis import looking, purging, replies, requests, scripts
+from glassq.stores.redis.claims import Claims
+from glassq.stores.redis.cluster import Cluster
+from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.layouts import Layouts
 from glassq.stores.redis.location import Location
+from glassq.stores.redis.register import Register
 from glassq.stores.redis.replies import full_id, local_id, micros
 from glassq.stores.redis.scripts import Call
 from glassq.stores.redis.searching import find_in_lanes
-from glassq.stores.redis.server import APPEND_PATIENCE, REPLICA_SECONDS, Server
+from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.steering import Steering
 
@@ -53,12 +55,10 @@ ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
 
-_AT_ONCE, _PURGED_AT_ONCE = 100, 500
-"""What one script takes at most: it blocks the server for about a millisecond then."""
-
 
 class RedisStorage:
-    """`glassq.storage.Storage` on a Redis or Valkey server. Thread-safe; usable again in a forked child."""
+    """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
+    forked child."""
 
     kind = "redis"
 
@@ -66,17 +66,17 @@ class RedisStorage:
         self, location: Location, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
     ) -> None:
         self.address = location.address
-        self._server = Server(location, clock=clock, reconnected=reconnected)
+        kind = Cluster if location.in_cluster else Server
+        self._is_one = not location.in_cluster
+        self._server: Commands = kind(location, clock=clock, reconnected=reconnected)
         self._keys = Keys(location.namespace)
         self._layouts = Layouts(self._server, self._keys)
+        self._register = Register(self._server, self._keys.registry)
         self._sessions = Sessions()
-        self._registered: set[str] = set()
         self._steering = Steering()
         self._lease_seconds = 0.0
-        self._handle = secrets.token_hex(4)
-        self._claims = itertools.count(1)
-        self._unanswered: dict[tuple[str, str], int] = {}
-        self._has_settled = False
+        self._claims = Claims(self._server, self._keys)
+        self._settled_in: set[str] = set()
 
     @classmethod
     def open(
@@ -86,8 +86,9 @@ class RedisStorage:
         clock: Clock | None = None,
         reconnected: Callable[[], None] | None = None,
     ) -> RedisStorage:
-        """Open `redis://`, `rediss://` or `unix://`, or what a ready client speaks to; `BadOption` for what
-        cannot be used. Connects at the first verb: `ConfigurationError` for a server that must not be used.
+        """Open `redis://`, `rediss://`, `unix://`, `redis+cluster://`, or what a ready client speaks to;
+        `BadOption` for what cannot be used. Connects at the first verb: `ConfigurationError` for a server
+        that must not be used.
 
         `clock` stands in for the server's, in tests that move time. All handles on a store need the same.
         `reconnected` is called when the server answers again after it did not.
@@ -104,7 +105,7 @@ class RedisStorage:
         append_size(jobs)
         if not jobs:
             return []
-        self._register(queue)
+        self._register.enter(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
             call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length)
@@ -119,13 +120,13 @@ class RedisStorage:
                 raise QueueFull(full.depth, max_length or 0) from full
             except QueueClosed as closed:  # refused whole
                 if not self._layouts.mend(queue, closed.mark):
-                    self._unregister(queue)
+                    self._register.strike(queue)
                     raise
                 return self.append(queue, jobs, max_length=max_length, replicas=replicas)
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
         found = answers[0].found
         if found is not None and not found.counts.enqueued:
-            self._register_again(queue)
+            self._register.enter_again(queue)
         if copies < replicas:
             first = full_id(queue, f"{session.name}:{number}")
             raise EnqueueUncertain(
@@ -140,23 +141,6 @@ class RedisStorage:
         if replicas:
             return self._server.carry_out_and_copy(call, replicas=replicas, patience=APPEND_PATIENCE)
         return self._server.carry_out(call, patience=APPEND_PATIENCE), 0
-
-    def _register(self, queue: str) -> None:
-        # Before the first job is in, so that no queue with jobs is missing from the list.
-        if queue not in self._registered:
-            self._server.add_member(self._keys.registry, queue)
-            self._registered.add(queue)
-
-    def _unregister(self, queue: str) -> None:
-        self._registered.discard(queue)
-        self._server.remove_member(self._keys.registry, queue)
-
-    def _register_again(self, queue: str) -> None:
-        """Perhaps the server lost everything, its register of queues included."""
-        try:
-            self._server.add_member(self._keys.registry, queue)
-        except StorageUnavailable:  # the jobs are in: their receipts must not be lost with this
-            self._registered.discard(queue)
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
@@ -173,7 +157,7 @@ class RedisStorage:
                 ],
             )
 
-        return RedisDoorbell(self._server.wire, self._keys.doorbell, last, leave)
+        return RedisDoorbell(self._server, self._keys.doorbell, last, leave)
 
     def report(self, owner: Owner, queues: Sequence[str]) -> dict[str, Watermark]:
         """See `Storage.report`."""
@@ -181,14 +165,16 @@ class RedisStorage:
 
     def _report(self, owner: Owner, queues: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
         """The last ring of each queue, and where it stood."""
-        # A worker reports about three times in a lease.
-        alive = micros(max(ALIVE_SECONDS, self._lease_seconds))
         where = f"{os.getpid()}:{socket.gethostname()}"
-        arguments = (str(owner), owner.node, owner.incarnation, alive, where)
+        arguments = (str(owner), owner.node, owner.incarnation, self._alive(), where)
         answers = self._server.run_each(
             scripts.REPORT, [(self._keys.counters(queue), arguments) for queue in queues]
         )
         return dict(zip(queues, answers, strict=True))
+
+    def _alive(self) -> int:
+        """µs for which a worker counts as alive; it reports about three times in a lease."""
+        return micros(max(ALIVE_SECONDS, self._lease_seconds))
 
     def claim(
         self,
@@ -207,57 +193,48 @@ class RedisStorage:
         others: set[str] = set()
         dues: list[float] = []
         stood: dict[str, Watermark] = {}
+        looked: dict[str, str] = {}
         now: float | None = None
         self._lease_seconds = lease_seconds
         begun = 0
+        failures: list[StorageUnavailable] = []
         for queue in queues:
+            if grants and len(grants) >= lanes and is_shard(queue):
+                others.add(queue)
+                continue
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
             try:
-                found = self._claim(owner, queue, wanted)
-            except StorageUnavailable:
-                if not grants:
-                    raise
-                break  # what was granted must reach the worker; it meets the failure at its next call
+                if its.choice is None:
+                    found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
+                else:
+                    choice = requests.choice(queue, its.choice, lease_seconds, self._alive())
+                    found = self._claims.make(
+                        scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice), self._patience(queues)
+                    )
+            except StorageUnavailable as error:
+                failures.append(error)
+                if self._is_one:
+                    break
+                continue
             now = found.now
             begun += sum([grant.begun for grant in found.grants])
             grants += found.grants
             others |= found.others
             stood |= found.found
+            looked |= found.looked
             if found.next_due is not None:
                 dues.append(found.next_due)
+        if failures and not grants:  # else what was granted must reach the worker first
+            raise failures[0]
         return Claimed(
             grants=tuple(grants),
             now=self._server.time() if now is None else now,
             others=frozenset(others),
             next_due=min(dues, default=None),
             found=stood,
-        )
-
-    def _claim(self, owner: Owner, queue: str, wanted: tuple[int, ...]) -> Claimed:
-        """Claim in one queue.
-
-        A claim whose answer was lost has granted lanes nobody knows of; so the next one is the same claim, by
-        its number, and is told again what it got.
-        """
-        asked = (str(owner), queue)
-        number = self._unanswered.get(asked) or next(self._claims)
-        worker = (str(owner), owner.node, owner.incarnation)
-        try:
-            reply = replies.claim(self._run(scripts.CLAIM, queue, *worker, self._handle, number, *wanted))
-        except Unanswered:
-            self._unanswered[asked] = number
-            raise
-        self._unanswered.pop(asked, None)
-        if reply.repeated and not reply.told:
-            return self._claim(owner, queue, wanted)
-        return Claimed(
-            grants=tuple(reply.grants(queue)),
-            now=reply.now,
-            others=frozenset({queue} if reply.others else ()),
-            next_due=reply.due,
-            found={queue: reply.found},
+            looked=looked,
         )
 
     def begin(self, owner: Owner, lease: Lease) -> None:  # noqa: ARG002 - the token names the owner
@@ -270,44 +247,53 @@ class RedisStorage:
         if len(lanes) < len(settlements):
             raise ValueError("at most one settlement per lane goes into one call")
         answers: dict[int, Settled] = {}
-        for queue, chosen in _by_queue(each.lease.queue for each in settlements):
+        for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
+            self._settled_in.add(queue)
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
-        self._has_settled = True
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time, as the
-        server may not know the script, and right after this process has steered the queue: what it was told
-        is done takes effect before the next job."""
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time in a
+        queue, as its server may not know the script, and right after this process has steered the queue: what
+        it was told is done takes effect before the next job."""
         queue = settlement.lease.queue
-        if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
+        if not (queue in self._settled_in and self._server.shares) or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
-        return self._server.submit(call.by_digest, partial(replies.settled_one, queue))
+        return self._server.submit(call, partial(replies.settled_one, queue))
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""
         lost: set[Lease] = set()
+        unheard: set[Lease] = set()
         cancelled: set[str] = set()
         found: dict[str, Watermark] = {}
-        for queue, chosen in _by_queue(lease.queue for lease in leases):
+        groups = requests.by_queue(lease.queue for lease in leases)
+        for queue, chosen in groups:
             held = [leases[index] for index in chosen]
-            indices, asked, stood = self._run(
-                scripts.RENEW, queue, str(owner), micros(lease_seconds), *_named(held)
-            )
+            asking = (str(owner), micros(lease_seconds), *requests.named(held))
+            try:
+                indices, asked, stood = self._run(
+                    scripts.RENEW, queue, *asking, patience=self._patience(groups)
+                )
+            except StorageUnavailable:
+                unheard.update(held)
+                if self._is_one or len(unheard) == len(leases):
+                    raise
+                continue
             lost.update(held[index - 1] for index in indices)
             cancelled.update(full_id(queue, job.decode()) for job in asked)
             found[queue] = replies.watermark(stood)
-        return Renewed(frozenset(lost), frozenset(cancelled), found)
+        return Renewed(frozenset(lost), frozenset(cancelled), found, frozenset(unheard))
 
     def release(self, owner: Owner, leases: Sequence[Lease], *, front: bool = True) -> None:
         """See `Storage.release`. One round trip per queue and 100 lanes."""
-        for queue, chosen in _by_queue(lease.queue for lease in leases):
+        for queue, chosen in requests.by_queue(lease.queue for lease in leases):
             held = [leases[index] for index in chosen]
-            self._run(scripts.RELEASE, queue, str(owner), int(front), *_named(held))
+            self._run(scripts.RELEASE, queue, str(owner), int(front), *requests.named(held))
 
     # -- people ------------------------------------------------------------------------------------------
 
@@ -324,6 +310,8 @@ class RedisStorage:
     def cancel(self, job_id: str) -> Cancellation | None:
         """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
+        if not is_queue(queue):
+            return None
         job = local_id(queue, job_id)
         self._steering.note(queue)
         done = self._run(scripts.CANCEL, queue, job, repeatable=False)
@@ -337,6 +325,8 @@ class RedisStorage:
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
+        if not is_queue(queue):
+            return None
         job = local_id(queue, job_id)
         kept = self._run(scripts.LOOKUP, queue, job)
         if kept is None:
@@ -352,13 +342,13 @@ class RedisStorage:
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.pause`."""
-        self._register(queue)  # it may be paused before anything is put into it
+        self._register.enter(queue)  # it may be paused before anything is put into it
         self._steering.note(queue)
-        return bool(self._run(scripts.PAUSE, queue, *_scope(lane)))
+        return bool(self._run(scripts.PAUSE, queue, *requests.scope(lane)))
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
         """See `Storage.resume`. Not repeated after a lost answer."""
-        return bool(self._run(scripts.RESUME, queue, *_scope(lane), repeatable=False))
+        return bool(self._run(scripts.RESUME, queue, *requests.scope(lane), repeatable=False))
 
     def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """See `Storage.replay`. Not repeated after a lost answer."""
@@ -372,19 +362,20 @@ class RedisStorage:
             for job, lane, was, seq in found
         ]
 
-    def purge(self, queue: str, *, dead: bool) -> int:
-        """See `Storage.purge`. A round trip for every 500 jobs."""
-        total = 0
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
+        """See `Storage.purge`. A round trip for every 500 jobs; of one lane for every 100 of it, and of the
+        queue's dead letters or scheduled jobs."""
         self._steering.note(queue)
-        while count := int(self._run(scripts.PURGE, queue, int(dead), _PURGED_AT_ONCE)):
-            total += count
-        return total
+        key = self._keys.counters(queue)
+        if lane is None:
+            return purging.purge(self._server, key, dead=dead)
+        return purging.purge_lane(self._server, key, lane, dead=dead)
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. Two round trips."""
         if not self._run(scripts.FORGET, queue):
             return False
-        self._unregister(queue)
+        self._register.strike(queue)
         return True
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
@@ -406,16 +397,16 @@ class RedisStorage:
         return [replies.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
-        """See `Storage.lanes`. A round trip for every 100 lanes that are looked at, and that are listed."""
+        """See `Storage.lanes`. A round trip for every 50 lanes that are looked at, and that are listed."""
         return looking.lanes(self._server, self._keys.counters(queue), queue, by, limit, look)
 
     def workers(self, queue: str) -> list[WorkerStats]:
-        """See `Storage.workers`. A round trip for every 100 lanes that are held."""
+        """See `Storage.workers`. A round trip for every 50 lanes that are held."""
         return looking.workers(self._server, self._keys.counters(queue))
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
-        return self._server.members(self._keys.registry)
+        return self._register.all()
 
     def layouts(self) -> dict[str, Layout]:
         """See `Storage.layouts`."""
@@ -429,6 +420,10 @@ class RedisStorage:
         """See `Storage.close`."""
         self._server.close()
 
+    def _patience(self, asked: Sized) -> float | None:
+        """How long one queue of several is waited for: in a cluster the others are not to wait with it."""
+        return None if self._is_one or len(asked) == 1 else 0.0
+
     def _run(
         self,
         script: scripts.Script,
@@ -440,23 +435,3 @@ class RedisStorage:
         return self._server.run(
             script, self._keys.counters(queue), *arguments, patience=patience, repeatable=repeatable
         )
-
-
-def _by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
-    """Indices grouped by the queue they belong to, in order, no more in a group than a script takes."""
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name, []).append(index)
-    return [
-        (queue, chosen[start : start + _AT_ONCE])
-        for queue, chosen in groups.items()
-        for start in range(0, len(chosen), _AT_ONCE)
-    ]
-
-
-def _named(leases: Iterable[Lease]) -> list[Argument]:
-    return [part for lease in leases for part in (lease.lane, lease.token)]
-
-
-def _scope(lane: str | None) -> tuple[str, str]:
-    return ("", "") if lane is None else ("1", lane)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlite3 import Connection
+from typing import Any
 
 import msgspec
 
-from glassq.model.leases import ClaimCause, Claimed, Grant, Lease
+from glassq.model.leases import ClaimCause, Claimed, Grant, Lease, Owner
 from glassq.model.waits import NO_WORKER, waits_of
 from glassq.model.watermarks import Watermark
 from glassq.storage import Terms
 from glassq.stores.sqlite.arriving import promote_scheduled
+from glassq.stores.sqlite.choosing import Chooser
 from glassq.stores.sqlite.rows import MICRO, READY, QueueRow, begun_of, head, next_front, next_tail, window
 from glassq.stores.sqlite.waits import bring_up, standstills, waited
 
@@ -70,6 +72,7 @@ def together(claims: Sequence[Claimed], now: float, found: Mapping[str, Watermar
         others=frozenset().union(*(claimed.others for claimed in claims)),
         next_due=min((each.next_due for each in claims if each.next_due is not None), default=None),
         found=found,
+        looked={queue: after for each in claims for queue, after in each.looked.items()},
     )
 
 
@@ -147,31 +150,52 @@ class _Ready(msgspec.Struct, frozen=True):
     since: int
 
 
+_READY_LANES = (
+    "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change, waits, since"
+    " FROM lanes WHERE queue = ? AND state = 'ready'"
+)
+
+
 class Claim(msgspec.Struct):
     """Who claims lanes of a queue, and when. `stood`: its counters, of which the token goes on here;
-    `granted` is how often it did."""
+    `granted` is how often it did. Without `grace` each lease counts as one that was made fresh already."""
 
     queue: int
     name: str
     stood: QueueRow
-    owner: str
+    owner: Owner
     lease: int
     now: int
+    grace: bool = True
     granted: int = 0
 
     def grant(self, cx: Connection, lanes: int, size: int, turn: int) -> tuple[list[Grant], bool]:
         """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn
         while others wait; and whether further ones are left waiting."""
         picked = cx.execute(
-            "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change,"
-            " waits, since FROM lanes WHERE queue = ? AND state = 'ready' ORDER BY place LIMIT ?",
+            f"{_READY_LANES} ORDER BY place LIMIT ?",
             (self.queue, 0 if self.stood.paused else lanes + 1),
         ).fetchall()
         others = len(picked) > lanes
-        found = [_Ready(*row) for row in picked[:lanes]]
-        size = min(size, turn) if others else size
-        standing = standstills(cx, self.queue, self.now) if found else ""
-        return [self._take(cx, lane, size, standing) for lane in found], others
+        return self._take_all(cx, picked[:lanes], min(size, turn) if others else size), others
+
+    def grant_chosen(
+        self, cx: Connection, chosen: Sequence[str], size: int, turn: int
+    ) -> tuple[list[Grant], bool]:
+        """The same of lanes that were chosen by their names."""
+        picked = [
+            cx.execute(f"{_READY_LANES} AND lane = ?", (self.queue, name)).fetchone() for name in chosen
+        ]
+        ready = cx.execute(
+            "SELECT 1 FROM lanes WHERE queue = ? AND state = 'ready' LIMIT ?",
+            (self.queue, 0 if self.stood.paused else len(chosen) + 1),
+        ).fetchall()
+        others = len(ready) > len(chosen)
+        return self._take_all(cx, picked, min(size, turn) if others else size), others
+
+    def _take_all(self, cx: Connection, rows: Sequence[tuple[Any, ...]], size: int) -> list[Grant]:
+        standing = standstills(cx, self.queue, self.now) if rows else ""
+        return [self._take(cx, _Ready(*row), size, standing) for row in rows]
 
     def _take(self, cx: Connection, row: _Ready, size: int, standing: str) -> Grant:
         begun = begun_of(row.begun_rank, row.begun_seq)
@@ -187,8 +211,17 @@ class Claim(msgspec.Struct):
         waits = waited(cx, self.queue, row.lane, row.waits, row.since, self.now, standing)
         cx.execute(
             "UPDATE lanes SET state = 'held', place = ?, token = ?, owner = ?, lease = ?, cause = 'ready',"
-            " runs = 1, waits = ? WHERE queue = ? AND lane = ?",
-            (self.now + self.lease, token, self.owner, self.lease, waits, self.queue, row.lane),
+            " runs = 1, waits = ?, graced = ? WHERE queue = ? AND lane = ?",
+            (
+                self.now + self.lease,
+                token,
+                str(self.owner),
+                self.lease,
+                waits,
+                0 if self.grace else token,
+                self.queue,
+                row.lane,
+            ),
         )
         return Grant(
             lease=Lease(self.name, row.lane, token),
@@ -205,15 +238,30 @@ class Claim(msgspec.Struct):
     def carry_out(self, cx: Connection, terms: Terms, lanes: int, size: int) -> Claimed:
         """Let time have its effect, then grant; what is left to be said of all queues is left out."""
         bring_up_to_date(cx, self.queue, self.now)
-        # Lanes that do not begin at once are left to others.
-        grants, others = self.grant(cx, terms.within(lanes, lanes)[1], size, terms.turn)
-        due = self.next_due(cx)
+        most = terms.within(lanes, lanes)[1]  # lanes that do not begin at once are left to others
+        chooser = None
+        choice = terms.choice
+        if choice is None:
+            grants, others = self.grant(cx, most, size, terms.turn)
+        else:
+            after = choice.after.get(self.name, "")
+            chooser = Chooser(
+                cx, self.queue, self.stood, self.owner, choice, after=after, lease=self.lease, now=self.now
+            )
+            chosen = chooser.choose(0 if self.stood.paused else most)
+            grants, others = self.grant_chosen(cx, chosen, size, terms.turn)
+            chooser.note_owners(chosen)
+            grants = [
+                msgspec.structs.replace(each, stolen=each.lease.lane in chooser.stolen) for each in grants
+            ]
+        due = 0.0 if chooser is not None and chooser.sees_more else self.next_due(cx)
         self.note(cx)
         return Claimed(
             grants=tuple(grants),
             now=self.now / MICRO,
             others=frozenset({self.name} if others else ()),
             next_due=due,
+            looked={} if chooser is None else {self.name: chooser.looked},
         )
 
     def note(self, cx: Connection) -> None:
@@ -229,6 +277,6 @@ class Claim(msgspec.Struct):
         (due,) = cx.execute(
             "SELECT min(at) FROM (SELECT min(place) AS at FROM lanes WHERE queue = ? AND state = 'waiting'"
             f" UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = ? UNION ALL {of_others})",
-            (self.queue, self.queue, self.queue, self.owner),
+            (self.queue, self.queue, self.queue, str(self.owner)),
         ).fetchone()
         return None if due is None else max(0.0, (due - self.now) / MICRO)

@@ -27,6 +27,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     synchronous: str = "normal"
     """`normal` survives the crash of a process, `full` survives the loss of power (one fsync a commit)."""
     allow_network: bool = False
+    grace: bool = True
+    """Whether who holds a lane gets one fresh lease after a jump of the clock, or after nothing was heard for
+    longer than a lease; without it a lease ends when it ends. Not for workers: they renew theirs."""
 
     @classmethod
     def parse(cls, url: str) -> Location:

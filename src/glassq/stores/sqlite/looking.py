@@ -8,26 +8,28 @@ from typing import NamedTuple
 
 import msgspec
 
+from glassq.model.clock import Clock
 from glassq.model.lanes import LaneOrder, LanesSeen, LaneStats, WorkerStats
 from glassq.model.waits import PAUSED, stretches_of
-from glassq.stores.sqlite.rows import MICRO, begun_of
+from glassq.stores.sqlite.jumps import time_of
+from glassq.stores.sqlite.rows import MICRO, begun_of, micros
 from glassq.stores.sqlite.serving import ALIVE
 from glassq.stores.sqlite.views import shown_state
 
 _DEPTH = "SELECT count(*) FROM jobs WHERE jobs.queue = ?1 AND jobs.lane = {lane}"
-_OLDEST = (  # a read per level; `min` makes the other column come from the same row
-    "SELECT min(seq), eligible_at FROM (VALUES (-6), (-5), (-4), (-3), (-2), (-1)) AS levels CROSS JOIN jobs"
+_FIRSTS = (  # a read per level
+    "FROM (VALUES (-6), (-5), (-4), (-3), (-2), (-1)) AS levels CROSS JOIN jobs"
     " ON jobs.queue = ?1 AND jobs.lane = {lane} AND jobs.rank = levels.column1 AND jobs.seq ="
     " (SELECT min(seq) FROM jobs AS each"
     " WHERE each.queue = ?1 AND each.lane = {lane} AND each.rank = levels.column1)"
 )
-_SOME_LANES = "(SELECT lane FROM lanes WHERE queue = ?1 LIMIT ?2) AS some"
+_OLDEST = f"SELECT min(seq), eligible_at {_FIRSTS}"  # `min` makes the other column come from the same row
 _RANKED = {
-    LaneOrder.DEPTH: f"SELECT lane, -({_DEPTH.format(lane='some.lane')}) FROM {_SOME_LANES}",
-    LaneOrder.AGE: (
-        f"SELECT lane, ({_OLDEST.format(lane='some.lane').replace(', eligible_at', '')}) FROM {_SOME_LANES}"
-    ),
+    LaneOrder.DEPTH: f"-nullif(({_DEPTH}), 0)",
+    LaneOrder.AGE: f"(SELECT min(seq) {_FIRSTS})",
 }
+"""What lanes are ranked by, the least first; nothing for a lane that is kept without jobs for a callback."""
+
 _COLUMNS = (
     "lane, state, place, owner, runs, begun_rank, begun_seq, paused, attempts, blocked_at, since, waits"
 )
@@ -59,24 +61,35 @@ class _Moment(msgspec.Struct, frozen=True):
     paused_at: int | None
 
 
-def lanes(cx: Connection, queue: int, now: int, by: LaneOrder, limit: int, look: int) -> LanesSeen:
+def lanes(cx: Connection, queue: int, clock: Clock, by: LaneOrder, limit: int, look: int) -> LanesSeen:
     """See `Storage.lanes`. Costs a read per lane that is looked at, for the depth one per job in it, for the
     age one per level."""
-    paused, paused_at = cx.execute("SELECT paused, paused_at FROM queues WHERE id = ?", (queue,)).fetchone()
-    moment = _Moment(cx, queue, now, paused_at if paused else None)
+    paused, paused_at, seen = cx.execute(
+        "SELECT paused, paused_at, seen FROM queues WHERE id = ?", (queue,)
+    ).fetchone()
+    # The clock is asked once the snapshot is taken, so that nothing in it is later.
+    moment = _Moment(cx, queue, time_of(seen, micros(clock.wall())), paused_at if paused else None)
     (total,) = cx.execute("SELECT count(*) FROM lanes WHERE queue = ?", (queue,)).fetchone()
-    if by is LaneOrder.BLOCKED:
-        ranked = _held_up(moment, look)
-    else:
-        ranked = cx.execute(_RANKED[by], (queue, look)).fetchall()
+    ranked = _held_up(moment, look) if by is LaneOrder.BLOCKED else _ranked(moment, by, look)
     ranked.sort(key=lambda each: (each[1], each[0]))
-    listed = [_figures(moment, name) for name, _ in ranked[:limit]]
+    counted = by is LaneOrder.DEPTH
+    listed = [_figures(moment, name, -number if counted else None) for name, number in ranked[:limit]]
     return LanesSeen(
         lanes=tuple(figures for figures in listed if figures is not None),
         total=total,
         looked=min(look, total),
         exact=look >= total,
     )
+
+
+def _ranked(moment: _Moment, by: LaneOrder, look: int) -> list[tuple[str, int]]:
+    """The first so many lanes, with the number they are ranked by."""
+    rows = moment.cx.execute(
+        f"SELECT lane, {_RANKED[by].format(lane='some.lane')}"
+        " FROM (SELECT lane FROM lanes WHERE queue = ?1 LIMIT ?2) AS some",
+        (moment.queue, look),
+    )
+    return [(lane, number) for lane, number in rows if number is not None]
 
 
 def _held_up(moment: _Moment, look: int) -> list[tuple[str, int]]:
@@ -122,8 +135,9 @@ def _paused_since(moment: _Moment, lane: _Lane, oldest: int) -> int:
     return since if lane.paused else max(since, moment.paused_at or 0)
 
 
-def _figures(moment: _Moment, name: str) -> LaneStats | None:
-    """How a lane stands; None when it is kept, without jobs, for a callback."""
+def _figures(moment: _Moment, name: str, depth: int | None) -> LaneStats | None:
+    """How a lane stands, with its depth if that is known already; None when it is kept, without jobs, for a
+    callback."""
     cx, queue, now = moment.cx, moment.queue, moment.now
     row = cx.execute(f"SELECT {_COLUMNS} FROM lanes WHERE queue = ? AND lane = ?", (queue, name)).fetchone()
     lane = _Lane(*row)
@@ -136,7 +150,8 @@ def _figures(moment: _Moment, name: str) -> LaneStats | None:
         f"SELECT id, eligible_at FROM jobs WHERE queue = ? AND lane = ? {place}",
         (queue, name, *(begun or ())),
     ).fetchone()
-    (depth,) = cx.execute(_DEPTH.format(lane="?2"), (queue, name)).fetchone()
+    if depth is None:
+        (depth,) = cx.execute(_DEPTH.format(lane="?2"), (queue, name)).fetchone()
 
     def age(since: int | None) -> float:
         return 0.0 if since is None else max(0.0, (now - since) / MICRO)

@@ -112,6 +112,19 @@ CREATE TABLE lanes (
 
 CREATE INDEX lanes_by_state ON lanes (queue, state, place);
 
+-- Of workers with assigned keys: who had a lane last, since when (0 if nobody had it before), and until when that is
+-- remembered.
+CREATE TABLE owners (
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    owner        TEXT    NOT NULL,
+    since        INTEGER NOT NULL,
+    until        INTEGER NOT NULL,
+    PRIMARY KEY (queue, lane)
+) WITHOUT ROWID;
+
+CREATE INDEX owners_by_end ON owners (queue, until);
+
 -- The jobs that owners run: of each such lane its head.
 CREATE VIEW running AS
 SELECT queue, lane, CASE WHEN begun_rank IS NULL

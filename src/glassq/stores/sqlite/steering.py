@@ -191,28 +191,33 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
     return [Replayed(job.id, job.lane, row[0], job.seq) for job, row in zip(placed, rows, strict=True)]
 
 
-def purge_dead(cx: Connection, queue: int, now: int) -> int:  # noqa: ARG001 - as `purge_waiting`
-    """Drop all dead letters."""
-    return cx.execute("DELETE FROM dead WHERE queue = ?", (queue,)).rowcount
+def purge_dead(cx: Connection, queue: int, lane: str | None, now: int) -> int:  # noqa: ARG001 - as below
+    """Drop all dead letters, of the queue or of one lane."""
+    only = "" if lane is None else " AND lane = :lane"
+    values = {"queue": queue, "lane": lane}
+    return cx.execute(f"DELETE FROM dead WHERE queue = :queue{only}", values).rowcount
 
 
-def purge_waiting(cx: Connection, queue: int, now: int) -> int:
-    """End every scheduled and waiting job as cancelled; what runs is left alone."""
-    runs = "SELECT id FROM running WHERE queue = :queue"
-    values = {"queue": queue}
+def purge_waiting(cx: Connection, queue: int, lane: str | None, now: int) -> int:
+    """End every scheduled and waiting job, of the queue or of one lane, as cancelled; what runs is left
+    alone."""
+    only = "" if lane is None else " AND lane = :lane"
+    waits = f"queue = :queue{only} AND id NOT IN (SELECT id FROM running WHERE queue = :queue{only})"
+    values = {"queue": queue, "lane": lane}
     cx.execute(
-        "UPDATE lanes SET change = change + 1 WHERE queue = :queue AND state = 'held' AND EXISTS"
-        " (SELECT 1 FROM jobs WHERE jobs.queue = lanes.queue AND jobs.lane = lanes.lane"
-        f" AND id NOT IN ({runs}))",
+        f"UPDATE lanes SET change = change + 1 WHERE queue = :queue{only} AND state = 'held'"
+        f" AND lane IN (SELECT lane FROM jobs WHERE {waits})",
         values,
     )
     cx.execute(
-        f"DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job NOT IN ({runs})",
+        "DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job IN"
+        f" (SELECT id FROM jobs WHERE {waits}"
+        f" UNION ALL SELECT id FROM scheduled WHERE queue = :queue{only})",
         values,
     )
-    count = cx.execute(f"DELETE FROM jobs WHERE queue = :queue AND id NOT IN ({runs})", values).rowcount
-    count += cx.execute("DELETE FROM scheduled WHERE queue = :queue", values).rowcount
-    cx.execute("DELETE FROM lanes WHERE queue = :queue AND state <> 'held'", values)
+    count = cx.execute(f"DELETE FROM jobs WHERE {waits}", values).rowcount
+    count += cx.execute(f"DELETE FROM scheduled WHERE queue = :queue{only}", values).rowcount
+    cx.execute(f"DELETE FROM lanes WHERE queue = :queue{only} AND state <> 'held'", values)
     _count_cancelled(cx, queue, count, now)
     return count
 
@@ -221,7 +226,7 @@ def forget(cx: Connection, queue: int, name: str) -> bool:
     """Delete a queue that holds nothing and that nobody serves; False for any other."""
     if holds(cx, queue, name):
         return False
-    for table in ("lanes", "dedup", "paused"):
+    for table in ("lanes", "owners", "dedup", "paused"):
         cx.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
     cx.execute("DELETE FROM queues WHERE id = ?", (queue,))
     return True

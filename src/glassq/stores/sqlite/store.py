@@ -69,6 +69,7 @@ class SqliteStorage:
         path = prepare(location) if location.path is not None else None
         self.address = f"sqlite:///{path}" if path else "sqlite://"
         self._path = path
+        self._grace = location.grace
         self._clock = clock or SystemClock()
         self._disk = Disk(path) if path else None
         self._liveness = Liveness(path)
@@ -85,9 +86,8 @@ class SqliteStorage:
     def open(
         cls, url: str, *, clock: Clock | None = None, reconnected: Callable[[], None] | None = None
     ) -> SqliteStorage:
-        """Open `sqlite:///path`; `BadOption` for a wrong URL, `StorageUnavailable`, `FormatMismatch` or
-        `ConfigurationError` for a file that cannot be used. `reconnected` is called when another file had
-        taken its place, and that one is open."""
+        """Open `sqlite:///path`; `BadOption`, `StorageUnavailable`, `FormatMismatch` or `ConfigurationError`
+        when it cannot be used. `reconnected` is called when another file took its place, and is open."""
         return cls(Location.parse(url), clock=clock, reconnected=reconnected)
 
     # -- producing -------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class SqliteStorage:
                 row = queue_row(change.cx, key)
                 stood[name] = row.watermark
                 change.now = pass_time(change.cx, key, row.seen, change.clock)
-                claims.append(Claim(key, name, row, str(owner), lease, change.now))
+                claims.append(Claim(key, name, row, owner, lease, change.now, self._grace))
         return claims, stood
 
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -317,10 +317,10 @@ class SqliteStorage:
             raise ValueError(f"one replay takes {MAX_APPEND_JOBS} ids, got {len(ids)}")
         return self._steer(queue, [], lambda at, key: steering.replay(at.cx, key, ids, at.now, front=front))
 
-    def purge(self, queue: str, *, dead: bool) -> int:
+    def purge(self, queue: str, *, dead: bool, lane: str | None = None) -> int:
         """See `Storage.purge`. One transaction."""
         purge = steering.purge_dead if dead else steering.purge_waiting
-        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, change.now))
+        return self._steer(queue, 0, lambda change, key: purge(change.cx, key, lane, change.now))
 
     def forget(self, queue: str) -> bool:
         """See `Storage.forget`. One transaction."""
@@ -346,8 +346,8 @@ class SqliteStorage:
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
         """See `Storage.lanes`. One snapshot, for which no writer waits."""
-        now = micros(self._clock.wall())
-        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, now, by, limit, look))
+        clock = self._clock
+        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, clock, by, limit, look))
 
     def workers(self, queue: str) -> list[WorkerStats]:
         """See `Storage.workers`. One snapshot."""

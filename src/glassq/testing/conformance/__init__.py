@@ -16,6 +16,7 @@ comparison, call `pytest.register_assert_rewrite("glassq.testing.conformance")` 
 from __future__ import annotations
 
 from glassq.testing.conformance.appending import Appending
+from glassq.testing.conformance.choosing import Choosing
 from glassq.testing.conformance.claiming import Claiming
 from glassq.testing.conformance.crowding import Crowding
 from glassq.testing.conformance.cutting import Cutting
@@ -25,13 +26,14 @@ from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
+from glassq.testing.conformance.purging import Purging
 from glassq.testing.conformance.ranking import Ranking, Serving
 from glassq.testing.conformance.remembering import Remembering
 from glassq.testing.conformance.ringing import Closing, Ringing
 from glassq.testing.conformance.running_ahead import RunningAhead
 from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
-from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Purging, Replaying
+from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Replaying
 from glassq.testing.conformance.taking_ahead import TakingAhead
 from glassq.testing.conformance.waiting import Waiting
 
@@ -41,6 +43,7 @@ __all__ = ["StorageConformance"]
 class StorageConformance(
     Appending,
     Claiming,
+    Choosing,
     Settling,
     RunningAhead,
     TakingAhead,

@@ -243,6 +243,15 @@ class Ranking(Scenario):
         self.put("c", lane="x")
         assert self.names(LaneOrder.DEPTH) == ["", "x"]
 
+    def test_a_lane_that_is_kept_without_jobs_is_not_listed(self) -> None:
+        """It is held for a callback of its last job, and has nothing to stand out by."""
+        self.put("a", lane="kept")
+        self.settle(self.claim_one(), leaving=Leaving.KEEP)
+        self.put("b", lane="other")
+        self.clock.advance(2 * LEASE)
+        assert self.names(LaneOrder.DEPTH, limit=1) == self.names(LaneOrder.AGE, limit=1) == ["other"]
+        assert self.names(LaneOrder.BLOCKED) == []
+
     def test_looking_changes_nothing(self) -> None:
         """Not even by a lease that has ended, or a retry that is due."""
         self.put("a", "b", lane="x")

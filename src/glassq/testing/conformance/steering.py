@@ -1,4 +1,4 @@
-"""What people may do to jobs and lanes: cancel, pause, replay, purge, look one up."""
+"""What people may do to jobs and lanes: cancel, pause, replay, look one up."""
 
 # ruff: noqa: S101, PLR2004 - asserts, and the numbers of an example, are the trade of a test
 
@@ -346,42 +346,3 @@ class Replaying(Balanced):
         """More than an append takes is a mistake of the caller."""
         with refused(ValueError):
             self.store.replay(QUEUE, [f"{QUEUE}/x:{number}" for number in range(101)], front=True)
-
-
-class Purging(Balanced):
-    """Dropping what waits, or what is dead."""
-
-    def test_dead_letters_are_dropped(self) -> None:
-        """They are gone, what waits is untouched, and the totals stay."""
-        self.put("a", "b")
-        self.bury(self.claim_one(), leaving=Leaving.RELEASE)
-        assert self.store.purge(QUEUE, dead=True) == 1
-        assert self.store.purge(QUEUE, dead=True) == 0
-        assert (self.store.dead(QUEUE, 9), self.unsettled()) == ([], ["b"])
-        assert self.stats().settled["buried"] == 1
-        self.balance()
-
-    def test_dropping_nothing_settles_nothing(self) -> None:
-        """Nor does it look like a settlement to whoever watches the queue."""
-        self.put("a")
-        self.claim_one()
-        assert self.store.purge(QUEUE, dead=False) == 0
-        assert self.stats().last_settled_at == 0
-
-    def test_what_waits_is_dropped_and_what_runs_goes_on(self) -> None:
-        """Waiting, retrying and halted jobs end as cancelled; a running one is settled by its owner."""
-        for lane in ("running", "retrying", "halted"):
-            self.put("1", "2", lane=lane)
-        grants = {grant.lease.lane: grant for grant in self.claim().grants}
-        self.retry(grants["retrying"])
-        self.halt(grants["halted"])
-        self.put("3", lane="ready")
-        assert self.store.purge(QUEUE, dead=False) == 6
-        assert self.unsettled() == ["1"]
-        stats = self.stats()
-        assert (stats.leased, stats.depth, stats.settled["cancelled"]) == (1, 1, 6)
-        answer = self.settle(grants["running"], next_id=grants["running"].jobs[-1].id)
-        assert answer.held is False
-        assert sum(self.stats().lanes.values()) == 0
-        assert self.store.purge("never-used", dead=False) == 0
-        self.balance()

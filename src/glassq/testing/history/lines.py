@@ -248,10 +248,11 @@ class SkipUnknown(Verb, kw_only=True, gc=False, tag="skip.unknown"):
 
 
 class PurgeInvoked(Verb, kw_only=True, gc=False, tag="purge.invoked"):
-    """Waiting jobs, or dead letters, are about to be dropped."""
+    """Waiting jobs, or dead letters, are about to be dropped, of a queue or of one lane."""
 
     queue: str
     dead: bool
+    lane: str | None = None
 
 
 class PurgeOk(Verb, kw_only=True, gc=False, tag="purge.ok"):
@@ -259,6 +260,7 @@ class PurgeOk(Verb, kw_only=True, gc=False, tag="purge.ok"):
 
     queue: str
     dead: bool
+    lane: str | None = None
     count: int
 
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from femtoqueue import FemtoQueue
 
-from glassq.cli.bench.peers.trial import Steps, job
+from glassq.cli.bench.peers.dropin import steps_of
+from glassq.cli.bench.peers.trial import Steps
 
 
 def set_up(url: str, directory: str) -> Steps:  # noqa: ARG001 - there is no server
     """A queue in the directory."""
-    queue = FemtoQueue(directory, "bench")
-
-    def work() -> None:
-        while task := queue.pop():
-            job(json.loads(task.data))
-            queue.done(task)
-
-    return Steps(enqueue=lambda number: queue.push(json.dumps(number).encode()), work=work)
+    return steps_of(FemtoQueue(directory, "bench"))

@@ -34,6 +34,8 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 FEMTOQUEUE = Peer("femtoqueue", "femtoqueue")
+DROPIN = Peer("glassq", "dropin")
+"""Our own FemtoQueue, run as the one it stands in for."""
 ON_REDIS = (
     Peer("rq", "rq"),
     Peer("celery", "celery"),

@@ -1,11 +1,13 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs), how many of
---        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead
+--        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead; then, from a worker with
+--        assigned keys, what it wants (see `choosing`)
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
 --        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
 --        crashes, change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with
---        ':' between; and the texts are all the names and jobs in the same order
+--        ':' between; and the texts are all the names and jobs in the same order. To a worker with
+--        assigned keys also |<where looking goes on>|<which grants were stolen>, before the line end
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -145,7 +147,12 @@ if repeated then
     end
   end
 elseif lanes > 0 then
-  local picked = all_paused and {} or call('ZRANGE', P .. READY, 0, math.min(lanes, AT_ONCE) - 1)
+  local most, picked = math.min(lanes, AT_ONCE), {}
+  if ARGV[13] and not all_paused then
+    picked = choose(math.min(most, math.max(1, math.floor(BUDGET / turn)))) -- none is looked at in vain
+  elseif not all_paused then
+    picked = call('ZRANGE', P .. READY, 0, most - 1)
+  end
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
   for index, lane in ipairs(picked) do asked[6 + index] = '@' .. lane end
@@ -161,6 +168,7 @@ elseif lanes > 0 then
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
   call('HSET', P .. 'k', owner, name)
+  if ARGV[13] then note_owners(granted) end
   if #granted > 0 then
     call('ZREM', P .. READY, unpack(granted))
     call('ZREM', P .. LOWEST, unpack(granted))
@@ -187,6 +195,7 @@ local function next_due()
   return due
 end
 
-local due = next_due()
+local due = ARGV[13] and sees_more and now or next_due()
 return instant .. '|' .. (ready > 0 and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
-  .. (repeated and 1 or 0) .. '|' .. found() .. '|' .. table.concat(grants, ';') .. '\n' .. table.concat(texts)
+  .. (repeated and 1 or 0) .. '|' .. found() .. '|' .. table.concat(grants, ';')
+  .. (ARGV[13] and '|' .. looked .. '|' .. table.concat(stolen, ';') or '') .. '\n' .. table.concat(texts)

@@ -1,7 +1,13 @@
 -- How single lanes stand, for people who look: stands before `rank` and `figures`. Reads only.
 
--- A script reads no more bytes of jobs than this, as a job may have a megabyte: its caller asks for the rest.
-local MUCH, bytes_read = 1048576, 0
+stand_still()
+
+-- A script reads no more lists, and no more bytes of jobs, than this: a lane may have six, a job a megabyte. Its caller
+-- asks for the rest.
+local MANY, MUCH = 120, 1048576
+local lists_read, bytes_read = 0, 0
+
+local function is_enough() return lists_read >= MANY or bytes_read > MUCH end
 
 -- The head of a lane (`begun` is the level of one that has begun) and its first job by seq, each without its body, and
 -- how many jobs it has. Nothing when it has none.
@@ -17,7 +23,7 @@ local function jobs_of(lane, begun)
       local seq = sequence(job)
       if not lowest or seq < lowest then oldest, lowest = job, seq end
     end
-    depth = depth + call('LLEN', key)
+    depth, lists_read = depth + call('LLEN', key), lists_read + 1
   end
   return head, oldest, depth
 end
@@ -31,7 +37,7 @@ local function is_paused(lane) return paused_lanes > 0 and call('SISMEMBER', P .
 local function paused_since(lane, oldest)
   local noted, since = call('HGET', C, '@' .. lane), eligible_at(oldest)
   if noted then
-    local from, ends, cause = string.match(noted, '^(%d+),(%d+),(%d),')
+    local from, ends, cause = string.match(noted, '^%d*,(%d+),(%d+),(%d),')
     local left = string.match(noted, '(%d+)$')
     if cause == '2' and ends == left then left = from end
     since = math.max(since, tonumber(left))

@@ -24,6 +24,6 @@ for index = 2, #ARGV do
   else
     reply[index] = false
   end
-  if bytes_read > MUCH then break end
+  if is_enough() then break end
 end
 return reply

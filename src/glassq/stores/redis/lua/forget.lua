@@ -11,6 +11,6 @@ for _, workers in ipairs({call('HKEYS', P .. 'k'), call('ZRANGE', P .. 'o', 0, -
   for _, worker in ipairs(workers) do call('DEL', P .. 'u:' .. worker) end
 end
 -- All there may be without a job: what is kept of a single lane goes with the last of its jobs.
-for _, name in ipairs({PAUSED, 'b', 'o', 'oh', 'p', 'pz', 'i', 'k', 'dd', 'dz', 'c'}) do call('DEL', P .. name) end
+for _, name in ipairs({PAUSED, 'b', 'o', 'oh', 'p', 'pz', 'i', 'k', 'dd', 'dz', 'm', 'mo', 'c'}) do call('DEL', P .. name) end
 if ARGV[2] then call('HSET', C, 'v', 'closed:' .. ARGV[2]) end
 return 1

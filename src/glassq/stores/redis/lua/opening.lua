@@ -38,6 +38,7 @@
 -- o  zset  workers -> alive until;  oh hash  worker -> <heard of at>:<pid>:<host>
 -- p  hash  producer session -> last number:seq:stamp; pz zset  session -> stamp
 -- i  hash  node -> incarnation that claimed last;  k hash  worker -> last claim
+-- m  zset  lane -> until when its owner is remembered, mo hash  lane -> <since>:<owner>: of workers with assigned keys
 -- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
 --
 -- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it

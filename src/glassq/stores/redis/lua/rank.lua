@@ -19,8 +19,7 @@ local function measured(lane, score)
   end
   local _, oldest = jobs_of(lane)
   if not oldest then return false end -- the lane is kept for a callback
-  if measure == 'age' then return sequence(oldest) end
-  return held_up_since(lane, oldest)
+  return measure == 'age' and sequence(oldest) or held_up_since(lane, oldest)
 end
 
 local total = 0
@@ -29,7 +28,7 @@ local reply = {total, all_paused and 1 or 0, '', 0}
 local page = call('ZRANGEBYSCORE', P .. index, from, till, 'WITHSCORES', 'LIMIT', skip, size + 1)
 local looked, last, alike = 0, tonumber(from), skip
 for at = 1, #page, 2 do
-  if looked == size or bytes_read > MUCH then break end
+  if looked == size or is_enough() then break end
   local lane, score = page[at], tonumber(page[at + 1])
   local value = measured(lane, score)
   reply[2 * looked + 5], reply[2 * looked + 6] = lane, value and text(value) or ''

@@ -1,0 +1,60 @@
+-- How dead letters are dropped, and jobs that wait are ended: stands before `purge` and `purge_lane`.
+
+local count = 0 -- of those that are gone
+
+local function drop_dead(seq, record)
+  local lane, reason, error, at = string.match(record, '^(%d+):(%d+):(%d+):%d+:%d+|()')
+  call('HDEL', P .. 'xi', identity(string.sub(record, tonumber(at) + lane + reason + error)))
+  call('HDEL', P .. 'x', seq)
+  call('ZREM', P .. 'xs', seq)
+  call('ZREM', P .. 'xt', seq)
+  count = count + 1
+end
+
+local function drop_scheduled(slot, record)
+  local id = string.match(record, '^%d*:%d:%a*:%d+:([^|]+)|')
+  local dedup = call('HGET', P .. 'y', id)
+  if dedup then
+    call('HDEL', P .. 'y', id)
+    call('HDEL', P .. 'dd', dedup)
+  end
+  call('ZREM', P .. 'd', slot)
+  call('HDEL', P .. 'dp', slot)
+  call('HDEL', P .. 'di', id)
+  count = count + 1
+end
+
+-- From the tail, so that what is left is in order at every moment.
+local function drain(lane, limit, keep, ahead)
+  local begun = call('HGET', lane_key(lane), 'b')
+  local order = string.reverse(levels)
+  if begun then order = string.gsub(order, begun, '') .. begun end
+  for level in string.gmatch(order, '%d') do
+    local key, least = list_key(level, lane), keep == level and 1 or 0
+    if ahead > 0 then least = ahead + 1 end -- they may have begun
+    while count < limit and call('LLEN', key) > least do
+      forget_unique(call('RPOP', key))
+      count = count + 1
+    end
+  end
+end
+
+-- A lane that nobody holds.
+local function purge_free(lane, limit)
+  drain(lane, limit, nil, 0)
+  if first(lane) then
+    note_lowest(lane)
+  else
+    forget_state(lane)
+    vanish(lane)
+  end
+end
+
+-- One that somebody holds: what runs, or may, is left alone.
+local function purge_held(lane, limit)
+  local before = count
+  local held = call('HMGET', lane_key(lane), 'cu', 'b', 'ah')
+  drain(lane, limit, held[1] and held[2], tonumber(held[3] or 0))
+  if count > before then note_change(lane) end
+end
+

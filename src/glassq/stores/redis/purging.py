@@ -1,0 +1,32 @@
+"""Dropping dead letters, and ending jobs that wait, piece by piece: there may be very many."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from glassq.stores.redis import scripts
+from glassq.stores.redis.commands import Commands
+
+_JOBS_AT_ONCE: Final = 500
+_LOOKED_AT_ONCE: Final = 100
+"""What one script takes at most: it blocks the server for about a millisecond then."""
+
+
+def purge(server: Commands, key: str, *, dead: bool) -> int:
+    """All of a queue; returns how many."""
+    total = 0
+    while count := int(server.run(scripts.PURGE, key, int(dead), _JOBS_AT_ONCE)):
+        total += count
+    return total
+
+
+def purge_lane(server: Commands, key: str, lane: str, *, dead: bool) -> int:
+    """All of one lane. Which lane a dead letter or a scheduled job is of only itself says, so all of the
+    queue's are read."""
+    total, start, skip = 0, "-inf", 0
+    while start:
+        asked = (int(dead), lane, start, skip, _LOOKED_AT_ONCE)
+        count, following, skip = server.run(scripts.PURGE_LANE, key, *asked)
+        total += count
+        start = following.decode()
+    return total

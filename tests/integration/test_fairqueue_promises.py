@@ -1,0 +1,200 @@
+"""What fairque promises of fairness, and was seen to break, as programs that keep it here.
+
+Q1 to Q21 number the defects; each test is the program that showed one, with the outcome that was promised.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from glassq import Glassq, Priority
+from glassq.context import current_job
+from tests.integration.processes import Stage
+
+
+@pytest.fixture
+def app(store_url: str) -> Iterator[Glassq]:
+    """An application on an empty store of each kind."""
+    with Glassq(store_url, registry=CollectorRegistry(), lease_seconds=2) as app:
+        yield app
+
+
+def test_q1_a_user_with_many_jobs_does_not_starve_one_with_few(app: Glassq) -> None:
+    """It served the first user of its list until nothing was left of that one. Here they take turns."""
+    ran: list[str] = []
+
+    @app.fifo("q", key="user")
+    def work(user: str) -> None:
+        ran.append(user)
+
+    app.enqueue_many([work.s("u1") for _ in range(20)] + [work.s("u2") for _ in range(2)])
+    assert app.worker(concurrency=1).run_until_idle(20)
+    assert [place for place, user in enumerate(ran) if user == "u2"][1] <= 4
+
+
+def test_q2_jobs_of_a_user_run_first_in_first_out(app: Glassq) -> None:
+    """It served the newest first."""
+    ran: list[int] = []
+
+    @app.fifo("q", key="user")
+    def work(user: str, number: int) -> None:
+        ran.append(number)
+
+    for number in range(6):
+        work("u1", number)
+    assert app.worker().run_until_idle(20)
+    assert ran == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("levels", [range(6), range(5, -1, -1)])
+def test_q3_a_higher_priority_is_served_first(app: Glassq, levels: range) -> None:
+    """It had no effect, or the opposite one: what was pushed last came first."""
+    ran: list[int] = []
+
+    @app.fifo("q", key="user")
+    def work(user: str, level: int) -> None:
+        ran.append(level)
+
+    priorities = sorted(Priority)
+    for level in levels:
+        work.options(priority=priorities[level])("u1", level)
+    assert app.worker().run_until_idle(20)
+    assert ran == [5, 4, 3, 2, 1, 0]
+
+
+def test_q4_the_highest_priority_is_first_in_first_out_too(app: Glassq) -> None:
+    """It was a list of its own, and a stack."""
+    ran: list[int] = []
+
+    @app.fifo("q", key="user", priority=max(Priority))
+    def work(user: str, number: int) -> None:
+        ran.append(number)
+
+    for number in range(6):
+        work("u1", number)
+    assert app.worker().run_until_idle(20)
+    assert ran == [0, 1, 2, 3, 4, 5]
+
+
+_WORKER = """
+import sys
+from glassq import Glassq
+app = Glassq(sys.argv[1])
+ran = []
+@app.fifo("q", key="user", name="work")
+def work(user): ran.append(user)
+worker = app.worker(assigned=["u1", "u2"], steal_from=["u3", "u4"], concurrency=1)
+assert worker.run_until_idle(20)
+print(*ran)
+app.close()
+"""
+
+
+def test_q5_assigned_users_come_before_those_to_steal_from(app: Glassq) -> None:
+    """Which user came first was a matter of how texts are hashed, so another one in each process; in half of
+    them it was one to steal from, while the assigned ones had work."""
+
+    @app.fifo("q", key="user", name="work")
+    def work(user: str) -> None: ...
+
+    for seed in ("0", "1", "2"):
+        app.enqueue_many([work.s(user) for user in ("u4", "u3", "u2", "u1")])
+        time.sleep(0.3)  # what is not assigned has waited long enough to be stolen at once
+        ran = subprocess.run(
+            [sys.executable, "-c", _WORKER, app.address],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert ran.stdout.split() == ["u2", "u1", "u3", "u4"]
+
+
+@pytest.mark.parametrize("user", ["a,b", "a:b", "{a}", "a'b\"c", "a b", "a/b#1", "ü\n", "*"])
+def test_q13_any_text_is_a_user(app: Glassq, user: str) -> None:
+    """A comma in a user's id made its jobs unreachable."""
+    ran: list[str] = []
+
+    @app.fifo("q", key="user")
+    def work(user: str) -> None:
+        ran.append(user)
+
+    work(user)
+    assert app.worker(assigned=[user], exclusive=True).run_until_idle(20)
+    work(user)
+    assert app.worker().run_until_idle(20)
+    assert ran == [user, user]
+    assert app.storage.stats(["q"])[0].depth == 0
+
+
+def test_q18_a_worker_settles_what_it_has_run(app: Glassq) -> None:
+    """Its worker never told that a job was done: jobs stayed started for ever, and piled up."""
+
+    @app.fifo("q", key="user")
+    def work(user: str) -> None: ...
+
+    app.enqueue_many([work.s(f"u{number}") for number in range(204)])
+    assert app.worker().run_until_idle(30)
+    (stats,) = app.storage.stats(["q"])
+    assert (stats.depth, stats.leased, stats.settled["succeeded"]) == (0, 0, 204)
+
+
+def test_q19_work_that_fails_is_tried_again_and_never_vanishes(app: Glassq) -> None:
+    """Its worker tried once, whatever `max_retries` said, and deleted what had failed."""
+    attempts: list[int] = []
+
+    @app.fifo("q", key="user", max_retries=3, retry_wait=0.01)
+    def work(user: str) -> None:
+        job = current_job()
+        assert job is not None
+        attempts.append(job.attempt)
+        raise RuntimeError("no")
+
+    receipt = work("u1")
+    assert app.worker().run_until_idle(20)
+    assert attempts == [1, 2, 3, 4]
+    (dead,) = app.queue("q").dead_letters()
+    assert (dead.id, dead.key, dead.attempts) == (receipt.id, "u1", 4)
+
+
+def test_q20_the_jobs_of_a_killed_worker_run_again(stage: Stage) -> None:
+    """They stayed started for ever, as nobody took them back."""
+    stage.start("produce", "p", "3", "0.3", "0").wait(timeout=30)
+    first = stage.worker()
+    stage.wait_for(lambda: bool(stage.entries("start")), "the first job")
+    first.kill()
+    stage.worker()
+    stage.wait_for(lambda: len(stage.entries("end")) == 3, "all jobs")
+    assert [entry["n"] for entry in stage.entries("start")] == [0, 0, 1, 2]
+
+
+def test_q21_a_timeout_is_noticed_while_the_job_runs(app: Glassq) -> None:
+    """It was told of when the job had ended by itself, six times as late. A job that asks ends at once."""
+    ended = threading.Event()
+    took: list[float] = []
+
+    @app.fifo("q", key="user", timeout=0.2, max_retries=0)
+    def work(user: str) -> None:
+        began, job = time.monotonic(), current_job()
+        assert job is not None
+        try:
+            while time.monotonic() - began < 10:
+                job.check()
+                time.sleep(0.01)
+        finally:
+            took.append(time.monotonic() - began)
+            ended.set()
+
+    work("u1")
+    assert app.worker(concurrency=1).run_until_idle(20)
+    assert ended.is_set()
+    assert took[0] < 2
+    assert app.queue("q").dead_letters()[0].reason == "timeout"
