@@ -12,6 +12,7 @@ import pytest
 from glassq.client.mailbox import Errand, Mailbox, Posting
 from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
 from glassq.model.jobs import Appended, Disposition, NewJob
+from glassq.model.layouts import shard_of
 from glassq.storage import ShardedStorage
 from glassq.testing.clock import FakeClock
 
@@ -25,9 +26,9 @@ class PlayedStore:
         self.go_on = threading.Event()
         self.begun = threading.Event()
 
-    def shard(self, queue: str, lane: str) -> str:
-        """Two shards: lanes of capital letters and others."""
-        return f"{queue}#{int(lane.isupper())}"
+    def shards(self, queue: str) -> list[str]:
+        """Each queue has two."""
+        return [f"{queue}#0", f"{queue}#1"]
 
     def append(
         self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
@@ -95,11 +96,16 @@ def test_shards_are_appended_to_apart() -> None:
     async def main() -> None:
         house = House()
         await house.first()
-        behind = [house.post("q", lane, lane=lane) for lane in "bCdE"]
+        lanes = "bcdefgh"
+        of_shard: dict[str, list[str]] = {}
+        for lane in lanes:
+            of_shard.setdefault(shard_of(house.store.shards("q"), lane), []).append(lane)
+        behind = [house.post("q", lane, lane=lane) for lane in lanes]
         house.store.go_on.set()
         for each in behind:
             await outcome(each)
-        assert [bodies for _, bodies in house.store.appended] == [["first"], ["b", "d"], ["C", "E"]]
+        assert len(of_shard) == 2
+        assert [bodies for _, bodies in house.store.appended] == [["first"], *of_shard.values()]
 
     asyncio.run(main())
 
