@@ -230,3 +230,49 @@ def test_a_signal_ends_a_program_cleanly(store_url: str, tmp_path: Path, number:
     assert time.monotonic() - began < 9
     if number == signal.SIGTERM:
         assert (out, program.returncode) == ("ended\nTrue\n", 0), errors
+
+
+ENDLESS = """
+import asyncio, sys
+from glassq import Glassq
+
+app = Glassq(sys.argv[1])
+
+@app.fifo("q", max_retries=0)
+async def work() -> None:
+    print("begun", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+
+work.enqueue()
+print(app.worker().run(drain=0.2), flush=True)
+"""
+
+
+def test_a_process_that_ends_gives_async_jobs_back(app: Glassq, store_url: str, tmp_path: Path) -> None:
+    """A worker process whose drain is over cancels its async jobs: they clean up, are no failures, and the
+    next worker need not wait for a lease."""
+    ended = _signalled(ENDLESS, store_url, tmp_path)
+    assert ended == ("cleaned up\nFalse\n", 0)
+    stats = app.queue("q").stats()
+    assert (stats.ready, stats.leased, stats.waiting_retry) == (1, 0, 0)
+    assert app.queue("q").dead_letters() == []
+
+
+def _signalled(program: str, store_url: str, folder: Path) -> tuple[str, int]:
+    """What a program said after SIGTERM, which came once its job had begun, and how it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program, store_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=30)
+    assert "Traceback" not in errors, errors
+    return out, process.returncode

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -18,6 +20,7 @@ class Hand:
         self.started = threading.Event()
         self.asked = threading.Event()
         self.ended = threading.Event()
+        self.interrupted = 0
 
     def start(self) -> None:
         """Begin, or not."""
@@ -31,6 +34,11 @@ class Hand:
         if self.stops:
             self.ended.set()
         return self.ended.wait(drain)
+
+    def interrupt(self) -> None:
+        """Told that nobody waits any longer."""
+        self.interrupted += 1
+        self.ended.set()
 
     def wait(self, timeout: float | None) -> bool:
         """Whether it has ended."""
@@ -70,3 +78,11 @@ def test_the_time_to_drain_is_for_all_together() -> None:
         run_together([*busy, idle], 0.2)
     assert all(hand.asked.is_set() for hand in busy)
     assert time.monotonic() - began < 0.39
+
+
+def test_what_outlasts_the_drain_is_interrupted() -> None:
+    """The drain was not clean, and what can be ended is ended before the process is."""
+    quick, slow = Hand(), Hand(stops=False)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert run_together([quick, slow], 0.2) is False
+    assert slow.interrupted == 1

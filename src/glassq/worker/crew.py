@@ -9,6 +9,9 @@ from typing import Protocol
 
 from glassq.worker.summons import Summons
 
+LAST = 2.0
+"""Seconds that jobs have to clean up when they are cancelled because the drain is over."""
+
 
 class Stoppable(Protocol):
     """What a worker is to those who start and stop it."""
@@ -18,6 +21,9 @@ class Stoppable(Protocol):
 
     def stop(self, drain: float) -> bool:
         """Take no more work; whether all was done within `drain` seconds."""
+
+    def interrupt(self) -> None:
+        """Cancel what outlasts the stop, as far as that can be done; does not wait."""
 
     def wait(self, timeout: float | None) -> bool:
         """Whether it has stopped within `timeout` seconds, whoever stopped it."""
@@ -39,7 +45,12 @@ def run_together(workers: Sequence[Stoppable], drain: float) -> bool:
         threading.Thread(target=_tell_end, args=(workers, summons, drain), daemon=True).start()
         if not _finished(workers, 0):
             summons.wait()
-        return _finished(workers, 0)
+        drained = _finished(workers, 0)
+        if not drained:
+            for worker in workers:
+                worker.interrupt()
+            _finished(workers, LAST)
+        return drained
 
 
 def _start(workers: Sequence[Stoppable], drain: float) -> None:

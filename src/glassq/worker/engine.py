@@ -190,6 +190,15 @@ class Worker:
             self._doorbell.ring()
         return self._finished.wait(drain)
 
+    def interrupt(self) -> None:
+        """Cancel the async jobs that outlast a stop: they go back with their lanes and run again, and it does
+        not count as a failure. For a process that ends; it does not wait. Plain jobs cannot be ended.
+
+        Workers of one application share an event loop: it holds for the async jobs of all of them.
+        """
+        if self.running and self._stopping.is_set():
+            self._loop.interrupt()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -199,7 +208,8 @@ class Worker:
         self.stop()
 
     def run(self, drain: float = 10.0) -> bool:
-        """Start, work until SIGTERM or SIGINT, then stop; True after a clean drain.
+        """Start, work until SIGTERM or SIGINT, then stop; True after a clean drain. Async jobs that outlast
+        it are interrupted.
 
         A second signal ends the drain at once. Signals are handled in the main thread only.
         """

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from glassq.worker.crew import LAST
 from glassq.worker.engine import Worker
 from glassq.worker.loops import CallersLoop
 
-_LAST = 2.0
-"""Seconds that jobs have to clean up when they are cancelled because the drain is over."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -29,6 +28,7 @@ class AsyncWorker:
         self._worker = worker
         self._home = home
         self._drain = drain
+        self._drained = False
 
     async def __aenter__(self) -> Worker:
         """Begin to take lanes. Raises as `Worker.start` does."""
@@ -68,7 +68,7 @@ class AsyncWorker:
         with _listening(summon):
             async with self:
                 await asyncio.wait([summoned, self._ended], return_when=asyncio.FIRST_COMPLETED)
-        return self._worker.finished
+        return self._drained
 
     def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear of the worker's end, whoever stops it."""
@@ -88,9 +88,10 @@ class AsyncWorker:
                 [self._ended, self._hurried], timeout=self._drain, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            if not self._ended.done():
-                self._home.interrupt()
-                await asyncio.wait([self._ended], timeout=_LAST)
+            self._drained = self._ended.done()
+            if not self._drained:
+                self._worker.interrupt()
+                await asyncio.wait([self._ended], timeout=LAST)
 
 
 def _tell(future: asyncio.Future[None]) -> None:

@@ -109,8 +109,9 @@ class LoopHome:
         """Run this to its end, waited for by the calling thread; False when the loop has ended first."""
         self.running.add(errand)
         try:
-            self.loop().call_soon_threadsafe(errand.start, context=self.context())
-            self._have_watched()
+            loop = self.loop()
+            self._have_watched()  # before it begins: what cannot be watched is not begun
+            loop.call_soon_threadsafe(errand.start, context=self.context())
             errand.wait()
         except RuntimeError as error:
             log.warning("no event loop for %s: %s", errand.name, error)
@@ -118,6 +119,13 @@ class LoopHome:
         finally:
             self.running.discard(errand)
         return errand.task is not None and errand.task.done()
+
+    def interrupt(self) -> None:
+        """Cancel all that still runs: nobody waits any longer. From any thread, and returns at once."""
+        for errand in self.running.copy():
+            reason = Interrupted("the event loop of this job is left before its end")
+            with suppress(RuntimeError):  # it is left already
+                self.loop().call_soon_threadsafe(errand.cancel, reason)
 
     def _have_watched(self) -> None:
         """Have somebody watch over the loop while something runs on it."""
@@ -210,11 +218,6 @@ class CallersLoop(LoopHome):
     def context(self) -> contextvars.Context:
         """See `LoopHome.context`."""
         return self._context.copy()
-
-    def interrupt(self) -> None:
-        """Cancel what still runs: the program does not wait any longer. Belongs to the loop's own thread."""
-        for errand in self.running.copy():
-            errand.cancel(Interrupted("the event loop of this job is left"))
 
 
 def await_on(home: LoopHome, name: str, coroutine: Coroutine[Any, Any, Any]) -> None:
