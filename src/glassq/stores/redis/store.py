@@ -76,7 +76,7 @@ class RedisStorage:
         self._steering = Steering()
         self._lease_seconds = 0.0
         self._claims = Claims(self._server, self._keys)
-        self._settled_in: set[str] = set()
+        self._has_settled = False
 
     @classmethod
     def open(
@@ -250,16 +250,16 @@ class RedisStorage:
         for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
-            self._settled_in.add(queue)
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
+        self._has_settled = True
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time in a
-        queue, as its server may not know the script, and right after this process has steered the queue: what
-        it was told is done takes effect before the next job."""
+        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time, as the
+        server may not know the script, and right after this process has steered the queue: what it was told
+        is done takes effect before the next job."""
         queue = settlement.lease.queue
-        if not (queue in self._settled_in and self._server.shares) or self._steering.is_fresh(queue):
+        if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
