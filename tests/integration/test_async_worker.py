@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from glassq import Glassq
+from glassq import Glassq, Worker
 from glassq.errors import BadOption
 from glassq.model.events import AttemptAbandoned, AttemptSettled
 from glassq.model.verdicts import Outcome
@@ -143,6 +143,35 @@ def test_a_cancelled_worker_drains_and_gives_its_lanes_back(app: Glassq, how: st
     stats = app.queue("q").stats()
     assert (stats.ready, stats.leased, stats.waiting_retry) == (1, 0, 0)
     assert app.queue("q").dead_letters() == []
+
+
+def test_a_worker_that_is_cancelled_while_it_starts_is_stopped(
+    app: Glassq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is cancelled: a thread that begins to work for nobody would go on for ever."""
+    begun, go_on = threading.Event(), threading.Event()
+    start = Worker.start
+
+    def slowly(worker: Worker) -> Worker:
+        begun.set()
+        assert go_on.wait(20)
+        return start(worker)
+
+    monkeypatch.setattr(Worker, "start", slowly)
+    hosted = app.async_worker(["q"])
+
+    async def main() -> None:
+        entering = asyncio.create_task(hosted.__aenter__())
+        await asyncio.to_thread(begun.wait, 20)
+        for _ in range(2):
+            entering.cancel()
+            await asyncio.sleep(0.01)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+
+    asyncio.run(main())
+    assert hosted._worker.finished
 
 
 def test_it_ends_when_somebody_stops_the_worker(app: Glassq) -> None:

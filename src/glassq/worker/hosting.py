@@ -42,7 +42,9 @@ class AsyncWorker:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._home.left = True
-            await asyncio.wait([starting])
+            while not starting.done():
+                with contextlib.suppress(asyncio.CancelledError):  # it is cancelled already
+                    await asyncio.wait([starting])
             if starting.exception() is None:
                 self._attend(loop)
                 await self._leave()
