@@ -281,7 +281,10 @@ def test_a_process_keeps_its_streams_apart(shop: Shop) -> None:
     """Standard output is one JSON document; question and audit are on standard error."""
     shop.bury()
     ended = process("dead", "purge", "payments", "--json", typed="payments\n")
-    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"queue": "payments", "dropped": 4})
+    assert (ended.returncode, json.loads(ended.stdout)) == (
+        0,
+        {"queue": "payments", "key": None, "dropped": 4},
+    )
     question, audit = ended.stderr.split("to go on: ")
     assert question.startswith("This drops 4 dead letters")
     assert " glassq.audit who=" in audit
