@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from glassq.errors import StorageUnavailable
-from glassq.model.events import Event, LaneLeft
+from glassq.model.events import AttemptAbandoned, Event, LaneLeft
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
@@ -41,7 +41,9 @@ class Sending:
         return self._store.is_given_up and self._settlement.leaving is not Leaving.YIELD
 
     def answer(self) -> Settled:
-        """As the store answers."""
+        """As the store answers, if it did."""
+        if self._store.loses:
+            raise StorageUnavailable("the connection broke", "connection")
         return self._store.answer_to(self._settlement)
 
 
@@ -54,6 +56,7 @@ class PlayedStore:
         self.others = True
         self.paused = False
         self.is_away = False
+        self.loses = False
 
     def settle_later(self, _: Owner, settlement: Settlement) -> Sending:
         """Sent."""
@@ -95,7 +98,9 @@ class Play:
         self.crowded = True
         self.seconds = 0.0
         bus = Bus()
+        self.abandoned: list[str] = []
         bus.subscribe(self.events.append, LaneLeft)
+        bus.subscribe(lambda event: self.abandoned.append(event.job_id), AttemptAbandoned)
         storage = cast("Storage", self.store)
         services = Services(
             storage=storage,
@@ -171,6 +176,26 @@ def test_slow_jobs_turns_ends_are_waited_for() -> None:
     play.store.paused = True
     assert play.run() == ["1 yield, waited for"]
     assert play.stay.paused
+
+
+def test_nothing_is_settled_past_what_never_got_there() -> None:
+    """The store was away until the lease had ended: what was sent ahead is not known to it, nor may be what
+    comes behind. That job runs again, too; to settle it would be refused as not the head."""
+    play = Play("12", turn=9, ahead=1)
+    play.crowded = play.store.others = False
+    play.store.loses = True
+
+    def away(_: Owner, settlements: list[Settlement]) -> list[Settled]:
+        play.store.told.append(f"{settlements[0].job_id} in vain")
+        play.clock.advance(20)
+        raise StorageUnavailable("away", "connection")
+
+    play.store.settle = away  # type: ignore[method-assign]
+    assert play.run() == ["1 go on", "1 in vain", "1 in vain"], "once more after the lease, and no word of 2"
+    assert play.ran == ["1", "2"]
+    assert play.lane.lost
+    play.stay.leave()
+    assert play.abandoned == ["1", "2"]
 
 
 @pytest.mark.parametrize("queue", ["orders", "mail"])

@@ -146,7 +146,12 @@ class LaneRun:
 
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
-        self._in_flight.hear_all()
+        if not self._in_flight.empty:
+            self._in_flight.hear_all()
+            if self._lane.lost:
+                # order: what was sent before this may not have got there, and its job be the head still.
+                self._with.settler.abandoned(self._lane, ended)
+                return
         if ended.ran.outcome is Outcome.INTERRUPTED and not self._lane.lost:
             self._interrupted(ended)
             return
