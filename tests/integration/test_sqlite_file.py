@@ -436,3 +436,33 @@ def test_in_memory_works_for_one_process() -> None:
     assert len(storage.claim(owner, ["q"], lanes=1, window=1, lease_seconds=15).grants) == 1
     doorbell.close()
     storage.close()
+
+
+_OPENERS = """
+import os, sys, time
+from glassq.stores.open import open_storage
+
+for number in range(20):
+    begin = time.monotonic() + 0.03
+    openers = []
+    for _ in range(6):
+        openers.append(os.fork())
+        if openers[-1] == 0:
+            while time.monotonic() < begin:
+                pass
+            open_storage(f"sqlite:///{sys.argv[1]}/{number}.db").stats(["orders"])
+            os._exit(0)
+    assert [os.waitpid(each, 0)[1] for each in openers] == [0] * 6
+"""
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """A producer and its workers are started together; one of them makes the file, and the others wait."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _OPENERS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

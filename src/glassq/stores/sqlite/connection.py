@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,6 +25,8 @@ from glassq.stores.sqlite.location import Location, prepare
 R = TypeVar("R")
 
 BUSY_SECONDS = 5.0
+_SWITCHING = 0.002
+"""Seconds between two tries to switch a new file to its log: another process does it in less."""
 _PAGE_BYTES = 2048
 """A commit writes whole pages: at SQLite's 4096 it costs a fifth more, at 1024 jobs of 250 bytes overflow."""
 _LOG_BYTES = 4 << 20
@@ -184,7 +187,7 @@ class Connections:
         def accept(connection: sqlite3.Connection) -> None:
             if self._path is not None:
                 connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # heeded by an empty file only
-                connection.execute("PRAGMA journal_mode = WAL")
+                _keep_a_log(connection)
                 connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
             migrate(connection, str(self._path))
             self._identity.note(before)
@@ -224,6 +227,21 @@ class Connections:
         if self._path is None:
             self._closed = True  # a store in memory does not exist in the child
         self._on_fork()
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Have the file keep a write-ahead log. Of two processes that switch a new file to it at once SQLite refuses
+    one without waiting, whatever its timeout is: so that is waited for here, for as long."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_SWITCHING)
+        else:
+            return
 
 
 def _refuse_reentry() -> NoReturn:
