@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from glassq.model.jobs import NewJob
-from glassq.model.leases import Lease, Leaving, Owner, Settlement, SettleStatus
+from glassq.model.leases import Lease, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.names import queue_of
 from glassq.model.verdicts import Action
 from tests.model.comparing import EAR, Comparison
@@ -233,11 +233,20 @@ class Machine(Comparison):
         self.catch_up(hold)
         if len(hold.jobs) > 1:
             what = msgspec.structs.replace(how.settlement(hold), job_id=hold.jobs[1].id, next_id=None)
-            self.ask(
+            again = (
+                hold.owner,
+                what,
+            ) in self.done  # a job that was purged is settled, and may be so once more
+            answer = self.ask(
                 [hold.lease.queue],
-                lambda: [told(each) for each in self.world.settle(self.time.now, hold.owner, [what])],
-                lambda side: [told(each) for each in side.settle(hold.owner, [what])],
+                lambda: [
+                    told(each, repeated=again)
+                    for each in self.world.settle(self.time.now, hold.owner, [what])
+                ],
+                lambda side: [told(each, repeated=again) for each in side.settle(hold.owner, [what])],
             )
+            if isinstance(answer[0], Settled):
+                self.done.append((hold.owner, what))
 
     @precondition(lambda self: self.last)
     @rule()
