@@ -39,7 +39,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "shards": st.integers(1, 256),
     "turn": st.integers(1, 10_000),
     "weights": st.dictionaries(NAMES, st.integers(1, 100), max_size=3),
-    "token": st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    # YAML takes U+0085 for the end of a line, whoever writes it as it is: then it is read as another one.
+    "token": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85"), min_size=1),
     "url": st.sampled_from(["redis://:p%40w@h/1", "sqlite:///a b.db", "unix:///run/r.sock"]),
 }
 """What is drawn for fields that take less than their kind."""
