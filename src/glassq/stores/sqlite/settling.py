@@ -189,9 +189,9 @@ def _stop(call: _Call, job: Place) -> Settled:
 
 def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: int = 0) -> Settled:
     """The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with the first of the
-    jobs that are left, or the one that the worker named. `current`: what it goes on with already."""
+    jobs that are left. `current`: what it goes on with already."""
     cx, known, lane, what = call.cx, call.known, call.lane, call.what
-    follower = _follower(call)
+    follower = lane.first(cx)  # order: whatever the worker named
     kept = what.leaving is Leaving.KEEP
     stays = kept or (
         what.leaving is Leaving.STAY and not lane.paused and not known.queue(cx, lane.queue).paused
@@ -206,7 +206,7 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
         if follower.id != what.next_id or what.change != lane.change:
             jobs = window(cx, lane.queue, lane.lane, max(1, what.window))
         if follower != current:  # else named by a call that is repeated: what happened since is not forgotten
-            _start(call, follower)
+            _start(call)
     else:
         place = next_tail(cx, lane.queue) if what.leaving is Leaving.YIELD else next_front(cx, lane.queue)
         open_again(cx, lane.queue, lane.lane, place, call.now)
@@ -223,26 +223,15 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
     )
 
 
-def _follower(call: _Call) -> Place | None:
-    """The lane's next job: the one the worker named while its window is fresh, else the lane's true head."""
-    lane, what = call.lane, call.what
-    first = lane.first(call.cx)
-    if first is None or what.next_id is None or first.id == what.next_id or what.change != lane.change:
-        return first
-    return place_of(call.cx, lane.queue, lane.lane, what.next_id) or first
-
-
-def _start(call: _Call, job: Place) -> None:
-    """The lane goes on with this job. Written down only where the lane's row does not say so already: the
-    counters are of the head, so they start again, and a head that is not the first has its place named."""
+def _start(call: _Call) -> None:
+    """The lane goes on with its first job. Written down only where the lane's row does not say so already."""
     lane = call.lane
-    begun = None if job == lane.first(call.cx) else (job.rank, job.seq)
-    if lane.runs and lane.fresh and lane.begun == begun:
+    if lane.runs and lane.fresh and lane.begun is None:
         return
-    rank, seq = begun or (None, None)
     call.cx.execute(
-        f"UPDATE lanes SET runs = 1, begun_rank = ?, begun_seq = ?, {FRESH} WHERE queue = ? AND lane = ?",
-        (rank, seq, lane.queue, lane.lane),
+        f"UPDATE lanes SET runs = 1, begun_rank = NULL, begun_seq = NULL, {FRESH}"
+        " WHERE queue = ? AND lane = ?",
+        (lane.queue, lane.lane),
     )
     call.known.forget()
 
