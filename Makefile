@@ -50,8 +50,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## a kill -9 in the middle, and every customer's events still in order (under a minute)
 	@$(BIN)/glassq demo
 
+# Two files at a time: many tests wait for processes and servers.
 test: $(STAMP) ## run the whole test suite, without chaos
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 chaos: $(STAMP) ## break it on purpose, release size (about two hours); CHAOS=short takes minutes
 	@CHAOS=$(or $(CHAOS),release) $(BIN)/python -m pytest tests/chaos
