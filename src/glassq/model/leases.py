@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from glassq.model.flows import FlowEnded
 from glassq.model.jobs import StoredJob
 from glassq.model.verdicts import Action
 from glassq.model.waits import NO_WAITS, Waits
@@ -123,6 +124,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     wait: float = 0.0
     error: bytes = b""
+    result: bytes | None = None
+    """What an ACK leaves to those who wait for this job (see `FlowStorage.upstream`)."""
     ran: bool = True
     """Whether user code ran: only then does it count as one of the job's attempts."""
     leaving: Leaving = Leaving.STAY
@@ -169,3 +172,9 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """A new window that replaces the worker's, or nothing: go on with the job that was named."""
     found: Watermark | None = None
     """Where the queue stood before this call; the same for all settlements of one queue."""
+    released: int = 0
+    """Deferred jobs that this end of their parent let into their lanes, or cancelled, in this very step."""
+    ended: tuple[FlowEnded, ...] = ()
+    """The workflow whose last job this was."""
+    relay: bool = False
+    """Whether others have to be told of it: the queue's outbox has something that was not there before."""
