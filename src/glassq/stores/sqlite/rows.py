@@ -145,6 +145,7 @@ class QueueRow(msgspec.Struct):
     tail: int
     seen: int
     paused: int
+    tied: int
 
     @property
     def watermark(self) -> Watermark:
@@ -153,7 +154,8 @@ class QueueRow(msgspec.Struct):
 
 
 QUEUE_COLUMNS = (
-    "incarnation, seq, enqueued, settled, replayed, queues.token, queues.tail, queues.seen, queues.paused"
+    "incarnation, seq, enqueued, settled, replayed, queues.token, queues.tail, queues.seen, queues.paused,"
+    " queues.tied"
 )
 
 

@@ -57,9 +57,9 @@ class Deferring(Following):
         self.balance()
 
     def test_edges_that_make_no_sense_are_refused(self) -> None:
-        """Whole: nothing is stored of an append with a job that waits for itself, or for a later one, or for
-        a time as well."""
-        for after in ((After(1),), (After(2),), (After(-1),)):
+        """Whole: nothing is stored of an append with a job that waits for itself, for a later one, for one
+        twice, or for a time as well."""
+        for after in ((After(1),), (After(2),), (After(-1),), (After(0), After(0, RUN))):
             with refused(ValueError):
                 self.store.append(QUEUE, [NewJob(body=b"a"), NewJob(body=b"b", after=after)])
         with refused(ValueError):
