@@ -65,7 +65,7 @@ class FlowStorage(Protocol):
 
         Returns None while its end is, or will be, in its outbox: it is unsettled, or a dead letter (or
         cancelled because of one), whose replay will be there, too. Else how it ended for good, which the
-        caller delivers to the children: succeeded unless it is known better. May be repeated. At most
+        caller delivers to the children: succeeded unless a note of it is kept. May be repeated. At most
         `MAX_DELIVERIES` children (`ValueError` otherwise). Of edges inside a shard the append takes care.
         """
         ...

@@ -8,9 +8,10 @@ from sqlite3 import Connection
 from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, JobState, NewJob
 from glassq.model.names import is_gate, queue_of
+from glassq.model.verdicts import Action
 from glassq.stores.sqlite.ending import Ends
-from glassq.stores.sqlite.rows import micros
-from glassq.stores.sqlite.ties import Tie, add_edge, tie, tie_of
+from glassq.stores.sqlite.rows import OUTCOMES, micros
+from glassq.stores.sqlite.ties import Tie, add_edge, leave, tie, tie_of
 
 FindQueue = Callable[[Connection, str], int | None]
 """The row of a queue by its name."""
@@ -61,9 +62,13 @@ def _follow(
         return
     found = tie_of(cx, parent)
     if found is None:
-        found = _look_up(cx, find(cx, queue_of(parent)), parent, known=known)
+        queue = find(cx, queue_of(parent))
+        found = _look_up(cx, queue, parent, known=known)
         if found is None:
-            ends.tell_one(parent, child, JobState.SUCCEEDED, final=True)
+            outcome, result = how_it_ended(cx, queue, parent, ends.now)
+            if result is not None:
+                leave(cx, parent, result)
+            ends.tell_one(parent, child, outcome, final=True)
             return
         tie(cx, found.queue, parent, outcome=found.outcome, final=found.final)
     if found.outcome is not None:
@@ -81,6 +86,16 @@ def _look_up(cx: Connection, queue: int | None, job: str, *, known: bool) -> Tie
         if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? AND id = ?", (queue, job)).fetchone():
             return Tie(queue, None, outcome, final=False, untold=False)
     return None
+
+
+def how_it_ended(cx: Connection, queue: int | None, job: str, now: int) -> tuple[JobState, bytes | None]:
+    """How a job ended that is not there any more, with its result: it succeeded, unless a note is kept."""
+    row = cx.execute(
+        "SELECT action, result FROM notes WHERE queue = ? AND job = ? AND until > ?"
+        " ORDER BY number DESC LIMIT 1",
+        (queue, job, now),
+    ).fetchone()
+    return (JobState.SUCCEEDED, None) if row is None else (OUTCOMES[Action(row[0])], row[1])
 
 
 def withdraw(cx: Connection, queue: int, job: str) -> bool:

@@ -52,7 +52,7 @@ class Ends:
 
     def __init__(self, cx: Connection, queue: int, now: int) -> None:
         self._cx = cx
-        self._now = now
+        self.now = now
         self._times = {queue: now}
         self._left = MAX_DELIVERIES
         self._ended: deque[str] = deque()
@@ -83,7 +83,7 @@ class Ends:
 
     def note_in_flow(self, flow: str, job: str, outcome: JobState | None) -> None:
         """The same of one job of a workflow."""
-        flowrecords.note(self._cx, flow, job, outcome, self._now)
+        flowrecords.note(self._cx, flow, job, outcome, self.now)
         self._flows[flow] = None
 
     def open_gate(self, queue: int, gate: str) -> None:
@@ -226,7 +226,7 @@ class Ends:
 
     def _time_of(self, queue: int) -> int:
         if queue not in self._times:
-            self._times[queue] = touch(self._cx, queue, self._now)
+            self._times[queue] = touch(self._cx, queue, self.now)
         return self._times[queue]
 
     def ended_flows(self) -> tuple[FlowEnded, ...]:

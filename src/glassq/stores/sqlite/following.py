@@ -19,6 +19,7 @@ from glassq.model.names import is_flow, queue_of
 from glassq.stores.sqlite import flowrecords
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.deferring import how_it_ended
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.naming import Names
 from glassq.stores.sqlite.rows import micros
@@ -38,7 +39,10 @@ class FollowingVerbs:
         _refuse_more("follow", len(children))
         with self._connections.reading() as cx:
             found = tie_of(cx, parent)
-        return JobState.SUCCEEDED if found is None else found.outcome if found.final else None
+            if found is not None:
+                return found.outcome if found.final else None
+            queue = self._names.find(cx, queue_of(parent))
+            return how_it_ended(cx, queue, parent, micros(self._clock.wall()))[0]
 
     def deliver(self, queue: str, deliveries: Sequence[Delivery]) -> Delivered:
         """See `FlowStorage.deliver`. One transaction."""

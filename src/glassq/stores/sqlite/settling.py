@@ -12,7 +12,7 @@ from sqlite3 import Connection
 import msgspec
 
 from glassq.errors import StorageError
-from glassq.model.jobs import JobState, StoredJob
+from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
@@ -20,9 +20,11 @@ from glassq.stores.sqlite.changes import Change
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.jumps import note, pass_time
 from glassq.stores.sqlite.known import HeldLane, Known
+from glassq.stores.sqlite.notes import write_down
 from glassq.stores.sqlite.rows import (
     FRESH,
     MICRO,
+    OUTCOMES,
     READY,
     Place,
     head,
@@ -34,13 +36,6 @@ from glassq.stores.sqlite.rows import (
     place_of,
     window,
 )
-
-_OUTCOMES = {
-    Action.ACK: JobState.SUCCEEDED,
-    Action.BURY: JobState.BURIED,
-    Action.EXPIRE: JobState.EXPIRED,
-    Action.CANCEL: JobState.CANCELLED,
-}
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -71,11 +66,13 @@ def settle(change: Change, known: Known, queue: int, owner: str, what: Settlemen
     job = _head(cx, lane)
     if job is None or job.id != what.job_id:
         return _not_the_head(call, job)
+    if what.keep > 0:
+        _write_down(call)
     if what.action is Action.RETRY or what.action is Action.HALT:
         return _stop(call, job)
     if what.action is Action.BURY:
         _bury(call, job)
-    _take_out(cx, queue, lane.lane, job, _OUTCOMES[what.action], now)
+    _take_out(cx, queue, lane.lane, job, OUTCOMES[what.action], now)
     lane.without(job)
     stood.settled += 1
     stood.seen = now
@@ -89,7 +86,7 @@ def _let_others_know(change: Change, call: _Call, ordinal: int) -> Settled:
     cx, known, what = call.cx, call.known, call.what
     ends = Ends(cx, call.lane.queue, call.now)
     final = what.action is not Action.BURY
-    if not ends.note(what.job_id, _OUTCOMES[what.action], final=final, result=what.result):
+    if not ends.note(what.job_id, OUTCOMES[what.action], final=final, result=what.result):
         return _move_on(call, None, SettleStatus.DONE, ordinal)
     if ends.carry_out():
         change.ring = True
@@ -177,6 +174,24 @@ def _bury(call: _Call, place: Place) -> None:
             what.error,
             call.now,
         ),
+    )
+
+
+def _write_down(call: _Call) -> None:
+    """Keep this settlement, which is done for the first time, for as long as it says."""
+    what = call.what
+    again = micros(what.wait) if what.action is Action.RETRY else 0
+    write_down(
+        call.cx,
+        call.lane.queue,
+        what.job_id,
+        what.action,
+        call.now,
+        until=call.now + again + micros(what.keep),
+        reason=what.reason,
+        said=what.note,
+        result=what.result,
+        error=b"" if what.result is not None else what.error,
     )
 
 
