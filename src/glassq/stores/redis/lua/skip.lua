@@ -12,7 +12,7 @@ if expected ~= '' and identity(head) ~= expected then return false end
 local waits = bring_up(lane)
 call('ZREM', P .. HALTED, lane)
 call('LPOP', list_key(level, lane))
-forget_unique(head)
+part(head, 'c')
 count_settled('cancel', 1)
 if first(lane) then
   forget_blocked(lane)

@@ -21,9 +21,9 @@ local function grant_wishes(lane, wishes, current)
     local key, job = find(id)
     if job and id ~= current then
       call('LREM', key, 1, job)
-      forget_unique(job)
+      local came = part(job, 'c')
       count_settled('cancel', 1)
-      count = count + 1
+      count = count + 1 + (came and came.cancelled or 0)
     end
   end
   call('HDEL', lane_key(lane), 'cw')
