@@ -1,4 +1,4 @@
-"""The store on Redis keeps what stores promise about jobs that wait for others, on each server it is made for."""
+"""The store on Redis keeps its promises about jobs that wait for others, on each server it is made for."""
 
 from __future__ import annotations
 

@@ -26,22 +26,20 @@ _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
 
-def append(key: str, queue: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None) -> Call:
+def append(
+    key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None, queue: str = ""
+) -> Call:
     """A call of `lua/append.lua` with jobs that get the numbers from this one on; `most` is the limit of the
-    queue.
+    `queue`, whose name is told where jobs may wait for others.
 
     Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
     as the end of what is stored: server and client so have the least to do per job.
     """
     limit = "" if most is None else most
     for job in jobs:
-        if job.after or job.flow is not None:
-            told = ["w", *(part for job in jobs for part in (*_new_job(job), *_woven(queue, job)))]
-            return _appending(key, session, number, len(jobs), limit, told)
-    for job in jobs:
-        if job.due is not None or job.ttl is not None or job.dedup is not None:
-            told = ["", *(part for job in jobs for part in _new_job(job))]
-            return _appending(key, session, number, len(jobs), limit, told)
+        asks_more = job.due is not None or job.ttl is not None or job.dedup is not None
+        if asks_more or job.after or job.flow is not None:
+            return _appending(key, session, number, len(jobs), limit, _asking_more(queue, jobs))
     if len(jobs) == 1:
         return _append_one(key, session, number, jobs[0], limit)
     named = session.encode()
@@ -52,6 +50,17 @@ def append(key: str, queue: str, session: str, number: int, jobs: Sequence[NewJo
         first += len(stored)
         runs += (lane, level, len(stored), *stored)
     return _appending(key, session, number, len(jobs), limit, runs)
+
+
+def _waits(job: NewJob) -> bool:
+    return bool(job.after) or job.flow is not None
+
+
+def _asking_more(queue: str, jobs: Sequence[NewJob]) -> list[Argument]:
+    """Jobs that ask for more than their place, at least one of them."""
+    if any(map(_waits, jobs)):
+        return ["w", *(part for job in jobs for part in (*_new_job(job), *_woven(queue, job)))]
+    return ["", *(part for job in jobs for part in _new_job(job))]
 
 
 def _appending(
@@ -110,7 +119,7 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     """The call of `lua/settle.lua` for one settlement that nobody waits for. Where the next job has begun,
     all of it but the two jobs is the same for as long as the lane is run ahead."""
-    if not what.begun or what.action in _FAILED or what.next_id is None:
+    if not what.begun or what.action in _FAILED or what.next_id is None or _leaves(what):
         told = settlements(owner, [what])
         return scripts.SETTLE.call(key, len(told), parts(told))
     lease = what.lease
@@ -135,8 +144,9 @@ def _frame(
 
 def _settlement(what: Settlement) -> list[Argument]:
     lease = what.lease
+    leaves = _leaves(what)
     told: list[Argument] = [
-        str(what.action),
+        f"{what.action}+" if leaves else str(what.action),
         lease.lane,
         lease.token,
         local_id(lease.queue, what.job_id),
@@ -147,7 +157,21 @@ def _settlement(what: Settlement) -> list[Argument]:
     ]
     if what.action in _FAILED:
         told += (what.reason, micros(what.wait), what.error, int(what.ran))
+    if leaves:
+        told += (micros(what.keep), what.reason, what.note, *_left(what))
     return told
+
+
+def _leaves(what: Settlement) -> bool:
+    """Whether anything remains of it for somebody."""
+    return what.keep > 0 or what.result is not None
+
+
+def _left(what: Settlement) -> tuple[Argument, Argument]:
+    """What remains of a job that has ended, and what that is."""
+    if what.result is not None:
+        return "r", what.result
+    return ("e", what.error) if what.error else ("", "")
 
 
 def _next(what: Settlement) -> tuple[Argument, Argument]:

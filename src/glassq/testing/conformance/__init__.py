@@ -26,6 +26,7 @@ from glassq.testing.conformance.flowing import Flowing
 from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.inheriting import Failing, Inheriting, Relaying
+from glassq.testing.conformance.keeping import KeepingNotes, KeepingValues
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
@@ -72,6 +73,8 @@ class StorageConformance(
     Forgetting,
     Cutting,
     Waiting,
+    KeepingNotes,
+    KeepingValues,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
 

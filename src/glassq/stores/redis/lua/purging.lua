@@ -2,13 +2,21 @@
 
 local count = 0 -- of those that are gone
 local along = 0 -- of those that were cancelled because of them
+local keeps = call('EXISTS', P .. 'vz') == 1
 
 local function take_along(came) along = along + (came and came.cancelled or 0) end
+
+-- What was written down of a job that is gone.
+local function forget_notes(id)
+  if keeps then forget_kept('n:' .. id) end
+end
 
 local function drop_dead(seq, record)
   local lane, reason, error, at = string.match(record, '^(%d+):(%d+):(%d+):%d+:%d+|()')
   local job = string.sub(record, tonumber(at) + lane + reason + error)
-  call('HDEL', P .. 'xi', identity(job))
+  local id = identity(job)
+  forget_notes(id)
+  call('HDEL', P .. 'xi', id)
   call('HDEL', P .. 'x', seq)
   call('ZREM', P .. 'xs', seq)
   call('ZREM', P .. 'xt', seq)
@@ -23,6 +31,7 @@ local function drop_scheduled(slot, record)
   call('HDEL', P .. 'dp', slot)
   call('HDEL', P .. 'di', id)
   take_along(end_beside(id, record))
+  forget_notes(id)
   count = count + 1
 end
 
@@ -35,7 +44,9 @@ local function drain(lane, limit, keep, ahead)
     local key, least = list_key(level, lane), keep == level and 1 or 0
     if ahead > 0 then least = ahead + 1 end -- they may have begun
     while count < limit and call('LLEN', key) > least do
-      take_along(part(call('RPOP', key), 'c'))
+      local job = call('RPOP', key)
+      take_along(part(job, 'c'))
+      forget_notes(identity(job))
       count = count + 1
     end
   end
