@@ -40,7 +40,7 @@ class Deferring(Following):
         self.child("child", *parents)
         for name in "cab":
             assert self.stats().deferred == 1
-            self.end(name)
+            self.finish(name)
         assert self.unsettled() == ["child"]
         self.balance()
 
@@ -57,9 +57,9 @@ class Deferring(Following):
         self.balance()
 
     def test_edges_that_make_no_sense_are_refused(self) -> None:
-        """Whole: nothing is stored of an append with a job that waits for itself, or for a later one, or for
-        a time as well."""
-        for after in ((After(1),), (After(2),), (After(-1),)):
+        """Whole: nothing is stored of an append with a job that waits for itself, for a later one, for one
+        twice, or for a time as well."""
+        for after in ((After(1),), (After(2),), (After(-1),), (After(0), After(0, RUN))):
             with refused(ValueError):
                 self.store.append(QUEUE, [NewJob(body=b"a"), NewJob(body=b"b", after=after)])
         with refused(ValueError):
@@ -80,7 +80,7 @@ class Deferring(Following):
     def test_a_parent_that_has_ended_is_not_waited_for(self) -> None:
         """What is not there any more has succeeded, for all that is known."""
         gone = self.one("gone")
-        self.end("gone")
+        self.finish("gone")
         self.child("child", gone)
         assert self.unsettled() == ["child"]
         self.balance()
@@ -91,7 +91,7 @@ class Deferring(Following):
         for name in "abc":
             self.child(name, parent)
         self.put("meanwhile")
-        self.end("parent")
+        self.finish("parent")
         assert self.unsettled() == ["meanwhile", "a", "b", "c"]
         assert [record.job.seq for record in self.store.waiting(QUEUE, 9)] == [2, 3, 4, 5]
 
@@ -133,7 +133,7 @@ class Deferring(Following):
         parent = self.one("parent")
         self.child("child", parent, ttl=10)
         self.live_through(20)
-        self.end("parent")
+        self.finish("parent")
         [waiting] = self.store.waiting(QUEUE, 9)
         assert near(waiting.job.eligible_at, self.clock.wall())
         assert near(waiting.job.expires_at or 0, self.clock.wall() + 10)
@@ -152,7 +152,7 @@ class Deferring(Following):
         parent = self.one("parent")
         self.child("child", parent, lane="p")
         self.store.pause(QUEUE, "p")
-        self.end("parent")
+        self.finish("parent")
         assert self.stats().paused == 1
         assert self.claim().grants == ()
         self.store.resume(QUEUE, "p")
@@ -166,7 +166,7 @@ class Deferring(Following):
         assert self.settle(grant).released == 1
         again = self.settle(grant)
         assert (again.status is not SettleStatus.DONE, again.released) == (True, 0)
-        self.end("child")
+        self.finish("child")
         assert self.settle(grant).released == 0
         assert self.stats().settled["succeeded"] == 2
         self.balance()
@@ -200,7 +200,7 @@ class Deferring(Following):
         assert self.store.cancel(child) is Cancellation.REMOVED
         assert self.store.get(child) is None
         assert self.store.cancel(child) is None
-        assert self.end("parent").released == 0
+        assert self.finish("parent").released == 0
         assert (self.stats().settled["cancelled"], self.stats().depth) == (1, 0)
         self.balance()
 
@@ -244,7 +244,7 @@ class Deferring(Following):
         self.child("child", parent)
         with refused(QueueFull):
             self.store.append(QUEUE, [NewJob(body=b"a")], max_length=2)
-        self.end("parent")
+        self.finish("parent")
         self.store.append(QUEUE, [NewJob(body=b"a")], max_length=2)
 
     def test_a_queue_with_deferred_jobs_is_not_forgotten(self) -> None:
@@ -290,7 +290,7 @@ class Deferring(Following):
         """One step lets go a hundred at most; the rest is in the outbox, and nobody is let go twice."""
         parent = self.one("parent")
         self.children(250, parent)
-        answer = self.end("parent")
+        answer = self.finish("parent")
         assert 0 < answer.released <= 100
         assert answer.relay
         self.hand_over(self.flows.outbox(QUEUE, 30))  # a relay that dies before it says so
@@ -305,7 +305,7 @@ class Deferring(Following):
         ends = [Action.BURY, Action.EXPIRE, Action.CANCEL]
         for action in ends:
             self.child(f"after-{action}", self.one(action), policy=RUN, lane=action)
-            self.end(action, action)
+            self.finish(action, action)
         skipped = self.one("skipped")
         self.child("after-skipped", skipped, policy=RUN, lane="skipped")
         self.halt(self.granted("skipped"))

@@ -39,11 +39,11 @@ class Flowing(Following):
         assert (record.ended, record.ended_at, record.status) == ({}, None, "running")
         assert near(record.began_at, began)
         self.live_through(3)
-        assert self.end("first").ended == ()
+        assert self.finish("first").ended == ()
         assert self.record().ended == {JobState.SUCCEEDED: 1}
         assert self.flows.flow_outcomes(FLOW) == {first: JobState.SUCCEEDED}
         self.live_through(4)
-        [ended] = self.end("second").ended
+        [ended] = self.finish("second").ended
         assert (ended.id, ended.name, ended.status) == (FLOW, "etl", "succeeded")
         assert near(ended.seconds, 7)
         record = self.record()
@@ -55,9 +55,9 @@ class Flowing(Following):
     def test_a_workflow_over_two_queues(self) -> None:
         """Its home hears of every job; the end is told once, by a settlement or by a relay."""
         self.submit(other=OTHER)
-        told: list[FlowEnded] = [*self.end("first").ended, *self.relay(*BOTH)]
+        told: list[FlowEnded] = [*self.finish("first").ended, *self.relay(*BOTH)]
         assert told == []
-        told = [*self.end("second", queue=OTHER).ended, *self.relay(*BOTH)]
+        told = [*self.finish("second", queue=OTHER).ended, *self.relay(*BOTH)]
         assert [each.status for each in told] == ["succeeded"]
         assert self.record().status == "succeeded"
         assert self.relay(*BOTH) == []
@@ -65,7 +65,7 @@ class Flowing(Following):
     def test_a_failed_workflow(self) -> None:
         """A dead letter, and what it cancelled."""
         first, second = self.submit()
-        [ended] = self.end("first", Action.BURY).ended
+        [ended] = self.finish("first", Action.BURY).ended
         assert ended.status == "failed"
         assert self.record().ended == {JobState.BURIED: 1, JobState.CANCELLED: 1}
         outcomes = {first: JobState.BURIED, second: JobState.CANCELLED}
@@ -74,12 +74,12 @@ class Flowing(Following):
     def test_a_replay_opens_a_workflow_again(self) -> None:
         """It has not ended any more; it ends anew with its last job."""
         first, _ = self.submit()
-        self.end("first", Action.BURY)
+        self.finish("first", Action.BURY)
         self.store.replay(QUEUE, [first], front=True)
         record = self.record()
         assert (record.ended, record.ended_at, record.status) == ({}, None, "running")
-        assert self.end("first").ended == ()
-        [ended] = self.end("second").ended
+        assert self.finish("first").ended == ()
+        [ended] = self.finish("second").ended
         assert ended.status == "succeeded"
 
     def test_a_cancelled_workflow(self) -> None:
@@ -117,7 +117,7 @@ class Flowing(Following):
     def test_a_record_is_made_once(self) -> None:
         """A repeated call changes nothing."""
         self.submit()
-        self.end("first")
+        self.finish("first")
         self.flows.open_flow(FLOW, name="other", total=9, body=b"other", keep_seconds=1)
         record = self.record()
         assert (record.name, record.total, record.body) == ("etl", 2, b"graph")
@@ -127,9 +127,9 @@ class Flowing(Following):
         """Not before, however long the workflow runs."""
         self.submit()
         self.live_through(2 * KEPT)
-        self.end("first")
+        self.finish("first")
         self.live_through(2 * KEPT)
-        self.end("second")
+        self.finish("second")
         self.live_through(KEPT - 5)
         assert self.flows.flow(FLOW) is not None
         self.live_through(10)
@@ -146,5 +146,5 @@ class Flowing(Following):
         """Its end counts all the same, also when it comes back from the dead letters."""
         self.one("only", flow=FLOW)
         self.flows.open_flow(FLOW, name="single", total=1, body=b"", keep_seconds=KEPT)
-        [ended] = self.end("only").ended
+        [ended] = self.finish("only").ended
         assert (ended.name, ended.status) == ("single", "succeeded")

@@ -74,7 +74,7 @@ class Following(Balanced):
 
     # -- working ---------------------------------------------------------------------------------------
 
-    def end(
+    def finish(
         self, body: str, action: Action = Action.ACK, *, queue: str = QUEUE, result: bytes | None = None
     ) -> Settled:
         """Claim the lane whose head is this job, and end that; other lanes are given back."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 from glassq.model.edges import After
 from glassq.model.flows import Delivery, Upstream
 from glassq.model.jobs import JobState
+from glassq.model.leases import Settlement
 from glassq.model.verdicts import Action
 from glassq.testing.conformance.following import BOTH, CANCEL, GATE, OTHER, RUN, WAIT, Following
-from glassq.testing.conformance.scenario import QUEUE
+from glassq.testing.conformance.scenario import ALICE, QUEUE
 
 
 class Failing(Following):
@@ -25,7 +26,7 @@ class Failing(Following):
         parent = self.one("parent")
         child = self.child("child", parent)
         grandchild = self.child("grandchild", child)
-        assert self.end("parent", Action.BURY).released == 2
+        assert self.finish("parent", Action.BURY).released == 2
         assert self.outcomes() == (0, 2, 0)
         assert self.store.get(child) is None
         assert self.store.cancel(grandchild) is None
@@ -37,7 +38,7 @@ class Failing(Following):
         parent = self.one("parent")
         self.child("run", parent, policy=RUN)
         self.child("wait", parent, policy=WAIT)
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         assert self.run_all() == ["run"]
         assert self.outcomes() == (1, 0, 0)
         self.store.replay(QUEUE, [parent], front=False)
@@ -50,8 +51,8 @@ class Failing(Following):
         child = self.child("child", parent)
         other = self.one("other", lane="o")
         self.child("grandchild", child, other)
-        self.end("parent", Action.BURY)
-        self.end("other", result=b"left")  # while nobody is there to hear of it
+        self.finish("parent", Action.BURY)
+        self.finish("other", result=b"left")  # while nobody is there to hear of it
         assert self.outcomes() == (0, 2, 0)
         self.balance()
         self.store.replay(QUEUE, [parent], front=True)
@@ -68,7 +69,7 @@ class Failing(Following):
         parent = self.one("parent")
         self.child("child", parent)
         for times in range(1, 4):
-            self.end("parent", Action.BURY)
+            self.finish("parent", Action.BURY)
             assert self.outcomes() == (0, times, 2 * times - 2)
             self.store.replay(QUEUE, [parent], front=True)
             assert self.outcomes() == (1, times, 2 * times)
@@ -79,8 +80,8 @@ class Failing(Following):
         """Two dead letters have to be replayed before what both cancelled comes back."""
         first, second = self.one("first", lane="1"), self.one("second", lane="2")
         self.child("child", first, second)
-        self.end("first", Action.BURY)
-        self.end("second", Action.BURY)
+        self.finish("first", Action.BURY)
+        self.finish("second", Action.BURY)
         self.store.replay(QUEUE, [first], front=True)
         assert self.outcomes() == (0, 1, 1)
         self.store.replay(QUEUE, [second], front=True)
@@ -93,10 +94,10 @@ class Failing(Following):
         parent, other = self.one("parent", lane="p"), self.one("other", lane="o")
         child = self.child("child", parent, other)
         self.child("grandchild", child)
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         assert self.store.purge(QUEUE, dead=True) == 1
         self.relay()
-        self.end("other", Action.BURY)
+        self.finish("other", Action.BURY)
         self.store.replay(QUEUE, [other], front=True)
         assert self.outcomes() == (0, 2, 1)
         assert self.run_all() == ["other"]
@@ -107,7 +108,7 @@ class Failing(Following):
         """A child of a dead letter and of a cancelled job never comes back."""
         parent, other = self.one("parent", lane="p"), self.one("other", lane="o")
         self.child("child", parent, other)
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         self.store.cancel(other)
         self.store.replay(QUEUE, [parent], front=True)
         assert self.outcomes() == (0, 2, 1)
@@ -118,9 +119,9 @@ class Failing(Following):
     def test_what_was_cancelled_expired_or_skipped_cancels_for_good(self) -> None:
         """No replay brings that back."""
         self.child("a", self.one("1"))
-        self.end("1", Action.CANCEL)
+        self.finish("1", Action.CANCEL)
         self.child("b", self.one("2"))
-        self.end("2", Action.EXPIRE)
+        self.finish("2", Action.EXPIRE)
         self.child("c", self.one("3"))
         self.halt(self.granted("3"))
         self.store.skip_lane(QUEUE, "")
@@ -134,7 +135,7 @@ class Failing(Following):
     def test_a_parent_that_is_a_dead_letter_already(self) -> None:
         """As if it had been buried after the append."""
         parent = self.one("parent")
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         self.child("cancelled", parent)
         self.child("run", parent, policy=RUN)
         self.child("wait", parent, policy=WAIT)
@@ -151,7 +152,7 @@ class Failing(Following):
         parent = self.one("parent")
         self.children(150, parent)
         self.child("last", parent, policy=CANCEL, lane="other")
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         stale = self.flows.outbox(QUEUE)
         self.store.replay(QUEUE, [parent], front=True)
         self.hand_over(stale)
@@ -178,10 +179,10 @@ class Inheriting(Following):
             After(second, RUN),
             After(GATE),
         )
-        self.end("2", Action.BURY)
-        self.end("1", result=b"one")
-        self.end("3", result=b"")
-        self.end("4")
+        self.finish("2", Action.BURY)
+        self.finish("1", result=b"one")
+        self.finish("3", result=b"")
+        self.finish("4")
         self.open_gate()
         assert self.unsettled() == ["child"]
         assert self.flows.upstream(child) == (
@@ -197,20 +198,37 @@ class Inheriting(Following):
         child = self.child("child", parent)
         sibling = self.child("sibling", parent, lane="other")
         left = (Upstream(parent, "", JobState.SUCCEEDED, b"left"),)
-        self.end("parent", result=b"left")
+        self.finish("parent", result=b"left")
         assert self.flows.upstream(child) == left
         self.retry(self.granted("child"), wait=1)
         self.live_through(2)
-        self.end("child", Action.BURY)
+        self.finish("child", Action.BURY)
         assert self.flows.upstream(child) == left
         self.store.replay(QUEUE, [child], front=True)
         assert self.flows.upstream(child) == left
-        self.end("child")
+        self.finish("child")
         assert self.flows.upstream(child) == ()
         assert self.flows.upstream(sibling) == left
-        self.end("sibling")
+        self.finish("sibling")
         assert self.flows.upstream(sibling) == ()
         assert self.store.forget(QUEUE)
+
+    def test_a_parent_that_was_gone_left_what_is_kept_of_it(self) -> None:
+        """How it ended, and its result, if that was to be kept; such a one is no dead letter any more."""
+        done, failed = self.one("done", lane="d"), self.one("failed", lane="f")
+        for body, action, result in (("done", Action.ACK, b"left"), ("failed", Action.EXPIRE, None)):
+            grant = self.granted(body)
+            kept = Settlement(
+                lease=grant.lease, job_id=grant.jobs[0].id, action=action, result=result, keep=60
+            )
+            self.store.settle(ALICE, [kept])
+        child = self.child("child", done)
+        self.child("other", failed)
+        self.relay()
+        assert self.unsettled() == ["child"]
+        assert self.flows.upstream(child) == (Upstream(done, "", JobState.SUCCEEDED, b"left"),)
+        assert self.flows.follow(failed, [(child, CANCEL)]) is JobState.EXPIRED
+        self.balance()
 
     def test_a_job_that_waits_for_nobody_has_none(self) -> None:
         """Neither one that is there, nor one that is not."""
@@ -226,7 +244,7 @@ class Relaying(Following):
         parent = self.one("parent")
         child = self.child("child", parent, queue=OTHER)
         assert self.run_all(OTHER) == []
-        self.end("parent", result=b"left")
+        self.finish("parent", result=b"left")
         self.relay(*BOTH)
         assert self.unsettled(OTHER) == ["child"]
         assert self.flows.upstream(child) == (Upstream(parent, "", JobState.SUCCEEDED, b"left"),)
@@ -238,7 +256,7 @@ class Relaying(Following):
         parent = self.one("parent")
         for name in "abc":
             self.child(name, parent, queue=OTHER, lane=name)
-        self.end("parent")
+        self.finish("parent")
         read = self.flows.outbox(QUEUE)
         self.hand_over(read[:1])
         self.hand_over(read)
@@ -255,7 +273,7 @@ class Relaying(Following):
         child = self.child("child", parent, queue=OTHER)
         assert self.flows.follow(parent, [(child, CANCEL)]) is None
         assert self.flows.follow(parent, [(child, CANCEL)]) is None
-        self.end("parent")
+        self.finish("parent")
         self.relay(*BOTH)
         assert self.flows.follow(parent, [(child, CANCEL)]) is JobState.SUCCEEDED
         self.child("late", parent, queue=OTHER)
@@ -266,7 +284,7 @@ class Relaying(Following):
         parent = self.one("parent")
         child = self.child("child", parent, queue=OTHER)
         self.child("grandchild", child)
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         self.relay(*BOTH)
         assert (self.stats().deferred, self.stats(OTHER).deferred) == (0, 0)
         late = self.child("late", parent, queue=OTHER)
@@ -281,7 +299,7 @@ class Relaying(Following):
         """What it cancelled there is dropped there."""
         parent = self.one("parent")
         self.child("child", parent, queue=OTHER)
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         self.relay(*BOTH)
         self.store.purge(QUEUE, dead=True)
         self.relay(*BOTH)
@@ -292,11 +310,11 @@ class Relaying(Following):
         """An end that was undone by a replay meanwhile, and one of somebody nobody waits for."""
         parent = self.one("parent")
         child = self.child("child", parent, queue=OTHER)
-        self.end("parent", Action.BURY)
+        self.finish("parent", Action.BURY)
         self.relay(*BOTH)
         self.store.replay(QUEUE, [parent], front=True)
         self.relay(*BOTH)
-        self.end("parent")
+        self.finish("parent")
         self.relay(*BOTH)
         for outcome in (JobState.BURIED, None, JobState.SUCCEEDED):
             told = Delivery(to=child, parent=parent, outcome=outcome, final=False)
