@@ -122,9 +122,16 @@ def test_pytest_finds_the_plugin_and_pays_nothing_for_it() -> None:
 
 SPANS = """
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from glassq import Glassq
 from glassq.testing import testing
 
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
 app = Glassq("sqlite://")
 
 @app.fifo("payments", name="charge")
@@ -132,6 +139,7 @@ def charge() -> None:
     with trace.get_tracer("shop").start_as_current_span("bank"):
         pass
 
+charge()
 for _ in range(2):
     with testing(app, spans=True) as kit:
         charge()
@@ -141,12 +149,14 @@ for _ in range(2):
         assert by_name["bank"].parent.span_id == by_name["process payments"].context.span_id
 charge()
 assert len(kit.spans) == 3
+assert [span.name for span in exporter.get_finished_spans()].count("enqueue payments") == 4
 app.close()
 """
 
 
 def test_spans_are_kept_of_the_block(tmp_path: Path) -> None:
-    """Those of glassq and of the program, once each; the program's own calls afterwards are none of them."""
+    """Those of glassq and of the program, once each, also where the program traces its own calls; what it
+    calls afterwards is traced as before, and not kept."""
     run(SPANS, tmp_path)
 
 

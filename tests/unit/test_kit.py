@@ -167,6 +167,8 @@ def test_the_order_of_a_key_can_be_asserted(shop: Shop) -> None:
         kit.assert_order("o-1", [shop.charge.s("o-1", 1), shop.charge.s("o-1", cents=2)], queue="payments")
         kit.assert_order(None, [shop.send])
         kit.assert_order("o-1", [], queue="mail")
+        with pytest.raises(BadOption, match="names jobs of mail, payments; order is within one queue"):
+            kit.assert_order("o-1", [shop.charge, shop.send])
         with pytest.raises(
             AssertionError, match=r"were to begin(.|\n)*cents=2(.|\n)*began so:(.|\n)*cents=1"
         ):

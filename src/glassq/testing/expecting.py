@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glassq.errors import ConfigurationError
+from glassq.errors import BadOption, ConfigurationError
 from glassq.testing.seen import Events, FailedAttempt, Metrics, Seen
 from glassq.testing.sent import EnqueuedJob, SentJobs, Wanted, named_subset, task_of, wanted
 
@@ -73,17 +73,22 @@ class Expecting:
         if found:
             raise AssertionError(_listed("nothing like this was to be enqueued", found))
 
-    def assert_order(self, key: str | None, expected: list[Any], *, queue: str | None = None) -> None:
+    def assert_order(self, key: str | None, expected: Sequence[object], *, queue: str | None = None) -> None:
         """The jobs of this key (None: those without one) that have begun, began in exactly this order.
 
         Each is given as its task, as a call of it (`charge.s("o-1", 500)`, with these arguments and no
-        others), or as its receipt. A job that is tried again counts once. `queue`: where several have the
-        key.
+        others), or as its receipt; they say which queue is meant, as order is within one. `queue` says it
+        where nothing is expected. A job that is tried again counts once.
         """
         __tracebackhide__ = True
-        begun = self._seen.begun(key, queue)
-        jobs = [self._sent.find(event.job_id) for event in begun]
         want = [wanted(each) for each in expected]
+        queues = {each.queue for each in want} | ({queue} if queue is not None else set())
+        if len(queues) > 1:
+            raise BadOption(
+                "expected", f"names jobs of {', '.join(sorted(queues))}; order is within one queue"
+            )
+        begun = self._seen.begun(key, next(iter(queues), None))
+        jobs = [self._sent.find(event.job_id) for event in begun]
         fits = [job is not None and each.fits(job) for job, each in zip(jobs, want, strict=False)]
         if len(want) != len(jobs) or not all(fits):
             of = "without a key" if key is None else f"of key {key}"

@@ -94,6 +94,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     task: str | None
     arguments: dict[str, Any]
+    queue: str
     job_id: str | None = None
     exactly: bool = False
 
@@ -118,11 +119,12 @@ class Wanted(msgspec.Struct, frozen=True):
 def wanted(what: object) -> Wanted:
     """What a test names: a task, a call of one (`task.s(...)`), or a receipt. `BadOption` for all else."""
     if isinstance(what, Receipt):
-        return Wanted(None, {}, what.id)
+        return Wanted(None, {}, whole(what.queue), job_id=what.id)
     if isinstance(what, Signature):
         call = what.enclosed
-        return Wanted(call.task.name, _named(call.task.signature, call.args, call.kwargs), exactly=True)
-    return Wanted(task_of(what).name, {})
+        named = _named(call.task.signature, call.args, call.kwargs)
+        return Wanted(call.task.name, named, call.task.queue, exactly=True)
+    return named_subset(task_of(what), {})
 
 
 def task_of(task: object) -> TaskDefinition:
@@ -140,7 +142,7 @@ def named_subset(task: TaskDefinition, arguments: dict[str, Any]) -> Wanted:
     for name in arguments:
         if name not in parameters and not catches_all:
             raise TypeError(f"{task.name} has no argument {name!r}; it has {', '.join(parameters) or 'none'}")
-    return Wanted(task.name, arguments)
+    return Wanted(task.name, arguments, task.queue)
 
 
 def _read(queue: str, task: TaskDefinition, envelope: Envelope, job: NewJob, job_id: str) -> EnqueuedJob:
