@@ -6,8 +6,8 @@ import inspect
 import os
 import random
 import secrets
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,7 +34,7 @@ from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
 from glassq.observe.tokens import watch_tokens
 from glassq.observe.traceoptions import TraceOptions
-from glassq.observe.tracing import Tracing
+from glassq.observe.tracing import Tracing, instead_of
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
 from glassq.registry import KeyOf, Registry
@@ -108,6 +108,7 @@ class Glassq:
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
         self._tracing = tracing
+        self._spans: Tracing | None = None
         self._detach: Callable[[], None] = lambda: None
         self._loop = OwnLoop(LoopWatch(self.bus, self._clock))
         self._workers: list[Worker] = []
@@ -161,7 +162,8 @@ class Glassq:
             self.metrics_registry, storage, self.registry.queues, told=self.health.told
         )
         self.health.look = lambda: look_at_stores(self.metrics_registry)
-        Tracing(self.bus, address=storage.address, client_id=_client_id, options=self._tracing).attach()
+        self._spans = Tracing(self.bus, address=storage.address, options=self._tracing)
+        self._spans.attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -187,6 +189,14 @@ class Glassq:
             self._lease_seconds = lease_seconds
         if node_id is not None:
             self._node = check_name("node_id", node_id)
+
+    @contextmanager
+    def lend(self, storage: ShardedStorage) -> Iterator[tuple[float, str]]:
+        """For `glassq.testing`: every call here goes to this store, for as long as this lasts. Yields what a
+        worker of it has to know: the length of a lease, and the serializer's name."""
+        spans = Tracing(self.bus, address=storage.address, options=self._tracing)
+        with self._store.lent(storage), instead_of(self._spans, spans):
+            yield self._lease_seconds, self._serializer.name
 
     def _count_reconnect(self) -> None:
         self.bus.emit(StorageReconnected(store=self._store.place.kind))
@@ -224,8 +234,8 @@ class Glassq:
         Raises `BadOption`, `DuplicateTask`.
         """
         if unknown:
-            option = next(iter(unknown))
-            raise BadOption(option, "is not an option of a task", nearest(option, _TASK_OPTIONS))
+            option, known = next(iter(unknown)), inspect.signature(self.fifo).parameters.keys() - {"unknown"}
+            raise BadOption(option, "is not an option of a task", nearest(option, known))
         if result_ttl is not None:
             raise BadOption("result_ttl", "results are not built yet; leave it out")
         options = checked(
@@ -432,15 +442,3 @@ class Glassq:
 
     def __repr__(self) -> str:
         return f"<Glassq {self.address}>"
-
-
-_TASK_OPTIONS = tuple(
-    name
-    for name, parameter in inspect.signature(Glassq.fifo).parameters.items()
-    if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
-)
-
-
-def _client_id() -> str:
-    """Of this process, in its spans."""
-    return f"{socket.gethostname()}-{os.getpid()}"

@@ -87,6 +87,11 @@ class Bus:
         with self._lock:
             self._arounds = (*self._arounds, around)
 
+    def unwrap(self, around: Around) -> None:
+        """Put `around` nowhere any more. Unknown ones are ignored."""
+        with self._lock:
+            self._arounds = tuple(each for each in self._arounds if each != around)
+
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""
         observers = self._observers.get(type(event))

@@ -28,6 +28,8 @@ LATE_IMPORTS: dict[str, str] = {
     "config/files.py": "the optional extra cli, for YAML",
     "observe/exporting.py": "the optional extra otel",
     "stores/open.py": "a program pays only for the store it uses",
+    "testing/kit.py": "the optional extra otel",
+    "testing/plugin.py": "every run of pytest loads it",
     "web/server.py": "the optional extra server",
 }
 """Modules that may import inside functions (path below src/glassq -> why)."""

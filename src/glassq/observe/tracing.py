@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ from glassq.model.events import (
 from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.propagation import extract, inject, with_baggage
-from glassq.observe.spans import Attributes, SpanSource, flush_spans, is_provided, nobody_traces
+from glassq.observe.spans import Attributes, SpanSource, flush_spans, is_provided, nobody_traces, this_process
 from glassq.observe.traceoptions import TraceOptions
 from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending
 
@@ -46,7 +46,7 @@ class Tracing:
         bus: Bus,
         *,
         address: str,
-        client_id: Callable[[], str],
+        client_id: Callable[[], str] = this_process,
         options: TraceOptions | None = None,
     ) -> None:
         self.source = SpanSource(address=address, client_id=client_id)
@@ -54,16 +54,25 @@ class Tracing:
         self.lanes = _LaneMemory()
         self.follow_ups = FollowUps(self.source, acks=self.options.ack_spans)
         self._bus = bus
-        self._to_follow: list[tuple[Observer, type[Event]]] = [
-            (self.follow_ups.abandoned, AttemptAbandoned),
-            (self.follow_ups.settled, AttemptSettled),
-        ]
+        self._to_follow = self._settlements()
+
+    def _settlements(self) -> list[tuple[Observer, type[Event]]]:
+        return [(self.follow_ups.abandoned, AttemptAbandoned), (self.follow_ups.settled, AttemptSettled)]
 
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
         self._bus.wrap(self)
         self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
         self._bus.subscribe(self._worker_changed, WorkerChanged)
+
+    def detach(self) -> None:
+        """End, until it is attached again."""
+        self._bus.unwrap(self)
+        self._to_follow = self._settlements()
+        self._bus.unsubscribe(self.follow_ups.replayed)
+        self._bus.unsubscribe(self._worker_changed)
+        for observer, _ in self._to_follow:
+            self._bus.unsubscribe(observer)
 
     def follow(self) -> None:
         """A span was recorded: from now on settlements have theirs. Whoever traces nothing has no observer
@@ -104,6 +113,20 @@ class Tracing:
         if age is None:  # not its first attempt; a skew between the clocks is nothing against an hour
             age = time.time() - subject.job.enqueued_at
         return age <= self.options.max_parent_age
+
+
+@contextmanager
+def instead_of(own: Tracing | None, other: Tracing) -> Iterator[None]:
+    """Have `other` make the spans of a bus, in the place of its own tracing, for as long as this lasts."""
+    if own is not None:
+        own.detach()
+    other.attach()
+    try:
+        yield
+    finally:
+        other.detach()
+        if own is not None:
+            own.attach()
 
 
 class _Enqueue(AbstractContextManager[None]):

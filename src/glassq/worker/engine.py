@@ -58,6 +58,8 @@ class Worker:
     Use it as a context manager, by `start` and `stop`, or by `run` as a process of its own.
     """
 
+    _pool_kind: type[LanePool[LaneRun]] = LanePool
+
     def __init__(
         self,
         *,
@@ -122,11 +124,14 @@ class Worker:
         self._bus.subscribe(self._declared, QueueDeclared)
         self._pid = os.getpid()
         self._assemble(storage)
+        self._begin_threads()
+        self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))
+        return self
+
+    def _begin_threads(self) -> None:
         self._teller.start()
         for name, body in (("claims", self._claim_loop), ("upkeep", self._upkeep_until_done)):
             threading.Thread(target=body, name=f"glassq-{name}", daemon=True).start()
-        self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))
-        return self
 
     def _assemble(self, storage: Storage) -> None:
         settler = Settler(storage, self._bus, self._clock, self._owner, self._random)
@@ -149,6 +154,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock, self._loop),
             stopping=self._stopping.is_set,
+            over=self._stopping.is_set,
             crowded=self._crowded,
         )
         self._teller = Teller(self._bus, "glassq-telling")
@@ -165,7 +171,7 @@ class Worker:
         assigned = self._options.assigned or self._options.steal_from
         self._assignment = Assignment(self._options, self._clock) if assigned else None
         self._shares = Shares(self._registry, self._holdings, self._options.concurrency, self._assignment)
-        self._pool = LanePool(
+        self._pool = self._pool_kind(
             self._options.concurrency,
             "glassq-lane",
             serve=self._serve,

@@ -55,7 +55,7 @@ class Upkeep:
         """The thread's body."""
         with self._teller.telling():
             while not (self._stop.is_set() and len(self._holdings) == 0):
-                renewed = self._turn()
+                renewed = self.turn()
                 self._pause(self._lease_seconds / (3 if renewed else _RETRIES_PER_LEASE))
 
     def stop(self) -> None:
@@ -68,7 +68,7 @@ class Upkeep:
         else:
             self._stop.wait(seconds)
 
-    def _turn(self) -> bool:
+    def turn(self) -> bool:
         """Renew and report once; False when the store, or a part of it, was away."""
         lanes, whole = self._holdings.all(), True
         self._report_slow_callbacks(lanes)
