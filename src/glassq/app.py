@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
 
 log = Log("glassq")
+R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
@@ -208,7 +209,7 @@ class Glassq:
         ttl: float | None = None,
         result_ttl: float | None = None,
         priority: Priority = Priority.NORMAL,
-        **unknown: Any,
+        **unknown: Never,
     ) -> Declaring:
         """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn; an
         `async def` on an event loop.
@@ -272,7 +273,7 @@ class Glassq:
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    def enqueue_many(self, signatures: Iterable[Signature[Any]]) -> list[Receipt]:
+    def enqueue_many(self, signatures: Iterable[Signature[R]]) -> list[Receipt[R]]:
         """Enqueue calls of any tasks, keys and queues, and return their receipts in the same order:
         `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700), greet.s("bob")])`.
 
@@ -290,7 +291,7 @@ class Glassq:
         """
         return self._producer.enqueue_many(calls_of(signatures))
 
-    def enqueue_each(self, signatures: Iterable[Signature[Any]]) -> Iterator[Receipt]:
+    def enqueue_each(self, signatures: Iterable[Signature[R]]) -> Iterator[Receipt[R]]:
         """As `enqueue_many`, for calls without end: reads them, and stores them, as the receipts are taken.
 
         Memory does not grow with their number. Nothing is enqueued before the first receipt is asked for, nor
@@ -299,7 +300,7 @@ class Glassq:
         """
         return self._producer.enqueue_each(calls_of(signatures))
 
-    async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+    async def aenqueue_many(self, signatures: Sequence[Signature[R]]) -> list[Receipt[R]]:
         """As `enqueue_many`, awaited."""
         return await self._producer.aenqueue_many(list(calls_of(signatures)))
 
