@@ -47,8 +47,8 @@ from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
-from glassq.web.asgi import ASGIApp, build_asgi
-from glassq.web.server import HttpServer, serve
+from glassq.web.served import Served
+from glassq.web.server import HttpServer
 from glassq.worker.engine import Worker
 from glassq.worker.hosting import AsyncWorker
 from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
@@ -65,7 +65,7 @@ DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
 
 
-class Glassq:
+class Glassq(Served):
     """An application's queues on one store.
 
     Making one opens nothing: the store is opened by the first call that needs it. Several applications in
@@ -387,23 +387,7 @@ class Glassq:
         self._workers.append(worker)
         return worker
 
-    # -- being seen --------------------------------------------------------------------------------------
-
-    def asgi(self, *, token: str | None = None) -> ASGIApp:
-        """An ASGI application with `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz`, to be mounted
-        or served by any ASGI server. With `token`, metrics and details need it as a bearer token."""
-        return build_asgi(registry=self.metrics_registry, health=self.health, token=token)
-
-    def serve_http(
-        self, host: str = "127.0.0.1", port: int = 9464, *, token: str | None = None
-    ) -> HttpServer:
-        """Serve `asgi()` from a thread of its own until `close()`. Needs the extra `server`.
-
-        Raises `ConfigurationError` for a port that is taken, and for a host outside loopback without a token.
-        """
-        server = serve(self.asgi(token=token), host=host, port=port, token=token)
-        self._servers.append(server)
-        return server
+    # -- ending ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Stop workers and HTTP servers of this application and close its store. Idempotent.
