@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -47,8 +47,8 @@ from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
-from glassq.web.asgi import ASGIApp, build_asgi
-from glassq.web.server import HttpServer, serve
+from glassq.web.served import Served
+from glassq.web.server import HttpServer
 from glassq.worker.engine import Worker
 from glassq.worker.hosting import AsyncWorker
 from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
@@ -59,12 +59,13 @@ if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
 
 log = Log("glassq")
+R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
 
 
-class Glassq:
+class Glassq(Served):
     """An application's queues on one store.
 
     Making one opens nothing: the store is opened by the first call that needs it. Several applications in
@@ -218,7 +219,7 @@ class Glassq:
         ttl: float | None = None,
         result_ttl: float | None = None,
         priority: Priority = Priority.NORMAL,
-        **unknown: Any,
+        **unknown: Never,
     ) -> Declaring:
         """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn; an
         `async def` on an event loop.
@@ -282,7 +283,7 @@ class Glassq:
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    def enqueue_many(self, signatures: Iterable[Signature[Any]]) -> list[Receipt]:
+    def enqueue_many(self, signatures: Iterable[Signature[R]]) -> list[Receipt[R]]:
         """Enqueue calls of any tasks, keys and queues, and return their receipts in the same order:
         `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700), greet.s("bob")])`.
 
@@ -300,7 +301,7 @@ class Glassq:
         """
         return self._producer.enqueue_many(calls_of(signatures))
 
-    def enqueue_each(self, signatures: Iterable[Signature[Any]]) -> Iterator[Receipt]:
+    def enqueue_each(self, signatures: Iterable[Signature[R]]) -> Iterator[Receipt[R]]:
         """As `enqueue_many`, for calls without end: reads them, and stores them, as the receipts are taken.
 
         Memory does not grow with their number. Nothing is enqueued before the first receipt is asked for, nor
@@ -309,7 +310,7 @@ class Glassq:
         """
         return self._producer.enqueue_each(calls_of(signatures))
 
-    async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+    async def aenqueue_many(self, signatures: Sequence[Signature[R]]) -> list[Receipt[R]]:
         """As `enqueue_many`, awaited."""
         return await self._producer.aenqueue_many(list(calls_of(signatures)))
 
@@ -396,23 +397,7 @@ class Glassq:
         self._workers.append(worker)
         return worker
 
-    # -- being seen --------------------------------------------------------------------------------------
-
-    def asgi(self, *, token: str | None = None) -> ASGIApp:
-        """An ASGI application with `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz`, to be mounted
-        or served by any ASGI server. With `token`, metrics and details need it as a bearer token."""
-        return build_asgi(registry=self.metrics_registry, health=self.health, token=token)
-
-    def serve_http(
-        self, host: str = "127.0.0.1", port: int = 9464, *, token: str | None = None
-    ) -> HttpServer:
-        """Serve `asgi()` from a thread of its own until `close()`. Needs the extra `server`.
-
-        Raises `ConfigurationError` for a port that is taken, and for a host outside loopback without a token.
-        """
-        server = serve(self.asgi(token=token), host=host, port=port, token=token)
-        self._servers.append(server)
-        return server
+    # -- ending ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Stop workers and HTTP servers of this application and close its store. Idempotent.

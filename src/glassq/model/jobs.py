@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
 from glassq.model.edges import After
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.watermarks import Watermark
+
+if TYPE_CHECKING:
+    # Every type checker knows it: no package needs to be there. The default lets `Receipt` stand alone.
+    from typing_extensions import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 
 class Priority(IntEnum):
@@ -140,9 +150,10 @@ class Cancellation(StrEnum):
     """It is running: `current_job().check()` raises, and only if the task heeds that it ends as cancelled."""
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
+class Receipt(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
     """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due, or a
-    deferred one released) and whether it is new (`created`) or known already (`duplicate`)."""
+    deferred one released) and whether it is new (`created`) or known already (`duplicate`). To a type checker
+    it is of the type that the task returns."""
 
     id: str
     queue: str
