@@ -21,6 +21,7 @@ from glassq.testing.conformance.claiming import Claiming
 from glassq.testing.conformance.crowding import Crowding
 from glassq.testing.conformance.cutting import Cutting
 from glassq.testing.conformance.duplicating import Duplicating
+from glassq.testing.conformance.exchanging import Exchanging
 from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
 from glassq.testing.conformance.keeping import KeepingNotes, KeepingValues
@@ -72,5 +73,6 @@ class StorageConformance(
     Waiting,
     KeepingNotes,
     KeepingValues,
+    Exchanging,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
