@@ -38,6 +38,8 @@ from glassq.observe.tracing import Tracing, instead_of
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
 from glassq.registry import KeyOf, Registry
+from glassq.schedules.scheduler import Scheduler
+from glassq.scheduling import Scheduled, Schedules
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
@@ -65,7 +67,7 @@ DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
 
 
-class Glassq(Served):
+class Glassq(Scheduled, Served):
     """An application's queues on one store.
 
     Making one opens nothing: the store is opened by the first call that needs it. Several applications in
@@ -125,6 +127,14 @@ class Glassq(Served):
             serializer=self._serializer.name,
             random=random.random,
         )
+        self.schedules = Schedules(
+            self._store.get,
+            self.registry,
+            self.bus,
+            self._clock,
+            serializer=self._serializer.name,
+            random=random.random,
+        )
         self._observe()
         if otel_metrics:
             from glassq.observe.otelmetrics import observe_otel_metrics
@@ -160,7 +170,11 @@ class Glassq(Served):
         opened = self._observed(open_storage(place, reconnected=self._count_reconnect))
         storage = ShardedQueues(opened, lambda queue: self.registry.options(queue).shards)
         self._detach = collect_store(
-            self.metrics_registry, storage, self.registry.queues, told=self.health.told
+            self.metrics_registry,
+            storage,
+            self.registry.queues,
+            told=self.health.told,
+            lags=self.schedules.lags,
         )
         self.health.look = lambda: look_at_stores(self.metrics_registry)
         self._spans = Tracing(self.bus, address=storage.address, options=self._tracing)
@@ -393,9 +407,15 @@ class Glassq(Served):
             serializer=self._serializer.name,
             random=random.random,
             loop=loop,
+            beside=self.scheduler() if self.schedules.wanted(known.schedules) else None,
         )
         self._workers.append(worker)
         return worker
+
+    def scheduler(self) -> Scheduler:
+        """What leads the schedules and runs no jobs, not started yet: `with app.scheduler(): ...`. Workers do
+        the same beside their work, so that it is needed only where none of them may."""
+        return self.schedules.scheduler(self._node, self._lease_seconds)
 
     # -- ending ------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from glassq.model.keeping import Note, Value
+from glassq.model.keeping import Exchanged, Note, Value
 
 MAX_VALUE_BYTES = 1 << 20
 """What one `put` takes at most."""
@@ -30,6 +30,16 @@ class Keeping(Protocol):
         """Keep a value under this name for so long, or with None until it is dropped, in place of the last.
 
         At most `MAX_VALUE_BYTES` (`ValueError` otherwise). May be repeated.
+        """
+        ...
+
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """Put a value in the place of another one, if that is what is there: None stands for no value.
+
+        Done, too, when the value is there already: so it may be repeated, and whoever holds an office under
+        its own name renews that. With neither, it only tells the time. Otherwise as `put`.
         """
         ...
 

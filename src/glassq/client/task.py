@@ -154,6 +154,14 @@ class AsyncTask(BoundAsyncTask[P, R]):
         return f"<async task {self.definition.name} on {self.definition.queue}>"
 
 
+def signature_of(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature[Any]:
+    """A call of a registered task, for those who have only its name. Raises `TypeError` for arguments it does
+    not take."""
+    task.codec.check_call(args, kwargs)
+    read = key_reader(task)
+    return Signature(Call(task, args, kwargs, None if read is None else read(args, kwargs), _NO_OPTIONS))
+
+
 KeyReader = Callable[[tuple[Any, ...], dict[str, Any]], Key]
 """Tells the ordering key of a call. `TypeError` for arguments the task does not take."""
 

@@ -48,3 +48,11 @@ class Value(msgspec.Struct, frozen=True):
     name: str
     body: bytes
     until: float | None = None
+
+
+class Exchanged(msgspec.Struct, frozen=True):
+    """The answer to an exchange: whether the value is now what it was to be, and the store's clock, in epoch
+    seconds."""
+
+    done: bool
+    now: float

@@ -12,6 +12,8 @@ from glassq.errors import BadOption
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?\Z")
+RESERVED = "glassq:"
+"""How names begin that no queue of a program has."""
 MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
@@ -42,6 +44,11 @@ def check_name(kind: str, name: object) -> str:
     if not isinstance(name, str) or not _NAME.match(name):
         raise BadOption(kind, f"{name!r} is not a name; use 1 to 128 of A-Z a-z 0-9 _ . : -")
     return name
+
+
+def is_reserved(queue: str) -> bool:
+    """Whether a queue is the library's own: it keeps values under such a name, and no jobs."""
+    return queue.startswith(RESERVED)
 
 
 def check_key(key: object) -> str:

@@ -21,7 +21,7 @@ from glassq.model.jobs import (
     NewJob,
     StoredJob,
 )
-from glassq.model.keeping import Note, Value
+from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
@@ -290,6 +290,13 @@ class InstrumentedStorage:
     def put(self, queue: str, name: str, body: bytes, seconds: float | None) -> None:
         """See `Keeping.put`."""
         self._timed("put", self._inner.put, queue, name, body, seconds)
+
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """See `Keeping.exchange`."""
+        exchange = self._inner.exchange
+        return self._timed("put", exchange, queue, name, was=was, body=body, seconds=seconds)
 
     def value(self, queue: str, name: str) -> Value | None:
         """See `Keeping.value`."""

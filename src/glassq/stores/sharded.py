@@ -14,11 +14,11 @@ from glassq.keeping import MAX_VALUES
 from glassq.model.edges import EdgePolicy
 from glassq.model.flows import Delivered, Delivery
 from glassq.model.jobs import Appended, Cancellation, JobRecord, JobState, NewJob, StoredJob
-from glassq.model.keeping import Note, Value
+from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
 from glassq.model.leases import Claimed, Owner
-from glassq.model.names import is_shard, queue_of, whole
+from glassq.model.names import is_reserved, is_shard, queue_of, whole
 from glassq.model.stats import QueueStats, merged
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -223,6 +223,12 @@ class ShardedQueues:
         """See `Keeping.put`."""
         self._inner.put(self._home(queue), name, body, seconds)
 
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """See `Keeping.exchange`."""
+        return self._inner.exchange(self._home(queue), name, was=was, body=body, seconds=seconds)
+
     def value(self, queue: str, name: str) -> Value | None:
         """See `Keeping.value`."""
         return self._inner.value(self._home(queue), name)
@@ -315,7 +321,7 @@ class ShardedQueues:
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
-        return sorted(set(map(whole, self._inner.queues())))
+        return sorted({whole(name) for name in self._inner.queues() if not is_reserved(name)})
 
     # -- inside ------------------------------------------------------------------------------------------
 

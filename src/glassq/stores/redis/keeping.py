@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glassq.errors import CorruptRecord
 from glassq.keeping import MAX_VALUE_BYTES, MAX_VALUES, check_value
-from glassq.model.keeping import MAX_NOTES, Note, Value
+from glassq.model.keeping import MAX_NOTES, Exchanged, Note, Value
 from glassq.model.names import is_queue, queue_of
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
@@ -36,6 +36,16 @@ class KeepingVerbs:
         self._register.enter(queue)  # it may come before anything is put into the queue
         wait = "" if seconds is None else micros(seconds)
         self._server.run(scripts.PUT, self._keys.counters(queue), name, body, wait)
+
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """See `Keeping.exchange`."""
+        check_value(name, body or b"", seconds)
+        values = [b"" if each is None else b"=" + each for each in (was, body)]
+        wait = "" if seconds is None else micros(seconds)
+        done, now = self._server.run(scripts.EXCHANGE, self._keys.counters(queue), name, *values, wait)
+        return Exchanged(bool(done), int(now) / MICRO)
 
     def value(self, queue: str, name: str) -> Value | None:
         """See `Keeping.value`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from glassq.errors import QueueClosed
 from glassq.keeping import MAX_VALUE_BYTES, MAX_VALUES, check_value
 from glassq.model.clock import Clock
-from glassq.model.keeping import Note, Value
+from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.names import queue_of
 from glassq.model.verdicts import Action
 from glassq.stores.sqlite.changes import Change, Changes
@@ -40,18 +40,40 @@ class KeepingVerbs:
         """See `Keeping.put`. One transaction."""
         check_value(name, body, seconds)
 
-        def put(change: Change) -> None:
-            cx, key = change.cx, self._names.make(change.cx, queue)
-            if not queue_row(cx, key).incarnation:
-                raise QueueClosed(queue)
-            until = None if seconds is None else change.clock + micros(seconds)
-            sweep(cx, key, change.clock)
-            cx.execute(
-                "INSERT OR REPLACE INTO kept (queue, name, until, body) VALUES (?, ?, ?, ?)",
-                (key, name, until, body),
-            )
+        self._changes.make(lambda change: self._keep(change, queue, name, body, seconds))
 
-        self._changes.make(put)
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """See `Keeping.exchange`. One transaction."""
+        check_value(name, body or b"", seconds)
+
+        def exchange(change: Change) -> Exchanged:
+            asked = (self._names.find(change.cx, queue), name)
+            row = change.cx.execute(
+                "SELECT body FROM kept WHERE queue = ? AND name = ? AND (until IS NULL OR until > ?)",
+                (*asked, change.clock),
+            ).fetchone()
+            found = None if row is None else a_body(row[0])
+            done = found in (was, body)
+            if done and body is not None:
+                self._keep(change, queue, name, body, seconds)
+            elif done and found is not None:
+                change.cx.execute("DELETE FROM kept WHERE queue = ? AND name = ?", asked)
+            return Exchanged(done, change.clock / MICRO)
+
+        return self._changes.make(exchange)
+
+    def _keep(self, change: Change, queue: str, name: str, body: bytes, seconds: float | None) -> None:
+        cx, key = change.cx, self._names.make(change.cx, queue)
+        if not queue_row(cx, key).incarnation:
+            raise QueueClosed(queue)
+        until = None if seconds is None else change.clock + micros(seconds)
+        sweep(cx, key, change.clock)
+        cx.execute(
+            "INSERT OR REPLACE INTO kept (queue, name, until, body) VALUES (?, ?, ?, ?)",
+            (key, name, until, body),
+        )
 
     def value(self, queue: str, name: str) -> Value | None:
         """See `Keeping.value`."""

@@ -22,6 +22,7 @@ from glassq.testing.conformance.crowding import Crowding
 from glassq.testing.conformance.cutting import Cutting
 from glassq.testing.conformance.deferring import Deferring
 from glassq.testing.conformance.duplicating import Duplicating
+from glassq.testing.conformance.exchanging import Exchanging
 from glassq.testing.conformance.flowing import Flowing
 from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
@@ -75,6 +76,7 @@ class StorageConformance(
     Waiting,
     KeepingNotes,
     KeepingValues,
+    Exchanging,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
 

@@ -17,6 +17,22 @@ end
 -- Times of expiry are whole ms.
 local function ms(wait) return text(math.ceil(wait / 1000)) end
 
+-- Keep a value for so long (µs), or for ever. Whole or not at all: its first write needs memory.
+local function keep_value(name, body, wait)
+  if wait then
+    call('SET', P .. 'v:' .. name, body, 'PX', ms(wait))
+  else
+    call('SET', P .. 'v:' .. name, body)
+  end
+  if not format then -- it may come before anything is put into the queue
+    make_queue()
+    call('HSET', C, 'seen', instant)
+  end
+  call('ZADD', P .. 'vz', wait and text(now + wait) or '+inf', 'v:' .. name)
+  call('ZADD', P .. 'vn', '0', name)
+  sweep_kept(10)
+end
+
 -- Write down how an attempt ended, or the job itself, for so long (µs). `kind` says what `data` is: r result, e error,
 -- or '' nothing.
 local function keep_note(id, action, wait, reason, said, kind, data)
