@@ -16,8 +16,9 @@ from glassq.client.options import CallOptions
 from glassq.client.packing import Call
 from glassq.client.pending import PendingReceipt
 from glassq.errors import BadOption
+from glassq.model.compositions import Step
 from glassq.model.jobs import Receipt
-from glassq.model.names import UNORDERED, Key, check_key, nearest
+from glassq.model.names import UNORDERED, Key, check_key, check_name, nearest
 from glassq.registry import KeyOf, TaskDefinition
 
 P = ParamSpec("P")
@@ -26,11 +27,19 @@ R = TypeVar("R")
 _NO_OPTIONS = CallOptions()
 
 
-class Signature(Generic[R]):
-    """A call that is not enqueued yet; `app.enqueue_many` takes a list of them."""
+class Signature(Step, Generic[R]):
+    """A call that is not enqueued yet. `app.enqueue_many` takes a list of them; put together by `>>`, `<<`
+    and `|`, they are a workflow, which `app.submit` takes. One object is one step of it."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, name: str | None = None) -> None:
         self.enclosed = call
+        self.name = name or call.task.func.__name__
+        """Of the step: what those behind it know it by."""
+
+    def named(self, name: str) -> Signature[R]:
+        """The same call as a step of this name, which else is the function's. It is another step than this
+        one. Raises `BadOption`."""
+        return Signature(self.enclosed, check_name("named", name))
 
     def __repr__(self) -> str:
         # Arguments are left out on purpose: they may be secrets, and reprs end up in logs.
