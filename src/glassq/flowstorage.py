@@ -37,7 +37,7 @@ MAX_PARENTS = 10_000
 
 def parents_of(jobs: Sequence[NewJob]) -> int:
     """How many parents the jobs of an append wait for; `ValueError` when that is more than one append takes,
-    when one is due at a time, too, or waits for itself or a later one."""
+    when one is due at a time, too, or waits for itself, a later one, or one twice."""
     count = 0
     for place, job in enumerate(jobs):
         if not job.after:
@@ -45,6 +45,8 @@ def parents_of(jobs: Sequence[NewJob]) -> int:
         count += len(job.after)
         if job.due is not None:
             raise ValueError("a job waits for others (after) or for a time (due), not both")
+        if len({parent.job for parent in job.after}) < len(job.after):
+            raise ValueError(f"job {place} of an append waits for one parent twice; name each once")
         for parent in job.after:
             if isinstance(parent.job, int) and not 0 <= parent.job < place:
                 raise ValueError(
@@ -63,7 +65,7 @@ class FlowStorage(Protocol):
 
         Returns None while its end is, or will be, in its outbox: it is unsettled, or a dead letter (or
         cancelled because of one), whose replay will be there, too. Else how it ended for good, which the
-        caller delivers to the children: succeeded unless it is known better. May be repeated. At most
+        caller delivers to the children: succeeded unless a note of it is kept. May be repeated. At most
         `MAX_DELIVERIES` children (`ValueError` otherwise). Of edges inside a shard the append takes care.
         """
         ...

@@ -113,7 +113,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One job wherever it is in a store. Settled jobs are known only while they are dead letters.
 
     `state` is scheduled, deferred, ready, leased or buried; `attempts` are executions so far; `due_at` is set
-    while scheduled, `reason` when buried or when its lane is halted. Times are epoch seconds, the store's clock.
+    while scheduled, `reason` when buried or when its lane is halted. Times are epoch seconds by the store's
+    clock.
     """
 
     id: str

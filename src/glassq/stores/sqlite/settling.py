@@ -16,12 +16,15 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
+from glassq.stores.sqlite.changes import Change
+from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.jumps import note, pass_time
 from glassq.stores.sqlite.known import HeldLane, Known
 from glassq.stores.sqlite.notes import write_down
 from glassq.stores.sqlite.rows import (
     FRESH,
     MICRO,
+    OUTCOMES,
     READY,
     Place,
     head,
@@ -33,13 +36,6 @@ from glassq.stores.sqlite.rows import (
     place_of,
     window,
 )
-
-_OUTCOMES = {
-    Action.ACK: "succeeded",
-    Action.BURY: "buried",
-    Action.EXPIRE: "expired",
-    Action.CANCEL: "cancelled",
-}
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -53,12 +49,13 @@ class _Call(msgspec.Struct, frozen=True):
     now: int
 
 
-def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlement, clock: int) -> Settled:
+def settle(change: Change, known: Known, queue: int, owner: str, what: Settlement) -> Settled:
     """End the attempt of the lane's head and move the lane on. Notes the time in the queue's row, too."""
+    cx = change.cx
     lane = known.held(cx, queue, owner, what.lease)
     stood = known.queue(cx, queue)
     found = stood.watermark
-    now = pass_time(cx, queue, stood.seen, clock)
+    now = pass_time(cx, queue, stood.seen, change.clock)
     if lane is None:
         note(cx, queue, now)
         known.forget()
@@ -75,11 +72,34 @@ def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlemen
         return _stop(call, job)
     if what.action is Action.BURY:
         _bury(call, job)
-    _take_out(cx, queue, lane.lane, job, _OUTCOMES[what.action], now)
+    _take_out(cx, queue, lane.lane, job, OUTCOMES[what.action], now)
     lane.without(job)
     stood.settled += 1
     stood.seen = now
+    if stood.tied:
+        return _let_others_know(change, call, stood.settled)
     return _move_on(call, None, SettleStatus.DONE, ordinal=stood.settled)
+
+
+def _let_others_know(change: Change, call: _Call, ordinal: int) -> Settled:
+    """Let go who waits for the job, before its lane moves on: a child in it may be what comes next."""
+    cx, known, what = call.cx, call.known, call.what
+    ends = Ends(cx, call.lane.queue, call.now)
+    final = what.action is not Action.BURY
+    if not ends.note(what.job_id, OUTCOMES[what.action], final=final, result=what.result):
+        return _move_on(call, None, SettleStatus.DONE, ordinal)
+    if ends.carry_out():
+        change.ring = True
+    known.forget()
+    lane = known.held(cx, call.lane.queue, call.lane.owner, what.lease)
+    assert lane is not None  # noqa: S101 - it was held in this transaction
+    settled = _move_on(msgspec.structs.replace(call, lane=lane), None, SettleStatus.DONE, ordinal)
+    return msgspec.structs.replace(
+        settled,
+        released=ends.released + ends.cancelled,
+        ended=ends.ended_flows(),
+        relay=ends.relay,
+    )
 
 
 def _head(cx: Connection, lane: HeldLane) -> Place | None:
