@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
-from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, JobState, NewJob
 from glassq.model.names import is_gate, queue_of
 from glassq.model.verdicts import Action
@@ -30,9 +29,14 @@ def tie_jobs(
         tie(cx, queue, answer.id, job.flow)
         if job.after:
             _defer(cx, queue, job, answer.id)
-            for place, parent in enumerate(job.after):
-                named = parent.job if isinstance(parent.job, str) else answers[parent.job].id
-                _follow(cx, find, ends, parent, named, answer.id, place, known=named in made)
+            parents = [
+                parent.job if isinstance(parent.job, str) else answers[parent.job].id for parent in job.after
+            ]
+            for place, (parent, said) in enumerate(zip(parents, job.after, strict=True)):
+                add_edge(cx, parent, answer.id, place, said.name, said.policy)
+            # Once all edges are there: a job with one parent that is gone may have others that are not.
+            for parent in parents:
+                _follow(cx, find, ends, parent, answer.id, known=parent in made)
     return ends.carry_out()
 
 
@@ -49,15 +53,12 @@ def _follow(
     cx: Connection,
     find: FindQueue,
     ends: Ends,
-    after: After,
     parent: str,
     child: str,
-    place: int,
     *,
     known: bool,
 ) -> None:
-    """Let a child wait for a parent, or tell it at once how that ended. `known`: it was appended with it."""
-    add_edge(cx, parent, child, place, after.name, after.policy)
+    """Let a parent know of a child, or tell that at once how it ended. `known`: it was appended with it."""
     if is_gate(parent):
         return
     found = tie_of(cx, parent)
