@@ -59,7 +59,7 @@ local C = KEYS[1]
 local P = string.sub(C, 1, -2)
 local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 256
 
-local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail')
+local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail', 'fo')
 local format, levels = conf[1], conf[6] or ''
 if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
 
