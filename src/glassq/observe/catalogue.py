@@ -244,11 +244,12 @@ STORAGE_DURATION = metric(
         "scan",
         "stats",
         "put",
+        "deliver",
     ),
     buckets=FAST,
     note="A series appears with the first operation of its kind. `configure`: pause, resume, purge, and what "
     "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with; "
-    "`put`: values that are kept, or dropped.",
+    "`put`: values that are kept, or dropped; `deliver`: ends of jobs told to those that wait for them.",
 )
 STORAGE_ERRORS = metric(
     "glassq_storage_errors_total",
