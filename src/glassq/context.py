@@ -4,8 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any, Protocol
 
 import msgspec
+
+from glassq.errors import WorkflowError
+from glassq.model.upstreams import Upstreams
+
+
+class Links(Protocol):
+    """A job's ties to others, as its context sees them."""
+
+    @property
+    def flow(self) -> str | None:
+        """The workflow that it belongs to."""
+
+    def upstream(self) -> Upstreams:
+        """What the jobs before it left."""
+
+    def push(self, name: str, value: Any, ttl: float) -> None:
+        """Share a value with the other jobs of the workflow."""
+
+    def pull(self, name: str, default: Any) -> Any:
+        """What one of them has shared."""
+
+
+_NO_UPSTREAM = Upstreams(())
 
 
 class JobContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +45,34 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     enqueued_at: float
     _check: Callable[[JobContext], None]
     """Who answers `check`."""
+    _links: Links | None = None
+    """Who answers what is about other jobs; None for a job that has to do with none."""
+
+    @property
+    def workflow(self) -> str | None:
+        """The id of the workflow it belongs to."""
+        return None if self._links is None else self._links.flow
+
+    @property
+    def upstream(self) -> Upstreams:
+        """What the jobs that it came directly after left, by the names of their steps. A round trip at its
+        first use; raises `StorageError`."""
+        return _NO_UPSTREAM if self._links is None else self._links.upstream()
+
+    def xcom_push(self, name: str, value: Any, ttl: float = 3600.0) -> None:
+        """Share a value with the other jobs of the workflow, under a name, for `ttl` seconds; replaces what
+        had this name. One round trip. Up to 256 KiB. Raises `WorkflowError` in a job of no workflow,
+        `BadOption`, `SerializationFailed`, `PayloadTooLarge`, `StorageError`."""
+        self._of_workflow().push(name, value, ttl)
+
+    def xcom_pull(self, name: str, default: Any = None) -> Any:
+        """What a job of the workflow has shared under this name, or the default. One round trip."""
+        return self._of_workflow().pull(name, default)
+
+    def _of_workflow(self) -> Links:
+        if self._links is None or self._links.flow is None:
+            raise WorkflowError(f"{self!r} belongs to no workflow, and shares no values; see app.submit")
+        return self._links
 
     def check(self) -> None:
         """Raise `AttemptTimeout` past the task's timeout, `LeaseLost` when the lane is no longer ours.

@@ -81,7 +81,8 @@ def test_only_steps_can_be_put_together(put: Callable[[object, object], object])
 @pytest.mark.parametrize("put", [operator.rshift, operator.or_])
 def test_depth_is_no_matter_of_recursion(put: Callable[[Composable, Composable], Composable]) -> None:
     """Thousands put together one by one, in a loop."""
-    plan = plan_of(reduce(put, [Named(str(number)) for number in range(5000)]), max_edges=5000)
+    many: list[Composable] = [Named(str(number)) for number in range(5000)]
+    plan = plan_of(reduce(put, many), max_edges=5000)
     assert len(plan.steps) == 5000
 
 

@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TypeVar
 
 from glassq.client.batches import telling
+from glassq.client.following import follow_or_withdraw
 from glassq.client.mailbox import Errand, Mailbox, Posting
 from glassq.client.packing import REPORTED, Call, Packed
-from glassq.client.producer import Producer, cut
+from glassq.client.producer import Producer, cut, edges_of
 from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob, Receipt
@@ -83,6 +84,8 @@ class AwaitedProducer(Producer):
                 for out, answer in zip(outgoing, answers, strict=True):
                     out.job_id = answer.id
                     out.seq = answer.seq
+            if edges := edges_of(packed, answers):
+                await self._errand(lambda storage: follow_or_withdraw(storage, edges))
         except REPORTED as error:
             self._packing.refused(queue, error)
             if cancelled:

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from glassq.client.injection import check_given, taken_out
 from glassq.client.options import CallOptions
-from glassq.codec import Envelope, seal
+from glassq.codec import Envelope, Place, seal
 from glassq.errors import (
     EnqueueUncertain,
     PayloadTooLarge,
@@ -18,6 +19,7 @@ from glassq.errors import (
     StorageError,
     StorageUnavailable,
 )
+from glassq.model.edges import After
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
@@ -51,6 +53,10 @@ class Packed(msgspec.Struct, frozen=True):
     call: Call
     payload: bytes
     outgoing: Outgoing
+    place: Place | None = None
+    """Its place among others, for its worker."""
+    after: tuple[After, ...] = ()
+    """The jobs that it comes after, for the store."""
 
     @property
     def queue(self) -> str:
@@ -72,16 +78,26 @@ class Packing:
         self._bus = bus
         self._serializer = serializer
 
-    def pack(self, call: Call) -> Packed:
-        """Check and serialize a call. Raises what keeps it from being enqueued."""
+    def pack(self, call: Call, step: Place | None = None) -> Packed:
+        """Check and serialize a call, as a step of a workflow or by itself. Raises what keeps it from being
+        enqueued."""
         task = call.task
         try:
             limit = self._registry.options(task.queue).max_payload
-            payload = task.codec.encode(call.args, call.kwargs, limit)
             options = call.options
+            place, after = step, options.after() if options.depends_on else ()
+            if step is None and not after:
+                payload = task.codec.encode(call.args, call.kwargs, limit)
+            else:
+                args, kwargs, given = taken_out(task.signature, call.args, call.kwargs)
+                if step is None:
+                    check_given(given, {each.name for each in after})
+                payload = task.codec.encode(args, kwargs, limit, later=given)
+                place = msgspec.structs.replace(step or Place(behind=True), given=given)
             key = _lane_of_its_own() if call.key is UNORDERED else call.key
-            out = Outgoing(task.name, key, {}, len(payload), None, None, options.delay, options.eta)
-            return Packed(call, payload, out)
+            flow = None if place is None else place.flow or None
+            out = Outgoing(task.name, key, {}, len(payload), None, None, options.delay, options.eta, flow)
+            return Packed(call, payload, out, place, after)
         except REPORTED as error:
             self.refused(task.queue, error)
             raise
@@ -117,13 +133,15 @@ class Packing:
         call, out = packed.call, packed.outgoing
         task, options = call.task, call.options
         return NewJob(
-            body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
+            body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload, packed.place)),
             lane=packed.lane,
             level=task.priority if options.priority is None else options.priority,
             due=options.delay if options.eta is None else options.eta,
             due_is_time=options.eta is not None,
             ttl=task.ttl if options.ttl is None else options.ttl,
             dedup=_dedup(packed),
+            after=packed.after,
+            flow=out.flow,
         )
 
 

@@ -16,6 +16,19 @@ from glassq.errors import CorruptRecord, FormatMismatch, SerializationFailed
 ENVELOPE_VERSION = 1
 
 
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The place of a call among others that wait for one another."""
+
+    flow: str = msgspec.field(default="", name="f")
+    """The workflow it belongs to; empty: none, it only comes after some jobs."""
+    step: str = msgspec.field(default="", name="n")
+    """What those behind it know it by."""
+    behind: bool = msgspec.field(default=False, name="b")
+    """Whether it comes after others, which may have left something for it."""
+    given: dict[str, str] = msgspec.field(default_factory=dict, name="g")
+    """Arguments that are not in the payload, and the steps whose results they are."""
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """A call as it is stored. `headers` travel with the job (trace context), `payload` is opaque here."""
 
@@ -23,6 +36,7 @@ class Envelope(msgspec.Struct, frozen=True):
     serializer: str
     headers: dict[str, str]
     payload: bytes
+    place: Place | None = None
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +46,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     t: str
     s: str
     h: dict[str, str]
+    w: Place | msgspec.UnsetType = msgspec.UNSET
     c: int
 
 
@@ -50,7 +65,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 def seal(envelope: Envelope) -> bytes:
     """The wire form. `SerializationFailed` when a name or header is not valid text."""
-    if not envelope.headers:
+    if not envelope.headers and envelope.place is None:
         line, checksum = _beginning(envelope.task, envelope.serializer)
         return b"%b%d}\n%b" % (line, crc32(envelope.payload, checksum), envelope.payload)
     return _line(envelope) + b"\n" + envelope.payload
@@ -71,6 +86,7 @@ def _line(envelope: Envelope) -> bytes:
                 t=envelope.task,
                 s=envelope.serializer,
                 h=envelope.headers,
+                w=msgspec.UNSET if envelope.place is None else envelope.place,
                 c=_checksum(envelope),
             )
         )
@@ -107,7 +123,8 @@ def _open_any(body: bytes, end: int) -> Envelope:
     if header.v != ENVELOPE_VERSION:
         _refuse_newer(line)
         raise CorruptRecord(f"a job's body claims format version {header.v}, which never existed")
-    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :])
+    place = None if header.w is msgspec.UNSET else header.w
+    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :], place)
     if _checksum(envelope) != header.c:
         raise CorruptRecord(f"a job's body of {len(body)} bytes was damaged: its checksum does not match")
     return envelope
@@ -127,7 +144,8 @@ def _read_beginning(line: bytes) -> tuple[str, str, int] | None:
 
 def _checksum(envelope: Envelope) -> int:
     """CRC-32 of all that is said: finds every error of up to 32 bits in a row."""
-    rest = _ENCODER.encode((envelope.task, envelope.serializer, envelope.headers))
+    said = (envelope.task, envelope.serializer, envelope.headers)
+    rest = _ENCODER.encode(said if envelope.place is None else (*said, envelope.place))
     return crc32(envelope.payload, crc32(rest))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from glassq.codec import Envelope, describe_failure, failure_bytes, open_envelope
+from glassq.codec import Envelope, Place, describe_failure, failure_bytes, open_envelope
 from glassq.context import JobContext
 from glassq.errors import (
     AttemptTimeout,
@@ -28,9 +28,11 @@ from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.model.waits import NO_WAITS, Waited, Waits
 from glassq.policy.decide import Rules, decide, end
 from glassq.registry import Registry, TaskDefinition
+from glassq.storage import Storage
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor, late
 from glassq.worker.holdings import HeldLane
+from glassq.worker.links import Links
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.watching import LoopWatch
 
@@ -52,6 +54,8 @@ class Decoded(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     args: list[Any]
     kwargs: dict[str, Any]
+    place: Place | None = None
+    """Its place among jobs that wait for one another."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -78,6 +82,8 @@ class Ended(msgspec.Struct, frozen=True):
     did_run: bool
     failure: Failure | None = None
     """The attempt's error as text."""
+    result: bytes | None = None
+    """What is left to those behind it."""
 
     @property
     def callback(self) -> Callable[..., Any] | None:
@@ -102,10 +108,12 @@ class Attempts:
         max_crashes: int,
         random: Callable[[], float],
         loop: LoopHome | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self._registry = registry
         self._bus = bus
         self._clock = clock
+        self._storage = storage
         self._serializer = serializer
         self._max_crashes = max_crashes
         self._random = random
@@ -135,7 +143,8 @@ class Attempts:
                 failure=describe_failure(decoded.error),
             )
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
-        ran = self._run(lane, job, number, decoded, waited)
+        links = self._links(job, decoded)
+        ran = self._run(lane, job, number, decoded, waited, links)
         failure: Failure | None = None
         if ran.error is not None:
             failure = describe_failure(ran.error)
@@ -143,7 +152,10 @@ class Attempts:
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
         verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
         name, headers = decoded.task.name, decoded.headers
-        return Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
+        left = links.left_behind(ran.value) if links and verdict.action is Action.ACK else None
+        return Ended(
+            job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure, result=left
+        )
 
     # -- may it run at all ---------------------------------------------------------------------------------
 
@@ -185,15 +197,27 @@ class Attempts:
                     f"was serialized with {envelope.serializer!r}, this worker reads {self._serializer!r}"
                 )
                 raise CorruptRecord(f"a job of {task.name} {problem}")
-            args, kwargs = task.codec.decode(envelope.payload)
+            place = envelope.place
+            args, kwargs = task.codec.decode(envelope.payload, () if place is None else place.given)
         except CorruptRecord as error:
             return Refused(Outcome.UNDECODABLE, error, task.name, envelope.headers)
-        return Decoded(task, envelope.headers, args, kwargs)
+        return Decoded(task, envelope.headers, args, kwargs, place)
 
     # -- run -------------------------------------------------------------------------------------------
 
+    def _links(self, job: StoredJob, decoded: Decoded) -> Links | None:
+        if decoded.place is None or self._storage is None:
+            return None
+        return Links(decoded.task, decoded.place, job.id, self._storage)
+
     def _run(
-        self, lane: HeldLane, job: StoredJob, number: int, decoded: Decoded, waited: Waited | None
+        self,
+        lane: HeldLane,
+        job: StoredJob,
+        number: int,
+        decoded: Decoded,
+        waited: Waited | None,
+        links: Links | None = None,
     ) -> Ran:
         task, lease = decoded.task, lane.lease
         in_queue, causes = waited or (None, None)
@@ -208,6 +232,7 @@ class Attempts:
             token=lease.token,
             enqueued_at=job.eligible_at,
             _check=partial(self._check, lane, started, task.timeout),
+            _links=links,
         )
         self._bus.emit(
             AttemptStarted(
@@ -225,13 +250,16 @@ class Attempts:
                 replayed=job.replayed,
             )
         )
-        subject = Attempting(context, task.name, decoded.headers, in_queue)
+        subject = Attempting(context, task.name, decoded.headers, in_queue, links)
+
+        given = _nothing if links is None else links.given(at_once=task.is_async)
 
         def call() -> Any:
+            arguments = given()
             # fence: looked at again as the last thing before user code. This process may have stood still
             # while observers and Arounds were told, and another one may have run the job to its end.
             self._check_lease(lane, context)
-            return task.func(*decoded.args, **decoded.kwargs)
+            return task.func(*decoded.args, **decoded.kwargs, **arguments)
 
         executor = self._on_loop if task.is_async else self._executor
         return executor.run(subject, call, task.timeout)
@@ -257,6 +285,11 @@ class Attempts:
         return decide(
             ran.outcome, rules, failures=past.failures, holds_lease=not lane.lost, random=self._random()
         )
+
+
+def _nothing() -> dict[str, Any]:
+    """Of a job that has all of its arguments."""
+    return {}
 
 
 def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
@@ -288,6 +321,7 @@ def settlement(
         reason=ended.verdict.reason,
         wait=ended.verdict.wait,
         error=b"" if ended.failure is None else failure_bytes(ended.failure),
+        result=ended.result,
         ran=ended.did_run,
         leaving=leaving,
         next_id=next_id,

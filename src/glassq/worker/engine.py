@@ -27,6 +27,7 @@ from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
+from glassq.worker.relaying import Relay
 from glassq.worker.settle import Settler
 from glassq.worker.shares import Shares
 from glassq.worker.telling import Teller
@@ -129,7 +130,8 @@ class Worker:
         return self
 
     def _assemble(self, storage: Storage) -> None:
-        settler = Settler(storage, self._bus, self._clock, self._owner, self._random)
+        self._relay = Relay(storage, self._bus, self._clock, self._random)
+        settler = Settler(storage, self._bus, self._clock, self._owner, self._random, relay=self._relay.ring)
         attempts = Attempts(
             self._registry,
             self._bus,
@@ -138,6 +140,7 @@ class Worker:
             max_crashes=self._options.max_crashes,
             random=self._random,
             loop=self._loop,
+            storage=storage,
         )
         self._services = Services(
             storage=storage,
@@ -161,6 +164,7 @@ class Worker:
             settler=settler,
             teller=self._teller,
             queues=lambda: self.queues,
+            relay=self._relay.look,
         )
         assigned = self._options.assigned or self._options.steal_from
         self._assignment = Assignment(self._options, self._clock) if assigned else None
@@ -222,8 +226,8 @@ class Worker:
     def run_until_idle(self, timeout: float = 30.0) -> bool:
         """Wait until nothing is ready, running or waiting for a retry; False after `timeout` seconds.
 
-        Halted, paused and scheduled jobs are not waited for. A worker that is not running is started for it,
-        and stopped before this returns.
+        Halted, paused, scheduled and deferred jobs are not waited for. A worker that is not running is
+        started for it, and stopped before this returns.
         """
         if self.running:
             return self._wait_until_idle(timeout)
@@ -246,12 +250,12 @@ class Worker:
         return True
 
     def _idle(self) -> bool:
-        if len(self._holdings):
+        if len(self._holdings) or self._relay.busy:  # what is told to others may let some of them go
             return False
         stats = self._services.storage.stats(self.queues)
         busy = any(queue.ready or queue.leased or queue.waiting_retry for queue in stats)
         # Looked at again: a lane may have been taken and served while the figures were read.
-        return not (busy or self._claiming or len(self._holdings))
+        return not (busy or self._claiming or len(self._holdings) or self._relay.busy)
 
     # -- the threads -----------------------------------------------------------------------------------------
 
@@ -412,6 +416,7 @@ class Worker:
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""
         self._upkeep.run()
+        self._relay.stop(_TELLING)
         self._teller.wait(_TELLING)
         try:
             self._doorbell.close()
