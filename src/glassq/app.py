@@ -54,6 +54,7 @@ from glassq.worker.hosting import AsyncWorker
 from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions, worker_options
 from glassq.worker.watching import LoopWatch
+from glassq.workflows.verbs import Workflows
 
 if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
@@ -64,7 +65,7 @@ DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
 
 
-class Glassq:
+class Glassq(Workflows):
     """An application's queues on one store.
 
     Making one opens nothing: the store is opened by the first call that needs it. Several applications in
