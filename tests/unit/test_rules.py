@@ -45,6 +45,7 @@ SEVERITIES = {
         "StorageErrors",
         "StorageSlow",
         "ScheduleLag",
+        "DeferredStuck",
         "ObserverDetached",
     },
     "info": {"FencedWrites", "PausedLong", "NoStandby", "TraceContextLost"},
