@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from glassq.default import configure as configure
     from glassq.default import fifo as fifo
     from glassq.errors import GlassqError as GlassqError
+    from glassq.model.compositions import Composable as Composable
     from glassq.model.compositions import chain as chain
     from glassq.model.compositions import parallel as parallel
     from glassq.model.edges import EdgePolicy as EdgePolicy
@@ -53,6 +54,7 @@ _HOMES = {
     "AsyncTask": "glassq.client.task",
     "Backoff": "glassq.policy.retry",
     "Cancellation": "glassq.model.jobs",
+    "Composable": "glassq.model.compositions",
     "DeadLetter": "glassq.model.jobs",
     "Disposition": "glassq.model.jobs",
     "EdgePolicy": "glassq.model.edges",

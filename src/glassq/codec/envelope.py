@@ -16,6 +16,14 @@ from glassq.errors import CorruptRecord, FormatMismatch, SerializationFailed
 ENVELOPE_VERSION = 1
 
 
+class Gift(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What an argument is given by a step, once that has ended."""
+
+    step: str
+    many: bool = False
+    """Whether it is a list in any case, and not only where several steps have this name."""
+
+
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """The place of a call among others that wait for one another."""
 
@@ -25,8 +33,8 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """What those behind it know it by."""
     behind: bool = msgspec.field(default=False, name="b")
     """Whether it comes after others, which may have left something for it."""
-    given: dict[str, str] = msgspec.field(default_factory=dict, name="g")
-    """Arguments that are not in the payload, and the steps whose results they are."""
+    given: dict[str, Gift] = msgspec.field(default_factory=dict, name="g")
+    """Arguments that are not in the payload."""
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -34,6 +34,14 @@ class Upstreams(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         """The result of this step; `KeyError` says why there is none."""
+        results = self.all(name)
+        if not results:
+            raise KeyError(f"step {name!r} {why_nothing(self._left[name])}")
+        return results if len(self._left[name]) > 1 else results[0]
+
+    def all(self, name: str) -> list[Any]:
+        """The results of all steps of this name, be it one, or none that left any; `KeyError` when the job
+        comes after no such step."""
         left = self._left.get(name)
         if left is None:
             hint = nearest(name, self._left)
@@ -41,10 +49,7 @@ class Upstreams(Mapping[str, Any]):
                 f"; did you mean {hint!r}?" if hint else f"; it comes after {', '.join(self._left) or 'none'}"
             )
             raise KeyError(f"this job comes after no step {name!r}{known}")
-        results = [each.load() for each in left if each.load is not None]
-        if not results:
-            raise KeyError(f"step {name!r} {why_nothing(left)}")
-        return results if len(left) > 1 else results[0]
+        return [each.load() for each in left if each.load is not None]
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, left in self._left.items() if any(each.load is not None for each in left))

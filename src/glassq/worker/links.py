@@ -63,12 +63,14 @@ class Links:
         left nothing and the parameter has no default; `SerializationFailed`, `CorruptRecord` for what it
         cannot be."""
         given = {}
-        for argument, step in self.place.given.items():
+        for argument, gift in self.place.given.items():
+            step = gift.step
             found = [each for each in self._upstream() if each.name == step]
+            several = gift.many or len(found) > 1
             left = [each.result for each in found if each.result is not None]
             if left:
                 payloads = [result_payload(each, self._serializer.name) for each in left]
-                given[argument] = self._task.codec.restore_given(argument, payloads, several=len(found) > 1)
+                given[argument] = self._task.codec.restore_given(argument, payloads, several=several)
             elif self._task.signature.parameters[argument].default is self._task.signature.empty:
                 why = why_nothing([each for each in self._left() if each.name == step])
                 raise UpstreamMissing(argument, step, why)

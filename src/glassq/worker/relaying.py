@@ -110,7 +110,9 @@ class Relay:
             self._pause.wait()
             self.ring([shard])
 
-    def _told(self, _queue: str, delivered: Delivered) -> None:
+    def _told(self, shard: str, delivered: Delivered) -> None:
+        if delivered.relay:  # who was told has to tell others in its turn
+            self.ring((shard,))
         for flow in delivered.ended:
             self._bus.emit(
                 WorkflowEnded(workflow=flow.id, name=flow.name, status=flow.status, seconds=flow.seconds)
