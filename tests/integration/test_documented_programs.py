@@ -97,6 +97,13 @@ assert len({receipt.id.partition("/")[0] for receipt in receipts}) > 1
 assert app.worker().run_until_idle(timeout=30)
 assert app.queue("orders").stats().settled["succeeded"] == 12
 """,
+    "how-to/build-a-workflow.md": """
+assert status == "succeeded"
+assert workflow.progress() == {"succeeded": 4}
+assert second.seq is None
+assert app.worker().run_until_idle(timeout=30)
+assert app.queue("numbers").stats().settled["succeeded"] == 3
+""",
     "how-to/verify-a-history.md": """
 assert report.clean
 assert report.notes == []
