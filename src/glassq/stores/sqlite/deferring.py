@@ -29,14 +29,12 @@ def tie_jobs(
         tie(cx, queue, answer.id, job.flow)
         if job.after:
             _defer(cx, queue, job, answer.id)
-            parents = [
-                parent.job if isinstance(parent.job, str) else answers[parent.job].id for parent in job.after
-            ]
-            for place, (parent, said) in enumerate(zip(parents, job.after, strict=True)):
-                add_edge(cx, parent, answer.id, place, said.name, said.policy)
-            # Once all edges are there: a job with one parent that is gone may have others that are not.
+            parents = [each.job if isinstance(each.job, str) else answers[each.job].id for each in job.after]
+            for place, (parent, each) in enumerate(zip(parents, job.after, strict=True)):
+                add_edge(cx, parent, answer.id, place, each.name, each.policy)
+            # It is told of ends when all it waits for is known: else it would be released by the first.
             for parent in parents:
-                _follow(cx, find, ends, parent, answer.id, known=parent in made)
+                _hear(cx, find, ends, parent, answer.id, known=parent in made)
     return ends.carry_out()
 
 
@@ -49,16 +47,8 @@ def _defer(cx: Connection, queue: int, job: NewJob, job_id: str) -> None:
     )
 
 
-def _follow(
-    cx: Connection,
-    find: FindQueue,
-    ends: Ends,
-    parent: str,
-    child: str,
-    *,
-    known: bool,
-) -> None:
-    """Let a parent know of a child, or tell that at once how it ended. `known`: it was appended with it."""
+def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, *, known: bool) -> None:
+    """Tell a new child how a parent ended, if it has. `known`: they were appended together."""
     if is_gate(parent):
         return
     found = tie_of(cx, parent)
