@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from glassq.client.shown import keep_in
 from glassq.codec.accounts import Account, read_account
+from glassq.errors import ResultNotKept
 from glassq.model.jobs import HistoryEntry
 from glassq.model.keeping import MAX_NOTES, Note
+from glassq.model.names import check_id
 from glassq.model.verdicts import Action
+from glassq.storage import Storage
+
+
+def find_history(storage: Storage, job_id: str) -> list[HistoryEntry]:
+    """What happened to a job, as far as it is kept; `ResultNotKept`. May read its queue before its first
+    attempt has ended."""
+    notes = storage.notes(check_id("job_id", "a job's id", job_id), MAX_NOTES)
+    if notes:
+        return history_of(notes)
+    record = storage.get(job_id)
+    if record is None or not keep_in(record.body):
+        raise nothing_kept(job_id)
+    enqueued = record.eligible_at
+    return [] if enqueued is None else [HistoryEntry(event="enqueued", at=enqueued)]
+
+
+def nothing_kept(job_id: str) -> ResultNotKept:
+    """For a job of which nobody knows what became of it."""
+    return ResultNotKept(
+        f"nothing is kept of {job_id}: the time of its result is over (result_ttl), it was purged, or its "
+        "task keeps no results (declare it with result_ttl=)"
+    )
 
 
 def history_of(notes: Sequence[Note]) -> list[HistoryEntry]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from glassq.client.shown import keep_in, key_shown, task_named_in
 from glassq.codec.accounts import Account, account_bytes, read_account
+from glassq.codec.progress import progress_name, read_progress
 from glassq.codec.results import holds_result
 from glassq.errors import JobNotFound
-from glassq.model.jobs import Cancellation, JobRecord, JobState, JobView, StoredJob
+from glassq.model.jobs import Cancellation, JobRecord, JobState, JobView, Progress, StoredJob
 from glassq.model.keeping import Note
 from glassq.model.names import check_id, queue_of, whole
 from glassq.storage import Storage
@@ -14,13 +17,18 @@ from glassq.storage import Storage
 
 def find_job(storage: Storage, job_id: str) -> JobView:
     """A scheduled, unsettled or buried job, or one that has ended and of which that is kept; `JobNotFound`
-    otherwise. May read all of its queue."""
+    otherwise. With its progress. May read all of its queue, unless it has ended."""
     check_id("job_id", "a job's id", job_id)
     # A job that ends while its queue is looked through is found by what is kept of it then.
     view = _ended(storage, job_id) or _unsettled(storage, job_id) or _ended(storage, job_id)
     if view is None:
         raise _not_found(job_id)
-    return view
+    return msgspec.structs.replace(view, progress=_progress(storage, job_id))
+
+
+def _progress(storage: Storage, job_id: str) -> Progress | None:
+    value = storage.value(queue_of(job_id), progress_name(job_id))
+    return None if value is None else read_progress(value.body)
 
 
 def _ended(storage: Storage, job_id: str) -> JobView | None:

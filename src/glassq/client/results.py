@@ -6,21 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from glassq.client.asked import KeptReceipt
-from glassq.client.history import history_of
+from glassq.client.history import find_history, nothing_kept
 from glassq.client.jobs import cancel_job, find_job
 from glassq.client.mailbox import Errand, Mailbox
-from glassq.client.shown import error_shown, keep_in
+from glassq.client.shown import error_shown
 from glassq.codec import Serializer, read_failure
-from glassq.codec.progress import progress_name, read_progress
 from glassq.codec.results import result_loader
 from glassq.errors import (
     JobCancelled,
     JobExpired,
     JobFailed,
-    QueueClosed,
     ResultNotKept,
     ResultTimeout,
     SerializationFailed,
@@ -33,12 +29,10 @@ from glassq.model.jobs import (
     HistoryEntry,
     JobState,
     JobView,
-    Progress,
     Receipt,
     bound,
 )
-from glassq.model.keeping import MAX_NOTES, Note
-from glassq.model.names import queue_of
+from glassq.model.keeping import Note
 from glassq.storage import ShardedStorage
 
 R = TypeVar("R")
@@ -70,9 +64,7 @@ class Results:
 
     def job(self, job_id: str) -> JobView:
         """See `Glassq.job`."""
-        storage = self._storage()
-        view = find_job(storage, job_id)
-        return bound(msgspec.structs.replace(view, progress=_progress(storage, job_id)), self)
+        return bound(find_job(self._storage(), job_id), self)
 
     def cancel(self, job: str | Receipt) -> Cancellation:
         """See `Glassq.cancel`."""
@@ -82,15 +74,7 @@ class Results:
 
     def history(self, job_id: str) -> list[HistoryEntry]:
         """See `JobView.history`."""
-        storage = self._storage()
-        notes = storage.notes(job_id, MAX_NOTES)
-        if notes:
-            return history_of(notes)
-        record = storage.get(job_id)
-        if record is None or not keep_in(record.body):
-            raise _nothing_kept(job_id)
-        enqueued = record.eligible_at
-        return [] if enqueued is None else [HistoryEntry(event="enqueued", at=enqueued)]
+        return find_history(self._storage(), job_id)
 
     # -- what it returned ----------------------------------------------------------------------------------
 
@@ -169,7 +153,7 @@ class _Look:
         try:
             note = _last(storage, self._job_id)
             if note is None and self._searches and not self._is_there(storage):
-                raise _nothing_kept(self._job_id)
+                raise nothing_kept(self._job_id)
         except StorageUnavailable as error:
             if error.reason == "closed":
                 raise
@@ -184,23 +168,8 @@ def _last(storage: ShardedStorage, job_id: str) -> Note | None:
     return next(iter(storage.notes(job_id)), None)
 
 
-def _progress(storage: ShardedStorage, job_id: str) -> Progress | None:
-    try:
-        value = storage.value(queue_of(job_id), progress_name(job_id))
-    except QueueClosed:
-        return None
-    return None if value is None else read_progress(value.body)
-
-
 def _timed_out(job_id: str, timeout: float | None) -> ResultTimeout:
     return ResultTimeout(
         f"{job_id} has not ended within {timeout:g} s; app.job(id) shows where it is, and it can be waited "
         "for again"
-    )
-
-
-def _nothing_kept(job_id: str) -> ResultNotKept:
-    return ResultNotKept(
-        f"nothing is kept of {job_id}: the time of its result is over (result_ttl), it was purged, or its "
-        "task keeps no results (declare it with result_ttl=)"
     )

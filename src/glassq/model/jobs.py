@@ -136,7 +136,7 @@ class Cancellation(StrEnum):
     """It is running: `current_job().check()` raises, and only if the task heeds that it ends as cancelled."""
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+class Progress(msgspec.Struct, frozen=True):
     """How far a job said it is: the share that is done (0 to 1), a text, and which attempt said so."""
 
     done: float | None = None
@@ -193,7 +193,7 @@ class PeekedJob(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to a job. `at` is when, or when it was over, in epoch seconds by the store's
     clock; None when nobody knows."""
 
