@@ -32,6 +32,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     dedup_window: float = DEFAULT_DEDUP_WINDOW
     unique: bool = False
     priority: int | None = None
+    result_ttl: float | None = None
     depends_on: tuple[tuple[str, str], ...] = ()
     """Ids of jobs that it comes after, with the names it knows them by."""
     on_failure: EdgePolicy | None = None
@@ -147,6 +148,7 @@ _CHECKS: dict[str, Any] = {
     "dedup_id": _dedup_id,
     "dedup_window": _window,
     "unique": _unique,
+    "result_ttl": lambda option, value: None if value is None else check_seconds(option, value),
     "priority": lambda option, value: None if value is None else check_priority(option, value),
     "depends_on": _depends_on,
     "on_failure": check_failure_policy,

@@ -110,9 +110,10 @@ class BoundTask(_Bound[P, R]):
         the store's clock. `ttl` (seconds from when it may run): past it the job is not begun and ends as
         expired. `dedup_id`: a second call with it within `dedup_window` (300 s) of the first is not stored,
         its receipt says `duplicate`. `unique=True`: the same until the first is settled, by `dedup_id` or
-        else by the same arguments and key. `priority`: a `Priority`. `depends_on`: receipts or ids of jobs,
-        in a list or under names: it runs once all of them succeeded; `on_failure` says what becomes of it
-        when one did not: "cancel" (default), "run" or "wait". Raises `BadOption`.
+        else by the same arguments and key. `priority`: a `Priority`. `result_ttl` (seconds): keeps the result
+        and the history so long after the job has ended. `depends_on`: receipts or ids of jobs, in a list or
+        under names: it runs once all of them succeeded; `on_failure` says what becomes of it when one did
+        not: "cancel" (default), "run" or "wait". Raises `BadOption`.
         """
         return BoundTask(self.definition, self._producer, self._options.with_(options))
 

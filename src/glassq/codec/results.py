@@ -51,3 +51,8 @@ def result_payload(data: bytes, serializer: str) -> bytes:
 def result_loader(data: bytes, serializer: Serializer) -> Callable[[], Any]:
     """What makes the result; raises as `result_payload`."""
     return lambda: serializer.loads(result_payload(data, serializer.name))
+
+
+def holds_result(data: bytes) -> bool:
+    """Whether these are a result, and not the reason why there is none."""
+    return open_envelope(data).serializer != _NONE

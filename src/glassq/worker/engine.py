@@ -26,6 +26,7 @@ from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
+from glassq.worker.progress import ProgressWriter
 from glassq.worker.reach import Reach
 from glassq.worker.relaying import Relay
 from glassq.worker.settle import Settler
@@ -132,6 +133,7 @@ class Worker:
     def _assemble(self, storage: Storage) -> None:
         self._relay = Relay(storage, self._bus, self._clock, self._random)
         settler = Settler(storage, self._bus, self._clock, self._owner, self._random, relay=self._relay.ring)
+        self._progress = ProgressWriter(storage.put, self._clock)
         attempts = Attempts(
             self._registry,
             self._bus,
@@ -141,6 +143,8 @@ class Worker:
             random=self._random,
             loop=self._loop,
             storage=storage,
+            worker=str(self._owner),
+            tell=self._progress.tell,
         )
         self._services = Services(
             storage=storage,
@@ -417,6 +421,7 @@ class Worker:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""
         self._upkeep.run()
         self._relay.stop(_TELLING)
+        self._progress.stop(_TELLING)
         self._teller.wait(_TELLING)
         try:
             self._doorbell.close()

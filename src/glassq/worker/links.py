@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from glassq.codec import Place, Serializer
-from glassq.codec.results import result_headers, result_loader, result_payload, seal_result
+from glassq.codec.results import result_headers, result_loader, result_payload
 from glassq.errors import CorruptRecord, FormatMismatch, StorageError, UpstreamMissing
 from glassq.model.flows import Upstream
 from glassq.model.upstreams import Left, Upstreams, why_nothing
@@ -86,10 +86,6 @@ class Links:
 
     def _values(self) -> SharedValues:
         return SharedValues(self._storage, self.place.flow, self._serializer)
-
-    def left_behind(self, value: Any) -> bytes | None:
-        """What is left to those behind it; None for a job of no workflow, as nobody is known to want it."""
-        return seal_result(self._task.name, self._serializer, value, self.trail) if self.place.flow else None
 
     @property
     def _serializer(self) -> Serializer:
