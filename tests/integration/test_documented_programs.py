@@ -65,6 +65,13 @@ assert ("bob@example.org", "Welcome") in sent
 assert [what for who, what in sent if who.startswith("ann")] == ["Welcome", "noted", "Day 2", "Day 3"]
 assert len(sent) == 5
 """,
+    "how-to/get-results.md": """
+assert result == {"month": "may", "pages": 12}
+assert errors == ["LookupError: there is no such month", f"{unwanted.id} was cancelled"]
+assert both == [{"month": "july", "pages": 2}, {"month": "august", "pages": 3}]
+assert (shown.state, shown.has_result) == ("succeeded", True)
+assert history == [("enqueued", ""), ("attempt", "succeeded"), ("settled", "succeeded")]
+""",
     "how-to/come-from-pyfiq.md": """
 assert told == [
     "users: sync(['ann']) returned ANN",
@@ -97,6 +104,13 @@ assert charged == [("o-1", 300)]
 assert len({receipt.id.partition("/")[0] for receipt in receipts}) > 1
 assert app.worker().run_until_idle(timeout=30)
 assert app.queue("orders").stats().settled["succeeded"] == 12
+""",
+    "how-to/build-a-workflow.md": """
+assert status == "succeeded"
+assert workflow.progress() == {"succeeded": 4}
+assert second.seq is None
+assert app.worker().run_until_idle(timeout=30)
+assert app.queue("numbers").stats().settled["succeeded"] == 3
 """,
     "how-to/verify-a-history.md": """
 assert report.clean

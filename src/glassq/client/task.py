@@ -16,8 +16,9 @@ from glassq.client.options import CallOption, CallOptions
 from glassq.client.packing import Call
 from glassq.client.pending import PendingReceipt
 from glassq.errors import BadOption
+from glassq.model.compositions import Step
 from glassq.model.jobs import Receipt
-from glassq.model.names import UNORDERED, Key, check_key, nearest
+from glassq.model.names import UNORDERED, Key, check_key, check_name, nearest
 from glassq.registry import KeyOf, TaskDefinition
 
 P = ParamSpec("P")
@@ -27,11 +28,19 @@ R_co = TypeVar("R_co", covariant=True)
 _NO_OPTIONS = CallOptions()
 
 
-class Signature(Generic[R_co]):
-    """A call that is not enqueued yet; `app.enqueue_many` takes a list of them."""
+class Signature(Step, Generic[R_co]):
+    """A call that is not enqueued yet. `app.enqueue_many` takes a list of them; put together by `>>`, `<<`
+    and `|`, they are a workflow, which `app.submit` takes. One object is one step of it."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, name: str | None = None) -> None:
         self.enclosed = call
+        self.name = name or call.task.func.__name__
+        """Of the step: what those behind it know it by."""
+
+    def named(self, name: str) -> Signature[R_co]:
+        """The same call as a step of this name, which else is the function's. It is another step than this
+        one. Raises `BadOption`."""
+        return Signature(self.enclosed, check_name("named", name))
 
     def __repr__(self) -> str:
         # Arguments are left out on purpose: they may be secrets, and reprs end up in logs.
@@ -102,7 +111,10 @@ class BoundTask(_Bound[P, R]):
         the store's clock. `ttl` (seconds from when it may run): past it the job is not begun and ends as
         expired. `dedup_id`: a second call with it within `dedup_window` (300 s) of the first is not stored,
         its receipt says `duplicate`. `unique=True`: the same until the first is settled, by `dedup_id` or
-        else by the same arguments and key. `priority`: a `Priority`. Raises `BadOption`.
+        else by the same arguments and key. `priority`: a `Priority`. `result_ttl` (seconds): keeps the result
+        and the history so long after the job has ended. `depends_on`: receipts or ids of jobs, in a list or
+        under names: it runs once all of them succeeded; `on_failure` says what becomes of it when one did
+        not: "cancel" (default), "run" or "wait". Raises `BadOption`.
         """
         return BoundTask(self.definition, self._producer, self._options.with_(options))
 

@@ -141,8 +141,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Of one that gives its lane up (`Leaving.YIELD`): another lane of the queue, granted to begin later,
     whose head begins now."""
     result: bytes | None = None
-    """What a job that succeeded leaves: to those who wait for it (see `FlowStorage.upstream`), and to whoever
-    is to have what is kept."""
+    """What a job that succeeded returned: kept with the settlement where that is kept, and for those who wait
+    for this job (see `FlowStorage.upstream`)."""
     keep: float = 0.0
     """Seconds for which this settlement is kept under the job's id (see `Keeping.notes`), in the same step:
     what was done, when, `note`, and the result or the error. A retry's end its wait later. 0: not at all."""

@@ -14,6 +14,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?\Z")
 RESERVED = "glassq:"
 """How names begin that no queue of a program has."""
+_FLOW = re.compile(r"~[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?/[0-9a-f]{16}\Z")
+_JOB = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?/[^/]+:[0-9]+\Z")
 MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
@@ -83,6 +85,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def job_id(queue: str, producer: str, number: int) -> str:
     """`queue/producer:number`: the shard is known from the id, and a repeated append from its number."""
     return f"{queue}/{producer}:{number}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a job may have this id."""
+    return _JOB.match(text) is not None
+
+
+def is_flow_id(text: str) -> bool:
+    """Whether a workflow may have this id."""
+    return _FLOW.match(text) is not None
 
 
 def nth_id(first: str, place: int) -> str:

@@ -25,6 +25,8 @@ MAX_QUEUES = 200
 """Distinct `queue` values in one process; further queues share `OTHER`."""
 OTHER = "_other"
 """Stands for queues beyond the cap, and for values outside a closed set."""
+MAX_WORKFLOWS = 200
+"""Distinct `workflow` values in one process; workflows of further names share `OTHER`."""
 UNKNOWN_TASK = "_unknown"
 """Stands for every task that this application did not register."""
 
@@ -159,6 +161,16 @@ JOB_WAIT = metric(
     "queue",
     cause=WAIT_CAUSES,
     note="Counted when a job first starts, all of its wait at once.",
+)
+WORKFLOW_DURATION = metric(
+    "glassq_workflow_duration_seconds",
+    "worker",
+    "Time from the submit of a workflow to the end of its last job, by how it ended.",
+    "workflow",
+    buckets=WAIT,
+    status=("succeeded", "failed", "cancelled"),
+    note="By the name it was submitted as; names beyond the first 200 of a process share `_other`. After the "
+    "replay of a dead letter a workflow ends once more.",
 )
 JOBS_IN_PROGRESS = metric("glassq_jobs_in_progress", "worker", "Attempts running in this process.", "queue")
 IN_PROGRESS_SECONDS = metric(

@@ -209,12 +209,15 @@ class _Process(AbstractContextManager[None]):
         tracing, attempting = self._tracing, self._attempting
         job = attempting.job
         creation = tracing.read_context(job.queue, attempting.headers)
+        before_it = _upstream_contexts(attempting)
         context = Context()
-        links = []
+        links = [Link(each, {"glassq.link": "upstream"}) for each in before_it]
         if creation is not None:
             links.append(Link(creation, {"glassq.link": "creation"}))
-            if tracing.may_be_parent(attempting):
-                context = trace.set_span_in_context(trace.NonRecordingSpan(creation), context)
+        # What a job comes after caused it to run, rather than whoever submitted it.
+        cause = before_it[0] if before_it else creation
+        if cause is not None and tracing.may_be_parent(attempting):
+            context = trace.set_span_in_context(trace.NonRecordingSpan(cause), context)
         before = tracing.lanes.before(attempting)
         if before is not None:
             links.append(before)
@@ -226,6 +229,8 @@ class _Process(AbstractContextManager[None]):
             extra = _attempt_attributes(attempting)
             self._span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
             tracing.follow()
+        if attempting.links is not None:
+            inject(self._span, attempting.links.trail)
         remember(job.id, job.attempt, self._span.get_span_context())
         tracing.lanes.note(attempting, self._span.get_span_context())
         # On the current context, so that what an application put there stays visible to its code.
@@ -245,6 +250,15 @@ class _Process(AbstractContextManager[None]):
                 job, failed = self._attempting.job, failure[1] is not None
                 context = self._span.get_span_context()
                 self._tracing.follow_ups.ended(job.id, job.attempt, context, failed=failed)
+
+
+def _upstream_contexts(attempting: Attempting) -> list[SpanContext]:
+    """The process spans of the jobs that a job came directly after, in the order of its steps. Looked for
+    only where spans are recorded: it may take a round trip."""
+    if attempting.links is None or not is_provided():
+        return []
+    found = (extract(headers)[0] for headers in attempting.links.trails())
+    return [context for context in found if context is not None]
 
 
 class _LastRun(msgspec.Struct, frozen=True):
@@ -311,6 +325,8 @@ def _job_attributes(job: Outgoing) -> Attributes:
         extra["messaging.message.id"] = job.job_id
     if job.seq is not None:
         extra["glassq.job.sequence"] = job.seq
+    if job.flow is not None:
+        extra["messaging.message.conversation_id"] = job.flow
     return extra
 
 
@@ -327,6 +343,8 @@ def _attempt_attributes(attempting: Attempting) -> Attributes:
         extra["messaging.destination.partition.id"] = job.key
     if attempting.time_in_queue is not None:
         extra["glassq.job.time_in_queue_s"] = attempting.time_in_queue
+    if job.workflow is not None:
+        extra["messaging.message.conversation_id"] = job.workflow
     return extra
 
 

@@ -230,8 +230,11 @@ class ShardedQueues:
         return self._inner.exchange(self._home(queue), name, was=was, body=body, seconds=seconds)
 
     def value(self, queue: str, name: str) -> Value | None:
-        """See `Keeping.value`."""
-        return self._inner.value(self._home(queue), name)
+        """See `Keeping.value`. As `cancel`."""
+        try:
+            return self._inner.value(self._home(queue), name)
+        except QueueClosed:
+            return None
 
     def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
         """See `Keeping.values`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
@@ -38,6 +38,7 @@ class Upkeep:
         settler: Settler,
         teller: Teller,
         queues: Callable[[], tuple[str, ...]],
+        relay: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -48,6 +49,7 @@ class Upkeep:
         self._settler = settler
         self._teller = teller
         self._queues = queues
+        self._relay = relay
         self._slow_callbacks: set[int] = set()
         self._stop = threading.Event()
 
@@ -75,7 +77,8 @@ class Upkeep:
         try:
             for first in range(0, len(lanes), _PER_CALL):
                 whole = self._renew(lanes[first : first + _PER_CALL]) and whole
-            self._storage.report(self._owner, self._queues())
+            # By their shards, in which a worker that died may have left something to tell.
+            self._relay(self._storage.report(self._owner, self._queues()))
         except StorageError as error:
             self._teller.log(logging.WARNING, "renewing %d leases: %s", len(lanes), error)
             return False

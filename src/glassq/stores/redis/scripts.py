@@ -27,8 +27,10 @@ class Script:
 
     def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = (), alone: bool = False) -> None:
         self.verb = verb
-        files = (verb,) if alone else ("opening", *shortcuts, "queue", *parts, verb)
-        self._know_as("".join(_woven(files) if name == _WEAVING else _read(name) for name in files))
+        whole = ("queue", *parts, verb)
+        self._know_as(
+            _read(verb) if alone else _read("opening") + "".join(map(_read, shortcuts)) + _within(whole)
+        )
 
     @cached_property
     def guarded(self) -> Script:
@@ -79,11 +81,21 @@ def _beginning(command: str, script: str, key: str) -> bytes:
     return parts((command, script, 1, key))
 
 
+def _within(files: tuple[str, ...]) -> str:
+    """Files as one function, which is called: to make functions in it is cheaper than at a script's top.
+
+    What these share with the opening is looked up once, for the one around them. At the top each of them
+    would look for it in all that any of them shares.
+    """
+    body = "".join(_woven(files) if name == _WEAVING else _read(name) for name in files)
+    return f"local function carry_out()\n{body}\nend\n\nreturn carry_out()\n"
+
+
 def _woven(files: tuple[str, ...]) -> str:
     """A function that makes what is done about jobs which wait for others, with what a script has not got
     itself: what stands in it costs nothing in the calls that have no use for it."""
     needed = [name for name in ("settled", "arriving") if name not in files]
-    body = "".join(map(_read, (*needed, "edges", "workflows", "outcomes")))
+    body = "".join(map(_read, (*needed, "holding", "failing", "edges", "workflows", "outcomes")))
     return f"local woven\nlocal function weaving()\nif woven then return woven end\n{body}end\n\n"
 
 

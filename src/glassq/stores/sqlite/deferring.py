@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
-from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, JobState, NewJob
 from glassq.model.names import is_gate, queue_of
 from glassq.model.verdicts import Action
@@ -30,9 +29,12 @@ def tie_jobs(
         tie(cx, queue, answer.id, job.flow)
         if job.after:
             _defer(cx, queue, job, answer.id)
-            for place, parent in enumerate(job.after):
-                named = parent.job if isinstance(parent.job, str) else answers[parent.job].id
-                _follow(cx, find, ends, parent, named, answer.id, place, known=named in made)
+            parents = [each.job if isinstance(each.job, str) else answers[each.job].id for each in job.after]
+            for place, (parent, each) in enumerate(zip(parents, job.after, strict=True)):
+                add_edge(cx, parent, answer.id, place, each.name, each.policy)
+            # It is told of ends when all it waits for is known: else it would be released by the first.
+            for parent in parents:
+                _hear(cx, find, ends, parent, answer.id, known=parent in made)
     return ends.carry_out()
 
 
@@ -45,19 +47,8 @@ def _defer(cx: Connection, queue: int, job: NewJob, job_id: str) -> None:
     )
 
 
-def _follow(
-    cx: Connection,
-    find: FindQueue,
-    ends: Ends,
-    after: After,
-    parent: str,
-    child: str,
-    place: int,
-    *,
-    known: bool,
-) -> None:
-    """Let a child wait for a parent, or tell it at once how that ended. `known`: it was appended with it."""
-    add_edge(cx, parent, child, place, after.name, after.policy)
+def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, *, known: bool) -> None:
+    """Tell a new child how a parent ended, if it has. `known`: they were appended together."""
     if is_gate(parent):
         return
     found = tie_of(cx, parent)

@@ -85,6 +85,17 @@ class Deferring(Following):
         assert self.unsettled() == ["child"]
         self.balance()
 
+    def test_one_of_several_parents_may_have_ended(self) -> None:
+        """The others are waited for, whichever comes first in the list."""
+        gone = self.one("gone")
+        self.finish("gone")
+        parent = self.one("parent")
+        self.child("a", gone, parent)
+        self.child("b", parent, gone)
+        assert self.unsettled() == ["parent"]
+        assert self.run_all() == ["parent", "a", "b"]
+        self.balance()
+
     def test_a_child_takes_its_place_when_it_is_released(self) -> None:
         """Behind what came meanwhile; children of one parent in the order of their appends."""
         parent = self.one("parent", lane="other")

@@ -28,7 +28,7 @@ end
 
 local function give_up()
   if call('HEXISTS', P .. 'jd', id) == 0 then return false end
-  weaving().cancel_deferred(id)
+  weaving().failing().cancel_deferred(id)
   weaving().finish()
   note_end()
   return true

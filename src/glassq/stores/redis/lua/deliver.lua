@@ -1,5 +1,5 @@
 -- deliver: jobs and workflows of this shard hear how those ended whom they have to hear of.
--- ARGV   time, then per delivery: number, to, parent, letter (see `edges`), '' or '+' and what it left
+-- ARGV   time, then per delivery: number, to, parent, letter (see `holding`), '' or '+' and what it left
 -- Reply  {jobs let into their lanes, jobs cancelled, 1 if the outbox has something new, workflow that ended...}
 -- May be repeated at will: nobody is let go twice.
 

@@ -20,7 +20,7 @@ end
 call('HSET', record, 'name', ARGV[3], 'total', ARGV[4], 'left', text(ARGV[4] - ended), 'body', ARGV[5], 'keep', ARGV[6],
   'b', counts.b, 'c', counts.c, 'e', counts.e)
 call('ZADD', P .. 'jz', '+inf', flow)
-weaving().sweep_flows()
+weaving().flows().sweep()
 -- That it has ended already is told by whoever relays.
 if ended > 0 and ended >= tonumber(ARGV[4]) then weaving().post({id = job, letter = letter}, nil, {}, flow, false) end
 return 1

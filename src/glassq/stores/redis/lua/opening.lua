@@ -44,7 +44,7 @@
 -- m  zset  lane -> until when its owner is remembered, mo hash  lane -> <since>:<owner>: of workers with assigned keys
 -- n:<job> list  how its attempts ended, as far as that is kept (see `notes`);  v:<name> string  a value: both with an
 --          expiry;  vz zset  either's name -> until;  vn zset  names of values, all of one score
--- What begins with j is about jobs that wait for others, parents (see `edges`). Jobs, workflows and gates of this shard
+-- What begins with j is about jobs that wait for others, parents (see `holding`). Jobs, workflows and gates of this shard
 -- are named without their queue there.
 -- jd hash  job -> <ttl>:<level>:<flags>:<length of lane>|<lane><body>: the deferred jobs;  jx hash  the same of those
 --          that were cancelled because of a dead letter, and come back with it

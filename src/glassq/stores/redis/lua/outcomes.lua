@@ -65,13 +65,13 @@ local function tell(what)
   local flow = own and letter ~= 'B' and string.match(own, '^[^\n]*') or ''
   -- That a workflow has ended is for those to tell who have somebody to tell it to.
   if flow ~= '' and not is_far(flow) and (woven.tells or letter == '-') then
-    note_flow(flow, id, letter, letter == '-' and number_of_now() or nil)
+    note_flow(flow, id, letter, letter == '-' and tonumber(call('HGET', C, 'on') or 0) + 1 or nil)
     flow = ''
   end
   tell_children(what, flow)
 end
 
--- Tell all who hear of it; what came of it. `tells`: whether whoever asked is told what workflows ended.
+-- Tell all who have to hear of it; what came of it. `tells`: whether whoever asked is told what workflows ended.
 local function finish(tells)
   woven.tells = tells
   local at = 0
@@ -81,8 +81,11 @@ local function finish(tells)
   end
   ends = {}
   if next(held) then keep_held() end
-  if #arrivals > 0 and arrive(arrivals) then ring() end
-  arrivals = {}
+  if #arrivals > 0 then
+    told.woke = arrive(arrivals)
+    if told.woke then ring() end
+    arrivals = {}
+  end
   local came = told
   told = {released = 0, cancelled = 0, relay = false, flows = {}}
   return came
@@ -95,7 +98,7 @@ local function ended(id, letter, result, tells)
 end
 
 woven = {
-  ended = ended, finish = finish, hear = hear, note_flow = note_flow, post = post, cancel_deferred = cancel_deferred,
-  forget_flow = forget_flow, sweep_flows = sweep_flows, each_parent = each_parent, is_far = is_far, is_gate = is_gate
+  ended = ended, finish = finish, hear = hear, note_flow = note_flow, post = post, failing = failing, flows = flows,
+  is_far = is_far, is_gate = is_gate
 }
 return woven

@@ -1,7 +1,7 @@
 -- parting: stands behind `weaving`, before the verbs that end jobs, or bury them.
 
 -- A job leaves its lane for good, or is buried: what it alone might hold is free again, and whoever waits for it hears
--- of it. `letter` is how it ended (see `edges`), `result` what it left, and `tells` whether the caller is told what
+-- of it. `letter` is how it ended (see `holding`), `result` what it left, and `tells` whether the caller is told what
 -- workflows ended. What came of that, where anybody waited.
 local function part(job, letter, result, tells)
   local flags, id = string.match(job, '^%d+:%d:%d+:%d*:(%a*):([^|]+)|')

@@ -10,7 +10,7 @@ for index = 1, #page, 2 do
   local length, at = string.match(page[index + 1], '^%d*:%d:%a*:(%d+)|()')
   -- It may have gone with another one of this page.
   if not lane or string.sub(page[index + 1], at, at + length - 1) == lane then
-    if woven.cancel_deferred(page[index]) then count = count + 1 + woven.finish().cancelled end
+    if woven.failing().cancel_deferred(page[index]) then count = count + 1 + woven.finish().cancelled end
   end
 end
 return {following, count}

@@ -246,8 +246,9 @@ for index, what in ipairs(all) do
     local result = what.left and ARGV[what.left + 3] == 'r' and ARGV[what.left + 4] or nil
     came = part(what.head, LETTERS[what.action], result, true)
     if came then
-      settled, ready = settled + came.cancelled, call('ZCARD', P .. READY)
-      what.changes = call('HGET', lane_key(what.lane), 'ch') or '0'
+      settled = settled + came.cancelled
+      if came.woke then ready = call('ZCARD', P .. READY) end
+      if #levels > 1 then what.changes = call('HGET', lane_key(what.lane), 'ch') or '0' end
     end
     held, jobs = move_on(what)
   elseif status == 'already' then
