@@ -88,6 +88,7 @@ class Kit(Expecting):
             )
         home = CallersLoop(LoopWatch(self._app.bus, SystemClock()))
         home.enter(asyncio.get_running_loop())
+        self._stack.callback(home.dismiss)
         return self._begin(home)
 
     def _begin(self, home: LoopHome) -> Self:
