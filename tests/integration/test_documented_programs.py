@@ -247,9 +247,9 @@ def test_handlers_are_tested_as_documented(tmp_path: Path) -> None:
     )
     (tmp_path / "shop.py").write_text(shop, encoding="utf-8")
     (tmp_path / "test_shop.py").write_text("\n\n".join(tests), encoding="utf-8")
-    written = "".join(tests).count("\ndef test_")
+    written = len(re.findall(r"^ *def test_", "\n".join(tests), flags=re.MULTILINE))
     assert f"{written} passed" in run_tests(tmp_path)
-    assert written == 10
+    assert written == 11
     assert len([line for line in tests[0].splitlines() if line.startswith(" ")]) == 5
 
 

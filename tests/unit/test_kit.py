@@ -119,6 +119,8 @@ def test_metrics_count_from_the_beginning_of_the_block(shop: Shop) -> None:
             assert sum(sample.value for sample in processed) == 1
             assert kit.metrics.value("glassq_jobs_processed_total", task="charge", outcome="succeeded") == 1
             assert kit.metrics.value("glassq_jobs_processed_total", task="send") == 0
+            assert kit.metrics.value("glassq_storage_operation_duration_seconds_count", operation="claim") > 0
+            assert kit.metrics["glassq_observer_failures_total"][0].value == 0
             with pytest.raises(KeyError, match="did you mean glassq_jobs_processed_total"):
                 kit.metrics["glassq_jobs_proccessed_total"]
 
@@ -450,6 +452,17 @@ def test_a_worker_can_die_within_a_job(shop: Shop) -> None:
         assert kit.failures == []
 
 
+def test_what_ends_without_being_run_is_nothing_to_die_of(shop: Shop) -> None:
+    """An expired job at the head is ended as ever; the worker dies of the one behind it."""
+    with testing(shop.app) as kit:
+        shop.charge.options(ttl=5)("o-1", 1)
+        second = shop.charge("o-1", 2)
+        kit.advance(6)
+        assert kit.crash_worker() == second.id
+        kit.run_until_idle()
+        assert shop.done == [("o-1", 2), ("o-1", 2)]
+
+
 def test_a_job_that_kills_its_workers_is_given_up(shop: Shop) -> None:
     """The bound of crashes holds as in production."""
     with testing(shop.app, errors="keep") as kit:
@@ -509,6 +522,8 @@ def test_mistakes_are_named(shop: Shop) -> None:
         testing(shop.app, "inlin")  # type: ignore[arg-type]
     with pytest.raises(BadOption, match="errors: is one of raise, keep"):
         testing(shop.app, errors="ignore")  # type: ignore[arg-type]
+    with pytest.raises(BadOption, match="app: is an application"):
+        testing("sqlite://")  # type: ignore[arg-type]
     kit = testing(shop.app)
     for use in (kit.run, kit.crash_worker, lambda: kit.advance(1), lambda: kit.events):
         with pytest.raises(ConfigurationError, match=r"with testing\(app\) as kit"):

@@ -38,6 +38,8 @@ def testing(
 
     Raises `BadOption`, and `MissingExtra` for `spans` without their package, when the block begins.
     """
+    if not isinstance(app, Glassq | None):
+        raise BadOption("app", f"is an application (glassq.Glassq), got {app!r}")
     _check("mode", mode, ("manual", "inline"))
     _check("errors", errors, ("raise", "keep"))
     clock = FakeClock(wall=float(int(time.time())))  # whole seconds: sums of times then have no remainder

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from glassq.app import Glassq
 from glassq.errors import BadOption, ConfigurationError, JobFailed, MissingExtra
-from glassq.model.events import AttemptStarted, Event, JobEnqueued
+from glassq.model.events import AttemptFailed, AttemptStarted, Event, JobEnqueued
 from glassq.model.leases import Owner
 from glassq.model.stats import QueueStats
 from glassq.observe.running import running_on
@@ -67,6 +67,7 @@ class Kit(Expecting):
         self._wanted = False
         self._home: LoopHome | None = None
         self._worker: SteppedWorker | None = None
+        self._doomed: SteppedWorker | None = None
         self._numbers = itertools.count()
         self._raised = 0
         self._asked = False
@@ -104,7 +105,7 @@ class Kit(Expecting):
             store = SeenStorage(opened, app.bus, self._sent)
             self._store = ShardedQueues(store, lambda queue: app.registry.options(queue).shards)
             self.lease_seconds, self._serializer = stack.enter_context(app.lend(self._store))
-            self._listener = Seen(app.bus, app.registry, self._store, self.clock, self._failed)
+            self._listener = Seen(app.bus, app.registry, self._store, self.clock, self._heard)
             stack.enter_context(self._listener.listening())
             # The application's probes must not go on about a worker that was the test's, or that died in it.
             stack.callback(app.health.begin)
@@ -193,16 +194,15 @@ class Kit(Expecting):
         if self._turn.locked():
             self._living().die()
             raise WorkerCrashed("the test let the worker of this job die")
-        worker, before = self._living(), len(self._seen.events)
-        worker.doom(doomed=True)
+        worker = self._doomed = self._living()
         try:
-            self._work(1)
+            while worker.alive and self._work(1):
+                pass  # what ends without being run, as it has expired, is nothing to die of
         finally:
-            worker.doom(doomed=False)
+            self._doomed = None
         if worker.alive:
             raise AssertionError(f"no job is ready that a worker could die of: {self._standing()}")
-        started = [each for each in self._seen.events[before:] if isinstance(each, AttemptStarted)]
-        return started[-1].job_id
+        return self._seen.events.of(AttemptStarted)[-1].job_id
 
     def advance(self, seconds: float) -> None:
         """Let time pass: delays, retries, leases, expiries and windows of deduplication go by it.
@@ -257,10 +257,13 @@ class Kit(Expecting):
                 break
         return ran
 
-    def _failed(self) -> None:
-        """An attempt has failed: where its error is to be raised, it is before anything more begins."""
-        if self._worker is not None and self._due(asked=self._asked):
+    def _heard(self, event: Event) -> None:
+        """Stop the worker where something is to be raised, before anything more begins; and in the midst of a
+        job where it is to die."""
+        if isinstance(event, AttemptFailed) and self._worker is not None and self._due(asked=self._asked):
             self._worker.enough()
+        elif isinstance(event, AttemptStarted) and self._doomed is not None:
+            self._doomed.doom()
 
     def _living(self) -> SteppedWorker:
         """The worker, or another one when it has died."""

@@ -26,6 +26,10 @@ from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Sending
 E = TypeVar("E", bound=Event)
 
 
+_ENDINGS = ("", "_total", "_count", "_sum", "_bucket")
+"""What the names of a metric's samples may add to its own."""
+
+
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that failed, with what its code raised; or where no code was run (an unknown task, arguments
     that cannot be read), a `JobFailed`. `final`: the job is not tried again."""
@@ -60,8 +64,8 @@ class Metrics(Mapping[str, list[Sample]]):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._samples: dict[str, list[Sample]] = {}
         for family in families:
-            if not family.samples:
-                self._samples.setdefault(family.name, [])
+            for ending in _ENDINGS if not family.samples else ():
+                self._samples.setdefault(family.name + ending, [])
             for sample in family.samples:
                 self._samples.setdefault(sample.name, []).append(Sample(sample.labels, sample.value))
 
@@ -87,15 +91,16 @@ class Metrics(Mapping[str, list[Sample]]):
 
 
 class Seen:
-    """Listens to one application while `listening` lasts; `on_failure` is called when an attempt failed."""
+    """Listens to one application while `listening` lasts. `on_event` is called with each event, once it is
+    taken in."""
 
     def __init__(
-        self, bus: Bus, registry: Registry, storage: Storage, clock: Clock, on_failure: Callable[[], None]
+        self, bus: Bus, registry: Registry, storage: Storage, clock: Clock, on_event: Callable[[Event], None]
     ) -> None:
         self.events = Events()
         self.failures: list[FailedAttempt] = []
         self._errors: dict[tuple[str, int], BaseException] = {}
-        self._on_failure = on_failure
+        self._on_event = on_event
         self._app_bus = bus
         # What counts for a test alone listens to a bus of its own: one subscription is easily taken back.
         self._bus = Bus()
@@ -138,6 +143,7 @@ class Seen:
         self._bus.emit(event)
         if isinstance(event, AttemptFailed):
             self._failed(event)
+        self._on_event(event)
 
     def _failed(self, event: AttemptFailed) -> None:
         said = event.failure
@@ -153,7 +159,6 @@ class Seen:
                 final=event.verdict.final,
             )
         )
-        self._on_failure()
 
     def _around(self, subject: Sending | Attempting) -> Any:
         return self._noting(subject) if isinstance(subject, Attempting) else NOTHING_AROUND

@@ -139,9 +139,9 @@ class SteppedWorker(Worker):
         """Whether it has not died."""
         return not self._way.dead
 
-    def doom(self, *, doomed: bool) -> None:
+    def doom(self) -> None:
         """Let it die in the moment in which it would settle something."""
-        self._way.doomed = doomed
+        self._way.doomed = True
 
     def die(self) -> None:
         """Now: nothing is settled, nothing given back, and nobody told."""
