@@ -384,6 +384,21 @@ def test_inline_jobs_run_at_their_time_while_it_passes(shop: Shop) -> None:
         assert kit.clock.wall() == began + 2000
 
 
+@pytest.mark.parametrize("mode", ["manual", "inline"])
+def test_what_cannot_run_does_not_hold_up_time(shop: Shop, mode: Any) -> None:
+    """A retry that is due in a lane that is paused: an hour passes in some strides all the same."""
+    shop.broken.append(ValueError("no"))
+    with testing(shop.app, mode, errors="keep") as kit:
+        shop.charge("o-1")
+        kit.run()
+        shop.app.queue("payments").pause("o-1")
+        before, began = len(kit.events), kit.clock.wall()
+        kit.advance(3600)
+        assert kit.clock.wall() == began + 3600
+        assert len(kit.events) - before < 2000
+        assert kit.run_until_idle() == 0
+
+
 def test_a_job_that_takes_long_keeps_its_lease(shop: Shop) -> None:
     """Time that passes within a job is time that it takes: it is renewed, and past its timeout it is told."""
     checked: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import get_ident
 
 from glassq.model.events import LaneClaimed, OrderViolated
@@ -10,8 +11,9 @@ from glassq.telemetry import Bus
 MAX_LANES_REMEMBERED = 4096
 
 
-def watch_tokens(bus: Bus) -> None:
-    """Report a store that hands a lane out under a token not above one it had before.
+def watch_tokens(bus: Bus) -> Callable[[], None]:
+    """Report a store that hands a lane out under a token not above one it had before. Returns what begins
+    anew, for another store.
 
     A worker claims in one thread, one call after the other, so what a thread was given for a lane must grow.
     Threads are not compared: what two of them hear may arrive in another order than it was said. Nor are the
@@ -29,3 +31,4 @@ def watch_tokens(bus: Bus) -> None:
         last[known] = lease.token
 
     bus.subscribe(claimed, LaneClaimed)
+    return last.clear

@@ -216,20 +216,19 @@ class Kit(Expecting):
             )
         __tracebackhide__ = True
         self._living()
-        target = self.clock.wall() + seconds
+        target, least, within_a_job = self.clock.wall() + seconds, _INSTANT, self._turn.locked()
         while (left := target - self.clock.wall()) > 0:
-            self.clock.advance(min(left, self._stride()))
+            stride = self.lease_seconds / 3 if any(each.leased for each in self._stats()) else _STRIDE
+            due = self._living().due_in()
+            if self._inline and not within_a_job and due is not None:
+                stride = min(stride, max(due, least))
+            self.clock.advance(min(left, stride))
             self._living().keep_up()
             if self._inline:
-                self._catch_up()
-        if not self._turn.locked():
+                # What is due and yet cannot run, in a lane that is paused, say, must not hold up time.
+                least = _INSTANT if self._catch_up() else 2 * least
+        if not within_a_job:
             self._raise(asked=self._inline)
-
-    def _stride(self) -> float:
-        """How much time may pass at once: leases are renewed, and what is due inline is run."""
-        stride = self.lease_seconds / 3 if any(each.leased for each in self._stats()) else _STRIDE
-        due = self._living().due_in()
-        return stride if due is None or not self._inline else min(stride, max(due, _INSTANT))
 
     def _work(self, most: int) -> int:
         """Let up to `most` attempts be made, as long as anything is ready; then raise what they raised."""
@@ -307,15 +306,16 @@ class Kit(Expecting):
         self._catch_up()
         self._raise(asked=False)
 
-    def _catch_up(self) -> None:
-        """Run what is ready, unless somebody does: who then goes on with it."""
-        self._wanted = True
+    def _catch_up(self) -> int:
+        """Run what is ready, unless somebody does: who then goes on with it. How many attempts began."""
+        self._wanted, ran = True, 0
         while self._wanted and self._turn.acquire(blocking=False):
             try:
                 self._wanted = False
-                self._steps(MOST, asked=False)
+                ran += self._steps(MOST, asked=False)
             finally:
                 self._turn.release()
+        return ran
 
     # -- errors --------------------------------------------------------------------------------------------
 
