@@ -260,6 +260,29 @@ def test_waiting_for_what_never_ends_ends(shop: Shop) -> None:
             kit.run_until_idle(within=60)
 
 
+def test_what_a_callback_raises_is_raised_too(shop: Shop) -> None:
+    """In production it is logged and changes nothing; a test must not pass over it. The job
+    has ended as ever."""
+
+    def tell(*_: object) -> None:
+        raise LookupError("nobody to tell")
+
+    @shop.app.fifo("mail", name="tell", on_success=tell)
+    def told() -> None:
+        shop.done.append(("told", 1))
+
+    with testing(shop.app) as kit:
+        told()
+        told()
+        for number in (1, 2):
+            with pytest.raises(LookupError, match="nobody to tell") as raised:
+                kit.run()
+            assert raised.value.__notes__ == ["in on_success of tell()"]
+            assert len(shop.done) == number
+        assert [each.callback for each in kit.failures] == ["on_success", "on_success"]
+        assert shop.app.queue("mail").stats().settled["succeeded"] == 2
+
+
 def test_a_job_that_cannot_be_run_is_an_error_too(shop: Shop) -> None:
     """No code of a job ran, so what is raised says what became of it."""
     with testing(shop.app) as kit:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from glassq.app import Glassq
 from glassq.errors import BadOption, ConfigurationError, JobFailed, MissingExtra
-from glassq.model.events import AttemptFailed, AttemptStarted, Event, JobEnqueued
+from glassq.model.events import AttemptFailed, AttemptStarted, CallbackFailed, Event, JobEnqueued
 from glassq.model.leases import Owner
 from glassq.model.stats import QueueStats
 from glassq.observe.running import running_on
@@ -76,8 +76,7 @@ class Kit(Expecting):
     # -- beginning and ending ------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        watch = LoopWatch(self._app.bus, SystemClock())
-        home = OwnLoop(watch)
+        home = OwnLoop(LoopWatch(self._app.bus, SystemClock()))
         self._stack.callback(home.close)
         return self._begin(home)
 
@@ -259,8 +258,8 @@ class Kit(Expecting):
     def _heard(self, event: Event) -> None:
         """Stop the worker where something is to be raised, before anything more begins; and in the midst of a
         job where it is to die."""
-        if isinstance(event, AttemptFailed) and self._worker is not None and self._due(asked=self._asked):
-            self._worker.enough()
+        if isinstance(event, AttemptFailed | CallbackFailed) and self._due(asked=self._asked):
+            self._living().enough()
         elif isinstance(event, AttemptStarted) and self._doomed is not None:
             self._doomed.doom()
 
@@ -333,7 +332,8 @@ class Kit(Expecting):
             return
         self._raised = self.failures.index(failure) + 1
         error = failure.error
-        where = f"in attempt {failure.attempt} of {self._sent.find(failure.job_id) or failure.task}"
+        what = failure.callback or f"attempt {failure.attempt}"
+        where = f"in {what} of {self._sent.find(failure.job_id) or failure.task}"
         if isinstance(error, SystemExit | asyncio.CancelledError | GeneratorExit):
             raise JobFailed(type(error).__qualname__, f"{error} {where}") from error
         error.add_note(where)

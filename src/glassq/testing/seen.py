@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,7 +14,15 @@ from prometheus_client.registry import Collector
 
 from glassq.errors import JobFailed
 from glassq.model.clock import Clock
-from glassq.model.events import AttemptFailed, AttemptStarted, Event, QueueDeclared, TaskDeclared
+from glassq.model.events import (
+    AttemptFailed,
+    AttemptSettled,
+    AttemptStarted,
+    CallbackFailed,
+    Event,
+    QueueDeclared,
+    TaskDeclared,
+)
 from glassq.model.names import DEFAULT_LANE, nearest, whole
 from glassq.observe.declared import show_declared
 from glassq.observe.families import family_of
@@ -22,6 +31,7 @@ from glassq.observe.prometheus import observe_metrics
 from glassq.registry import Registry
 from glassq.storage import Storage
 from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Sending
+from glassq.testing.stepping import WorkerCrashed
 
 E = TypeVar("E", bound=Event)
 
@@ -32,7 +42,8 @@ _ENDINGS = ("", "_total", "_count", "_sum", "_bucket")
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that failed, with what its code raised; or where no code was run (an unknown task, arguments
-    that cannot be read), a `JobFailed`. `final`: the job is not tried again."""
+    that cannot be read), a `JobFailed`. `final`: the job is not tried again. `callback` names the one that
+    raised, if it was not the job, which has ended as it would have."""
 
     job_id: str
     task: str
@@ -40,6 +51,7 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     error: BaseException
     final: bool
+    callback: str | None = None
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -143,6 +155,8 @@ class Seen:
         self._bus.emit(event)
         if isinstance(event, AttemptFailed):
             self._failed(event)
+        elif isinstance(event, CallbackFailed):
+            self._callback_failed(event)
         self._on_event(event)
 
     def _failed(self, event: AttemptFailed) -> None:
@@ -159,6 +173,23 @@ class Seen:
                 final=event.verdict.final,
             )
         )
+
+    def _callback_failed(self, event: CallbackFailed) -> None:
+        """Told by whoever has just caught the error, of the job that was settled last."""
+        error, job = sys.exception(), self.events.of(AttemptSettled)[-1]
+        if error is not None and not isinstance(error, WorkerCrashed):
+            lane = job.lease.lane
+            self.failures.append(
+                FailedAttempt(
+                    job_id=job.job_id,
+                    task=event.task,
+                    key=None if lane == DEFAULT_LANE else lane,
+                    attempt=job.attempt,
+                    error=error,
+                    final=job.verdict.final,
+                    callback=event.callback,
+                )
+            )
 
     def _around(self, subject: Sending | Attempting) -> Any:
         return self._noting(subject) if isinstance(subject, Attempting) else NOTHING_AROUND
