@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -38,6 +38,8 @@ from glassq.observe.tracing import Tracing, instead_of
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
 from glassq.registry import KeyOf, Registry
+from glassq.schedules.scheduler import Scheduler
+from glassq.scheduling import Scheduled, Schedules
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
@@ -47,8 +49,8 @@ from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
-from glassq.web.asgi import ASGIApp, build_asgi
-from glassq.web.server import HttpServer, serve
+from glassq.web.served import Served
+from glassq.web.server import HttpServer
 from glassq.worker.engine import Worker
 from glassq.worker.hosting import AsyncWorker
 from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
@@ -59,12 +61,13 @@ if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
 
 log = Log("glassq")
+R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
 
 
-class Glassq:
+class Glassq(Scheduled, Served):
     """An application's queues on one store.
 
     Making one opens nothing: the store is opened by the first call that needs it. Several applications in
@@ -124,6 +127,14 @@ class Glassq:
             serializer=self._serializer.name,
             random=random.random,
         )
+        self.schedules = Schedules(
+            self._store.get,
+            self.registry,
+            self.bus,
+            self._clock,
+            serializer=self._serializer.name,
+            random=random.random,
+        )
         self._observe()
         if otel_metrics:
             from glassq.observe.otelmetrics import observe_otel_metrics
@@ -159,7 +170,11 @@ class Glassq:
         opened = self._observed(open_storage(place, reconnected=self._count_reconnect))
         storage = ShardedQueues(opened, lambda queue: self.registry.options(queue).shards)
         self._detach = collect_store(
-            self.metrics_registry, storage, self.registry.queues, told=self.health.told
+            self.metrics_registry,
+            storage,
+            self.registry.queues,
+            told=self.health.told,
+            lags=self.schedules.lags,
         )
         self.health.look = lambda: look_at_stores(self.metrics_registry)
         self._spans = Tracing(self.bus, address=storage.address, options=self._tracing)
@@ -220,7 +235,7 @@ class Glassq:
         ttl: float | None = None,
         result_ttl: float | None = None,
         priority: Priority = Priority.NORMAL,
-        **unknown: Any,
+        **unknown: Never,
     ) -> Declaring:
         """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn; an
         `async def` on an event loop.
@@ -284,7 +299,7 @@ class Glassq:
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    def enqueue_many(self, signatures: Iterable[Signature[Any]]) -> list[Receipt]:
+    def enqueue_many(self, signatures: Iterable[Signature[R]]) -> list[Receipt[R]]:
         """Enqueue calls of any tasks, keys and queues, and return their receipts in the same order:
         `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700), greet.s("bob")])`.
 
@@ -302,7 +317,7 @@ class Glassq:
         """
         return self._producer.enqueue_many(calls_of(signatures))
 
-    def enqueue_each(self, signatures: Iterable[Signature[Any]]) -> Iterator[Receipt]:
+    def enqueue_each(self, signatures: Iterable[Signature[R]]) -> Iterator[Receipt[R]]:
         """As `enqueue_many`, for calls without end: reads them, and stores them, as the receipts are taken.
 
         Memory does not grow with their number. Nothing is enqueued before the first receipt is asked for, nor
@@ -311,7 +326,7 @@ class Glassq:
         """
         return self._producer.enqueue_each(calls_of(signatures))
 
-    async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+    async def aenqueue_many(self, signatures: Sequence[Signature[R]]) -> list[Receipt[R]]:
         """As `enqueue_many`, awaited."""
         return await self._producer.aenqueue_many(list(calls_of(signatures)))
 
@@ -394,27 +409,17 @@ class Glassq:
             serializer=self._serializer.name,
             random=random.random,
             loop=loop,
+            beside=self.scheduler() if self.schedules.wanted(known.schedules) else None,
         )
         self._workers.append(worker)
         return worker
 
-    # -- being seen --------------------------------------------------------------------------------------
+    def scheduler(self) -> Scheduler:
+        """What leads the schedules and runs no jobs, not started yet: `with app.scheduler(): ...`. Workers do
+        the same beside their work, so that it is needed only where none of them may."""
+        return self.schedules.scheduler(self._node, self._lease_seconds)
 
-    def asgi(self, *, token: str | None = None) -> ASGIApp:
-        """An ASGI application with `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz`, to be mounted
-        or served by any ASGI server. With `token`, metrics and details need it as a bearer token."""
-        return build_asgi(registry=self.metrics_registry, health=self.health, token=token)
-
-    def serve_http(
-        self, host: str = "127.0.0.1", port: int = 9464, *, token: str | None = None
-    ) -> HttpServer:
-        """Serve `asgi()` from a thread of its own until `close()`. Needs the extra `server`.
-
-        Raises `ConfigurationError` for a port that is taken, and for a host outside loopback without a token.
-        """
-        server = serve(self.asgi(token=token), host=host, port=port, token=token)
-        self._servers.append(server)
-        return server
+    # -- ending ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Stop workers and HTTP servers of this application and close its store. Idempotent.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from datetime import datetime
+from typing import Final
 
 import msgspec
+
+SLOT_HEADER: Final = "glassq-slot"
+"""The header by which a schedule's job carries its slot: an ISO time in UTC."""
 
 
 class JobContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +24,8 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     token: int
     enqueued_at: float
+    slot: datetime | None = None
+    """Of a job that a schedule made: the slot it is for, however late it runs; in UTC."""
     _check: Callable[[JobContext], None]
     """Who answers `check`."""
 
@@ -31,6 +38,15 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<job {self.id} of {self.task} on {self.queue}, attempt {self.attempt}>"
+
+
+def slot_in(headers: Mapping[str, str]) -> datetime | None:
+    """The slot of a job that a schedule made, in UTC."""
+    text = headers.get(SLOT_HEADER)
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:  # somebody else's header of this name
+        return None
 
 
 _current: ContextVar[JobContext | None] = ContextVar("glassq_job", default=None)

@@ -99,6 +99,16 @@ class ShardsInUse(ConfigurationError):
         self.wanted = wanted
 
 
+class ScheduleNotFound(ConfigurationError):
+    """When no schedule of this name is stored."""
+
+    def __init__(self, name: str, nearest: str | None = None) -> None:
+        hint = f"did you mean {nearest!r}?" if nearest else "see glassq schedule list"
+        super().__init__(f"no schedule is stored as {name!r}; {hint}")
+        self.name = name
+        self.nearest = nearest
+
+
 class MissingExtra(ConfigurationError):
     """When a feature needs an optional dependency that is not installed."""
 

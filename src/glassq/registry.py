@@ -17,7 +17,7 @@ from glassq.errors import BadOption, DuplicateTask, UnknownTask
 from glassq.model.events import QueueDeclared, TaskDeclared
 from glassq.model.jobs import Priority
 from glassq.model.layouts import MAX_SHARDS
-from glassq.model.names import Key, check_key, check_name, nearest
+from glassq.model.names import Key, check_key, check_name, is_reserved, nearest
 from glassq.model.objectives import check_latency, check_limit
 from glassq.model.quantities import check_count, check_seconds
 from glassq.policy.decide import FinalAction, Rules
@@ -153,7 +153,8 @@ class Registry:
 
     def declare(self, queue: str, **options: Any) -> QueueOptions:
         """Make a queue known, or change the options given; returns what is now in force."""
-        check_name("queue", queue)
+        if is_reserved(check_name("queue", queue)):
+            raise BadOption("queue", f"{queue!r} begins as the library's own do; choose another name")
         for option, value in options.items():
             check_queue_option(option, value)
         with self._lock:

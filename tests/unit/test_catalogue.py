@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs/reference/metrics.md"
 PROMISED = {
     "glassq_jobs_enqueued_total": "queue,task",
     "glassq_enqueue_failures_total": "queue,reason",
+    "glassq_schedule_slots_total": "queue,result",
     "glassq_jobs_deduplicated_total": "queue",
     "glassq_enqueue_duration_seconds": "queue",
     "glassq_job_payload_bytes": "queue",

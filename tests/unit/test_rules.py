@@ -45,6 +45,7 @@ SEVERITIES = {
         "StorageErrors",
         "StorageSlow",
         "ScheduleLag",
+        "SlotsMissed",
         "ObserverDetached",
     },
     "info": {"FencedWrites", "PausedLong", "NoStandby", "TraceContextLost"},

@@ -20,6 +20,8 @@ from glassq.cli.health import main as ask_health_file
 from glassq.cli.jobs import cancel, peek, purge
 from glassq.cli.pausing import pause, resume
 from glassq.cli.rules.command import rules
+from glassq.cli.schedule import schedule
+from glassq.cli.scheduler import scheduler
 from glassq.cli.stats import stats
 from glassq.cli.telemetry.command import telemetry
 from glassq.cli.verify import verify
@@ -97,6 +99,8 @@ for command in (
     resume,
     cancel,
     purge,
+    schedule,
+    scheduler,
     bench,
     verify,
     import_femtoqueue,

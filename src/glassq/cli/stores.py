@@ -15,7 +15,7 @@ from glassq.cli.targets import load_application, looks_like_target
 from glassq.client.queues import Queue
 from glassq.errors import BadOption, ConfigurationError
 from glassq.model.names import check_name, nearest, queue_of, whole
-from glassq.storage import Storage
+from glassq.storage import ShardedStorage
 from glassq.stores.open import locate, open_storage
 from glassq.stores.sharded import ShardedQueues
 from glassq.stores.sqlite.location import Location
@@ -46,7 +46,7 @@ def _some(names: Sequence[str]) -> str:
 class OpenStore:
     """An open store and the queues that are declared on it, as far as anybody said so."""
 
-    def __init__(self, storage: Storage, declared: Sequence[str] = ()) -> None:
+    def __init__(self, storage: ShardedStorage, declared: Sequence[str] = ()) -> None:
         self.storage = storage
         self._declared = declared
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from glassq.errors import BadOption
+from glassq.model.jobs import Priority
 from glassq.model.names import UNORDERED, Key, check_id, check_key, nearest
 from glassq.model.quantities import YEAR_9999, check_priority, check_seconds
 
@@ -16,6 +17,19 @@ DEFAULT_DEDUP_WINDOW = 300.0
 """Seconds a `dedup_id` is remembered (the window of Amazon SQS)."""
 MAX_DEDUP_ID = 256
 _LATER = ("depends_on",)
+
+
+class CallOption(TypedDict, total=False):
+    """What `task.options(...)` takes, for type checkers."""
+
+    key: Key
+    delay: float | timedelta | None
+    eta: float | datetime | None
+    ttl: float | timedelta | None
+    dedup_id: str | None
+    dedup_window: float
+    unique: bool
+    priority: Priority | None
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,11 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from enum import Enum
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 from uuid import UUID
 
 from glassq.client.awaited import AwaitedProducer
-from glassq.client.options import CallOptions
+from glassq.client.options import CallOption, CallOptions
 from glassq.client.packing import Call
 from glassq.client.pending import PendingReceipt
 from glassq.errors import BadOption
@@ -22,11 +22,12 @@ from glassq.registry import KeyOf, TaskDefinition
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _NO_OPTIONS = CallOptions()
 
 
-class Signature(Generic[R]):
+class Signature(Generic[R_co]):
     """A call that is not enqueued yet; `app.enqueue_many` takes a list of them."""
 
     def __init__(self, call: Call) -> None:
@@ -61,7 +62,7 @@ class _Bound(Generic[P, R]):
         self._options = options
         self._key_of = key_reader(definition) if options.key is None else None
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt[R]:
         """Enqueue this call and return its receipt once the store has acknowledged it. One round trip.
 
         Raises `TypeError` for arguments the function does not take, `SerializationFailed`,
@@ -69,7 +70,7 @@ class _Bound(Generic[P, R]):
         """
         return self._producer.enqueue(self._bind(args, kwargs))
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt[R]:
         """As `enqueue`, awaited. One round trip, which calls that are awaited at the same time share.
 
         When it is cancelled before the call is on its way, nothing is stored; afterwards the cancellation
@@ -89,11 +90,11 @@ class _Bound(Generic[P, R]):
 class BoundTask(_Bound[P, R]):
     """A task that is a plain function, together with options for the calls made through it."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt[R]:
         """See `enqueue`."""
         return self._producer.enqueue(self._bind(args, kwargs))
 
-    def options(self, **options: Any) -> BoundTask[P, R]:
+    def options(self, **options: Unpack[CallOption]) -> BoundTask[P, R]:
         """The same task for calls with other options, added to those given so far.
 
         `key`: the ordering key itself, or `glassq.UNORDERED`, which makes a lane of each job. `delay`
@@ -109,14 +110,14 @@ class BoundTask(_Bound[P, R]):
 class BoundAsyncTask(_Bound[P, R]):
     """A task that is an `async def`, together with options for the calls made through it."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Receipt]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Receipt[R]]:
         """This call, to be awaited: `receipt = await charge(...)`. Until then nothing is enqueued, as a
         coroutine does nothing until then; see `aenqueue`."""
         # Declared as what it is to callers: type checkers complain of a coroutine that is not awaited.
         call = self._bind(args, kwargs)
         return PendingReceipt(self._producer, call, sys._getframe(1))  # noqa: SLF001 - as warnings do
 
-    def options(self, **options: Any) -> BoundAsyncTask[P, R]:
+    def options(self, **options: Unpack[CallOption]) -> BoundAsyncTask[P, R]:
         """See `BoundTask.options`."""
         return BoundAsyncTask(self.definition, self._producer, self._options.with_(options))
 
@@ -151,6 +152,14 @@ class AsyncTask(BoundAsyncTask[P, R]):
 
     def __repr__(self) -> str:
         return f"<async task {self.definition.name} on {self.definition.queue}>"
+
+
+def signature_of(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature[Any]:
+    """A call of a registered task, for those who have only its name. Raises `TypeError` for arguments it does
+    not take."""
+    task.codec.check_call(args, kwargs)
+    read = key_reader(task)
+    return Signature(Call(task, args, kwargs, None if read is None else read(args, kwargs), _NO_OPTIONS))
 
 
 KeyReader = Callable[[tuple[Any, ...], dict[str, Any]], Key]

@@ -101,7 +101,7 @@ class Configuration:
             hint = f"did you mean {near!r}?" if near else f"there are {', '.join(described)}"
             raise ConfigurationError(f"the configuration has no worker {only!r}; {hint}")
         return {
-            name: app.worker(**worker_options(each))
+            name: app.worker(**{"schedules": True, **worker_options(each)})
             for name, each in described.items()
             if only in (None, name)
         }

@@ -320,6 +320,12 @@ WORKER = Group(
             also=("steal_targets", "steal"),
         ),
         Field("exclusive", TRUTH, "Serve no other keys than those.", _WORKER["exclusive"]),
+        Field(
+            "schedules",
+            TRUTH,
+            "Whether it may lead the schedules. One of all workers of a store that may does.",
+            default=True,
+        ),
         Field("window", WHOLE, "Jobs read ahead per lane.", _WORKER["window"], also=("prefetch",)),
         Field(
             "max_in_flight",

@@ -70,6 +70,17 @@ class JobsReplayed(Event, frozen=True, kw_only=True):
     seconds: float
 
 
+class SlotsPassed(Event, frozen=True, kw_only=True):
+    """Slots of a schedule were dealt with: so many enqueued, so many missed. `lag` is by how many seconds the
+    newest of them was overdue, by the store's clock."""
+
+    queue: str
+    schedule: str
+    enqueued: int
+    missed: int
+    lag: float
+
+
 class EnqueueFailed(Event, frozen=True, kw_only=True):
     """A call was not accepted. `reason` is one of the values of `enqueue_failures_total`."""
 

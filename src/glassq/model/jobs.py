@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
+from glassq.model.edges import After
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.watermarks import Watermark
+
+if TYPE_CHECKING:
+    # Every type checker knows it: no package needs to be there. The default lets `Receipt` stand alone.
+    from typing_extensions import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 
 class Priority(IntEnum):
@@ -69,6 +80,9 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `due` is when it joins the tail of its lane, by the store's clock: None is now, a number of seconds
     from acceptance, or with `due_is_time` the seconds since the epoch. `ttl` is seconds from then.
+
+    With `after` it is deferred: it joins the tail when all these parents have ended, and is not `due` at any
+    time. `flow` is the id of the workflow that it belongs to.
     """
 
     body: bytes
@@ -78,11 +92,13 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     due_is_time: bool = False
     ttl: float | None = None
     dedup: Dedup | None = None
+    after: tuple[After, ...] = ()
+    flow: str | None = None
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
     """A store's answer for one appended job. A duplicate carries the id and seq of the job known already;
-    `seq` is None while a job is scheduled."""
+    `seq` is None while a job is scheduled, and for every deferred one."""
 
     id: str
     seq: int | None
@@ -106,8 +122,9 @@ class StoredJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One job wherever it is in a store. Settled jobs are known only while they are dead letters.
 
-    `state` is scheduled, ready, leased or buried; `attempts` are executions so far; `due_at` is set while
-    scheduled, `reason` when buried or when its lane is halted. Times are epoch seconds, the store's clock.
+    `state` is scheduled, deferred, ready, leased or buried; `attempts` are executions so far; `due_at` is set
+    while scheduled, `reason` when buried or when its lane is halted. Times are epoch seconds by the store's
+    clock.
     """
 
     id: str
@@ -133,9 +150,10 @@ class Cancellation(StrEnum):
     """It is running: `current_job().check()` raises, and only if the task heeds that it ends as cancelled."""
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due)
-    and whether it is new (`created`) or known already (`duplicate`)."""
+class Receipt(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
+    """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due, or a
+    deferred one released) and whether it is new (`created`) or known already (`duplicate`). To a type checker
+    it is of the type that the task returns."""
 
     id: str
     queue: str

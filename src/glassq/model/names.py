@@ -12,6 +12,8 @@ from glassq.errors import BadOption
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?\Z")
+RESERVED = "glassq:"
+"""How names begin that no queue of a program has."""
 MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
@@ -42,6 +44,11 @@ def check_name(kind: str, name: object) -> str:
     if not isinstance(name, str) or not _NAME.match(name):
         raise BadOption(kind, f"{name!r} is not a name; use 1 to 128 of A-Z a-z 0-9 _ . : -")
     return name
+
+
+def is_reserved(queue: str) -> bool:
+    """Whether a queue is the library's own: it keeps values under such a name, and no jobs."""
+    return queue.startswith(RESERVED)
 
 
 def check_key(key: object) -> str:
@@ -85,9 +92,30 @@ def nth_id(first: str, place: int) -> str:
     return f"{producer}:{int(number) + place}"
 
 
+def flow_id(home: str, random: str) -> str:
+    """A workflow's id: `~home/random`. Its record lives in the queue or shard `home`."""
+    return f"~{home}/{random}"
+
+
+def is_flow(name: str) -> bool:
+    """Whether this is the id of a workflow, and not of a job."""
+    return name.startswith("~")
+
+
+def gate_of(flow: str) -> str:
+    """What the first jobs of a workflow wait for until all of it is stored: `!` and its id."""
+    return f"!{flow}"
+
+
+def is_gate(name: str) -> bool:
+    """Whether this stands where a parent's id does, and is none."""
+    return name.startswith("!")
+
+
 def queue_of(job: str) -> str:
-    """The queue a job id names, as its store knows it: where it is cut into shards, one of these."""
-    return job.partition("/")[0]
+    """The queue that the id of a job, a workflow or a gate names, as its store knows it: where it is cut into
+    shards, one of these."""
+    return job.partition("/")[0].lstrip("!~")
 
 
 def is_queue(name: str) -> bool:

@@ -50,6 +50,15 @@ ENQUEUE_FAILURES = metric(
     note="After `uncertain` the job may be in the queue nevertheless: the answer was lost. `closed`: the "
     "application had been closed.",
 )
+SCHEDULE_SLOTS = metric(
+    "glassq_schedule_slots_total",
+    "worker",
+    "Slots of schedules that this process dealt with as the leader.",
+    "queue",
+    result=("enqueued", "missed"),
+    note="`missed`: nobody enqueued them in time, and the schedule's `missed` does not ask to make up for "
+    "them. Of an outage no more than 1,000 slots of a schedule are counted.",
+)
 JOBS_DEDUPLICATED = metric(
     "glassq_jobs_deduplicated_total",
     "producer",
@@ -243,10 +252,13 @@ STORAGE_DURATION = metric(
         "replay",
         "scan",
         "stats",
+        "put",
+        "deliver",
     ),
     buckets=FAST,
     note="A series appears with the first operation of its kind. `configure`: pause, resume, purge, and what "
-    "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with.",
+    "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with; "
+    "`put`: values that are kept, or dropped; `deliver`: ends of jobs told to those that wait for them.",
 )
 STORAGE_ERRORS = metric(
     "glassq_storage_errors_total",
@@ -384,9 +396,10 @@ DEAD_LETTER_OLDEST_AGE = metric(
 SCHEDULE_LAG = metric(
     "glassq_schedule_lag_seconds",
     "store",
-    "Time by which the first scheduled job is overdue to join its lane.",
+    "Time by which the first scheduled job is overdue to join its lane, or a schedule's slot to be enqueued.",
     "queue",
-    note="Workers let due jobs in when they look for lanes: while none serves the queue, it grows.",
+    note="Workers let due jobs in when they look for lanes: while none serves the queue, it grows. Slots are "
+    "enqueued by the leader of the schedules, and shown by the processes whose application declares any.",
 )
 COLLECTOR_UP = metric(
     "glassq_collector_up",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -35,6 +35,7 @@ _PLANNED = tuple(spec for spec in CATALOGUE if spec.planned and spec.source == "
 
 QueueNames = Callable[[], Sequence[str]]
 Told = Callable[[Sequence[QueueStats]], None]
+Lags = Callable[[], Mapping[str, float]]
 
 
 def collect_store(
@@ -43,12 +44,14 @@ def collect_store(
     queues: QueueNames,
     *,
     told: Told | None = None,
+    lags: Lags | None = None,
     clock: Clock | None = None,
 ) -> Callable[[], None]:
     """Show the gauges of these queues of a store in every scrape of `registry`, until the returned
     function is called. Costs one `stats` call per scrape and store, at most one a second; `told` hears
-    what each of them answered."""
-    return _collector_of(registry).attach(_User(storage, queues, told), clock or SystemClock())
+    what each of them answered. `lags` knows by how much slots of schedules are overdue, by queue: for the
+    store they are no jobs yet."""
+    return _collector_of(registry).attach(_User(storage, queues, told, lags), clock or SystemClock())
 
 
 def look_at_stores(registry: CollectorRegistry) -> None:
@@ -63,6 +66,7 @@ class _User(msgspec.Struct, frozen=True, eq=False):
     storage: Storage
     queues: QueueNames
     told: Told | None
+    lags: Lags | None
 
 
 class _Reading:
@@ -82,7 +86,10 @@ class _Reading:
     def _read(self) -> None:
         try:
             names = dict.fromkeys(name for user in self._users for name in user.queues())
-            self.stats = stats = self._users[0].storage.stats(list(names))
+            stats = self._users[0].storage.stats(list(names))
+            for lags in [user.lags() for user in self._users if user.lags is not None]:
+                stats = [_lagging(each, lags.get(each.queue, 0.0)) for each in stats]
+            self.stats = stats
             for user in self._users:
                 if user.told is not None:
                     user.told(stats)
@@ -102,6 +109,12 @@ class _Reading:
         has been stuck for longer delays no further scrape."""
         self.done.wait(max(0.0, self.began + DEADLINE_SECONDS - self._clock.monotonic()))
         return self.stats is not None
+
+
+def _lagging(stats: QueueStats, lag: float) -> QueueStats:
+    if lag <= stats.schedule_lag:
+        return stats
+    return msgspec.structs.replace(stats, schedule_lag=lag)
 
 
 class _Source:

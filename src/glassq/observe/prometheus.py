@@ -25,6 +25,7 @@ from glassq.model.events import (
     ObserverDetached,
     OrderViolated,
     QueueDeclared,
+    SlotsPassed,
     StorageCalled,
     StorageReconnected,
     TaskDeclared,
@@ -118,6 +119,7 @@ class _QueueChildren:
         self._clock = clock
         self.enqueue_failures = families.counters(catalogue.ENQUEUE_FAILURES, queue)
         self.deduplicated = families.counter(catalogue.JOBS_DEDUPLICATED, queue)
+        self.slots = families.counters(catalogue.SCHEDULE_SLOTS, queue)
         self.enqueue_seconds = families.histogram(catalogue.ENQUEUE_DURATION, queue)
         self.payload_bytes = families.histogram(catalogue.PAYLOAD_BYTES, queue)
         self.reclaimed = families.counters(catalogue.JOBS_RECLAIMED, queue)
@@ -203,6 +205,7 @@ class _Counting:
             (self._enqueued, JobEnqueued),
             (self._deduplicated, JobDeduplicated),
             (self._not_enqueued, EnqueueFailed),
+            (self._slots_passed, SlotsPassed),
             (self._claimed, LaneClaimed),
             (self._lost, LaneLost),
             (self._fenced, WriteFenced),
@@ -256,6 +259,12 @@ class _Counting:
     def _not_enqueued(self, event: EnqueueFailed) -> None:
         with self._families.lock:
             self._queues[event.queue].enqueue_failures[event.reason].inc()
+
+    def _slots_passed(self, event: SlotsPassed) -> None:
+        with self._families.lock:
+            slots = self._queues[event.queue].slots
+            slots["enqueued"].inc(event.enqueued)
+            slots["missed"].inc(event.missed)
 
     # -- lanes ---------------------------------------------------------------------------------------
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from glassq.errors import StorageError, StorageUnavailable
+from glassq.flowstorage import MAX_DELIVERIES, FlowStorage
+from glassq.keeping import MAX_VALUES
+from glassq.model.edges import EdgePolicy
 from glassq.model.events import StorageCalled
-from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, NewJob, StoredJob
+from glassq.model.flows import Delivered, Delivery, FlowRecord, Upstream
+from glassq.model.jobs import (
+    Appended,
+    Cancellation,
+    Disposition,
+    JobRecord,
+    JobState,
+    NewJob,
+    StoredJob,
+)
+from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
@@ -48,6 +61,7 @@ class InstrumentedStorage:
 
     def __init__(self, inner: Storage, bus: Bus) -> None:
         self._inner = inner
+        self._flows = cast("FlowStorage", inner)
         self._bus = bus
         self._memory = Memory(bus)
         self.kind = inner.kind
@@ -195,13 +209,16 @@ class InstrumentedStorage:
         """See `Storage.retry_lane`."""
         return self._timed("configure", self._inner.retry_lane, queue, lane)
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._timed("configure", self._inner.skip_lane, queue, lane, expected=expected)
+        skip = self._inner.skip_lane
+        return self._timed("configure", skip, queue, lane, expected=expected, keep=keep, note=note)
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`."""
-        return self._timed("cancel", self._inner.cancel, job_id)
+        return self._timed("cancel", self._inner.cancel, job_id, keep=keep, note=note)
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
@@ -265,6 +282,72 @@ class InstrumentedStorage:
     def lay_out(self, queue: str, count: int) -> Layout:
         """See `Storage.lay_out`."""
         return self._timed("configure", self._inner.lay_out, queue, count)
+
+    def notes(self, job_id: str, limit: int = 1) -> list[Note]:
+        """See `Keeping.notes`."""
+        return self._timed("get", self._inner.notes, job_id, limit)
+
+    def put(self, queue: str, name: str, body: bytes, seconds: float | None) -> None:
+        """See `Keeping.put`."""
+        self._timed("put", self._inner.put, queue, name, body, seconds)
+
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """See `Keeping.exchange`."""
+        exchange = self._inner.exchange
+        return self._timed("put", exchange, queue, name, was=was, body=body, seconds=seconds)
+
+    def value(self, queue: str, name: str) -> Value | None:
+        """See `Keeping.value`."""
+        return self._timed("get", self._inner.value, queue, name)
+
+    def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
+        """See `Keeping.values`."""
+        return self._timed("scan", self._inner.values, queue, prefix, after=after, limit=limit)
+
+    def drop(self, queue: str, name: str) -> bool:
+        """See `Keeping.drop`."""
+        return self._timed("put", self._inner.drop, queue, name)
+
+    # -- jobs that wait for others -------------------------------------------------------------------------
+
+    def follow(self, parent: str, children: Sequence[tuple[str, EdgePolicy]]) -> JobState | None:
+        """See `FlowStorage.follow`."""
+        return self._timed("deliver", self._flows.follow, parent, children)
+
+    def deliver(self, queue: str, deliveries: Sequence[Delivery]) -> Delivered:
+        """See `FlowStorage.deliver`."""
+        return self._timed("deliver", self._flows.deliver, queue, deliveries)
+
+    def outbox(self, queue: str, limit: int = MAX_DELIVERIES) -> list[Delivery]:
+        """See `FlowStorage.outbox`."""
+        return self._timed("scan", self._flows.outbox, queue, limit)
+
+    def delivered(self, queue: str, numbers: Sequence[int]) -> None:
+        """See `FlowStorage.delivered`."""
+        self._timed("deliver", self._flows.delivered, queue, numbers)
+
+    def upstream(self, job_id: str) -> tuple[Upstream, ...]:
+        """See `FlowStorage.upstream`."""
+        return self._timed("get", self._flows.upstream, job_id)
+
+    def open_flow(self, flow: str, *, name: str, total: int, body: bytes, keep_seconds: float) -> None:
+        """See `FlowStorage.open_flow`."""
+        open_flow = self._flows.open_flow
+        self._timed("put", open_flow, flow, name=name, total=total, body=body, keep_seconds=keep_seconds)
+
+    def flow(self, flow: str) -> FlowRecord | None:
+        """See `FlowStorage.flow`."""
+        return self._timed("get", self._flows.flow, flow)
+
+    def flow_outcomes(self, flow: str) -> dict[str, JobState]:
+        """See `FlowStorage.flow_outcomes`."""
+        return self._timed("scan", self._flows.flow_outcomes, flow)
+
+    def cancel_flow(self, flow: str) -> bool:
+        """See `FlowStorage.cancel_flow`."""
+        return self._timed("put", self._flows.cancel_flow, flow)
 
     def close(self) -> None:
         """See `Storage.close`."""

@@ -40,7 +40,8 @@ def digest(data: bytes) -> str:
 
 class RecordedStorage(InstrumentedStorage):
     """A `Storage` that writes down every call that changes jobs or lanes, and its answer; otherwise the store
-    it wraps. Heartbeats (`report`), and claims that grant nothing, are left out."""
+    it wraps. Left out are heartbeats (`report`), claims that grant nothing, and deliveries: what they tell
+    was written down when it happened."""
 
     def __init__(self, inner: Storage, bus: Bus, history: Recorder) -> None:
         super().__init__(inner, bus)
@@ -72,7 +73,15 @@ class RecordedStorage(InstrumentedStorage):
             raise
         accepted = list(map(_accepted, jobs, answers))
         found = answers[0].found if answers else None
-        write("enqueue.ok", call=call, queue=queue, jobs=accepted, found=_mark(found))
+        after = _after(jobs, answers)
+        write(
+            "enqueue.ok",
+            call=call,
+            queue=queue,
+            jobs=accepted,
+            found=_mark(found),
+            **({"after": after} if after else {}),
+        )
         return answers
 
     def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
@@ -209,7 +218,9 @@ class RecordedStorage(InstrumentedStorage):
         fields = {"queue": queue, "lane": lane}
         return self._steer("resume", lambda: resume(queue, lane), lambda done: {"resumed": done}, **fields)
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`."""
         skip = super().skip_lane
 
@@ -217,16 +228,21 @@ class RecordedStorage(InstrumentedStorage):
             return {"id": job and job.id, "seq": job and job.seq}
 
         fields = {"queue": queue, "lane": lane}
-        return self._steer("skip", lambda: skip(queue, lane, expected=expected), described, **fields)
+        return self._steer(
+            "skip",
+            lambda: skip(queue, lane, expected=expected, keep=keep, note=note),
+            described,
+            **fields,
+        )
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`."""
         cancel = super().cancel
 
         def described(done: Cancellation | None) -> dict[str, Any]:
             return {"result": done and str(done)}
 
-        return self._steer("cancel", lambda: cancel(job_id), described, id=job_id)
+        return self._steer("cancel", lambda: cancel(job_id, keep=keep, note=note), described, id=job_id)
 
     def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """See `Storage.replay`."""
@@ -266,6 +282,18 @@ class RecordedStorage(InstrumentedStorage):
             raise
         self._history.write(f"{verb}.ok", call=call, **fields, **described(result))
         return result
+
+
+def _after(jobs: Sequence[NewJob], answers: Sequence[Appended]) -> dict[str, list[tuple[str, str]]]:
+    """What new jobs wait for: of each its parents, with what becomes of it when they fail."""
+    return {
+        answer.id: [
+            (answers[each.job].id if isinstance(each.job, int) else each.job, str(each.policy))
+            for each in job.after
+        ]
+        for job, answer in zip(jobs, answers, strict=True)
+        if job.after and answer.disposition is Disposition.CREATED
+    }
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
-from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.flowstorage import MAX_DELIVERIES, FlowStorage
+from glassq.keeping import MAX_VALUES
+from glassq.model.edges import EdgePolicy
+from glassq.model.flows import Delivered, Delivery
+from glassq.model.jobs import Appended, Cancellation, JobRecord, JobState, NewJob, StoredJob
+from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
 from glassq.model.leases import Claimed, Owner
-from glassq.model.names import queue_of, whole
+from glassq.model.names import is_reserved, is_shard, queue_of, whole
 from glassq.model.stats import QueueStats, merged
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -55,6 +60,10 @@ class ShardedQueues:
         self.begin, self.settle, self.settle_later = inner.begin, inner.settle, inner.settle_later
         self.renew, self.release = inner.renew, inner.release
         self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
+        # And so do ids of jobs and of workflows.
+        flows = self._flows = cast("FlowStorage", inner)
+        self.upstream, self.open_flow, self.flow = flows.upstream, flows.open_flow, flows.flow
+        self.flow_outcomes, self.cancel_flow = flows.flow_outcomes, flows.cancel_flow
 
     @property
     def inner(self) -> Storage:
@@ -144,14 +153,17 @@ class ShardedQueues:
         """See `Storage.retry_lane`."""
         return self._inner.retry_lane(shard_of(self.shards(queue), lane), lane)
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._inner.skip_lane(shard_of(self.shards(queue), lane), lane, expected=expected)
+        shard = shard_of(self.shards(queue), lane)
+        return self._inner.skip_lane(shard, lane, expected=expected, keep=keep, note=note)
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`. Its id names a job's shard; in one that is closed there are none."""
         try:
-            return self._inner.cancel(job_id)
+            return self._inner.cancel(job_id, keep=keep, note=note)
         except QueueClosed:
             return None
 
@@ -198,6 +210,75 @@ class ShardedQueues:
         gone = [self._inner.forget(shard) for shard in shards]
         return all(gone)
 
+    # -- keeping -----------------------------------------------------------------------------------------
+
+    def notes(self, job_id: str, limit: int = 1) -> list[Note]:
+        """See `Keeping.notes`. As `cancel`."""
+        try:
+            return self._inner.notes(job_id, limit)
+        except QueueClosed:
+            return []
+
+    def put(self, queue: str, name: str, body: bytes, seconds: float | None) -> None:
+        """See `Keeping.put`."""
+        self._inner.put(self._home(queue), name, body, seconds)
+
+    def exchange(
+        self, queue: str, name: str, *, was: bytes | None, body: bytes | None, seconds: float | None = None
+    ) -> Exchanged:
+        """See `Keeping.exchange`."""
+        return self._inner.exchange(self._home(queue), name, was=was, body=body, seconds=seconds)
+
+    def value(self, queue: str, name: str) -> Value | None:
+        """See `Keeping.value`."""
+        return self._inner.value(self._home(queue), name)
+
+    def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
+        """See `Keeping.values`."""
+        return self._inner.values(self._home(queue), prefix, after=after, limit=limit)
+
+    def drop(self, queue: str, name: str) -> bool:
+        """See `Keeping.drop`."""
+        return self._inner.drop(self._home(queue), name)
+
+    def _home(self, queue: str) -> str:
+        """Where a queue's values are: in its first shard, or in the shard that is named. They go with that
+        when the queue is cut anew."""
+        return queue if is_shard(queue) else self.shards(queue)[0]
+
+    # -- jobs that wait for others -----------------------------------------------------------------------
+
+    def follow(self, parent: str, children: Sequence[tuple[str, EdgePolicy]]) -> JobState | None:
+        """See `FlowStorage.follow`. A parent in a shard that is closed has ended: there are none in it."""
+        try:
+            return self._flows.follow(parent, children)
+        except QueueClosed:
+            return JobState.SUCCEEDED
+
+    def outbox(self, queue: str, limit: int = MAX_DELIVERIES) -> list[Delivery]:
+        """See `FlowStorage.outbox`. Of one shard: numbers are its own (see `shards`)."""
+        return self._flows.outbox(self._one(queue), limit)
+
+    def delivered(self, queue: str, numbers: Sequence[int]) -> None:
+        """See `FlowStorage.delivered`. Of the same shard."""
+        self._flows.delivered(self._one(queue), numbers)
+
+    def deliver(self, queue: str, deliveries: Sequence[Delivery]) -> Delivered:
+        """See `FlowStorage.deliver`. To one shard, which the ids name; in one that is closed nobody waits."""
+        try:
+            return self._flows.deliver(self._one(queue), deliveries)
+        except QueueClosed:
+            return Delivered()
+
+    def _one(self, queue: str) -> str:
+        """The shard that is named, or the only one of a queue."""
+        if is_shard(queue):
+            return queue
+        shards = self.shards(queue)
+        if len(shards) > 1:
+            raise ValueError(f"{queue} has {len(shards)} shards with an outbox each; name one of them")
+        return shards[0]
+
     # -- looking -----------------------------------------------------------------------------------------
 
     def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
@@ -240,7 +321,7 @@ class ShardedQueues:
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
-        return sorted(set(map(whole, self._inner.queues())))
+        return sorted({whole(name) for name in self._inner.queues() if not is_reserved(name)})
 
     # -- inside ------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from glassq.codec import Envelope, describe_failure, failure_bytes, open_envelope
-from glassq.context import JobContext
+from glassq.context import JobContext, slot_in
 from glassq.errors import (
     AttemptTimeout,
     CorruptRecord,
@@ -207,6 +207,7 @@ class Attempts:
             attempt=number,
             token=lease.token,
             enqueued_at=job.eligible_at,
+            slot=slot_in(decoded.headers) if decoded.headers else None,
             _check=partial(self._check, lane, started, task.timeout),
         )
         self._bus.emit(

@@ -20,7 +20,7 @@ from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.callbacks import Callbacks
-from glassq.worker.crew import run_together
+from glassq.worker.crew import Stoppable, run_together
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.loops import LoopHome, OwnLoop
@@ -72,6 +72,7 @@ class Worker:
         serializer: str,
         random: Callable[[], float],
         loop: LoopHome | None = None,
+        beside: Stoppable | None = None,
     ) -> None:
         self._registry = registry
         self._storage = storage
@@ -81,6 +82,7 @@ class Worker:
         self._options = options
         self._serializer = serializer
         self._random = random
+        self._beside = beside
         self._loop = loop or OwnLoop(LoopWatch(bus, clock))
         self._stopping = threading.Event()
         self._finished = threading.Event()
@@ -132,6 +134,8 @@ class Worker:
         self._teller.start()
         for name, body in (("claims", self._claim_loop), ("upkeep", self._upkeep_until_done)):
             threading.Thread(target=body, name=f"glassq-{name}", daemon=True).start()
+        if self._beside is not None:
+            self._beside.start()
 
     def _assemble(self, storage: Storage) -> None:
         settler = Settler(storage, self._bus, self._clock, self._owner, self._random)
@@ -192,6 +196,8 @@ class Worker:
         if not self._stopping.is_set():
             self._bus.emit(WorkerChanged(worker=str(self._owner), state="draining", queues=self.queues))
             self._stopping.set()
+            if self._beside is not None:
+                self._beside.stop(0)
             self._pool.wake()
             self._doorbell.ring()
         return self._finished.wait(drain)
@@ -418,6 +424,8 @@ class Worker:
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""
         self._upkeep.run()
+        if self._beside is not None:
+            self._beside.wait(_TELLING)
         self._teller.wait(_TELLING)
         try:
             self._doorbell.close()

@@ -41,6 +41,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     exclusive: bool = False
     """Whether it leaves alone what is not assigned to it. Then nobody else may ever run the rest."""
 
+    schedules: bool | None = None
+    """Whether this worker may lead the schedules; None: when its application declares any. If no process may,
+    no slot is enqueued."""
+
     def __post_init__(self) -> None:
         for queue in self.queues or ():
             check_name("queues", queue)
@@ -49,6 +53,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(value, int) or value < 1:
                 raise BadOption(option, f"is a whole number from 1 up, got {value!r}")
         self._check_keys()
+        if self.schedules not in (None, True, False):
+            raise BadOption("schedules", f"is True, False or None, got {self.schedules!r}")
         if self.lease_seconds < 1:
             raise BadOption("lease_seconds", f"is at least 1 second, got {self.lease_seconds!r}")
 

@@ -405,11 +405,18 @@ _PRODUCERS: tuple[Line, ...] = (
         ),
         lines(
             "Lateness of delayed jobs",
-            "How long the job that is due longest has waited for its promotion. Rising: no worker promotes, "
-            "so no delayed job becomes ready.",
+            "How long the delayed job, or the slot of a schedule, that is due longest has waited. Rising: no "
+            "worker lets delayed jobs in, or nobody leads the schedules.",
             Query(value("schedule_lag_seconds"), "lag"),
             unit="s",
             runbook="ScheduleLag",
+        ),
+        lines(
+            "Slots of schedules",
+            "Enqueued and missed, per second. Missed: nobody led the schedules when they were due.",
+            Query(rate("schedule_slots_total", "result"), "{{result}}"),
+            unit="ops",
+            runbook="SlotsMissed",
         ),
         lines(
             "How full it is",

@@ -15,7 +15,7 @@ from glassq.model.verdicts import Action
 from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
-from glassq.stores.redis.replies import local_id, micros
+from glassq.stores.redis.replies import local_id, member_name, micros
 from glassq.stores.redis.resp import parts, text
 from glassq.stores.redis.scripts import Call
 
@@ -26,18 +26,20 @@ _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
 
-def append(key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None) -> Call:
+def append(
+    key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None, queue: str = ""
+) -> Call:
     """A call of `lua/append.lua` with jobs that get the numbers from this one on; `most` is the limit of the
-    queue.
+    `queue`, whose name is told where jobs may wait for others.
 
     Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
     as the end of what is stored: server and client so have the least to do per job.
     """
     limit = "" if most is None else most
     for job in jobs:
-        if job.due is not None or job.ttl is not None or job.dedup is not None:
-            told = ["", *(part for job in jobs for part in _new_job(job))]
-            return _appending(key, session, number, len(jobs), limit, told)
+        asks_more = job.due is not None or job.ttl is not None or job.dedup is not None
+        if asks_more or job.after or job.flow is not None:
+            return _appending(key, session, number, len(jobs), limit, _asking_more(queue, jobs))
     if len(jobs) == 1:
         return _append_one(key, session, number, jobs[0], limit)
     named = session.encode()
@@ -48,6 +50,17 @@ def append(key: str, session: str, number: int, jobs: Sequence[NewJob], most: in
         first += len(stored)
         runs += (lane, level, len(stored), *stored)
     return _appending(key, session, number, len(jobs), limit, runs)
+
+
+def _waits(job: NewJob) -> bool:
+    return bool(job.after) or job.flow is not None
+
+
+def _asking_more(queue: str, jobs: Sequence[NewJob]) -> list[Argument]:
+    """Jobs that ask for more than their place, at least one of them."""
+    if any(map(_waits, jobs)):
+        return ["w", *(part for job in jobs for part in (*_new_job(job), *_woven(queue, job)))]
+    return ["", *(part for job in jobs for part in _new_job(job))]
 
 
 def _appending(
@@ -106,7 +119,7 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     """The call of `lua/settle.lua` for one settlement that nobody waits for. Where the next job has begun,
     all of it but the two jobs is the same for as long as the lane is run ahead."""
-    if not what.begun or what.action in _FAILED or what.next_id is None:
+    if not what.begun or what.action in _FAILED or what.next_id is None or _leaves(what):
         told = settlements(owner, [what])
         return scripts.SETTLE.call(key, len(told), parts(told))
     lease = what.lease
@@ -131,8 +144,9 @@ def _frame(
 
 def _settlement(what: Settlement) -> list[Argument]:
     lease = what.lease
+    leaves = _leaves(what)
     told: list[Argument] = [
-        str(what.action),
+        f"{what.action}+" if leaves else str(what.action),
         lease.lane,
         lease.token,
         local_id(lease.queue, what.job_id),
@@ -143,7 +157,21 @@ def _settlement(what: Settlement) -> list[Argument]:
     ]
     if what.action in _FAILED:
         told += (what.reason, micros(what.wait), what.error, int(what.ran))
+    if leaves:
+        told += (micros(what.keep), what.reason, what.note, *_left(what))
     return told
+
+
+def _leaves(what: Settlement) -> bool:
+    """Whether anything remains of it for somebody."""
+    return what.keep > 0 or what.result is not None
+
+
+def _left(what: Settlement) -> tuple[Argument, Argument]:
+    """What remains of a job that has ended, and what that is."""
+    if what.result is not None:
+        return "r", what.result
+    return ("e", what.error) if what.error else ("", "")
 
 
 def _next(what: Settlement) -> tuple[Argument, Argument]:
@@ -175,6 +203,16 @@ def _new_job(job: NewJob) -> list[Argument]:
         window = micros(job.dedup.window or 0.0)
     ttl = "" if job.ttl is None else micros(job.ttl)
     return [*_place(job), job.body, due, ttl, kind, dedup, window]
+
+
+def _woven(queue: str, job: NewJob) -> tuple[Argument, Argument]:
+    """The workflow a job belongs to, and those it waits for."""
+    told = []
+    for each in job.after:
+        place = f"#{each.job}" if isinstance(each.job, int) else member_name(queue, each.job)
+        parent, name = place.encode(), each.name.encode()
+        told.append(b"%b:%d:%d:%b%b" % (each.policy[0].encode(), len(parent), len(name), parent, name))
+    return "" if job.flow is None else member_name(queue, job.flow), b"".join(told)
 
 
 def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:

@@ -12,6 +12,7 @@ import msgspec
 import redis
 
 from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
+from glassq.flowstorage import parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
@@ -33,13 +34,15 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import looking, purging, replies, requests, scripts
+from glassq.stores.redis import figures, looking, purging, replies, requests, scripts
 from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
+from glassq.stores.redis.flows import FlowVerbs
+from glassq.stores.redis.keeping import KeepingVerbs
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.layouts import Layouts
 from glassq.stores.redis.location import Location
@@ -56,7 +59,7 @@ ALIVE_SECONDS = 60.0
 themselves."""
 
 
-class RedisStorage:
+class RedisStorage(KeepingVerbs, FlowVerbs):
     """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
     forked child."""
 
@@ -103,12 +106,13 @@ class RedisStorage:
     ) -> list[Appended]:
         """See `Storage.append`. `EnqueueUncertain` also when an answer was lost for good."""
         append_size(jobs)
+        parents_of(jobs)
         if not jobs:
             return []
         self._register.enter(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
-            call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length)
+            call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length, queue)
             try:
                 reply, copies = self._append(call, replicas)
             except Unanswered as error:
@@ -123,6 +127,8 @@ class RedisStorage:
                     self._register.strike(queue)
                     raise
                 return self.append(queue, jobs, max_length=max_length, replicas=replicas)
+        if replies.asks_to_look(reply):
+            self._look_for_parents(queue)
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
         found = answers[0].found
         if found is not None and not found.counts.enqueued:
@@ -301,25 +307,27 @@ class RedisStorage:
         """See `Storage.retry_lane`. Not repeated after a lost answer."""
         return bool(self._run(scripts.RESTART, queue, lane, repeatable=False))
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`. Not repeated after a lost answer: the lane may have halted anew."""
         job = "" if expected is None else local_id(queue, expected)
-        head = self._run(scripts.SKIP, queue, lane, job, repeatable=False)
+        head = self._run(scripts.SKIP, queue, lane, job, micros(keep), note, repeatable=False)
         return None if head is None else replies.stored_job(queue, head)
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
         if not is_queue(queue):
             return None
         job = local_id(queue, job_id)
+        asked = (job, micros(keep), note)
         self._steering.note(queue)
-        done = self._run(scripts.CANCEL, queue, job, repeatable=False)
+        done = self._run(scripts.CANCEL, queue, *asked, repeatable=False)
         if done is None:
             found = find_in_lanes(self._server, self._keys.counters(queue), job)
             if found is not None:
-                lane, level, value = found[:3]
-                done = self._run(scripts.CANCEL, queue, job, lane, level, value, repeatable=False)
+                done = self._run(scripts.CANCEL, queue, *asked, *found[:3], repeatable=False)
         return None if done is None else Cancellation(done.decode())
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -338,6 +346,8 @@ class RedisStorage:
             return None
         if kept[0] == b"scheduled":
             return replies.scheduled_record(queue, *kept[1:])
+        if kept[0] == b"deferred":
+            return replies.deferred_record(job_id, kept[1])
         return replies.buried_record(queue, kept[1])
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
@@ -372,8 +382,8 @@ class RedisStorage:
         return purging.purge_lane(self._server, key, lane, dead=dead)
 
     def forget(self, queue: str) -> bool:
-        """See `Storage.forget`. Two round trips."""
-        if not self._run(scripts.FORGET, queue):
+        """See `Storage.forget`. Two round trips, and one for every 1,000 notes and values."""
+        if not purging.forget(self._server, self._keys.counters(queue)):
             return False
         self._register.strike(queue)
         return True
@@ -394,7 +404,7 @@ class RedisStorage:
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. Each queue in a moment of its own."""
         found = self._server.run_each(scripts.STATS, [(self._keys.counters(queue), ()) for queue in queues])
-        return [replies.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
+        return [figures.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
         """See `Storage.lanes`. A round trip for every 50 lanes that are looked at, and that are listed."""

@@ -8,6 +8,7 @@ from sqlite3 import Connection
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
+from glassq.flowstorage import parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
@@ -43,22 +44,27 @@ from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.deferring import tie_jobs
 from glassq.stores.sqlite.departing import take_from_the_gone
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.following import FollowingVerbs
 from glassq.stores.sqlite.jumps import pass_time
+from glassq.stores.sqlite.keeping import KeepingVerbs
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
 from glassq.stores.sqlite.naming import Names, all_names, lay_out, layouts
+from glassq.stores.sqlite.notes import sweep
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
+from glassq.stores.sqlite.steering import Keep
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
 U = TypeVar("U")
 
 
-class SqliteStorage:
+class SqliteStorage(FollowingVerbs, KeepingVerbs):
     """`glassq.storage.Storage` on one SQLite file. Thread-safe; usable again in a forked child."""
 
     kind = "sqlite"
@@ -101,6 +107,7 @@ class SqliteStorage:
                 'a SQLite file has no replicas; leave durability at "memory", or use Redis for this queue'
             )
         size = append_size(jobs)
+        parents_of(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
 
@@ -138,6 +145,11 @@ class SqliteStorage:
         answers, change.ring = arriving.append(
             change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
         )
+        if [job for job in jobs if job.after or job.flow]:
+            now = self._known.queue(change.cx, key).seen
+            self._known.forget()
+            if tie_jobs(change.cx, self._names.find, key, jobs, answers, now):
+                change.ring = True
         return answers
 
     # -- owning lanes ------------------------------------------------------------------------------------
@@ -178,6 +190,7 @@ class SqliteStorage:
             key = self._names.find(change.cx, name)
             if key is not None:
                 serving.note_served(change.cx, key, change.touch(key))
+                sweep(change.cx, key, change.clock)
         serving.register(change.cx, str(owner), bell, queues, change.now)
 
     def claim(
@@ -248,7 +261,7 @@ class SqliteStorage:
             return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=found)
         if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
             change.ring = True
-        return settling.settle(change.cx, self._known, key, name, settlement, change.clock)
+        return settling.settle(change, self._known, key, name, settlement)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One transaction."""
@@ -288,14 +301,20 @@ class SqliteStorage:
         """See `Storage.retry_lane`. One transaction."""
         return self._steer(queue, None, lambda at, key: steering.restart(at.cx, key, lane, at.now)) or False
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`. One transaction."""
-        return self._steer(queue, None, lambda at, key: steering.skip(at.cx, key, lane, at.now, expected))
-
-    def cancel(self, job_id: str) -> Cancellation | None:
-        """See `Storage.cancel`. One transaction."""
+        kept = Keep(micros(keep), note)
         return self._steer(
-            queue_of(job_id), None, lambda at, key: steering.cancel(at.cx, key, job_id, at.now)
+            queue, None, lambda at, key: steering.skip(at.cx, key, lane, at.now, expected, kept)
+        )
+
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
+        """See `Storage.cancel`. One transaction."""
+        kept = Keep(micros(keep), note)
+        return self._steer(
+            queue_of(job_id), None, lambda at, key: steering.cancel(at.cx, key, job_id, at.now, kept)
         )
 
     def pause(self, queue: str, lane: str | None = None) -> bool:

@@ -41,5 +41,5 @@ else
   if #page == 2 * size then reply[2], reply[3] = text(last), skip end
 end
 if count > 0 and not dead then count_settled('cancel', count) end
-reply[1] = count
+reply[1] = dead and count or count + along
 return reply

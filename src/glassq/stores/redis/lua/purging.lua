@@ -1,26 +1,37 @@
 -- How dead letters are dropped, and jobs that wait are ended: stands before `purge` and `purge_lane`.
 
 local count = 0 -- of those that are gone
+local along = 0 -- of those that were cancelled because of them
+local keeps = call('EXISTS', P .. 'vz') == 1
+
+local function take_along(came) along = along + (came and came.cancelled or 0) end
+
+-- What was written down of a job that is gone.
+local function forget_notes(id)
+  if keeps then forget_kept('n:' .. id) end
+end
 
 local function drop_dead(seq, record)
   local lane, reason, error, at = string.match(record, '^(%d+):(%d+):(%d+):%d+:%d+|()')
-  call('HDEL', P .. 'xi', identity(string.sub(record, tonumber(at) + lane + reason + error)))
+  local job = string.sub(record, tonumber(at) + lane + reason + error)
+  local id = identity(job)
+  forget_notes(id)
+  call('HDEL', P .. 'xi', id)
   call('HDEL', P .. 'x', seq)
   call('ZREM', P .. 'xs', seq)
   call('ZREM', P .. 'xt', seq)
+  part(job, 'B')
   count = count + 1
 end
 
 local function drop_scheduled(slot, record)
   local id = string.match(record, '^%d*:%d:%a*:%d+:([^|]+)|')
-  local dedup = call('HGET', P .. 'y', id)
-  if dedup then
-    call('HDEL', P .. 'y', id)
-    call('HDEL', P .. 'dd', dedup)
-  end
+  free_unique(id)
   call('ZREM', P .. 'd', slot)
   call('HDEL', P .. 'dp', slot)
   call('HDEL', P .. 'di', id)
+  take_along(end_beside(id, record))
+  forget_notes(id)
   count = count + 1
 end
 
@@ -33,7 +44,9 @@ local function drain(lane, limit, keep, ahead)
     local key, least = list_key(level, lane), keep == level and 1 or 0
     if ahead > 0 then least = ahead + 1 end -- they may have begun
     while count < limit and call('LLEN', key) > least do
-      forget_unique(call('RPOP', key))
+      local job = call('RPOP', key)
+      take_along(part(job, 'c'))
+      forget_notes(identity(job))
       count = count + 1
     end
   end

@@ -1,12 +1,16 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
 -- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
 --        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
+--        With a '+' behind the action there are also: for how long it is kept (µs, 0 not at all), its reason, what is
+--        said of it, and what it leaves: 'r' a result, 'e' an error or '' nothing, and that
 --        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
 --        the lane is held, its head says enough. With 'yield' the next job and the change are instead the lane whose
 --        head begins now, granted earlier to this owner, and its token or ''
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
 --        <status>:<ordinal>:<held>:<others, 2 in a paused queue>:<change>:<size of the new window>; as one text because
---        each part would cost its reader 4 µs. With new windows an array of this and of their jobs
+--        each part would cost its reader 4 µs. With new windows an array of this and of their jobs. Of a job others
+--        waited for also :<how many of them it let go, or cancelled>:<1 if the outbox has something new>:<how many
+--        workflows ended>, which stand behind its window (see `workflows`)
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
 -- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,
@@ -15,12 +19,16 @@
 local owner, digest = ARGV[2], ARGV[3]
 local DEEP = 1000
 local FAILED = {retry = true, halt = true, bury = true}
+local LETTERS = {ack = 's', bury = 'b', expire = 'e', cancel = 'c'}
+local PLUS = string.byte('+')
 
 -- The settlement that begins at this argument, with what the lane said of itself.
 local function settlement(at, held)
-  local yields = ARGV[at + 4] == 'yield'
+  local yields, action, leaves = ARGV[at + 4] == 'yield', ARGV[at], string.byte(ARGV[at], -1) == PLUS
+  if leaves then action = string.sub(action, 1, -2) end
+  local ends = at + (FAILED[action] and 13 or 9)
   return {
-    action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
+    action = action, left = leaves and ends, ends = leaves and ends + 5 or ends, lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
     next = yields and '' or ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false,
     head = false, current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
     tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11], wishes = held[12]
@@ -63,7 +71,7 @@ while at <= ends do
     end
   end
   all[#all + 1] = what
-  at = at + (FAILED[what.action] and 13 or 9)
+  at = what.ends
 end
 
 call('HDEL', C, '_') -- the first write, one that needs no memory
@@ -96,6 +104,15 @@ local function bury(what)
   call('ZADD', P .. 'xs', seq, seq)
   call('ZADD', P .. 'xt', instant, seq)
   call('HSET', P .. 'xi', what.job, seq)
+end
+
+-- Write down what is to be kept of a settlement that was done. What is tried again has its wait besides.
+local function note_settled(what)
+  local at = what.left
+  local time = tonumber(ARGV[at])
+  if time == 0 then return end
+  if what.action == 'retry' then time = time + ARGV[what.at + 10] end
+  keep_note(what.job, what.action, time, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
 end
 
 local settled = tonumber(conf[4] or 0)
@@ -211,10 +228,11 @@ local function move_on(what)
   return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
 end
 
-local marks, answers, windows = digest, '', nil
+local marks, answers, texts = digest, '', nil
 for index, what in ipairs(all) do
-  local status, ordinal, held, jobs = what.status, 0, false, nil
+  local status, ordinal, held, jobs, came = what.status, 0, false, nil, nil
   if what.leaving == 'yield' and what.change ~= '' then begin_head(ARGV[what.at + 5], what.change) end
+  if what.left and status == 'done' then note_settled(what) end
   if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
     stop(what)
   elseif status == 'done' then
@@ -223,9 +241,14 @@ for index, what in ipairs(all) do
       if what.action == 'bury' then bury(what) end
       call('HINCRBY', C, OUTCOMES[what.action], '1')
     end
-    forget_unique(what.head)
     settled = settled + 1
     ordinal = settled
+    local result = what.left and ARGV[what.left + 3] == 'r' and ARGV[what.left + 4] or nil
+    came = part(what.head, LETTERS[what.action], result, true)
+    if came then
+      settled, ready = settled + came.cancelled, call('ZCARD', P .. READY)
+      what.changes = call('HGET', lane_key(what.lane), 'ch') or '0'
+    end
     held, jobs = move_on(what)
   elseif status == 'already' then
     held, jobs = move_on(what)
@@ -236,8 +259,13 @@ for index, what in ipairs(all) do
   answers = answers .. (index > 1 and ';' or '|') .. status .. ':' .. ordinal .. (held and ':1:' or ':0:')
     .. (all_paused and '2:' or ready > 0 and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)
   if jobs then
-    windows = windows or {false}
-    for _, job in ipairs(jobs) do windows[#windows + 1] = job end
+    texts = texts or {false}
+    for _, job in ipairs(jobs) do texts[#texts + 1] = job end
+  end
+  if came then
+    answers = answers .. ':' .. came.released + came.cancelled .. (came.relay and ':1:' or ':0:') .. #came.flows
+    texts = texts or {false}
+    for _, flow in ipairs(came.flows) do texts[#texts + 1] = flow end
   end
 end
 if settled > tonumber(conf[4] or 0) then
@@ -250,6 +278,6 @@ if format and digest ~= '' then
   if call('LPUSH', calls, marks) > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
 end
 local reply = instant .. '|' .. found() .. answers
-if not windows then return reply end
-windows[1] = reply
-return windows
+if not texts then return reply end
+texts[1] = reply
+return texts
