@@ -407,6 +407,34 @@ def test_inline_jobs_run_at_their_time_while_it_passes(shop: Shop) -> None:
         assert kit.clock.wall() == began + 2000
 
 
+def test_slots_of_schedules_come_as_time_passes(shop: Shop) -> None:
+    """Each at its time, once, also when the worker that led died; what is missed is as the schedule says."""
+    times: list[float] = []
+
+    @shop.app.every(3600, name="hourly")
+    @shop.app.fifo("reports", name="report")
+    def report() -> None:
+        times.append(kit.clock.wall())
+
+    with testing(shop.app, "inline") as kit:
+        [hourly] = shop.app.schedules.all()
+        assert hourly.next_at is not None
+        kit.advance(6 * 3600)
+        assert times == [hourly.next_at + 3600 * number for number in range(6)]
+        shop.before = kit.crash_worker
+        shop.charge("o-1")
+        shop.before = lambda: None
+        kit.advance(3600)
+        assert len(times) == 7
+    with testing(shop.app) as kit:
+        kit.advance(7200)
+        assert len(times) == 7
+        assert kit.run() == 2
+    with testing(shop.app, schedules=False) as kit:
+        kit.advance(7200)
+        assert kit.run() == 0
+
+
 @pytest.mark.parametrize("mode", ["manual", "inline"])
 def test_what_cannot_run_does_not_hold_up_time(shop: Shop, mode: Any) -> None:
     """A retry that is due in a lane that is paused: an hour passes in some strides all the same."""

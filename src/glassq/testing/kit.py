@@ -51,7 +51,15 @@ class Kit(Expecting):
     """
 
     def __init__(
-        self, app: Glassq, *, inline: bool, raises: bool, spans: bool, url: str, clock: FakeClock
+        self,
+        app: Glassq,
+        *,
+        inline: bool,
+        raises: bool,
+        spans: bool,
+        schedules: bool,
+        url: str,
+        clock: FakeClock,
     ) -> None:
         self.clock = clock
         """The clock of the store and of the worker; it begins at the real time, and stands still."""
@@ -61,6 +69,7 @@ class Kit(Expecting):
         self._inline = inline
         self._raises = raises
         self._with_spans = spans
+        self._schedules = schedules
         self._url = url
         self._stack = ExitStack()
         self._turn = threading.Lock()
@@ -113,6 +122,8 @@ class Kit(Expecting):
             if self._inline:
                 app.bus.subscribe(self._enqueued, JobEnqueued)
                 stack.callback(app.bus.unsubscribe, self._enqueued)
+            if self._leads():
+                self._living()  # what is declared counts from now on
             self._stack = stack.pop_all()
         return self
 
@@ -218,16 +229,24 @@ class Kit(Expecting):
         target, least, within_a_job = self.clock.wall() + seconds, _INSTANT, self._turn.locked()
         while (left := target - self.clock.wall()) > 0:
             stride = self.lease_seconds / 3 if any(each.leased for each in self._stats()) else _STRIDE
-            due = self._living().due_in()
-            if self._inline and not within_a_job and due is not None:
+            if (due := self._due_in(within_a_job=within_a_job)) is not None:
                 stride = min(stride, max(due, least))
             self.clock.advance(min(left, stride))
             self._living().keep_up()
-            if self._inline:
-                # What is due and yet cannot run, in a lane that is paused, say, must not hold up time.
-                least = _INSTANT if self._catch_up() else 2 * least
+            # What is due and yet cannot be done, in a lane that is paused, say, must not hold up time.
+            done = self._inline and self._catch_up() > 0
+            least = 2 * least if due is not None and due < _INSTANT and not done else _INSTANT
         if not within_a_job:
             self._raise(asked=self._inline)
+
+    def _due_in(self, *, within_a_job: bool) -> float | None:
+        """Seconds until something has to be done at its very time: what is run inline, and slots."""
+        due = [self._living().due_in()] if self._inline and not within_a_job else []
+        if self._leads():
+            now = self.clock.wall()
+            slots = [each.next_at for each in self._app.schedules.all() if not each.paused]
+            due += [max(0.0, slot - now) for slot in slots if slot is not None]
+        return min((each for each in due if each is not None), default=None)
 
     def _work(self, most: int) -> int:
         """Let up to `most` attempts be made, as long as anything is ready; then raise what they raised."""
@@ -269,21 +288,27 @@ class Kit(Expecting):
             home = self._home
             if home is None:
                 raise ConfigurationError("the kit works inside its block: with testing(app) as kit: ...")
-            app = self._app
+            app, name = self._app, f"testing-{next(self._numbers)}"
             self._worker = SteppedWorker(
                 registry=app.registry,
                 storage=self._store,
                 bus=app.bus,
                 clock=self.clock,
                 # Not the name of the one that died: who comes back takes its lanes over at once.
-                owner=Owner(f"testing-{next(self._numbers)}", secrets.token_hex(6), 0),
+                owner=Owner(name, secrets.token_hex(6), 0),
                 options=WorkerOptions(lease_seconds=self.lease_seconds, concurrency=1),
                 serializer=self._serializer,
                 random=random.Random(0).random,  # noqa: S311 - jitter, the same in each test
                 loop=home,
+                scheduler=app.schedules.scheduler(name, self.lease_seconds) if self._leads() else None,
             )
             self._worker.start()
+            self._worker.keep_up()
         return self._worker
+
+    def _leads(self) -> bool:
+        """Whether the worker enqueues the slots of schedules."""
+        return self._schedules and self._app.schedules.wanted(None)
 
     def _stop(self) -> None:
         if self._worker is not None and self._worker.alive:
