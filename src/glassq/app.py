@@ -151,7 +151,7 @@ class Glassq(Scheduled, Workflows, Served):
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._store.place.kind)
         show_declared(self.metrics_registry, self.registry)
-        watch_tokens(self.bus)
+        self._other_tokens = watch_tokens(self.bus)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -212,7 +212,7 @@ class Glassq(Scheduled, Workflows, Served):
         """For `glassq.testing`: every call here goes to this store, for as long as this lasts. Yields what a
         worker of it has to know: the length of a lease, and the serializer's name."""
         spans = Tracing(self.bus, address=storage.address, options=self._tracing)
-        with self._store.lent(storage), instead_of(self._spans, spans):
+        with self._store.lent(storage), instead_of(self._spans, spans), self._other_tokens():
             yield self._lease_seconds, self._serializer.name
 
     def _count_reconnect(self) -> None:

@@ -257,13 +257,13 @@ def run_tests(folder: Path, *arguments: str) -> str:
 def test_handlers_are_tested_as_documented(tmp_path: Path) -> None:
     """All tests of the page pass, on the application that it shows; the first of them takes five lines."""
     shop, *tests = sorted(
-        programs("how-to/test-your-handlers.md"), key=lambda block: "= Glassq(" not in block
+        programs("how-to/test-your-handlers.md"), key=lambda block: "\napp = Glassq(" not in block
     )
     (tmp_path / "shop.py").write_text(shop, encoding="utf-8")
     (tmp_path / "test_shop.py").write_text("\n\n".join(tests), encoding="utf-8")
-    written = "".join(tests).count("\ndef test_")
+    written = len(re.findall(r"^ *def test_", "\n".join(tests), flags=re.MULTILINE))
     assert f"{written} passed" in run_tests(tmp_path)
-    assert written == 10
+    assert written == 12
     assert len([line for line in tests[0].splitlines() if line.startswith(" ")]) == 5
 
 

@@ -119,6 +119,8 @@ def test_metrics_count_from_the_beginning_of_the_block(shop: Shop) -> None:
             assert sum(sample.value for sample in processed) == 1
             assert kit.metrics.value("glassq_jobs_processed_total", task="charge", outcome="succeeded") == 1
             assert kit.metrics.value("glassq_jobs_processed_total", task="send") == 0
+            assert kit.metrics.value("glassq_storage_operation_duration_seconds_count", operation="claim") > 0
+            assert kit.metrics["glassq_observer_failures_total"][0].value == 0
             with pytest.raises(KeyError, match="did you mean glassq_jobs_processed_total"):
                 kit.metrics["glassq_jobs_proccessed_total"]
 
@@ -258,6 +260,29 @@ def test_waiting_for_what_never_ends_ends(shop: Shop) -> None:
             kit.run_until_idle(within=60)
 
 
+def test_what_a_callback_raises_is_raised_too(shop: Shop) -> None:
+    """In production it is logged and changes nothing; a test must not pass over it. The job
+    has ended as ever."""
+
+    def tell(*_: object) -> None:
+        raise LookupError("nobody to tell")
+
+    @shop.app.fifo("mail", name="tell", on_success=tell)
+    def told() -> None:
+        shop.done.append(("told", 1))
+
+    with testing(shop.app) as kit:
+        told()
+        told()
+        for number in (1, 2):
+            with pytest.raises(LookupError, match="nobody to tell") as raised:
+                kit.run()
+            assert raised.value.__notes__ == ["in on_success of tell()"]
+            assert len(shop.done) == number
+        assert [each.callback for each in kit.failures] == ["on_success", "on_success"]
+        assert shop.app.queue("mail").stats().settled["succeeded"] == 2
+
+
 def test_a_job_that_cannot_be_run_is_an_error_too(shop: Shop) -> None:
     """No code of a job ran, so what is raised says what became of it."""
     with testing(shop.app) as kit:
@@ -382,6 +407,49 @@ def test_inline_jobs_run_at_their_time_while_it_passes(shop: Shop) -> None:
         assert kit.clock.wall() == began + 2000
 
 
+def test_slots_of_schedules_come_as_time_passes(shop: Shop) -> None:
+    """Each at its time, once, also when the worker that led died; what is missed is as the schedule says."""
+    times: list[float] = []
+
+    @shop.app.every(3600, name="hourly")
+    @shop.app.fifo("reports", name="report")
+    def report() -> None:
+        times.append(kit.clock.wall())
+
+    with testing(shop.app, "inline") as kit:
+        [hourly] = shop.app.schedules.all()
+        assert hourly.next_at is not None
+        kit.advance(6 * 3600)
+        assert times == [hourly.next_at + 3600 * number for number in range(6)]
+        shop.before = kit.crash_worker
+        shop.charge("o-1")
+        shop.before = lambda: None
+        kit.advance(3600)
+        assert len(times) == 7
+    with testing(shop.app) as kit:
+        kit.advance(7200)
+        assert len(times) == 7
+        assert kit.run() == 2
+    with testing(shop.app, schedules=False) as kit:
+        kit.advance(7200)
+        assert kit.run() == 0
+
+
+@pytest.mark.parametrize("mode", ["manual", "inline"])
+def test_what_cannot_run_does_not_hold_up_time(shop: Shop, mode: Any) -> None:
+    """A retry that is due in a lane that is paused: an hour passes in some strides all the same."""
+    shop.broken.append(ValueError("no"))
+    with testing(shop.app, mode, errors="keep") as kit:
+        shop.charge("o-1")
+        kit.run()
+        shop.app.queue("payments").pause("o-1")
+        before, began = len(kit.events), kit.clock.wall()
+        kit.advance(3600)
+        assert kit.clock.wall() == began + 3600
+        assert len(kit.events) - before < 2000
+        assert kit.run_until_idle() == 0
+
+
 def test_a_job_that_takes_long_keeps_its_lease(shop: Shop) -> None:
     """Time that passes within a job is time that it takes: it is renewed, and past its timeout it is told."""
     checked: list[float] = []
@@ -450,6 +518,17 @@ def test_a_worker_can_die_within_a_job(shop: Shop) -> None:
         assert kit.failures == []
 
 
+def test_what_ends_without_being_run_is_nothing_to_die_of(shop: Shop) -> None:
+    """An expired job at the head is ended as ever; the worker dies of the one behind it."""
+    with testing(shop.app) as kit:
+        shop.charge.options(ttl=5)("o-1", 1)
+        second = shop.charge("o-1", 2)
+        kit.advance(6)
+        assert kit.crash_worker() == second.id
+        kit.run_until_idle()
+        assert shop.done == [("o-1", 2), ("o-1", 2)]
+
+
 def test_a_job_that_kills_its_workers_is_given_up(shop: Shop) -> None:
     """The bound of crashes holds as in production."""
     with testing(shop.app, errors="keep") as kit:
@@ -509,6 +588,8 @@ def test_mistakes_are_named(shop: Shop) -> None:
         testing(shop.app, "inlin")  # type: ignore[arg-type]
     with pytest.raises(BadOption, match="errors: is one of raise, keep"):
         testing(shop.app, errors="ignore")  # type: ignore[arg-type]
+    with pytest.raises(BadOption, match="app: is an application"):
+        testing("sqlite://")  # type: ignore[arg-type]
     kit = testing(shop.app)
     for use in (kit.run, kit.crash_worker, lambda: kit.advance(1), lambda: kit.events):
         with pytest.raises(ConfigurationError, match=r"with testing\(app\) as kit"):

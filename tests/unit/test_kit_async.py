@@ -76,6 +76,31 @@ def test_in_a_coroutine_they_run_on_its_own_loop(post: Post) -> None:
     asyncio.run(test())
 
 
+def test_no_thread_outlives_its_block(post: Post) -> None:
+    """A suite of thousands of tests on one loop, or without one, does not gather threads."""
+
+    async def test() -> None:
+        for _ in range(3):
+            async with testing(post.app) as kit:
+                await post.send("ann")
+                assert await kit.arun() == 1
+
+    before = set(threading.enumerate())
+
+    async def both() -> None:
+        await test()
+        with testing(post.app) as kit:
+            post.send.enqueue("bob")
+            kit.run()
+        left = [each for each in set(threading.enumerate()) - before if each.name == "glassq-loop-watch"]
+        for thread in left:  # each looks around a last time
+            await asyncio.to_thread(thread.join, 3)
+        assert not [thread for thread in left if thread.is_alive()]
+
+    asyncio.run(both())
+    assert post.done == ["ann", "ann", "ann", "bob"]
+
+
 def test_inline_calls_are_awaited_as_ever(post: Post) -> None:
     """The job is settled when its call returns, and what it calls itself, too."""
 

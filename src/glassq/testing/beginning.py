@@ -21,6 +21,7 @@ def testing(
     *,
     errors: Literal["raise", "keep"] = "raise",
     spans: bool = False,
+    schedules: bool = True,
     url: str = "sqlite://",
 ) -> Kit:
     """Put an application under test for a block, `with` or `async with`, which gets a `Kit`.
@@ -34,10 +35,13 @@ def testing(
     `errors`: what jobs raise, no call does, as in production. With "raise" the kit does: the `run` or
     `advance` that ran them, or the end of the block. With "keep" it stands in `kit.failures` only.
     `spans`: keep OpenTelemetry spans; needs the extra `otel`.
+    `schedules`: enqueue the slots of the application's schedules as time passes.
     `url`: another store, which must be empty; in memory unless told otherwise.
 
     Raises `BadOption`, and `MissingExtra` for `spans` without their package, when the block begins.
     """
+    if not isinstance(app, Glassq | None):
+        raise BadOption("app", f"is an application (glassq.Glassq), got {app!r}")
     _check("mode", mode, ("manual", "inline"))
     _check("errors", errors, ("raise", "keep"))
     clock = FakeClock(wall=float(int(time.time())))  # whole seconds: sums of times then have no remainder
@@ -46,6 +50,7 @@ def testing(
         inline=mode == "inline",
         raises=errors == "raise",
         spans=spans,
+        schedules=schedules,
         url=url,
         clock=clock,
     )

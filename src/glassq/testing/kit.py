@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from glassq.app import Glassq
 from glassq.errors import BadOption, ConfigurationError, JobFailed, MissingExtra
-from glassq.model.events import AttemptStarted, Event, JobEnqueued
+from glassq.model.events import AttemptFailed, AttemptStarted, CallbackFailed, Event, JobEnqueued
 from glassq.model.leases import Owner
 from glassq.model.stats import QueueStats
 from glassq.observe.running import running_on
@@ -51,7 +51,15 @@ class Kit(Expecting):
     """
 
     def __init__(
-        self, app: Glassq, *, inline: bool, raises: bool, spans: bool, url: str, clock: FakeClock
+        self,
+        app: Glassq,
+        *,
+        inline: bool,
+        raises: bool,
+        spans: bool,
+        schedules: bool,
+        url: str,
+        clock: FakeClock,
     ) -> None:
         self.clock = clock
         """The clock of the store and of the worker; it begins at the real time, and stands still."""
@@ -61,12 +69,14 @@ class Kit(Expecting):
         self._inline = inline
         self._raises = raises
         self._with_spans = spans
+        self._schedules = schedules
         self._url = url
         self._stack = ExitStack()
         self._turn = threading.Lock()
         self._wanted = False
         self._home: LoopHome | None = None
         self._worker: SteppedWorker | None = None
+        self._doomed: SteppedWorker | None = None
         self._numbers = itertools.count()
         self._raised = 0
         self._asked = False
@@ -75,8 +85,7 @@ class Kit(Expecting):
     # -- beginning and ending ------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        watch = LoopWatch(self._app.bus, SystemClock())
-        home = OwnLoop(watch)
+        home = OwnLoop(LoopWatch(self._app.bus, SystemClock()))
         self._stack.callback(home.close)
         return self._begin(home)
 
@@ -88,6 +97,7 @@ class Kit(Expecting):
             )
         home = CallersLoop(LoopWatch(self._app.bus, SystemClock()))
         home.enter(asyncio.get_running_loop())
+        self._stack.callback(home.dismiss)
         return self._begin(home)
 
     def _begin(self, home: LoopHome) -> Self:
@@ -103,7 +113,7 @@ class Kit(Expecting):
             store = SeenStorage(opened, app.bus, self._sent)
             self._store = ShardedQueues(store, lambda queue: app.registry.options(queue).shards)
             self.lease_seconds, self._serializer = stack.enter_context(app.lend(self._store))
-            self._listener = Seen(app.bus, app.registry, self._store, self.clock, self._failed)
+            self._listener = Seen(app.bus, app.registry, self._store, self.clock, self._heard)
             stack.enter_context(self._listener.listening())
             # The application's probes must not go on about a worker that was the test's, or that died in it.
             stack.callback(app.health.begin)
@@ -112,6 +122,8 @@ class Kit(Expecting):
             if self._inline:
                 app.bus.subscribe(self._enqueued, JobEnqueued)
                 stack.callback(app.bus.unsubscribe, self._enqueued)
+            if self._leads():
+                self._living()  # what is declared counts from now on
             self._stack = stack.pop_all()
         return self
 
@@ -192,16 +204,15 @@ class Kit(Expecting):
         if self._turn.locked():
             self._living().die()
             raise WorkerCrashed("the test let the worker of this job die")
-        worker, before = self._living(), len(self._seen.events)
-        worker.doom(doomed=True)
+        worker = self._doomed = self._living()
         try:
-            self._work(1)
+            while worker.alive and self._work(1):
+                pass  # what ends without being run, as it has expired, is nothing to die of
         finally:
-            worker.doom(doomed=False)
+            self._doomed = None
         if worker.alive:
             raise AssertionError(f"no job is ready that a worker could die of: {self._standing()}")
-        started = [each for each in self._seen.events[before:] if isinstance(each, AttemptStarted)]
-        return started[-1].job_id
+        return self._seen.events.of(AttemptStarted)[-1].job_id
 
     def advance(self, seconds: float) -> None:
         """Let time pass: delays, retries, leases, expiries and windows of deduplication go by it.
@@ -215,20 +226,27 @@ class Kit(Expecting):
             )
         __tracebackhide__ = True
         self._living()
-        target = self.clock.wall() + seconds
+        target, least, within_a_job = self.clock.wall() + seconds, _INSTANT, self._turn.locked()
         while (left := target - self.clock.wall()) > 0:
-            self.clock.advance(min(left, self._stride()))
+            stride = self.lease_seconds / 3 if any(each.leased for each in self._stats()) else _STRIDE
+            if (due := self._due_in(within_a_job=within_a_job)) is not None:
+                stride = min(stride, max(due, least))
+            self.clock.advance(min(left, stride))
             self._living().keep_up()
-            if self._inline:
-                self._catch_up()
-        if not self._turn.locked():
+            # What is due and yet cannot be done, in a lane that is paused, say, must not hold up time.
+            done = self._inline and self._catch_up() > 0
+            least = 2 * least if due is not None and due < _INSTANT and not done else _INSTANT
+        if not within_a_job:
             self._raise(asked=self._inline)
 
-    def _stride(self) -> float:
-        """How much time may pass at once: leases are renewed, and what is due inline is run."""
-        stride = self.lease_seconds / 3 if any(each.leased for each in self._stats()) else _STRIDE
-        due = self._living().due_in()
-        return stride if due is None or not self._inline else min(stride, max(due, _INSTANT))
+    def _due_in(self, *, within_a_job: bool) -> float | None:
+        """Seconds until something has to be done at its very time: what is run inline, and slots."""
+        due = [self._living().due_in()] if self._inline and not within_a_job else []
+        if self._leads():
+            now = self.clock.wall()
+            slots = [each.next_at for each in self._app.schedules.all() if not each.paused]
+            due += [max(0.0, slot - now) for slot in slots if slot is not None]
+        return min((each for each in due if each is not None), default=None)
 
     def _work(self, most: int) -> int:
         """Let up to `most` attempts be made, as long as anything is ready; then raise what they raised."""
@@ -256,10 +274,13 @@ class Kit(Expecting):
                 break
         return ran
 
-    def _failed(self) -> None:
-        """An attempt has failed: where its error is to be raised, it is before anything more begins."""
-        if self._worker is not None and self._due(asked=self._asked):
-            self._worker.enough()
+    def _heard(self, event: Event) -> None:
+        """Stop the worker where something is to be raised, before anything more begins; and in the midst of a
+        job where it is to die."""
+        if isinstance(event, AttemptFailed | CallbackFailed) and self._due(asked=self._asked):
+            self._living().enough()
+        elif isinstance(event, AttemptStarted) and self._doomed is not None:
+            self._doomed.doom()
 
     def _living(self) -> SteppedWorker:
         """The worker, or another one when it has died."""
@@ -267,21 +288,27 @@ class Kit(Expecting):
             home = self._home
             if home is None:
                 raise ConfigurationError("the kit works inside its block: with testing(app) as kit: ...")
-            app = self._app
+            app, name = self._app, f"testing-{next(self._numbers)}"
             self._worker = SteppedWorker(
                 registry=app.registry,
                 storage=self._store,
                 bus=app.bus,
                 clock=self.clock,
                 # Not the name of the one that died: who comes back takes its lanes over at once.
-                owner=Owner(f"testing-{next(self._numbers)}", secrets.token_hex(6), 0),
+                owner=Owner(name, secrets.token_hex(6), 0),
                 options=WorkerOptions(lease_seconds=self.lease_seconds, concurrency=1),
                 serializer=self._serializer,
                 random=random.Random(0).random,  # noqa: S311 - jitter, the same in each test
                 loop=home,
+                scheduler=app.schedules.scheduler(name, self.lease_seconds) if self._leads() else None,
             )
             self._worker.start()
+            self._worker.keep_up()
         return self._worker
+
+    def _leads(self) -> bool:
+        """Whether the worker enqueues the slots of schedules."""
+        return self._schedules and self._app.schedules.wanted(None)
 
     def _stop(self) -> None:
         if self._worker is not None and self._worker.alive:
@@ -303,15 +330,16 @@ class Kit(Expecting):
         self._catch_up()
         self._raise(asked=False)
 
-    def _catch_up(self) -> None:
-        """Run what is ready, unless somebody does: who then goes on with it."""
-        self._wanted = True
+    def _catch_up(self) -> int:
+        """Run what is ready, unless somebody does: who then goes on with it. How many attempts began."""
+        self._wanted, ran = True, 0
         while self._wanted and self._turn.acquire(blocking=False):
             try:
                 self._wanted = False
-                self._steps(MOST, asked=False)
+                ran += self._steps(MOST, asked=False)
             finally:
                 self._turn.release()
+        return ran
 
     # -- errors --------------------------------------------------------------------------------------------
 
@@ -329,7 +357,8 @@ class Kit(Expecting):
             return
         self._raised = self.failures.index(failure) + 1
         error = failure.error
-        where = f"in attempt {failure.attempt} of {self._sent.find(failure.job_id) or failure.task}"
+        what = failure.callback or f"attempt {failure.attempt}"
+        where = f"in {what} of {self._sent.find(failure.job_id) or failure.task}"
         if isinstance(error, SystemExit | asyncio.CancelledError | GeneratorExit):
             raise JobFailed(type(error).__qualname__, f"{error} {where}") from error
         error.add_note(where)

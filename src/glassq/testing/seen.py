@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,7 +14,15 @@ from prometheus_client.registry import Collector
 
 from glassq.errors import JobFailed
 from glassq.model.clock import Clock
-from glassq.model.events import AttemptFailed, AttemptStarted, Event, QueueDeclared, TaskDeclared
+from glassq.model.events import (
+    AttemptFailed,
+    AttemptSettled,
+    AttemptStarted,
+    CallbackFailed,
+    Event,
+    QueueDeclared,
+    TaskDeclared,
+)
 from glassq.model.names import DEFAULT_LANE, nearest, whole
 from glassq.observe.declared import show_declared
 from glassq.observe.families import family_of
@@ -22,13 +31,19 @@ from glassq.observe.prometheus import observe_metrics
 from glassq.registry import Registry
 from glassq.storage import Storage
 from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Sending
+from glassq.testing.stepping import WorkerCrashed
 
 E = TypeVar("E", bound=Event)
 
 
+_ENDINGS = ("", "_total", "_count", "_sum", "_bucket")
+"""What the names of a metric's samples may add to its own."""
+
+
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that failed, with what its code raised; or where no code was run (an unknown task, arguments
-    that cannot be read), a `JobFailed`. `final`: the job is not tried again."""
+    that cannot be read), a `JobFailed`. `final`: the job is not tried again. `callback` names the one that
+    raised, if it was not the job, which has ended as it would have."""
 
     job_id: str
     task: str
@@ -36,6 +51,7 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     error: BaseException
     final: bool
+    callback: str | None = None
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -60,8 +76,8 @@ class Metrics(Mapping[str, list[Sample]]):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._samples: dict[str, list[Sample]] = {}
         for family in families:
-            if not family.samples:
-                self._samples.setdefault(family.name, [])
+            for ending in _ENDINGS if not family.samples else ():
+                self._samples.setdefault(family.name + ending, [])
             for sample in family.samples:
                 self._samples.setdefault(sample.name, []).append(Sample(sample.labels, sample.value))
 
@@ -87,15 +103,16 @@ class Metrics(Mapping[str, list[Sample]]):
 
 
 class Seen:
-    """Listens to one application while `listening` lasts; `on_failure` is called when an attempt failed."""
+    """Listens to one application while `listening` lasts. `on_event` is called with each event, once it is
+    taken in."""
 
     def __init__(
-        self, bus: Bus, registry: Registry, storage: Storage, clock: Clock, on_failure: Callable[[], None]
+        self, bus: Bus, registry: Registry, storage: Storage, clock: Clock, on_event: Callable[[Event], None]
     ) -> None:
         self.events = Events()
         self.failures: list[FailedAttempt] = []
         self._errors: dict[tuple[str, int], BaseException] = {}
-        self._on_failure = on_failure
+        self._on_event = on_event
         self._app_bus = bus
         # What counts for a test alone listens to a bus of its own: one subscription is easily taken back.
         self._bus = Bus()
@@ -138,6 +155,9 @@ class Seen:
         self._bus.emit(event)
         if isinstance(event, AttemptFailed):
             self._failed(event)
+        elif isinstance(event, CallbackFailed):
+            self._callback_failed(event)
+        self._on_event(event)
 
     def _failed(self, event: AttemptFailed) -> None:
         said = event.failure
@@ -153,7 +173,23 @@ class Seen:
                 final=event.verdict.final,
             )
         )
-        self._on_failure()
+
+    def _callback_failed(self, event: CallbackFailed) -> None:
+        """Told by whoever has just caught the error, of the job that was settled last."""
+        error, job = sys.exception(), self.events.of(AttemptSettled)[-1]
+        if error is not None and not isinstance(error, WorkerCrashed):
+            lane = job.lease.lane
+            self.failures.append(
+                FailedAttempt(
+                    job_id=job.job_id,
+                    task=event.task,
+                    key=None if lane == DEFAULT_LANE else lane,
+                    attempt=job.attempt,
+                    error=error,
+                    final=job.verdict.final,
+                    callback=event.callback,
+                )
+            )
 
     def _around(self, subject: Sending | Attempting) -> Any:
         return self._noting(subject) if isinstance(subject, Attempting) else NOTHING_AROUND

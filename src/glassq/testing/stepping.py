@@ -9,6 +9,7 @@ import msgspec
 
 from glassq.errors import StorageUnavailable
 from glassq.model.leases import Claimed
+from glassq.schedules.scheduler import Scheduler
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.engine import Worker
@@ -67,7 +68,8 @@ class SteppedWorker(Worker):
 
     _pool_kind = _CallersPool
 
-    def __init__(self, *, storage: Storage, bus: Bus, **parts: Any) -> None:
+    def __init__(self, *, storage: Storage, bus: Bus, scheduler: Scheduler | None, **parts: Any) -> None:
+        self._scheduler = scheduler
         self._way = _Mortal(storage, bus)
         super().__init__(storage=lambda: cast("Storage", self._way), bus=bus, **parts)
         self._left = self._began = 0
@@ -127,10 +129,12 @@ class SteppedWorker(Worker):
         self._left = 0
 
     def keep_up(self) -> None:
-        """Do what a living worker does a few times per lease, whatever else it does: renew, and be heard of.
-        What else is done as time passes belongs here, too."""
+        """Do what a living worker does as time passes, whatever else it does: renew, be heard of, and enqueue
+        the slots of schedules that are due."""
         if not self._upkeep.turn():
             raise StorageUnavailable("the store could not be told that the worker lives", "connection")
+        if self._scheduler is not None:
+            self._scheduler.turn()
 
     # -- dying -------------------------------------------------------------------------------------------
 
@@ -139,9 +143,9 @@ class SteppedWorker(Worker):
         """Whether it has not died."""
         return not self._way.dead
 
-    def doom(self, *, doomed: bool) -> None:
+    def doom(self) -> None:
         """Let it die in the moment in which it would settle something."""
-        self._way.doomed = doomed
+        self._way.doomed = True
 
     def die(self) -> None:
         """Now: nothing is settled, nothing given back, and nobody told."""
