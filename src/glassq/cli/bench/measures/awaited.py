@@ -1,4 +1,4 @@
-"""How fast calls are put in that are awaited, many at a time, beside redis.asyncio in the same rounds; and for
+"""How fast calls are put in that are awaited, many at a time, beside redis.asyncio in the same rounds, and
 how long very many at once hold up an event loop."""
 
 from __future__ import annotations
