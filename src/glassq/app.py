@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from glassq.client.awaited import AwaitedProducer
-from glassq.client.declaring import Declaring, checked
-from glassq.client.jobs import cancel_job, find_job
+from glassq.client.declaring import Declaring, checked, refuse_unknown
 from glassq.client.queues import Queue
+from glassq.client.results import Results
 from glassq.client.task import Signature, calls_of
 from glassq.codec import JsonSerializer, Serializer
-from glassq.errors import BadOption
 from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
-from glassq.model.names import check_name, nearest
+from glassq.model.names import check_name
 from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.failures import log_failures
@@ -116,6 +115,7 @@ class Glassq(Served):
         self._worker_numbers = count()
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
+        self._results = Results(self._store.get, self._clock, self._serializer)
         self._producer = AwaitedProducer(
             self._store.get,
             self.registry,
@@ -123,6 +123,7 @@ class Glassq(Served):
             self._clock,
             serializer=self._serializer.name,
             random=random.random,
+            kept_receipt=self._results.receipt,
         )
         self._observe()
         if otel_metrics:
@@ -219,16 +220,13 @@ class Glassq(Served):
         seconds apart (10; or by a `Backoff`); then `on_exhausted` buries it ("bury") or halts its lane
         ("halt"); see `defaults`. `key` names the argument that is the ordering key, or computes it from the
         arguments; `glassq.UNORDERED` makes a lane of every job. `timeout` (seconds) bounds one attempt, `ttl`
-        (seconds) the time a job may wait before it begins; past it ends as expired. `priority` is the level
-        of its calls within their lane. `name` replaces the task's name (module and qualname).
+        (seconds) the time a job may wait before it begins; past it ends as expired. `result_ttl` (seconds)
+        keeps results and histories so long (0), for `receipt.result()`. `priority` is the level of its calls
+        within their lane. `name` replaces the task's name (module and qualname).
 
         Raises `BadOption`, `DuplicateTask`.
         """
-        if unknown:
-            option = next(iter(unknown))
-            raise BadOption(option, "is not an option of a task", nearest(option, _TASK_OPTIONS))
-        if result_ttl is not None:
-            raise BadOption("result_ttl", "results are not built yet; leave it out")
+        refuse_unknown(unknown, _TASK_OPTIONS)
         options = checked(
             queue=queue,
             on_success=on_success,
@@ -236,6 +234,7 @@ class Glassq(Served):
             retries={"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted},
             timeout=timeout,
             ttl=ttl,
+            result_ttl=result_ttl,
             priority=priority,
         )
         return Declaring(self.registry, self._producer, self._serializer, key=key, name=name, options=options)
@@ -243,8 +242,8 @@ class Glassq(Served):
     def defaults(self, **options: Any) -> None:
         """Say what holds for tasks whose decorators leave it out, those declared before too.
 
-        `max_retries` (3), `retry_wait` (10) and `on_exhausted` ("bury"), as `fifo` takes them. Raises
-        `BadOption`.
+        `max_retries` (3), `retry_wait` (10), `on_exhausted` ("bury") and `result_ttl` (0: no results are
+        kept), as `fifo` takes them. Raises `BadOption`.
         """
         self.registry.default(**options)
 
@@ -307,8 +306,9 @@ class Glassq(Served):
     # -- single jobs ---------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> JobView:
-        """A scheduled, unsettled or buried job by id; `JobNotFound` otherwise. May read its whole queue."""
-        return find_job(self.storage, job_id)
+        """A scheduled, unsettled or buried job by id, or one whose end is kept (`result_ttl`), with its
+        progress; `JobNotFound` otherwise. May read its whole queue, unless it has ended."""
+        return self._results.job(job_id)
 
     def cancel(self, job: str | Receipt) -> Cancellation:
         """Take a job out: `removed`, it will not run; or `asked`, it is running.
@@ -317,7 +317,7 @@ class Glassq(Served):
         of its lease on; if it lets that pass out, it ends as cancelled, and it is never run again.
         `JobNotFound` when no scheduled, waiting or running job has this id. May read its whole queue.
         """
-        return cancel_job(self.storage, job.id if isinstance(job, Receipt) else job)
+        return self._results.cancel(job)
 
     # -- working -----------------------------------------------------------------------------------------
 

@@ -228,6 +228,14 @@ class JobCancelled(JobError):
     """When the job asked for was cancelled; raised by `current_job().check()` in one that is to be."""
 
 
+class JobExpired(JobCancelled):
+    """When the job asked for was past its `ttl` when its turn came, and was not run."""
+
+
+class ResultNotKept(JobError):
+    """When what a job returned was not, or is no longer, kept; or could not be. What it did is done."""
+
+
 class ReplayRefused(JobError):
     """When a replay to the front would leave a lower dead job of its lane behind, inverting their order."""
 
@@ -242,7 +250,7 @@ class ReplayRefused(JobError):
 
 
 class ResultTimeout(JobError):
-    """When no result arrived in the time given."""
+    """When no result arrived in the time given; the job goes on."""
 
 
 class AttemptTimeout(JobError):

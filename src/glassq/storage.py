@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from glassq.errors import StorageError
+from glassq.keeping import Keeping
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
@@ -203,7 +204,7 @@ NO_TERMS: Mapping[str, Terms] = {}
 PLAIN_TERMS = Terms()
 
 
-class Storage(Protocol):
+class Storage(Keeping, Protocol):
     """What a store can do. One call is one round trip unless stated."""
 
     @property
@@ -308,18 +309,21 @@ class Storage(Protocol):
         """Let a halted lane run its head again, with fresh retries; False when it is not halted."""
         ...
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """End a halted lane's head as cancelled and let the lane go on. None, and nothing is done, when it is
-        not halted, or its head is not the `expected` job."""
+        not halted, or its head is not the `expected` job. That it ended is kept as `Settlement.keep` says."""
         ...
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """Take a job out that has not been settled: None when there is none of this id.
 
         A scheduled, waiting, retrying or halted job is removed and counts as settled (`cancelled`); the lane
         of a halted head goes on. A job that is running is asked (see `renew`), and so is one that may have
         begun in a lane that is run ahead: if it had not, it ends as cancelled once its worker is heard of.
-        Reads the lane: never in the path of a job.
+        What the store ends itself, now or then, is kept as `Settlement.keep` says. Reads the lane: never in
+        the path of a job.
         """
         ...
 

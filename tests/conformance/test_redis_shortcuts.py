@@ -19,6 +19,7 @@ from glassq.testing.clock import FakeClock
 
 QUEUE = "orders"
 ALICE, BOB = Owner("alice", "first"), Owner("bob", "first")
+WHOLE_SETTLE = scripts.Script("settle", "standing", "vacating", "keeping", "wishes")
 
 
 class Story:
@@ -193,7 +194,7 @@ def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
         admin.config_resetstat()
         answers, held, shortened = tell_ahead(server), dump(admin), commands(admin)
         admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "vacating", "wishes"))
+        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
         admin.config_resetstat()
         assert tell_ahead(server) == answers
         assert dump(admin) == held
@@ -209,7 +210,7 @@ def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: py
         admin.config_resetstat()
         answers, held, shortened = tell_of_turns(server), dump(admin), commands(admin)
         admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "vacating", "wishes"))
+        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
         admin.config_resetstat()
         assert tell_of_turns(server) == answers
         assert dump(admin) == held
@@ -227,7 +228,7 @@ def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: py
         answers, held, shortened = tell(server), dump(admin), commands(admin)
         admin.flushall()
         monkeypatch.setattr(scripts, "APPEND", scripts.Script("append", "arriving"))
-        monkeypatch.setattr(scripts, "SETTLE", scripts.Script("settle", "standing", "vacating", "wishes"))
+        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
         admin.config_resetstat()
         assert tell(server) == answers
         assert dump(admin) == held

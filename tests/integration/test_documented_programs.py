@@ -79,6 +79,13 @@ async def serve(web):
 asyncio.run(serve(web))
 assert (packed, pools) == ([("ann", "tea")], [])
 """,
+    "how-to/get-results.md": """
+assert result == {"month": "may", "pages": 12}
+assert errors == ["LookupError: there is no such month", f"{unwanted.id} was cancelled"]
+assert both == [{"month": "july", "pages": 2}, {"month": "august", "pages": 3}]
+assert (shown.state, shown.has_result) == ("succeeded", True)
+assert history == [("enqueued", ""), ("attempt", "succeeded"), ("settled", "succeeded")]
+""",
     "how-to/come-from-pyfiq.md": """
 assert told == [
     "users: sync(['ann']) returned ANN",

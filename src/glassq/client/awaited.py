@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from glassq.client.batches import telling
 from glassq.client.mailbox import Errand, Mailbox, Posting
-from glassq.client.packing import REPORTED, Call, Packed
+from glassq.client.packing import REPORTED, Call, Packed, ReceiptOf
 from glassq.client.producer import Producer, cut
 from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
 from glassq.model.clock import Clock
@@ -35,8 +35,11 @@ class AwaitedProducer(Producer):
         *,
         serializer: str,
         random: Callable[[], float],
+        kept_receipt: ReceiptOf = Receipt,
     ) -> None:
-        super().__init__(storage, registry, bus, clock, serializer=serializer, random=random)
+        super().__init__(
+            storage, registry, bus, clock, serializer=serializer, random=random, kept_receipt=kept_receipt
+        )
         self._mailbox = Mailbox(storage, clock)
         self._opened = False
 
@@ -90,8 +93,8 @@ class AwaitedProducer(Producer):
             raise
         seconds = perf_counter() - started
         receipts = [
-            self._packing.reported(queue, out, answer, seconds)
-            for out, answer in zip(outgoing, answers, strict=True)
+            self._packing.reported(each, answer, seconds)
+            for each, answer in zip(packed, answers, strict=True)
         ]
         if cancelled:
             raise cancelled[0] from _known(queue, receipts)

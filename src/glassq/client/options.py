@@ -30,6 +30,7 @@ class CallOption(TypedDict, total=False):
     dedup_window: float
     unique: bool
     priority: Priority | None
+    result_ttl: float | None
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     dedup_window: float = DEFAULT_DEDUP_WINDOW
     unique: bool = False
     priority: int | None = None
+    result_ttl: float | None = None
 
     def with_(self, given: Mapping[str, Any]) -> CallOptions:
         """These with `given` over them; `BadOption` for what is unknown or cannot be."""
@@ -117,5 +119,6 @@ _CHECKS: dict[str, Any] = {
     "dedup_id": _dedup_id,
     "dedup_window": _window,
     "unique": _unique,
+    "result_ttl": lambda option, value: None if value is None else check_seconds(option, value),
     "priority": lambda option, value: None if value is None else check_priority(option, value),
 }

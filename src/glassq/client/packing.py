@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,6 +34,9 @@ _FAILURES: dict[type[Exception], str] = {
 }
 REPORTED = tuple(_FAILURES)
 
+ReceiptOf = Callable[[str, str, str | None, int | None, Disposition], Receipt]
+"""Makes a receipt, from its fields in their order."""
+
 
 class Call(msgspec.Struct, frozen=True):
     """One call of a task on its way: its arguments, the ordering key they or the caller gave it, and what
@@ -51,6 +55,8 @@ class Packed(msgspec.Struct, frozen=True):
     call: Call
     payload: bytes
     outgoing: Outgoing
+    keep: float = 0.0
+    """Seconds for which its result is kept, 0 not at all."""
 
     @property
     def queue(self) -> str:
@@ -67,7 +73,8 @@ class Packed(msgspec.Struct, frozen=True):
 class Packing:
     """Makes calls into jobs, and answers of the store into receipts, and tells the observers of both."""
 
-    def __init__(self, registry: Registry, bus: Bus, serializer: str) -> None:
+    def __init__(self, registry: Registry, bus: Bus, serializer: str, receipt: ReceiptOf = Receipt) -> None:
+        self._kept_receipt = receipt
         self._registry = registry
         self._bus = bus
         self._serializer = serializer
@@ -81,7 +88,10 @@ class Packing:
             options = call.options
             key = _lane_of_its_own() if call.key is UNORDERED else call.key
             out = Outgoing(task.name, key, {}, len(payload), None, None, options.delay, options.eta)
-            return Packed(call, payload, out)
+            keep = options.result_ttl
+            if keep is None:  # what holds now: the application's defaults may have come after the task
+                keep = (self._registry.find(task.name) or task).result_ttl
+            return Packed(call, payload, out, keep=float(keep))
         except REPORTED as error:
             self.refused(task.queue, error)
             raise
@@ -93,8 +103,9 @@ class Packing:
             reason = error.reason
         self._bus.emit(EnqueueFailed(queue=queue, reason=reason))
 
-    def reported(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> Receipt:
+    def reported(self, packed: Packed, answer: Appended, seconds: float) -> Receipt:
         """What the caller gets, once the observers have been told."""
+        queue, out = packed.queue, packed.outgoing
         job_id, seq, disposition = answer.id, answer.seq, answer.disposition
         if disposition is Disposition.DUPLICATE:
             self._bus.emit(JobDeduplicated(queue=queue, task=out.task, job_id=job_id))
@@ -110,14 +121,15 @@ class Packing:
                     seconds=seconds,
                 )
             )
-        return Receipt(job_id, queue, out.key, seq, disposition)
+        receipt = self._kept_receipt if packed.keep else Receipt
+        return receipt(job_id, queue, out.key, seq, disposition)
 
     def job(self, packed: Packed) -> NewJob:
         """What the store is given, once Arounds have added their headers."""
         call, out = packed.call, packed.outgoing
         task, options = call.task, call.options
         return NewJob(
-            body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
+            body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload, keep=packed.keep)),
             lane=packed.lane,
             level=task.priority if options.priority is None else options.priority,
             due=options.delay if options.eta is None else options.eta,

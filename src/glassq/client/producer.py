@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 
 from glassq.client.batches import chunks, telling, windows
-from glassq.client.packing import REPORTED, Call, Packed, Packing
+from glassq.client.packing import REPORTED, Call, Packed, Packing, ReceiptOf
 from glassq.errors import QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob, Receipt
@@ -29,12 +29,13 @@ class Producer:
         *,
         serializer: str,
         random: Callable[[], float],
+        kept_receipt: ReceiptOf = Receipt,
     ) -> None:
         self._storage = storage
         self._registry = registry
         self._bus = bus
         self._clock = clock
-        self._packing = Packing(registry, bus, serializer)
+        self._packing = Packing(registry, bus, serializer, kept_receipt)
         self._random = random
 
     def enqueue(self, call: Call) -> Receipt:
@@ -92,8 +93,8 @@ class Producer:
             raise
         seconds = perf_counter() - started
         return [
-            self._packing.reported(queue, out, answer, seconds)
-            for out, answer in zip(outgoing, answers, strict=True)
+            self._packing.reported(each, answer, seconds)
+            for each, answer in zip(packed, answers, strict=True)
         ]
 
     def _append(self, storage: Storage, queue: str, jobs: Sequence[NewJob]) -> list[Appended]:

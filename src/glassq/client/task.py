@@ -102,7 +102,8 @@ class BoundTask(_Bound[P, R]):
         the store's clock. `ttl` (seconds from when it may run): past it the job is not begun and ends as
         expired. `dedup_id`: a second call with it within `dedup_window` (300 s) of the first is not stored,
         its receipt says `duplicate`. `unique=True`: the same until the first is settled, by `dedup_id` or
-        else by the same arguments and key. `priority`: a `Priority`. Raises `BadOption`.
+        else by the same arguments and key. `priority`: a `Priority`. `result_ttl` (seconds): keeps the result
+        and the history so long after the job has ended. Raises `BadOption`.
         """
         return BoundTask(self.definition, self._producer, self._options.with_(options))
 

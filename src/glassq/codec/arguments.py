@@ -72,6 +72,11 @@ class ArgumentCodec:
     def _restorer(self) -> Restorer:
         return Restorer(self._signature, self._func)
 
+    @property
+    def serializer(self) -> Serializer:
+        """What makes bytes of values."""
+        return self._serializer
+
     def check_call(self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """`TypeError` as the call itself would raise it."""
         # `bind` costs more than all the rest of encoding; whether it succeeds depends on nothing but this.

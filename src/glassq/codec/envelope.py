@@ -17,12 +17,14 @@ ENVELOPE_VERSION = 1
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A call as it is stored. `headers` travel with the job (trace context), `payload` is opaque here."""
+    """A call as it is stored. `headers` travel with the job (trace context), `payload` is opaque here.
+    `keep`: seconds for which its result and its history are kept, 0 not at all."""
 
     task: str
     serializer: str
     headers: dict[str, str]
     payload: bytes
+    keep: float = 0.0
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     t: str
     s: str
     h: dict[str, str]
+    k: float | msgspec.UnsetType = msgspec.UNSET
     c: int
 
 
@@ -50,7 +53,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 def seal(envelope: Envelope) -> bytes:
     """The wire form. `SerializationFailed` when a name or header is not valid text."""
-    if not envelope.headers:
+    if not envelope.headers and not envelope.keep:
         line, checksum = _beginning(envelope.task, envelope.serializer)
         return b"%b%d}\n%b" % (line, crc32(envelope.payload, checksum), envelope.payload)
     return _line(envelope) + b"\n" + envelope.payload
@@ -71,6 +74,7 @@ def _line(envelope: Envelope) -> bytes:
                 t=envelope.task,
                 s=envelope.serializer,
                 h=envelope.headers,
+                k=envelope.keep or msgspec.UNSET,
                 c=_checksum(envelope),
             )
         )
@@ -107,7 +111,8 @@ def _open_any(body: bytes, end: int) -> Envelope:
     if header.v != ENVELOPE_VERSION:
         _refuse_newer(line)
         raise CorruptRecord(f"a job's body claims format version {header.v}, which never existed")
-    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :])
+    keep = 0.0 if header.k is msgspec.UNSET else header.k
+    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :], keep=keep)
     if _checksum(envelope) != header.c:
         raise CorruptRecord(f"a job's body of {len(body)} bytes was damaged: its checksum does not match")
     return envelope
@@ -120,14 +125,15 @@ def _read_beginning(line: bytes) -> tuple[str, str, int] | None:
         header = _HEADER.decode(line + b"0}")
     except _UNREADABLE:
         return None
-    if header.v != ENVELOPE_VERSION or header.h:
+    if header.v != ENVELOPE_VERSION or header.h or header.k is not msgspec.UNSET:
         return None
     return header.t, header.s, _checksum(Envelope(header.t, header.s, {}, b""))
 
 
 def _checksum(envelope: Envelope) -> int:
     """CRC-32 of all that is said: finds every error of up to 32 bits in a row."""
-    rest = _ENCODER.encode((envelope.task, envelope.serializer, envelope.headers))
+    said: tuple[object, ...] = (envelope.task, envelope.serializer, envelope.headers)
+    rest = _ENCODER.encode((*said, float(envelope.keep)) if envelope.keep else said)
     return crc32(envelope.payload, crc32(rest))
 
 

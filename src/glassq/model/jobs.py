@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import msgspec
 
+from glassq.errors import ResultNotKept
 from glassq.model.names import DEFAULT_LANE
 from glassq.model.watermarks import Watermark
 
@@ -19,6 +20,8 @@ else:
     from typing import TypeVar
 
     R_co = TypeVar("R_co", covariant=True)
+
+V = TypeVar("V")
 
 
 class Priority(IntEnum):
@@ -143,16 +146,49 @@ class Cancellation(StrEnum):
     """It is running: `current_job().check()` raises, and only if the task heeds that it ends as cancelled."""
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job said it is: the share that is done (0 to 1), a text, and which attempt said so."""
+
+    done: float | None = None
+    note: str = ""
+    attempt: int = 0
+
+
 class Receipt(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
     """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due)
-    and whether it is new (`created`) or known already (`duplicate`). To a type checker it is of the type that
-    the task returns."""
+    and whether it is new (`created`) or known already (`duplicate`). To a type checker its result is of the
+    type that the task returns."""
 
     id: str
     queue: str
     key: str | None
     seq: int | None
     disposition: Disposition = Disposition.CREATED
+
+    def result(self, timeout: float | None = None) -> R_co:  # noqa: ARG002 - of those that can wait
+        """What the job returned, waited for.
+
+        Waits `timeout` seconds at most (None: for as long as it takes) and costs a round trip for each look:
+        the second after 10 ms, later ones every half second. Raises `JobFailed` with the remote type, message
+        and traceback, `JobCancelled`, `JobExpired`, `ResultTimeout`, and `ResultNotKept` for a job that keeps
+        no result, or whose result's time is over. A job that waits to be tried again, or for a human, has
+        not ended.
+        """
+        raise self._not_kept()
+
+    async def aresult(self, timeout: float | None = None) -> R_co:  # noqa: ARG002, ASYNC109 - as `result`
+        """As `result`, awaited; no thread waits for it."""
+        raise self._not_kept()
+
+    def status(self) -> JobView:
+        """Where the job is, as `app.job(id)` shows it."""
+        raise self._not_kept()
+
+    def _not_kept(self) -> ResultNotKept:
+        return ResultNotKept(
+            f"{self.id} keeps no result: declare its task with result_ttl=, the seconds for which results "
+            "are kept, or call it by task.options(result_ttl=...). app.job(id) shows where any job is"
+        )
 
 
 class PeekedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,8 +204,45 @@ class PeekedJob(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """One job as `app.job(id)` shows it. Times are epoch seconds; `due_at` is set while it is scheduled."""
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a job. `at` is when, or when it was over, in epoch seconds by the store's
+    clock; None when nobody knows."""
+
+    event: str
+    """`enqueued`; `attempt`; `lost`: an attempt nobody told the end of, its worker died or lost the lane;
+    `settled`: it was ended without an attempt; `halted`: its lane waits for a human."""
+    at: float | None = None
+    attempt: int = 0
+    began_at: float | None = None
+    outcome: str = ""
+    worker: str = ""
+    error: str = ""
+    """The type of the error, without its message."""
+
+
+class Answers(Protocol):
+    """Who knows what became of jobs."""
+
+    def job(self, job_id: str) -> JobView:
+        """See `Glassq.job`."""
+
+    def history(self, job_id: str) -> list[HistoryEntry]:
+        """See `JobView.history`."""
+
+    def result(self, job_id: str, timeout: float | None) -> Any:
+        """See `Receipt.result`."""
+
+    async def aresult(self, job_id: str, timeout: float | None) -> Any:  # noqa: ASYNC109 - as `result`
+        """See `Receipt.aresult`."""
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One job as `app.job(id)` shows it. Times are epoch seconds; `due_at` is set while it is scheduled,
+    `ended_at` when it has ended.
+
+    A plain value, but for whoever answers what is asked of it further, which is not shown, compared, stored
+    or sent anywhere with it.
+    """
 
     id: str
     queue: str
@@ -183,6 +256,40 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float | None
     expires_at: float | None
     reason: str
+    ended_at: float | None = None
+    has_result: bool = False
+    """Whether what it returned is kept now."""
+    progress: Progress | None = None
+    """How far it said it is, the last time it did."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the job returned, waited for: as `Receipt.result`."""
+        return answers_of(self).result(self.id, timeout)
+
+    async def aresult(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as `result`
+        """As `result`, awaited; no thread waits for it."""
+        return await answers_of(self).aresult(self.id, timeout)
+
+    def history(self) -> list[HistoryEntry]:
+        """What happened to a job whose result is kept, in order: its attempts (the last 100) and its end.
+
+        One round trip. Kept for `result_ttl` from the last of it on. Raises `ResultNotKept`.
+        """
+        return answers_of(self).history(self.id)
+
+
+def bound(value: V, answers: Answers) -> V:
+    """The same value, with whoever answers what is asked of it."""
+    value.__dict__["answers"] = answers
+    return value
+
+
+def answers_of(value: Any) -> Answers:
+    """Who answers; `ResultNotKept` for a value that was copied or came from another process."""
+    answers: Answers | None = value.__dict__.get("answers")
+    if answers is None:
+        raise ResultNotKept(f"this was copied, or came from another process: ask app.job({value.id!r})")
+    return answers
 
 
 class ReplayedJob(msgspec.Struct, frozen=True, kw_only=True):

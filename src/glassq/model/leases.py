@@ -139,6 +139,13 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     begins: Lease | None = None
     """Of one that gives its lane up (`Leaving.YIELD`): another lane of the queue, granted to begin later,
     whose head begins now."""
+    result: bytes | None = None
+    """What a job that succeeded returned, for whoever is to have it."""
+    keep: float = 0.0
+    """Seconds for which this settlement is kept under the job's id (see `Keeping.notes`), in the same step:
+    what was done, when, `note`, and the result or the error. A retry's end its wait later. 0: not at all."""
+    note: bytes = b""
+    """What is kept with it besides; opaque to the store."""
 
 
 class SettleStatus(StrEnum):

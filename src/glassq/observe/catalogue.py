@@ -256,10 +256,12 @@ STORAGE_DURATION = metric(
         "replay",
         "scan",
         "stats",
+        "put",
     ),
     buckets=FAST,
     note="A series appears with the first operation of its kind. `configure`: pause, resume, purge, and what "
-    "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with.",
+    "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with; "
+    "`put`: values that are kept, or dropped.",
 )
 STORAGE_ERRORS = metric(
     "glassq_storage_errors_total",

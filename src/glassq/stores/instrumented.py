@@ -7,8 +7,10 @@ from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 from glassq.errors import StorageError, StorageUnavailable
+from glassq.keeping import MAX_VALUES
 from glassq.model.events import StorageCalled
 from glassq.model.jobs import Appended, Cancellation, Disposition, JobRecord, NewJob, StoredJob
+from glassq.model.keeping import Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
@@ -195,13 +197,16 @@ class InstrumentedStorage:
         """See `Storage.retry_lane`."""
         return self._timed("configure", self._inner.retry_lane, queue, lane)
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._timed("configure", self._inner.skip_lane, queue, lane, expected=expected)
+        skip = self._inner.skip_lane
+        return self._timed("configure", skip, queue, lane, expected=expected, keep=keep, note=note)
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`."""
-        return self._timed("cancel", self._inner.cancel, job_id)
+        return self._timed("cancel", self._inner.cancel, job_id, keep=keep, note=note)
 
     def get(self, job_id: str) -> JobRecord | None:
         """See `Storage.get`."""
@@ -265,6 +270,26 @@ class InstrumentedStorage:
     def lay_out(self, queue: str, count: int) -> Layout:
         """See `Storage.lay_out`."""
         return self._timed("configure", self._inner.lay_out, queue, count)
+
+    def notes(self, job_id: str, limit: int = 1) -> list[Note]:
+        """See `Keeping.notes`."""
+        return self._timed("get", self._inner.notes, job_id, limit)
+
+    def put(self, queue: str, name: str, body: bytes, seconds: float | None) -> None:
+        """See `Keeping.put`."""
+        self._timed("put", self._inner.put, queue, name, body, seconds)
+
+    def value(self, queue: str, name: str) -> Value | None:
+        """See `Keeping.value`."""
+        return self._timed("get", self._inner.value, queue, name)
+
+    def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
+        """See `Keeping.values`."""
+        return self._timed("scan", self._inner.values, queue, prefix, after=after, limit=limit)
+
+    def drop(self, queue: str, name: str) -> bool:
+        """See `Keeping.drop`."""
+        return self._timed("put", self._inner.drop, queue, name)
 
     def close(self) -> None:
         """See `Storage.close`."""

@@ -209,7 +209,9 @@ class RecordedStorage(InstrumentedStorage):
         fields = {"queue": queue, "lane": lane}
         return self._steer("resume", lambda: resume(queue, lane), lambda done: {"resumed": done}, **fields)
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`."""
         skip = super().skip_lane
 
@@ -217,16 +219,21 @@ class RecordedStorage(InstrumentedStorage):
             return {"id": job and job.id, "seq": job and job.seq}
 
         fields = {"queue": queue, "lane": lane}
-        return self._steer("skip", lambda: skip(queue, lane, expected=expected), described, **fields)
+        return self._steer(
+            "skip",
+            lambda: skip(queue, lane, expected=expected, keep=keep, note=note),
+            described,
+            **fields,
+        )
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`."""
         cancel = super().cancel
 
         def described(done: Cancellation | None) -> dict[str, Any]:
             return {"result": done and str(done)}
 
-        return self._steer("cancel", lambda: cancel(job_id), described, id=job_id)
+        return self._steer("cancel", lambda: cancel(job_id, keep=keep, note=note), described, id=job_id)
 
     def replay(self, queue: str, ids: Sequence[str], *, front: bool) -> list[Replayed]:
         """See `Storage.replay`."""

@@ -9,11 +9,13 @@ from typing import TypeVar
 import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
+from glassq.keeping import MAX_VALUES
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.keeping import Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
 from glassq.model.leases import Claimed, Owner
-from glassq.model.names import queue_of, whole
+from glassq.model.names import is_shard, queue_of, whole
 from glassq.model.stats import QueueStats, merged
 from glassq.model.watermarks import Watermark
 from glassq.storage import (
@@ -144,14 +146,17 @@ class ShardedQueues:
         """See `Storage.retry_lane`."""
         return self._inner.retry_lane(shard_of(self.shards(queue), lane), lane)
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`."""
-        return self._inner.skip_lane(shard_of(self.shards(queue), lane), lane, expected=expected)
+        shard = shard_of(self.shards(queue), lane)
+        return self._inner.skip_lane(shard, lane, expected=expected, keep=keep, note=note)
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`. Its id names a job's shard; in one that is closed there are none."""
         try:
-            return self._inner.cancel(job_id)
+            return self._inner.cancel(job_id, keep=keep, note=note)
         except QueueClosed:
             return None
 
@@ -197,6 +202,39 @@ class ShardedQueues:
             return False
         gone = [self._inner.forget(shard) for shard in shards]
         return all(gone)
+
+    # -- keeping -----------------------------------------------------------------------------------------
+
+    def notes(self, job_id: str, limit: int = 1) -> list[Note]:
+        """See `Keeping.notes`. As `cancel`."""
+        try:
+            return self._inner.notes(job_id, limit)
+        except QueueClosed:
+            return []
+
+    def put(self, queue: str, name: str, body: bytes, seconds: float | None) -> None:
+        """See `Keeping.put`."""
+        self._inner.put(self._home(queue), name, body, seconds)
+
+    def value(self, queue: str, name: str) -> Value | None:
+        """See `Keeping.value`. As `cancel`."""
+        try:
+            return self._inner.value(self._home(queue), name)
+        except QueueClosed:
+            return None
+
+    def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
+        """See `Keeping.values`."""
+        return self._inner.values(self._home(queue), prefix, after=after, limit=limit)
+
+    def drop(self, queue: str, name: str) -> bool:
+        """See `Keeping.drop`."""
+        return self._inner.drop(self._home(queue), name)
+
+    def _home(self, queue: str) -> str:
+        """Where a queue's values are: in its first shard, or in the shard that is named. They go with that
+        when the queue is cut anew."""
+        return queue if is_shard(queue) else self.shards(queue)[0]
 
     # -- looking -----------------------------------------------------------------------------------------
 

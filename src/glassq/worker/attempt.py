@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from glassq.codec import Envelope, describe_failure, failure_bytes, open_envelope
-from glassq.context import JobContext
+from glassq.codec.accounts import Account, account_bytes
+from glassq.codec.results import seal_result
+from glassq.context import JobContext, nobody_listens
 from glassq.errors import (
     AttemptTimeout,
     CorruptRecord,
@@ -23,7 +25,6 @@ from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settlement
-from glassq.model.names import DEFAULT_LANE
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.model.waits import NO_WAITS, Waited, Waits
 from glassq.policy.decide import Rules, decide, end
@@ -52,6 +53,8 @@ class Decoded(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     args: list[Any]
     kwargs: dict[str, Any]
+    keep: float = 0.0
+    """Seconds for which what becomes of it is kept."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -63,6 +66,8 @@ class Refused(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     crashed: Decoded | None = None
     """A job that crashed its workers could be run: its task's way to end and `on_error` apply."""
+    keep: float = 0.0
+    """As of one that can be run."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -78,6 +83,12 @@ class Ended(msgspec.Struct, frozen=True):
     did_run: bool
     failure: Failure | None = None
     """The attempt's error as text."""
+    keep: float = 0.0
+    """Seconds for which what came of it is kept."""
+    result: bytes | None = None
+    """What the job returned, if that is to be kept."""
+    account: bytes = b""
+    """What is said of it then."""
 
     @property
     def callback(self) -> Callable[..., Any] | None:
@@ -102,8 +113,12 @@ class Attempts:
         max_crashes: int,
         random: Callable[[], float],
         loop: LoopHome | None = None,
+        worker: str = "",
+        tell: Callable[[JobContext, float | None, str], None] = nobody_listens,
     ) -> None:
         self._registry = registry
+        self._worker = worker
+        self._tell = tell
         self._bus = bus
         self._clock = clock
         self._serializer = serializer
@@ -123,7 +138,7 @@ class Attempts:
             ran = Ran(decoded.outcome, None, decoded.error, 0.0)
             known = decoded.crashed
             verdict = self._decide(lane, known, ran, past)
-            return Ended(
+            ended = Ended(
                 job=job,
                 attempt=number,
                 task_name=decoded.task_name,
@@ -134,6 +149,7 @@ class Attempts:
                 did_run=False,
                 failure=describe_failure(decoded.error),
             )
+            return self._accounted_for(lane, ended, decoded.keep) if decoded.keep else ended
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         ran = self._run(lane, job, number, decoded, waited)
         failure: Failure | None = None
@@ -143,7 +159,30 @@ class Attempts:
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
         verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
         name, headers = decoded.task.name, decoded.headers
-        return Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
+        ended = Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
+        return self._accounted_for(lane, ended, decoded.keep) if decoded.keep else ended
+
+    def _accounted_for(self, lane: HeldLane, ended: Ended, keep: float) -> Ended:
+        """With what is kept of it. A result that cannot be is replaced by the reason: what the job did is
+        done, and it does not run again for that."""
+        result = None
+        if ended.verdict.action is Action.ACK and ended.decoded is not None:
+            serializer = ended.decoded.task.codec.serializer
+            result = seal_result(ended.task_name, serializer, ended.ran.value, {})
+        account = Account(
+            task=ended.task_name,
+            key=lane.key,
+            seq=ended.job.seq,
+            level=ended.job.level,
+            enqueued_at=ended.job.eligible_at,
+            attempt=ended.attempt if ended.did_run else ended.attempt - 1,
+            ran=ended.did_run,
+            seconds=ended.ran.seconds,
+            outcome=ended.ran.outcome,
+            worker=self._worker,
+            error="" if ended.failure is None else ended.failure.type,
+        )
+        return msgspec.structs.replace(ended, keep=keep, result=result, account=account_bytes(account))
 
     # -- may it run at all ---------------------------------------------------------------------------------
 
@@ -160,7 +199,7 @@ class Attempts:
             envelope = open_envelope(job.body)
         except (CorruptRecord, FormatMismatch):
             return Refused(outcome, error, "", {})
-        return Refused(outcome, error, envelope.task, envelope.headers)
+        return Refused(outcome, error, envelope.task, envelope.headers, keep=envelope.keep)
 
     # -- decode ----------------------------------------------------------------------------------------
 
@@ -171,11 +210,14 @@ class Attempts:
             return Refused(Outcome.UNDECODABLE, error, "", {})
         task = self._registry.find(envelope.task)
         if task is None:
-            return Refused(Outcome.UNKNOWN_TASK, UnknownTask(envelope.task), envelope.task, envelope.headers)
+            unknown = UnknownTask(envelope.task)
+            return Refused(Outcome.UNKNOWN_TASK, unknown, envelope.task, envelope.headers, keep=envelope.keep)
         decoded = self._arguments(task, envelope)
         if isinstance(decoded, Decoded) and past.crashes >= self._max_crashes:
             died = JobFailed("WorkerDied", f"its worker died {past.crashes} times while running it")
-            return Refused(Outcome.CRASHED, died, envelope.task, envelope.headers, decoded)
+            return Refused(
+                Outcome.CRASHED, died, envelope.task, envelope.headers, decoded, keep=envelope.keep
+            )
         return decoded
 
     def _arguments(self, task: TaskDefinition, envelope: Envelope) -> Decoded | Refused:
@@ -187,8 +229,8 @@ class Attempts:
                 raise CorruptRecord(f"a job of {task.name} {problem}")
             args, kwargs = task.codec.decode(envelope.payload)
         except CorruptRecord as error:
-            return Refused(Outcome.UNDECODABLE, error, task.name, envelope.headers)
-        return Decoded(task, envelope.headers, args, kwargs)
+            return Refused(Outcome.UNDECODABLE, error, task.name, envelope.headers, keep=envelope.keep)
+        return Decoded(task, envelope.headers, args, kwargs, keep=envelope.keep)
 
     # -- run -------------------------------------------------------------------------------------------
 
@@ -202,12 +244,14 @@ class Attempts:
             id=job.id,
             queue=lane.queue,
             task=task.name,
-            key=None if lease.lane == DEFAULT_LANE else lease.lane,
+            key=lane.key,
             seq=job.seq,
             attempt=number,
             token=lease.token,
             enqueued_at=job.eligible_at,
             _check=partial(self._check, lane, started, task.timeout),
+            _tell=self._tell,
+            _keep=decoded.keep,
         )
         self._bus.emit(
             AttemptStarted(
@@ -288,6 +332,9 @@ def settlement(
         reason=ended.verdict.reason,
         wait=ended.verdict.wait,
         error=b"" if ended.failure is None else failure_bytes(ended.failure),
+        result=ended.result,
+        keep=ended.keep,
+        note=ended.account,
         ran=ended.did_run,
         leaving=leaving,
         next_id=next_id,

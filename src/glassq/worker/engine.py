@@ -26,6 +26,7 @@ from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
+from glassq.worker.progress import ProgressWriter
 from glassq.worker.reach import Reach
 from glassq.worker.settle import Settler
 from glassq.worker.shares import Shares
@@ -130,6 +131,7 @@ class Worker:
 
     def _assemble(self, storage: Storage) -> None:
         settler = Settler(storage, self._bus, self._clock, self._owner, self._random)
+        self._progress = ProgressWriter(storage.put, self._clock)
         attempts = Attempts(
             self._registry,
             self._bus,
@@ -138,6 +140,8 @@ class Worker:
             max_crashes=self._options.max_crashes,
             random=self._random,
             loop=self._loop,
+            worker=str(self._owner),
+            tell=self._progress.tell,
         )
         self._services = Services(
             storage=storage,
@@ -412,6 +416,7 @@ class Worker:
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""
         self._upkeep.run()
+        self._progress.stop(_TELLING)
         self._teller.wait(_TELLING)
         try:
             self._doorbell.close()

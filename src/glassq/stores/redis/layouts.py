@@ -17,7 +17,7 @@ from typing import Final
 from glassq.errors import QueueClosed, ShardsInUse
 from glassq.model.layouts import Layout
 from glassq.model.names import whole
-from glassq.stores.redis import scripts
+from glassq.stores.redis import purging, scripts
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.keys import Keys
 
@@ -93,13 +93,13 @@ class Layouts:
     def _close(self, shard: str, mark: str) -> bool:
         key = self._keys.counters(shard)
         try:
-            return bool(self._server.run(scripts.FORGET, key, mark))
+            return purging.forget(self._server, key, mark)
         except QueueClosed as closed:
             if closed.mark == mark:
                 return True
             # Left by a change that was taken back. Whoever is faster now puts something in and is found out.
             self._server.run(scripts.REOPEN, key, closed.mark)
-            return bool(self._server.run(scripts.FORGET, key, mark))
+            return purging.forget(self._server, key, mark)
 
     def _take_back(self, queue: str, announced: str) -> None:
         """Nothing comes of this change, unless it is decided already."""

@@ -10,6 +10,8 @@ from glassq.stores.redis.commands import Commands
 _JOBS_AT_ONCE: Final = 500
 _LOOKED_AT_ONCE: Final = 100
 """What one script takes at most: it blocks the server for about a millisecond then."""
+_MORE: Final = 2
+"""What `lua/forget.lua` answers when there is more of the queue."""
 
 
 def purge(server: Commands, key: str, *, dead: bool) -> int:
@@ -30,3 +32,11 @@ def purge_lane(server: Commands, key: str, lane: str, *, dead: bool) -> int:
         total += count
         start = following.decode()
     return total
+
+
+def forget(server: Commands, key: str, *mark: str) -> bool:
+    """All of a queue that holds no jobs, piece by piece, closing it with a mark if one is given; False when
+    it holds some, or somebody serves it."""
+    while (done := int(server.run(scripts.FORGET, key, *mark))) == _MORE:
+        pass
+    return bool(done)

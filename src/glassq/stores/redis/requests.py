@@ -106,7 +106,7 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     """The call of `lua/settle.lua` for one settlement that nobody waits for. Where the next job has begun,
     all of it but the two jobs is the same for as long as the lane is run ahead."""
-    if not what.begun or what.action in _FAILED or what.next_id is None:
+    if not what.begun or what.action in _FAILED or what.next_id is None or _leaves(what):
         told = settlements(owner, [what])
         return scripts.SETTLE.call(key, len(told), parts(told))
     lease = what.lease
@@ -131,8 +131,9 @@ def _frame(
 
 def _settlement(what: Settlement) -> list[Argument]:
     lease = what.lease
+    leaves = _leaves(what)
     told: list[Argument] = [
-        str(what.action),
+        f"{what.action}+" if leaves else str(what.action),
         lease.lane,
         lease.token,
         local_id(lease.queue, what.job_id),
@@ -143,7 +144,21 @@ def _settlement(what: Settlement) -> list[Argument]:
     ]
     if what.action in _FAILED:
         told += (what.reason, micros(what.wait), what.error, int(what.ran))
+    if leaves:
+        told += (micros(what.keep), what.reason, what.note, *_left(what))
     return told
+
+
+def _leaves(what: Settlement) -> bool:
+    """Whether anything remains of it for somebody."""
+    return what.keep > 0 or what.result is not None
+
+
+def _left(what: Settlement) -> tuple[Argument, Argument]:
+    """What remains of a job that has ended, and what that is."""
+    if what.result is not None:
+        return "r", what.result
+    return ("e", what.error) if what.error else ("", "")
 
 
 def _next(what: Settlement) -> tuple[Argument, Argument]:

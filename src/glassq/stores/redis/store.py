@@ -40,6 +40,7 @@ from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Comma
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
+from glassq.stores.redis.keeping import KeepingVerbs
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.layouts import Layouts
 from glassq.stores.redis.location import Location
@@ -56,7 +57,7 @@ ALIVE_SECONDS = 60.0
 themselves."""
 
 
-class RedisStorage:
+class RedisStorage(KeepingVerbs):
     """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
     forked child."""
 
@@ -301,25 +302,27 @@ class RedisStorage:
         """See `Storage.retry_lane`. Not repeated after a lost answer."""
         return bool(self._run(scripts.RESTART, queue, lane, repeatable=False))
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`. Not repeated after a lost answer: the lane may have halted anew."""
         job = "" if expected is None else local_id(queue, expected)
-        head = self._run(scripts.SKIP, queue, lane, job, repeatable=False)
+        head = self._run(scripts.SKIP, queue, lane, job, micros(keep), note, repeatable=False)
         return None if head is None else replies.stored_job(queue, head)
 
-    def cancel(self, job_id: str) -> Cancellation | None:
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
         """See `Storage.cancel`. Two round trips, and one for every 2,000 jobs that are read."""
         queue = queue_of(job_id)
         if not is_queue(queue):
             return None
         job = local_id(queue, job_id)
+        asked = (job, micros(keep), note)
         self._steering.note(queue)
-        done = self._run(scripts.CANCEL, queue, job, repeatable=False)
+        done = self._run(scripts.CANCEL, queue, *asked, repeatable=False)
         if done is None:
             found = find_in_lanes(self._server, self._keys.counters(queue), job)
             if found is not None:
-                lane, level, value = found[:3]
-                done = self._run(scripts.CANCEL, queue, job, lane, level, value, repeatable=False)
+                done = self._run(scripts.CANCEL, queue, *asked, *found[:3], repeatable=False)
         return None if done is None else Cancellation(done.decode())
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -372,8 +375,8 @@ class RedisStorage:
         return purging.purge_lane(self._server, key, lane, dead=dead)
 
     def forget(self, queue: str) -> bool:
-        """See `Storage.forget`. Two round trips."""
-        if not self._run(scripts.FORGET, queue):
+        """See `Storage.forget`. Two round trips, and one for every 1,000 notes and values."""
+        if not purging.forget(self._server, self._keys.counters(queue)):
             return False
         self._register.strike(queue)
         return True

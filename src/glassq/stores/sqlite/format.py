@@ -8,7 +8,7 @@ from typing import Any
 
 from glassq.errors import ConfigurationError, FormatMismatch
 
-FORMAT = 4
+FORMAT = 5
 APPLICATION_ID = 0x676C7371  # "glsq": tells our files from other people's databases
 _OLDEST = (3, 35, 0)
 _SCHEMA = Path(__file__).with_name("schema.sql")

@@ -1,4 +1,4 @@
--- Format 4. Times are microseconds since the epoch, by the wall clock of the host.
+-- Format 5. Times are microseconds since the epoch, by the wall clock of the host.
 -- `STRICT` is left out on purpose: it needs SQLite 3.37, this file needs 3.35.
 
 CREATE TABLE queues (
@@ -149,6 +149,34 @@ CREATE TABLE dead (
     buried_at    INTEGER NOT NULL,
     PRIMARY KEY (queue, seq)
 ) WITHOUT ROWID;
+
+-- How attempts of jobs ended, as far as that is kept: see `keeping.py`.
+CREATE TABLE notes (
+    queue        INTEGER NOT NULL,
+    job          TEXT    NOT NULL,
+    number       INTEGER NOT NULL,
+    action       TEXT    NOT NULL,
+    at           INTEGER NOT NULL,
+    until        INTEGER NOT NULL,             -- the same for all of a job
+    reason       TEXT    NOT NULL,
+    said         BLOB    NOT NULL,
+    result       BLOB,
+    error        BLOB    NOT NULL,
+    PRIMARY KEY (queue, job, number)
+) WITHOUT ROWID;
+
+CREATE INDEX notes_by_end ON notes (queue, until);
+
+-- Values by name. Those without an end are kept until they are dropped.
+CREATE TABLE kept (
+    queue        INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    until        INTEGER,
+    body         BLOB    NOT NULL,
+    PRIMARY KEY (queue, name)
+) WITHOUT ROWID;
+
+CREATE INDEX kept_by_end ON kept (queue, until) WHERE until IS NOT NULL;
 
 -- Live workers. `bell` is the name of the FIFO whose reading end the worker's process holds.
 CREATE TABLE workers (

@@ -18,6 +18,7 @@ from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
 from glassq.stores.sqlite.jumps import note, pass_time
 from glassq.stores.sqlite.known import HeldLane, Known
+from glassq.stores.sqlite.notes import write_down
 from glassq.stores.sqlite.rows import (
     FRESH,
     MICRO,
@@ -68,6 +69,8 @@ def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlemen
     job = _head(cx, lane)
     if job is None or job.id != what.job_id:
         return _not_the_head(call, job)
+    if what.keep > 0:
+        _write_down(call)
     if what.action is Action.RETRY or what.action is Action.HALT:
         return _stop(call, job)
     if what.action is Action.BURY:
@@ -151,6 +154,24 @@ def _bury(call: _Call, place: Place) -> None:
             what.error,
             call.now,
         ),
+    )
+
+
+def _write_down(call: _Call) -> None:
+    """Keep this settlement, which is done for the first time, for as long as it says."""
+    what = call.what
+    again = micros(what.wait) if what.action is Action.RETRY else 0
+    write_down(
+        call.cx,
+        call.lane.queue,
+        what.job_id,
+        what.action,
+        call.now,
+        until=call.now + again + micros(what.keep),
+        reason=what.reason,
+        said=what.note,
+        result=what.result,
+        error=b"" if what.result is not None else what.error,
     )
 
 

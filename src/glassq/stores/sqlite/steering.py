@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import NamedTuple
 
 from glassq.model.jobs import Cancellation, StoredJob
+from glassq.model.verdicts import Action
 from glassq.storage import Replayed
 from glassq.stores.sqlite.arriving import Placed, overtake, place, take_seqs, window_is_stale
+from glassq.stores.sqlite.notes import forget_notes, write_down
 from glassq.stores.sqlite.rows import (
     JOB_COLUMNS,
     READY,
@@ -36,7 +39,22 @@ def restart(cx: Connection, queue: int, lane: str, now: int) -> bool:
     return changed.rowcount == 1
 
 
-def skip(cx: Connection, queue: int, lane: str, now: int, expected: str | None) -> StoredJob | None:
+class Keep(NamedTuple):
+    """For how long (µs, 0 not at all) it is kept that a job was taken out, and what is said of that."""
+
+    time: int
+    said: bytes
+
+    def note(self, cx: Connection, queue: int, job: str, now: int, reason: str) -> None:
+        """Write it down, if it is to be kept."""
+        if self.time > 0:
+            until = now + self.time
+            write_down(cx, queue, job, Action.CANCEL, now, until=until, reason=reason, said=self.said)
+
+
+def skip(
+    cx: Connection, queue: int, lane: str, now: int, expected: str | None, keep: Keep
+) -> StoredJob | None:
     """End a halted lane's head as cancelled; None when the lane is not halted, or at another job than the
     one that is `expected`."""
     row = cx.execute(
@@ -50,13 +68,15 @@ def skip(cx: Connection, queue: int, lane: str, now: int, expected: str | None) 
     if expected is not None and job.id != expected:
         return None
     remove(cx, queue, lane, job, "cancelled", now)
+    keep.note(cx, queue, job.id, now, "skipped")
     _go_on(cx, queue, lane, now)
     return job
 
 
-def cancel(cx: Connection, queue: int, job_id: str, now: int) -> Cancellation | None:
+def cancel(cx: Connection, queue: int, job_id: str, now: int, keep: Keep) -> Cancellation | None:
     """Take an unsettled job out, or ask the worker that runs it; None when there is none."""
     if _unschedule(cx, queue, job_id, now):
+        keep.note(cx, queue, job_id, now, "cancelled")
         return Cancellation.REMOVED
     row = cx.execute(
         f"SELECT lane, {JOB_COLUMNS} FROM jobs WHERE queue = ? AND id = ?", (queue, job_id)
@@ -71,6 +91,7 @@ def cancel(cx: Connection, queue: int, job_id: str, now: int) -> Cancellation | 
         cx.execute("UPDATE lanes SET cancel = ? WHERE queue = ? AND lane = ?", (job_id, queue, lane))
         return Cancellation.ASKED
     remove(cx, queue, lane, job, "cancelled", now)
+    keep.note(cx, queue, job_id, now, "cancelled")
     if state == "held":
         window_is_stale(cx, queue, lane)
     elif begun_seq == job.seq or head(cx, queue, lane, None) is None:
@@ -187,6 +208,8 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
         overtake(cx, queue, lane)
     place(cx, queue, placed)
     cx.executemany("DELETE FROM dead WHERE queue = ? AND seq = ?", [(queue, row[0]) for row in rows])
+    # How it ended is not how it ends.
+    cx.executemany("DELETE FROM notes WHERE queue = ? AND job = ?", [(queue, job.id) for job in placed])
     cx.execute("UPDATE queues SET replayed = replayed + ? WHERE id = ?", (len(rows), queue))
     return [Replayed(job.id, job.lane, row[0], job.seq) for job, row in zip(placed, rows, strict=True)]
 
@@ -195,6 +218,7 @@ def purge_dead(cx: Connection, queue: int, lane: str | None, now: int) -> int:  
     """Drop all dead letters, of the queue or of one lane."""
     only = "" if lane is None else " AND lane = :lane"
     values = {"queue": queue, "lane": lane}
+    forget_notes(cx, f"SELECT id FROM dead WHERE queue = :queue{only}", values)
     return cx.execute(f"DELETE FROM dead WHERE queue = :queue{only}", values).rowcount
 
 
@@ -209,12 +233,12 @@ def purge_waiting(cx: Connection, queue: int, lane: str | None, now: int) -> int
         f" AND lane IN (SELECT lane FROM jobs WHERE {waits})",
         values,
     )
+    ended = f"SELECT id FROM jobs WHERE {waits} UNION ALL SELECT id FROM scheduled WHERE queue = :queue{only}"
     cx.execute(
-        "DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job IN"
-        f" (SELECT id FROM jobs WHERE {waits}"
-        f" UNION ALL SELECT id FROM scheduled WHERE queue = :queue{only})",
+        f"DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job IN ({ended})",
         values,
     )
+    forget_notes(cx, ended, values)
     count = cx.execute(f"DELETE FROM jobs WHERE {waits}", values).rowcount
     count += cx.execute(f"DELETE FROM scheduled WHERE queue = :queue{only}", values).rowcount
     cx.execute(f"DELETE FROM lanes WHERE queue = :queue{only} AND state <> 'held'", values)
@@ -226,7 +250,7 @@ def forget(cx: Connection, queue: int, name: str) -> bool:
     """Delete a queue that holds nothing and that nobody serves; False for any other."""
     if holds(cx, queue, name):
         return False
-    for table in ("lanes", "owners", "dedup", "paused"):
+    for table in ("lanes", "owners", "dedup", "paused", "notes", "kept"):
         cx.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
     cx.execute("DELETE FROM queues WHERE id = ?", (queue,))
     return True

@@ -47,18 +47,21 @@ from glassq.stores.sqlite.departing import take_from_the_gone
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
 from glassq.stores.sqlite.jumps import pass_time
+from glassq.stores.sqlite.keeping import KeepingVerbs
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
 from glassq.stores.sqlite.naming import Names, all_names, lay_out, layouts
+from glassq.stores.sqlite.notes import sweep
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
+from glassq.stores.sqlite.steering import Keep
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
 U = TypeVar("U")
 
 
-class SqliteStorage:
+class SqliteStorage(KeepingVerbs):
     """`glassq.storage.Storage` on one SQLite file. Thread-safe; usable again in a forked child."""
 
     kind = "sqlite"
@@ -178,6 +181,7 @@ class SqliteStorage:
             key = self._names.find(change.cx, name)
             if key is not None:
                 serving.note_served(change.cx, key, change.touch(key))
+                sweep(change.cx, key, change.clock)
         serving.register(change.cx, str(owner), bell, queues, change.now)
 
     def claim(
@@ -288,14 +292,20 @@ class SqliteStorage:
         """See `Storage.retry_lane`. One transaction."""
         return self._steer(queue, None, lambda at, key: steering.restart(at.cx, key, lane, at.now)) or False
 
-    def skip_lane(self, queue: str, lane: str, *, expected: str | None = None) -> StoredJob | None:
+    def skip_lane(
+        self, queue: str, lane: str, *, expected: str | None = None, keep: float = 0.0, note: bytes = b""
+    ) -> StoredJob | None:
         """See `Storage.skip_lane`. One transaction."""
-        return self._steer(queue, None, lambda at, key: steering.skip(at.cx, key, lane, at.now, expected))
-
-    def cancel(self, job_id: str) -> Cancellation | None:
-        """See `Storage.cancel`. One transaction."""
+        kept = Keep(micros(keep), note)
         return self._steer(
-            queue_of(job_id), None, lambda at, key: steering.cancel(at.cx, key, job_id, at.now)
+            queue, None, lambda at, key: steering.skip(at.cx, key, lane, at.now, expected, kept)
+        )
+
+    def cancel(self, job_id: str, *, keep: float = 0.0, note: bytes = b"") -> Cancellation | None:
+        """See `Storage.cancel`. One transaction."""
+        kept = Keep(micros(keep), note)
+        return self._steer(
+            queue_of(job_id), None, lambda at, key: steering.cancel(at.cx, key, job_id, at.now, kept)
         )
 
     def pause(self, queue: str, lane: str | None = None) -> bool:

@@ -23,6 +23,7 @@ from glassq.testing.conformance.cutting import Cutting
 from glassq.testing.conformance.duplicating import Duplicating
 from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
+from glassq.testing.conformance.keeping import KeepingNotes, KeepingValues
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
 from glassq.testing.conformance.looking import Looking
@@ -69,5 +70,7 @@ class StorageConformance(
     Forgetting,
     Cutting,
     Waiting,
+    KeepingNotes,
+    KeepingValues,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""

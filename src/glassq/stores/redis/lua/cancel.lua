@@ -1,11 +1,16 @@
 -- cancel: take a job out, or ask the worker that runs it.
--- ARGV   time, job, then, for one that is not scheduled: lane, level, the job as it is in its list
+-- ARGV   time, job, for how long (µs, 0 not at all) that it ended is kept, what is said of that, then, for one that is
+--        not scheduled: lane, level, the job as it is in its list
 -- Reply  'removed', 'asked', or nil when it is not there (any more)
 -- A repetition after a lost answer finds nothing: not safe to repeat blindly.
 
-local id, lane, level, job = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local id, wait, said, lane, level, job = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 begin()
+
+local function note_end()
+  if wait > 0 then keep_note(id, 'cancel', wait, 'cancelled', said, '', '') end
+end
 
 local function unschedule()
   local slot = call('HGET', P .. 'di', id)
@@ -19,6 +24,7 @@ local function unschedule()
     call('HDEL', P .. 'dd', dedup)
   end
   count_settled('cancel', 1)
+  note_end()
   return true
 end
 
@@ -36,6 +42,7 @@ local ahead = tonumber(held[1] and held[4] or 0)
 for _, near in ipairs(ahead > 0 and call('LRANGE', list_key(level, lane), 0, ahead) or {}) do
   if near == job then
     call('HSET', key, 'cw', (held[5] and held[5] .. ' ' or '') .. id)
+    if wait > 0 then call('HSET', key, 'kp:' .. id, ARGV[3] .. ':' .. said) end
     note_change(lane)
     return 'asked'
   end
@@ -44,6 +51,7 @@ local was_begun = held[3] == level and call('LINDEX', list_key(level, lane), 0) 
 if call('LREM', list_key(level, lane), 1, job) == 0 then return false end
 forget_unique(job)
 count_settled('cancel', 1)
+note_end()
 if held[1] then
   note_change(lane)
 elseif not first(lane) then

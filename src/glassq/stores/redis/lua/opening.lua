@@ -24,6 +24,7 @@
 --          wt when nobody held it, and why (see `waits`),
 --          go <token>|<owner>|<level>|<change>: its pass. It is there while nothing but `cu` is noted of a head in a
 --          lane that is run ahead, so that one look tells what else twelve would,
+--          kp:<job> <µs>:<note> of one in `cw` whose end is kept,
 --          nb:<token> there while the head the lane was granted with has not begun
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
 --          or would be ready but are paused (place): a lane with jobs is in exactly one
@@ -39,6 +40,8 @@
 -- p  hash  producer session -> last number:seq:stamp; pz zset  session -> stamp
 -- i  hash  node -> incarnation that claimed last;  k hash  worker -> last claim
 -- m  zset  lane -> until when its owner is remembered, mo hash  lane -> <since>:<owner>: of workers with assigned keys
+-- n:<job> list  how its attempts ended, as far as that is kept (see `notes`);  v:<name> string  a value: both with an
+--          expiry;  vz zset  either's name -> until;  vn zset  names of values, all of one score
 -- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
 --
 -- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it

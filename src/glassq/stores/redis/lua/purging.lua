@@ -1,10 +1,18 @@
 -- How dead letters are dropped, and jobs that wait are ended: stands before `purge` and `purge_lane`.
 
 local count = 0 -- of those that are gone
+local keeps = call('EXISTS', P .. 'vz') == 1
+
+-- What was written down of a job that is gone.
+local function forget_notes(id)
+  if keeps then forget_kept('n:' .. id) end
+end
 
 local function drop_dead(seq, record)
   local lane, reason, error, at = string.match(record, '^(%d+):(%d+):(%d+):%d+:%d+|()')
-  call('HDEL', P .. 'xi', identity(string.sub(record, tonumber(at) + lane + reason + error)))
+  local id = identity(string.sub(record, tonumber(at) + lane + reason + error))
+  forget_notes(id)
+  call('HDEL', P .. 'xi', id)
   call('HDEL', P .. 'x', seq)
   call('ZREM', P .. 'xs', seq)
   call('ZREM', P .. 'xt', seq)
@@ -21,6 +29,7 @@ local function drop_scheduled(slot, record)
   call('ZREM', P .. 'd', slot)
   call('HDEL', P .. 'dp', slot)
   call('HDEL', P .. 'di', id)
+  forget_notes(id)
   count = count + 1
 end
 
@@ -33,7 +42,9 @@ local function drain(lane, limit, keep, ahead)
     local key, least = list_key(level, lane), keep == level and 1 or 0
     if ahead > 0 then least = ahead + 1 end -- they may have begun
     while count < limit and call('LLEN', key) > least do
-      forget_unique(call('RPOP', key))
+      local job = call('RPOP', key)
+      forget_unique(job)
+      forget_notes(identity(job))
       count = count + 1
     end
   end

@@ -56,6 +56,7 @@ for _, was in ipairs(seqs) do
     local lowest = call('ZSCORE', P .. LOWEST, lane)
     if lowest and seq < tonumber(lowest) then call('ZADD', P .. LOWEST, text(seq), lane) end
   end
+  forget_kept('n:' .. id) -- how it ended is not how it ends
   call('HDEL', P .. 'x', field)
   call('ZREM', P .. 'xs', field)
   call('ZREM', P .. 'xt', field)

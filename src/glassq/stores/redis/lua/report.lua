@@ -1,7 +1,8 @@
 -- report: a worker's heartbeat.
 -- ARGV   time, owner, its node, its incarnation, µs for which it counts as alive, where it runs: <pid>:<host>
 -- Reply  {the id of the doorbell's last ring, '0-0' when it never rang, how far the queue had come}
--- May be repeated at will. What the store keeps about workers goes with those that are gone.
+-- May be repeated at will. What the store keeps about workers goes with those that are gone, and some of what has
+-- ended of all that it keeps.
 
 local function node_of(name) return string.match(name, '^(.*)/([^/]*)/[^/]*$') end
 
@@ -22,5 +23,6 @@ for _, gone in ipairs(silent) do
   call('DEL', P .. 'u:' .. gone)
   if call('HGET', P .. 'i', node) == incarnation then call('HDEL', P .. 'i', node) end
 end
+sweep_kept(100)
 local last = call('XREVRANGE', P .. 'b', '+', '-', 'COUNT', 1)
 return {last[1] and last[1][1] or '0-0', found()}

@@ -1,6 +1,8 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
 -- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
 --        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
+--        With a '+' behind the action there are also: for how long it is kept (µs, 0 not at all), its reason, what is
+--        said of it, and what it leaves: 'r' a result, 'e' an error or '' nothing, and that
 --        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
 --        the lane is held, its head says enough. With 'yield' the next job and the change are instead the lane whose
 --        head begins now, granted earlier to this owner, and its token or ''
@@ -15,12 +17,15 @@
 local owner, digest = ARGV[2], ARGV[3]
 local DEEP = 1000
 local FAILED = {retry = true, halt = true, bury = true}
+local PLUS = string.byte('+')
 
 -- The settlement that begins at this argument, with what the lane said of itself.
 local function settlement(at, held)
-  local yields = ARGV[at + 4] == 'yield'
+  local yields, action, leaves = ARGV[at + 4] == 'yield', ARGV[at], string.byte(ARGV[at], -1) == PLUS
+  if leaves then action = string.sub(action, 1, -2) end
+  local ends = at + (FAILED[action] and 13 or 9)
   return {
-    action = ARGV[at], lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
+    action = action, left = leaves and ends, ends = leaves and ends + 5 or ends, lane = ARGV[at + 1], token = ARGV[at + 2], job = ARGV[at + 3], leaving = ARGV[at + 4],
     next = yields and '' or ARGV[at + 5], change = ARGV[at + 6], ahead = ARGV[at + 8], at = at, status = false,
     head = false, current = held[3], begun = held[4], changes = held[5] or '0', attempts = held[6], blocked = held[7],
     tried = held[6] or held[7] or held[8] or held[9] or held[10], was_ahead = held[11], wishes = held[12]
@@ -63,7 +68,7 @@ while at <= ends do
     end
   end
   all[#all + 1] = what
-  at = at + (FAILED[what.action] and 13 or 9)
+  at = what.ends
 end
 
 call('HDEL', C, '_') -- the first write, one that needs no memory
@@ -96,6 +101,15 @@ local function bury(what)
   call('ZADD', P .. 'xs', seq, seq)
   call('ZADD', P .. 'xt', instant, seq)
   call('HSET', P .. 'xi', what.job, seq)
+end
+
+-- Write down what is to be kept of a settlement that was done. What is tried again has its wait besides.
+local function note_settled(what)
+  local at = what.left
+  local time = tonumber(ARGV[at])
+  if time == 0 then return end
+  if what.action == 'retry' then time = time + ARGV[what.at + 10] end
+  keep_note(what.job, what.action, time, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
 end
 
 local settled = tonumber(conf[4] or 0)
@@ -215,6 +229,7 @@ local marks, answers, windows = digest, '', nil
 for index, what in ipairs(all) do
   local status, ordinal, held, jobs = what.status, 0, false, nil
   if what.leaving == 'yield' and what.change ~= '' then begin_head(ARGV[what.at + 5], what.change) end
+  if what.left and status == 'done' then note_settled(what) end
   if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
     stop(what)
   elseif status == 'done' then

@@ -1,5 +1,6 @@
 -- skip: end a halted lane's head as cancelled and let the lane go on.
--- ARGV   time, lane, the job it is to be halted at, or '' for any
+-- ARGV   time, lane, the job it is to be halted at, or '' for any, for how long (µs, 0 not at all) that it ended is
+--        kept, what is said of that
 -- Reply  the job, or nil when the lane is not halted, or at another job
 -- Not safe to repeat blindly: by then the lane may have halted at its next job.
 
@@ -14,6 +15,7 @@ call('ZREM', P .. HALTED, lane)
 call('LPOP', list_key(level, lane))
 forget_unique(head)
 count_settled('cancel', 1)
+if ARGV[4] ~= '0' then keep_note(identity(head), 'cancel', tonumber(ARGV[4]), 'skipped', ARGV[5], '', '') end
 if first(lane) then
   forget_blocked(lane)
   vacate(lane, true, nil, waits)

@@ -23,8 +23,11 @@ local function grant_wishes(lane, wishes, current)
       call('LREM', key, 1, job)
       forget_unique(job)
       count_settled('cancel', 1)
+      local wait, said = string.match(call('HGET', lane_key(lane), 'kp:' .. id) or '', '^(%d+):(.*)$')
+      if wait then keep_note(id, 'cancel', tonumber(wait), 'cancelled', said, '', '') end
       count = count + 1
     end
+    call('HDEL', lane_key(lane), 'kp:' .. id)
   end
   call('HDEL', lane_key(lane), 'cw')
   return count
