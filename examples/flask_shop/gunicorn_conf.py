@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -21,8 +22,18 @@ def post_fork(_server: object, _worker: object) -> None:
         trace.set_tracer_provider(provider)
 
 
-def worker_exit(_server: object, _worker: object) -> None:
-    """What is left is sent before the child goes."""
+def post_worker_init(worker: Any) -> None:
+    """With WORK_HERE=1 each child runs jobs beside its requests. Not before the fork: threads stay behind."""
+    if os.environ.get("WORK_HERE") == "1":
+        from shop import app  # the one that this child serves
+
+        worker.jobs = app.worker(concurrency=2).start()
+
+
+def worker_exit(_server: object, worker: Any) -> None:
+    """Jobs that run are waited for, and what is left of traces is sent, before the child goes."""
+    if hasattr(worker, "jobs"):
+        worker.jobs.stop(drain=10)
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         provider.shutdown()

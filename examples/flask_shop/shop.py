@@ -5,6 +5,8 @@
     curl -X POST 'localhost:8000/orders/ann?item=tea'
     curl localhost:9464/metrics
 
+Or nothing beside them: WORK_HERE=1 gunicorn --config gunicorn_conf.py shop:web
+
 A forked web process is not scraped: a request for /metrics would reach any one of them. Nothing is lost by
 that. What all of them enqueued is counted by the store, in the transaction that accepts the job, and the
 worker shows it as glassq_queue_enqueued_total.

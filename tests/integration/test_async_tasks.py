@@ -386,9 +386,14 @@ def test_a_blocked_loop_is_reported_and_loses_no_lease(app: Glassq, caplog: pyte
         wait_for(lambda: events)
         time.sleep(2)  # longer than a lease
         check = app.health.full().checks["eventloop:blocked"][0]
+        for_seconds = app.metrics_registry.get_sample_value("glassq_event_loop_blocked_seconds")
         go_on.set()
         assert worker.run_until_idle()
         wait_for(lambda: len(events) == 2)
+        assert app.metrics_registry.get_sample_value("glassq_event_loop_blocked_seconds") == 0
+    assert app.metrics_registry.get_sample_value("glassq_event_loop_blocks_total") == 1
+    assert for_seconds is not None
+    assert for_seconds > 2
     blocked, freed = events
     assert isinstance(blocked, LoopBlocked)
     assert (blocked.job_id, blocked.by.split()) == (receipt.id, [rude.definition.name, receipt.id])

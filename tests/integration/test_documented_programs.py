@@ -65,6 +65,21 @@ assert ("bob@example.org", "Welcome") in sent
 assert [what for who, what in sent if who.startswith("ann")] == ["Welcome", "noted", "Day 2", "Day 3"]
 assert len(sent) == 5
 """,
+    "how-to/use-a-web-framework.md": """
+import asyncio
+
+
+async def serve(web):
+    async with web.router.lifespan_context(web) as state:
+        await order("ann", "tea")
+        while not packed:
+            await asyncio.sleep(0.01)
+        assert state == {"pool": ["open"]}
+
+
+asyncio.run(serve(web))
+assert (packed, pools) == ([("ann", "tea")], [])
+""",
     "how-to/get-results.md": """
 assert result == {"month": "may", "pages": 12}
 assert errors == ["LookupError: there is no such month", f"{unwanted.id} was cancelled"]

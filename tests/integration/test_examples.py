@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -104,3 +108,58 @@ def test_flask_under_gunicorn(theatre: Theatre) -> None:
     metrics = fetch(f"{pages}/metrics")
     assert 'glassq_queue_enqueued_total{queue="orders"} 12.0' in metrics
     assert 'glassq_jobs_processed_total{outcome="succeeded",queue="orders",task="shop.pack"} 12.0' in metrics
+
+
+@example("flask_shop")
+def test_flask_with_workers_in_its_processes(theatre: Theatre) -> None:
+    """With nothing beside the web processes, each runs jobs; those of one customer in their order."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    configuration = str(EXAMPLES / "flask_shop/gunicorn_conf.py")
+    words = ("-m", "gunicorn", "--config", configuration, "--bind", f"127.0.0.1:{port}", "shop:web")
+    theatre.start("shop", *words, WORK_HERE="1")
+    log = partial(theatre.log, "shop")
+    wait_until(lambda: answers(f"{address}/"), "the server", log)
+    seen: set[int] = set()
+
+    def order(customer: str) -> list[str]:
+        """Until both processes have answered: gunicorn forgets to end one that it forked a moment ago."""
+        ordered: list[str] = []
+        while len(ordered) < 6 or len(seen) < 2:
+            ordered.append(f"item-{len(ordered)}")
+            seen.add(json.loads(fetch(f"{address}/orders/{customer}?item={ordered[-1]}", "POST"))["process"])
+        return ordered
+
+    with ThreadPoolExecutor(3) as customers:
+        orders = dict(zip(("ann", "bob", "cy"), customers.map(order, ("ann", "bob", "cy")), strict=True))
+    wait_until(lambda: log().count("packing") == sum(map(len, orders.values())), "the jobs", log)
+    for customer, items in orders.items():
+        assert re.findall(rf"packing (\S+) for {customer}", log()) == items
+    assert "Traceback" not in log()
+
+
+@example("django_shop")
+def test_django_under_gunicorn(theatre: Theatre) -> None:
+    """A job is there once its order is committed, so that a worker finds it, whichever process took it; of a
+    transaction that is taken back there is none."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    theatre.command("migrate", str(EXAMPLES / "django_shop/manage.py"), "migrate", "--run-syncdb")
+    pages = theatre.worker("shop.worker:app")
+    theatre.start("shop", "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "shop.wsgi")
+    wait_until(lambda: answers(f"{address}/"), "the server", lambda: theatre.log("shop"))
+    items = [f"item-{number}" for number in range(12)]
+    for item in items:
+        fetch(f"{address}/orders/ann?item={item}", "POST")
+    with pytest.raises(HTTPError, match="400"):
+        fetch(f"{address}/orders/ann?item=", "POST")
+    log = partial(theatre.log, WORKER)
+    wait_until(lambda: log().count("packing") == len(items), "the jobs", log)
+    assert re.findall(r"packing (\S+) for ann", log()) == items
+    metrics = fetch(f"{pages}/metrics")
+    assert 'glassq_queue_enqueued_total{queue="orders"} 12.0' in metrics
+    assert (
+        'glassq_jobs_processed_total{outcome="succeeded",queue="orders",task="shop.jobs.pack"} 12.0'
+        in metrics
+    )
+    assert 'glassq_job_attempts_total{queue="orders",result="failed",task="shop.jobs.pack"} 0.0' in metrics

@@ -44,6 +44,8 @@ PROMISED = {
     "glassq_lanes_stolen_total": "queue",
     "glassq_worker_heartbeat_timestamp_seconds": "",
     "glassq_worker_draining": "",
+    "glassq_event_loop_blocks_total": "",
+    "glassq_event_loop_blocked_seconds": "",
     "glassq_trace_contexts_total": "queue,result",
     "glassq_storage_operation_duration_seconds": "store,operation",
     "glassq_storage_errors_total": "store,error",

@@ -42,6 +42,7 @@ def plain(kept: Receipt) -> None:
     assert_type(send.enqueue("o-1", urgent=True), Receipt[bytes])
     assert_type(send.options(delay=5).enqueue("o-1", urgent=True), Receipt[bytes])
     assert_type(note("a", "b"), Receipt[None])
+    assert_type(charge.options(result_ttl=60)("o-1").result(timeout=5), float)
     assert_type(charge.s("o-1"), Signature[float])
     assert_type(charge.options(ttl=5).s("o-1"), Signature[float])
     assert_type(send.s("o-1", urgent=False), Signature[bytes])
@@ -60,6 +61,7 @@ async def coroutine() -> None:
     assert_type(await send.options(delay=5)("o-1", urgent=True), Receipt[bytes])
     assert_type(await send.options(delay=5).aenqueue("o-1", urgent=True), Receipt[bytes])
     assert_type(await app.aenqueue_many([charge.s("o-1")]), list[Receipt[float]])
+    assert_type(await (await send("o-1", urgent=True)).aresult(), bytes)
 
 async def arguments() -> None:
     charge(1)  # E: arg-type reportArgumentType

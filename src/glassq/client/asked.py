@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from glassq.model.jobs import JobView, Receipt, answers_of
+from glassq.model.jobs import JobView, R_co, Receipt, answers_of
 
 
-class KeptReceipt(Receipt, frozen=True, gc=True, dict=True):
+class KeptReceipt(Receipt[R_co], frozen=True, gc=True, dict=True):
     """A receipt that can be asked what became of its job (see `JobView`, which can be, too). It is equal to
     any receipt that says the same."""
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> R_co:
         """See `Receipt.result`."""
-        return answers_of(self).result(self.id, timeout)
+        result: R_co = answers_of(self).result(self.id, timeout)
+        return result
 
-    async def aresult(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as `result`
+    async def aresult(self, timeout: float | None = None) -> R_co:  # noqa: ASYNC109 - as `result`
         """See `Receipt.aresult`."""
-        return await answers_of(self).aresult(self.id, timeout)
+        result: R_co = await answers_of(self).aresult(self.id, timeout)
+        return result
 
     def status(self) -> JobView:
         """See `Receipt.status`."""

@@ -32,7 +32,7 @@ class CallOption(TypedDict, total=False):
     dedup_window: float
     unique: bool
     priority: Priority | None
-    result_ttl: float | timedelta | None
+    result_ttl: float | None
     depends_on: Sequence[Receipt | str] | Mapping[str, Receipt | str]
     on_failure: Literal["cancel", "run", "wait"] | None
 

@@ -164,7 +164,7 @@ class Progress(msgspec.Struct, frozen=True):
 class Receipt(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
     """What the producer gets back: the job's id, its place (`seq`; None until a delayed job is due, or a
     deferred one released) and whether it is new (`created`) or known already (`duplicate`). To a type checker
-    it is of the type that the task returns."""
+    its result is of the type that the task returns."""
 
     id: str
     queue: str

@@ -8,12 +8,13 @@ import msgspec
 
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
-from glassq.model.events import WorkerBeat, WorkerChanged
+from glassq.model.events import LoopBlocked, LoopFreed, WorkerBeat, WorkerChanged
 from glassq.observe.catalogue import (
     IN_PROGRESS_SECONDS,
     JOBS_IN_PROGRESS,
     LANES_HELD,
     LEASE_REMAINING,
+    LOOP_BLOCKED,
     WORKER_DRAINING,
     WORKER_HEARTBEAT,
     MetricSpec,
@@ -45,6 +46,7 @@ class Activity:
     def begin(self) -> None:
         """Begin, here and in a forked child: the parent's workers run in the parent."""
         self._workers: dict[str, _Worker] = {}
+        self._blocked_since: float | None = None
 
     def declare(self, queue: str, label: str) -> None:
         """Show this queue, at 0, under its label."""
@@ -74,6 +76,17 @@ class Activity:
             lease_remaining=event.lease_remaining,
         )
 
+    def loop_changed(self, event: LoopBlocked | LoopFreed) -> None:
+        """An event loop stands still, or goes on."""
+        blocked = isinstance(event, LoopBlocked)
+        self._blocked_since = self.clock.monotonic() - event.seconds if blocked else None
+
+    @property
+    def loop_blocked(self) -> float:
+        """Seconds for which the event loop has been blocked by now."""
+        since = self._blocked_since
+        return 0.0 if since is None else self.clock.monotonic() - since
+
     def running(self) -> Iterable[tuple[str, float]]:
         """Label of the queue and seconds so far, for each attempt in progress."""
         now = self.clock.monotonic()
@@ -94,7 +107,9 @@ def live_samples(activities: Iterable[Activity]) -> list[tuple[MetricSpec, Sampl
     remaining: dict[str, float] = {}
     beats: list[float] = []
     draining: list[bool] = []
+    blocked = 0.0
     for activity in activities:
+        blocked = max(blocked, activity.loop_blocked)
         labels = activity.queues.copy()
         for label in labels.values():
             counts.setdefault(label, 0)
@@ -121,6 +136,7 @@ def live_samples(activities: Iterable[Activity]) -> list[tuple[MetricSpec, Sampl
         (LEASE_REMAINING, _by_queue(remaining)),
         (WORKER_HEARTBEAT, [((), min(beats))] if beats else []),
         (WORKER_DRAINING, [((), float(any(draining)))] if draining else []),
+        (LOOP_BLOCKED, [((), blocked)] if beats else []),
     ]
 
 

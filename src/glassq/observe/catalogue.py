@@ -235,6 +235,19 @@ WORKER_DRAINING = metric(
     "worker",
     "1 while a worker of this process finishes what it runs and starts nothing more.",
 )
+LOOP_BLOCKS = metric(
+    "glassq_event_loop_blocks_total",
+    "worker",
+    "Times the event loop of async jobs did nothing for over a second, as code blocked it.",
+    note="All async jobs of the process stand still meanwhile, and so does what else runs on a loop of the "
+    "program's. The log names the job and the line.",
+)
+LOOP_BLOCKED = metric(
+    "glassq_event_loop_blocked_seconds",
+    "worker",
+    "How long the event loop of async jobs has been blocked by now; 0 while it turns.",
+    note="Known from 1 s on; of several loops, the one that is blocked longest.",
+)
 TRACE_CONTEXTS = metric(
     "glassq_trace_contexts_total",
     "worker",

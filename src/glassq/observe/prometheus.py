@@ -22,6 +22,8 @@ from glassq.model.events import (
     JobEnqueued,
     LaneClaimed,
     LaneLost,
+    LoopBlocked,
+    LoopFreed,
     ObserverDetached,
     OrderViolated,
     QueueDeclared,
@@ -190,6 +192,7 @@ class _Counting:
         self._storage_errors: dict[str, ByValue] = {}
         self._activity = Activity(clock, running)
         self._observer_failures = families.counter(catalogue.OBSERVER_FAILURES)
+        self._loop_blocks = families.counter(catalogue.LOOP_BLOCKS)
         self._dropped_of = {
             signal: families.counters(catalogue.TELEMETRY_DROPPED, signal)
             for signal in catalogue.TELEMETRY_DROPPED.values["signal"]
@@ -213,6 +216,8 @@ class _Counting:
             (self._violated, OrderViolated),
             (self._activity.worker_changed, WorkerChanged),
             (self._activity.worker_beat, WorkerBeat),
+            (self._activity.loop_changed, LoopBlocked, LoopFreed),
+            (self._loop_blocked, LoopBlocked),
             (self._started, AttemptStarted),
             (self._settled, AttemptSettled),
             (self._abandoned, AttemptAbandoned),
@@ -405,6 +410,10 @@ class _Counting:
     def _dropped(self, event: TelemetryDropped) -> None:
         with self._families.lock:
             self._dropped_of[event.signal][event.reason].inc(event.count)
+
+    def _loop_blocked(self, event: LoopBlocked) -> None:  # noqa: ARG002 - who blocks it is in the log
+        with self._families.lock:
+            self._loop_blocks.inc()
 
     def _detached(self, event: ObserverDetached) -> None:  # noqa: ARG002 - what raised is in the log
         with self._families.lock:

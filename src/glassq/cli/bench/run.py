@@ -76,6 +76,7 @@ ON_REDIS_MEASURES = (
         ),
     ),
     Measure("awaited enqueue", awaited.enqueue_awaited, _keys("redis.enqueue.async", "raw.add.async")),
+    Measure("awaited at once", awaited.burst, ("redis.enqueue.burst", "raw.burst")),
     Measure("enqueue_many", rates.enqueue_many, _keys("redis.enqueue.many", "raw.add.piped")),
     Measure(
         "process one lane",

@@ -102,6 +102,7 @@ def _kills(store: str, name: str) -> list[Target]:
 
 
 _AWAITED = "64 tasks of one event loop, each one call after the other, metrics on"
+_BURST = "all begun in one step of one event loop; how late a task that sleeps 1 ms wakes, at most"
 _REDIS_RATES = [
     _rate("redis.enqueue.one", _ENQUEUE, "one at a time", _ONE_BY_ONE),
     _rate("raw.add.one", _ENQUEUE, "redis-py XADD, one at a time", "one call after the other"),
@@ -116,6 +117,10 @@ _REDIS_RATES = [
     _rate("redis.enqueue.async", _ENQUEUE, "awaited, 64 at once", _AWAITED),
     _rate("raw.add.async", _ENQUEUE, "redis.asyncio XADD, 64 at once", "the same calls of a client"),
     _ratio("redis.enqueue.async.ratio", _ENQUEUE, "awaited, against redis.asyncio XADD", 2, 4, _AWAITED),
+    _shown(
+        "redis.enqueue.burst", _ENQUEUE, "10,000 awaited at once: longest stall of the loop", "ms", _BURST
+    ),
+    _shown("raw.burst", _ENQUEUE, "10,000 coroutines that do nothing: longest stall", "ms", _BURST),
     _rate("redis.process", _PROCESS, "one lane", _LOOP),
     _rate("raw.window", _PROCESS, "reference loop", "XREADGROUP 100, JSON decoded, XACKs pipelined"),
     _rate("raw.one", _PROCESS, "XREADGROUP 1 + XACK", "two round trips a job"),

@@ -170,6 +170,22 @@ _WORK: tuple[Line, ...] = (
             runbook="WorkerStale",
         ),
     ),
+    (
+        lines(
+            "Event loop blocked for, by process",
+            "How long the event loop of each process' async jobs has done nothing, from 1 s on: code that "
+            "does not await holds all of them up. The log of that process names the job and the line.",
+            Query(most("event_loop_blocked_seconds", "instance"), "{{instance}}"),
+            unit="s",
+        ),
+        lines(
+            "Blocks of the event loop, by process",
+            "How often that has happened, also between two scrapes.",
+            Query(_at_work(grown("event_loop_blocks_total", "instance")), "{{instance}}"),
+            unit="short",
+            bars=True,
+        ),
+    ),
 )
 
 

@@ -1,4 +1,5 @@
-"""How fast calls are put in that are awaited, many at a time, beside redis.asyncio in the same rounds."""
+"""How fast calls are put in that are awaited, many at a time, beside redis.asyncio in the same rounds, and
+how long very many at once hold up an event loop."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ from glassq.cli.bench.stage import Stage
 
 AT_ONCE: Final = 64
 """Tasks of one loop, each of which awaits one call after the other."""
+BURST: Final = 10_000
+"""Calls that are all begun in one step of a loop."""
+_PULSE: Final = 0.001
 
 
 def enqueue_awaited(stage: Stage) -> list[Found]:
@@ -39,6 +43,40 @@ def enqueue_awaited(stage: Stage) -> list[Found]:
         *(Reading(name, tuple(run.rate for run in timed)) for name, timed in runs.items()),
         against(runs, "redis.enqueue.async", "raw.add.async", "redis.enqueue.async.ratio"),
     ]
+
+
+def burst(stage: Stage) -> list[Found]:
+    """The longest time for which the loop does nothing else; beside as many coroutines that do nothing."""
+    calls, nothing = [], []
+    with Ours(stage.redis.own_url, stage.redis.client) as ours:
+        asyncio.run(_stall(ours.noop.aenqueue, AT_ONCE))  # opens what has to be opened
+        for _ in range(stage.sizes.rounds):
+            calls.append(asyncio.run(_stall(ours.noop.aenqueue, BURST)))
+            nothing.append(asyncio.run(_stall(_nothing, BURST)))
+            ours.purge()
+    return [Reading("redis.enqueue.burst", tuple(calls)), Reading("raw.burst", tuple(nothing))]
+
+
+async def _nothing(_: int) -> None:
+    await asyncio.sleep(0)
+
+
+async def _stall(call: Callable[[int], Awaitable[object]], calls: int) -> float:
+    """Milliseconds by which a sleeper is late at most while so many calls are awaited at once."""
+    late = [0.0]
+
+    async def feel() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(_PULSE)
+            late.append(time.perf_counter() - before - _PULSE)
+
+    pulse = asyncio.create_task(feel())
+    await asyncio.sleep(_PULSE)
+    await asyncio.gather(*[call(number) for number in range(calls)])
+    await asyncio.sleep(2 * _PULSE)  # what was late is felt
+    pulse.cancel()
+    return max(late) * 1000
 
 
 async def _add(url: str, stream: str, jobs: int) -> Timed:
