@@ -8,6 +8,7 @@ import pytest
 
 from glassq.errors import BadOption, QueueFull, ScheduleNotFound, StorageUnavailable
 from glassq.model.events import SlotsPassed
+from glassq.schedules.catalogue import Stored
 from glassq.schedules.scheduler import Scheduler
 from glassq.schedules.timetables import Every, Once
 from tests.unit.scheduled import LEASE, QUEUE, Killed, Office
@@ -307,7 +308,9 @@ def test_one_broken_schedule_does_not_stop_the_others(
     process.remove("broken")
 
 
-def test_a_store_that_is_away_loses_no_slot(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_loses_no_slot(
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """What fails in the middle is done by the next turn."""
     leader = office.scheduler(office.declare(MINUTE, missed="all"))
     leader.turn()
@@ -318,8 +321,31 @@ def test_a_store_that_is_away_loses_no_slot(office: Office, monkeypatch: pytest.
         raise StorageUnavailable("away", "connection")
 
     monkeypatch.setattr(office.storage, "append", gone)
-    with pytest.raises(StorageUnavailable):
-        leader.turn()
+    leader.turn()
+    assert "its slots wait: away" in caplog.text
     monkeypatch.setattr(office.storage, "append", append)
     leader.turn()
     assert len(office.enqueued()) == 3
+
+
+def test_where_one_queue_is_away_the_others_have_their_turn(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long each try takes: what could not be done comes last the next time."""
+    process = office.declare(MINUTE, name="a-away")
+    process.declare("b-there", office.task.s("b"), MINUTE)
+    leader = office.scheduler(process)
+    leader.turn()
+    office.clock.advance(60)
+    tick = leader._ticking.tick
+
+    def ticked(stored: Stored, now: float) -> Stored | None:
+        if stored.plan.name == "b-there":
+            return tick(stored, now)
+        office.clock.advance(LEASE / 2)
+        raise StorageUnavailable("away", "connection")
+
+    monkeypatch.setattr(leader._ticking, "tick", ticked)
+    assert leader.turn() == 0
+    leader.turn()
+    assert len(office.enqueued()) == 1

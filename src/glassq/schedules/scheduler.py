@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Final, Self
 
 from glassq.errors import EnqueueError, StorageError
@@ -71,6 +72,14 @@ class Scheduler:
     def interrupt(self) -> None:
         """Nothing of it outlasts a stop but a call the store does not answer."""
 
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Whether it has stopped within `timeout` seconds, whoever stopped it."""
         if self._thread is not None:
@@ -130,7 +139,9 @@ class Scheduler:
         """Bring all schedules up to date by this time of the store's, and tell when the next is due."""
         asked = self._clock.monotonic()
         soonest = now + self._look
-        for stored in self._catalogue.all():
+        # Those that could not be done last time come last: where a node is away, waiting for it must not keep
+        # the others from their turn.
+        for stored in sorted(self._catalogue.all(), key=lambda each: each.plan.name in self._troubled):
             if self._stopping.is_set():
                 break
             if self._clock.monotonic() - asked > self._fresh:
@@ -144,11 +155,9 @@ class Scheduler:
         """One schedule; None where it is to be looked at again soon."""
         try:
             moved = self._ticking.tick(stored, now)
-        except EnqueueError as error:
+        except (EnqueueError, StorageError) as error:
             self._complain(stored, f"its slots wait: {error}")
             return None
-        except StorageError:
-            raise
         except Exception as error:  # licensed: a schedule that cannot be reckoned must not stop the others
             self._complain(stored, f"cannot be brought up to date: {error!r}")
             return None
