@@ -23,7 +23,13 @@ def charge(order: str, cents: int = 0) -> float:
 async def send(order: str, *, urgent: bool) -> bytes:
     return b""
 
+@app.every(60)
+@app.fifo("q")
+def sweep() -> bool:
+    return True
+
 def plain() -> None:
+    assert_type(sweep, Task[[], bool])
     assert_type(charge("o-1", 5), Receipt)
     assert_type(charge.enqueue("o-1"), Receipt)
     assert_type(send.enqueue("o-1", urgent=True), Receipt)
