@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from glassq import Glassq, current_job
+from glassq import UNORDERED, Glassq, current_job
 from glassq.errors import BadOption
 from tests.integration.commandline import Glass, command_line
 from tests.processes import wait_until
@@ -85,6 +85,23 @@ def test_an_async_task_is_scheduled_alike(app: Glassq) -> None:
             await ran.wait()
 
     asyncio.run(asyncio.wait_for(live(), 30))
+
+
+def test_slots_of_a_sharded_queue(app: Glassq) -> None:
+    """Each job a lane of its own, in whatever shard: whoever enqueues a slot again finds it there."""
+    ran: Slots = []
+    app.queue("ticks", shards=3)
+
+    @app.every(1, missed="all")
+    @app.fifo("ticks", key=UNORDERED)
+    def tick() -> None:
+        job = current_job()
+        assert job is not None
+        ran.append(job.slot)
+
+    with app.worker():
+        enough(ran, 3)
+    assert len(ran) == len(set(ran))
 
 
 def test_who_leads(app: Glassq) -> None:

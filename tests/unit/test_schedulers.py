@@ -283,6 +283,34 @@ def test_jitter_puts_jobs_off_and_not_slots(office: Office) -> None:
     assert schedules.all()[0].lag == 0
 
 
+def test_a_full_queue_puts_a_change_off(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    """What was due before it is enqueued first; meanwhile the old declaration holds, and others are led."""
+    first = office.declare(MINUTE, missed="all")
+    office.scheduler(first).turn()
+    office.clock.advance(180)
+    changed = office.declare(Every(3600))
+    changed._registry.declare(QUEUE, max_length=1)
+    leader = office.scheduler(changed)
+    leader.turn()
+    assert "is replaced once its due slots are enqueued" in caplog.text
+    assert [view.timetable for view in changed.all()] == ["every 0:01:00"]
+    changed._registry.declare(QUEUE, max_length=None)
+    leader.turn()
+    assert [view.timetable for view in changed.all()] == ["every 1:00:00"]
+    assert len(office.enqueued()) == 3
+
+
+def test_the_last_schedule_gone_the_leader_goes(office: Office) -> None:
+    """Nothing is written any more when there is nothing to lead."""
+    process = office.declare(MINUTE)
+    leader = office.scheduler(process)
+    leader.turn()
+    process.remove("report")
+    leader.turn()
+    assert not leader._leadership.leads
+    assert not office.scheduler()._leadership.taken()
+
+
 def test_nothing_stored_is_led_by_nobody(office: Office) -> None:
     """Without schedules a candidate only looks: no lease is taken, nothing is written."""
     leader = office.scheduler()
@@ -298,13 +326,14 @@ def test_one_broken_schedule_does_not_stop_the_others(
     office.storage.put("glassq:schedules", "schedule/broken", b"{", None)
     office.storage.put("glassq:schedules", "schedule/newer", b'{"v":99}', None)
     process = office.declare(MINUTE)
+    process.declare("newer", office.task.s("newer"), MINUTE)
     leader = office.scheduler(process)
     leader.turn()
     office.clock.advance(60)
     leader.turn()
     assert len(office.enqueued()) == 1
     assert caplog.text.count("schedule broken cannot be read") == 1
-    assert caplog.text.count("schedule newer has format version 99") == 1
+    assert caplog.text.count("schedule newer has format version 99") == 2  # declared here, and read
     process.remove("broken")
 
 

@@ -51,7 +51,7 @@ class Scheduler:
         self._look = min(_LOOK, lease_seconds / 5)
         self._fresh = lease_seconds / 3
         self._declared = declared
-        self._to_declare = True
+        self._undeclared: Sequence[Plan] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._troubled: set[str] = set()
@@ -111,9 +111,7 @@ class Scheduler:
 
         Raises `StorageError`, after which it is repeated; nothing is lost by that, and nothing doubled.
         """
-        if self._to_declare:
-            self._planning.declare(*self._declared())
-            self._to_declare = False
+        self._declare()
         if self._leadership.taken() or not self._may_lead():
             return self._look
         led = self._leadership.leads
@@ -123,6 +121,14 @@ class Scheduler:
         if not led:
             log.info("leading the schedules")
         return self._tick_all(now)
+
+    def _declare(self) -> None:
+        if self._undeclared is None:
+            plans, queues = self._declared()
+            self._undeclared = self._planning.declare(plans)
+            self._planning.tell_of_others(plans, queues)
+        elif self._undeclared:
+            self._undeclared = self._planning.declare(self._undeclared)
 
     def _may_lead(self) -> bool:
         """Whether there is anything to lead, and this process could."""
@@ -139,9 +145,12 @@ class Scheduler:
         """Bring all schedules up to date by this time of the store's, and tell when the next is due."""
         asked = self._clock.monotonic()
         soonest = now + self._look
+        everything = self._catalogue.all()
+        if not everything:
+            self._leadership.resign()
         # Those that could not be done last time come last: where a node is away, waiting for it must not keep
         # the others from their turn.
-        for stored in sorted(self._catalogue.all(), key=lambda each: each.plan.name in self._troubled):
+        for stored in sorted(everything, key=lambda each: each.plan.name in self._troubled):
             if self._stopping.is_set():
                 break
             if self._clock.monotonic() - asked > self._fresh:
