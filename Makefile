@@ -10,6 +10,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := grafana/typecheck/node_modules
+PYRIGHT := tests/typecheck/node_modules
 PYTHON ?=
 
 # What `make bench` compares with, in an environment of its own: nobody else needs any of it.
@@ -50,8 +51,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## a kill -9 in the middle, and every customer's events still in order (under a minute)
 	@$(BIN)/glassq demo
 
+# Two files at a time: many tests wait for processes and servers.
 test: $(STAMP) ## run the whole test suite, without chaos
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 chaos: $(STAMP) ## break it on purpose, release size (about two hours); CHAOS=short takes minutes
 	@CHAOS=$(or $(CHAOS),release) $(BIN)/python -m pytest tests/chaos
@@ -77,15 +79,16 @@ lint: $(STAMP) ## style, format, types and floors
 	@echo "lint-imports"
 	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 
-# Types of the very Grafana that docker-compose.yml runs; npm is needed for nothing else.
-$(TYPES): grafana/typecheck/package-lock.json
-	@cd grafana/typecheck && npm ci --silent --no-audit --no-fund
+# npm is needed for these two alone: the types of the very Grafana that docker-compose.yml runs, and a second
+# type checker, which tests/unit/test_typing.py asks where it is.
+$(TYPES) $(PYRIGHT): %/node_modules: %/package-lock.json
+	@cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 dashboards: $(TYPES) ## check the Grafana dashboards against Grafana's own types (needs npm)
 	@cd grafana/typecheck && npm run --silent check
 
 clean: ## remove .venv and .venv-bench, caches and built packages
-	@rm -rf grafana/typecheck/build $(TYPES)
+	@rm -rf grafana/typecheck/build $(TYPES) $(PYRIGHT)
 	@rm -rf $(VENV) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,19 +35,17 @@ def pack(customer: str, item: str) -> None:
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Tracing and the worker live as long as the application."""
+async def tracing(_: FastAPI) -> AsyncIterator[None]:
+    """The application's own lifespan: begun before the worker, ended after its last job."""
     provider = TracerProvider()
     if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(provider)
-    async with app.async_worker(concurrency=4):  # left: the jobs that run are waited for
-        yield
-    await asyncio.to_thread(app.close)
+    yield
     await asyncio.to_thread(provider.shutdown)
 
 
-web = FastAPI(lifespan=lifespan)
+web = FastAPI(lifespan=app.lifespan(tracing, concurrency=4))  # at the end, jobs that run are waited for
 web.mount("/glassq", app.asgi())
 
 

@@ -20,9 +20,9 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from shop import STOLEN_CARD, app, charge, deliver, remind
+from shop import STOLEN_CARD, app, charge, deliver, parcel, remind
 
-from glassq.errors import EnqueueError
+from glassq.errors import EnqueueError, SubmitFailed
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
 SUBSCRIBERS = ["acme", "globex", "initech", "umbrella"]
@@ -30,11 +30,13 @@ PORT = 9465
 
 
 def order(number: int, chance: random.Random) -> None:
-    """One customer orders: a payment now, an event to a subscriber, a reminder in a few seconds."""
+    """One customer orders: a payment now, an event to a subscriber, a reminder in a few seconds, a parcel."""
     customer = chance.choice(CUSTOMERS)
     with trace.get_tracer("shop").start_as_current_span("POST /orders"):
         charge(customer, STOLEN_CARD if number % 500 == 100 else chance.randint(100, 20_000))
         deliver(chance.choice(SUBSCRIBERS), f"order-{number}")
+        if number % 4 == 0:
+            app.submit(parcel(f"order-{number}"), name="parcel")
         if number % 3 == 0:
             remind.options(delay=chance.uniform(2, 8))(f"{customer}@example.org")
 
@@ -57,7 +59,7 @@ def main(token: str | None) -> None:
         for number in itertools.count():
             try:
                 order(number, chance)
-            except EnqueueError as error:
+            except (EnqueueError, SubmitFailed) as error:
                 print(f"order {number} was refused: {error}", flush=True)
             if over.wait(pause):
                 break

@@ -4,6 +4,7 @@ payments    a card in 20 is declined at first; some are declined for good and en
 webhooks    acme's endpoint is down for two minutes in ten: its lane halts and waits for a human, who says
             glassq halted retry webhooks --key acme; the other subscribers go on
 mails       reminders that are sent some seconds after they were asked for
+parcels     workflows: an item is picked, then packed while its label is printed, then handed over
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import random
 import time
 
-from glassq import Glassq, current_job
+from glassq import Composable, From, Glassq, current_job
 
 app = Glassq()  # $GLASSQ_URL
 app.queue("payments", max_age=60, max_blocked=30, job_timeout=10, max_length=10_000)
 app.queue("webhooks", max_age=300, max_blocked=60, job_timeout=10, max_length=10_000)
 app.queue("mails", max_age=300)
+app.queue("parcels", max_age=300)
 
 ALWAYS_DOWN = os.environ.get("ACME") == "down"
 STOLEN_CARD = 13  # cents: declined for good
@@ -53,3 +55,37 @@ def deliver(subscriber: str, event: str) -> None:
 def remind(address: str) -> None:
     """Sent when it is due."""
     time.sleep(0.005 + len(address) / 2000)
+
+
+@app.fifo("parcels", key="order")
+def pick(order: str) -> str:
+    """Where the item lay."""
+    time.sleep(0.02)
+    return f"shelf {len(order)}"
+
+
+@app.fifo("parcels", key="order")
+def pack(order: str, shelf: str) -> float:
+    """What the parcel weighs."""
+    time.sleep(0.02)
+    return len(order + shelf) / 10
+
+
+@app.fifo("mails")
+def print_label(order: str) -> str:
+    """Meanwhile, in another queue."""
+    time.sleep(0.01)
+    return f"label of {order}"
+
+
+@app.fifo("parcels", key="order")
+def hand_over(order: str, weight: float, label: str) -> str:
+    """Once both are done."""
+    time.sleep(0.01)
+    return f"{order}, {weight:g} kg, {label}"
+
+
+def parcel(order: str) -> Composable:
+    """What it takes to send an order."""
+    packed = pick.s(order) >> (pack.s(order, From("pick")) | print_label.s(order))
+    return packed >> hand_over.s(order, From("pack"), From("print_label"))

@@ -12,6 +12,7 @@ from glassq.version import __version__
 
 if TYPE_CHECKING:
     from glassq.app import Glassq as Glassq
+    from glassq.client.injection import From as From
     from glassq.client.queues import Queue as Queue
     from glassq.client.task import AsyncTask as AsyncTask
     from glassq.client.task import Signature as Signature
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from glassq.default import configure as configure
     from glassq.default import fifo as fifo
     from glassq.errors import GlassqError as GlassqError
+    from glassq.model.compositions import Composable as Composable
+    from glassq.model.compositions import chain as chain
+    from glassq.model.compositions import parallel as parallel
+    from glassq.model.edges import EdgePolicy as EdgePolicy
     from glassq.model.jobs import Cancellation as Cancellation
     from glassq.model.jobs import DeadLetter as DeadLetter
     from glassq.model.jobs import Disposition as Disposition
@@ -37,20 +42,26 @@ if TYPE_CHECKING:
     from glassq.model.jobs import ReplayedJob as ReplayedJob
     from glassq.model.names import UNORDERED as UNORDERED
     from glassq.model.schedules import ScheduleView as ScheduleView
+    from glassq.model.upstreams import Upstreams as Upstreams
     from glassq.observe.logs import JobLogFilter as JobLogFilter
     from glassq.observe.logs import JsonFormatter as JsonFormatter
     from glassq.observe.traceoptions import TraceOptions as TraceOptions
     from glassq.policy.retry import Backoff as Backoff
     from glassq.worker.engine import Worker as Worker
+    from glassq.workflows.handle import Workflow as Workflow
+    from glassq.workflows.handle import WorkflowStatus as WorkflowStatus
 
 _HOMES = {
     "AsyncTask": "glassq.client.task",
     "Backoff": "glassq.policy.retry",
     "Cancellation": "glassq.model.jobs",
+    "Composable": "glassq.model.compositions",
     "DeadLetter": "glassq.model.jobs",
     "Disposition": "glassq.model.jobs",
+    "EdgePolicy": "glassq.model.edges",
     "FemtoQueue": "glassq.compat.femtoqueue",
     "FemtoTask": "glassq.compat.femtoqueue",
+    "From": "glassq.client.injection",
     "Glassq": "glassq.app",
     "GlassqError": "glassq.errors",
     "HaltedLane": "glassq.model.jobs",
@@ -70,12 +81,17 @@ _HOMES = {
     "ThreadedWorker": "glassq.default",
     "UNORDERED": "glassq.model.names",
     "TraceOptions": "glassq.observe.traceoptions",
+    "Upstreams": "glassq.model.upstreams",
     "Worker": "glassq.worker.engine",
+    "Workflow": "glassq.workflows.handle",
+    "WorkflowStatus": "glassq.workflows.handle",
+    "chain": "glassq.model.compositions",
     "config": "glassq.config",
     "configure": "glassq.default",
     "current_job": "glassq.context",
     "errors": "glassq.errors",
     "fifo": "glassq.default",
+    "parallel": "glassq.model.compositions",
     "threaded_worker": "glassq.compat.pyfiq",
 }
 

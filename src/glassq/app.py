@@ -6,25 +6,24 @@ import inspect
 import os
 import random
 import secrets
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from glassq.client.awaited import AwaitedProducer
-from glassq.client.declaring import Declaring, checked
-from glassq.client.jobs import cancel_job, find_job
+from glassq.client.declaring import Declaring, checked, refuse_unknown
 from glassq.client.queues import Queue
+from glassq.client.results import Results
 from glassq.client.task import Signature, calls_of
 from glassq.codec import JsonSerializer, Serializer
-from glassq.errors import BadOption
 from glassq.model.events import StorageReconnected
 from glassq.model.jobs import Cancellation, JobView, Priority, Receipt
 from glassq.model.leases import Owner
-from glassq.model.names import check_name, nearest
+from glassq.model.names import check_name
 from glassq.observe.collector import collect_store, look_at_stores
 from glassq.observe.declared import show_declared
 from glassq.observe.failures import log_failures
@@ -34,7 +33,7 @@ from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
 from glassq.observe.tokens import watch_tokens
 from glassq.observe.traceoptions import TraceOptions
-from glassq.observe.tracing import Tracing
+from glassq.observe.tracing import Tracing, instead_of
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
 from glassq.registry import KeyOf, Registry
@@ -56,17 +55,19 @@ from glassq.worker.hosting import AsyncWorker
 from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions, worker_options
 from glassq.worker.watching import LoopWatch
+from glassq.workflows.verbs import Workflows
 
 if TYPE_CHECKING:
     from redis import Redis  # a program on SQLite does not pay for importing it
 
 log = Log("glassq")
+R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///glassq.db"
 URL_VARIABLE = "GLASSQ_URL"
 
 
-class Glassq(Scheduled, Served):
+class Glassq(Scheduled, Workflows, Served):
     """An application's queues on one store.
 
     Making one opens nothing: the store is opened by the first call that needs it. Several applications in
@@ -110,6 +111,7 @@ class Glassq(Scheduled, Served):
         self.registry = Registry(self.bus)
         self.health = Health(self._clock)
         self._tracing = tracing
+        self._spans: Tracing | None = None
         self._detach: Callable[[], None] = lambda: None
         self._loop = OwnLoop(LoopWatch(self.bus, self._clock))
         self._workers: list[Worker] = []
@@ -117,6 +119,7 @@ class Glassq(Scheduled, Served):
         self._worker_numbers = count()
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
+        self._results = Results(self._store.get, self._clock, self._serializer)
         self._producer = AwaitedProducer(
             self._store.get,
             self.registry,
@@ -124,6 +127,7 @@ class Glassq(Scheduled, Served):
             self._clock,
             serializer=self._serializer.name,
             random=random.random,
+            kept_receipt=self._results.receipt,
         )
         self.schedules = Schedules(
             self._store.get,
@@ -147,7 +151,7 @@ class Glassq(Scheduled, Served):
     def _observe(self) -> None:
         observe_metrics(self.bus, self.metrics_registry, store=lambda: self._store.place.kind)
         show_declared(self.metrics_registry, self.registry)
-        watch_tokens(self.bus)
+        self._other_tokens = watch_tokens(self.bus)
         self.health.attach(self.bus)
         if self._history is not None:
             record_attempts(self.bus, self._history)
@@ -175,7 +179,8 @@ class Glassq(Scheduled, Served):
             lags=self.schedules.lags,
         )
         self.health.look = lambda: look_at_stores(self.metrics_registry)
-        Tracing(self.bus, address=storage.address, client_id=_client_id, options=self._tracing).attach()
+        self._spans = Tracing(self.bus, address=storage.address, options=self._tracing)
+        self._spans.attach()
         return storage
 
     def _observed(self, storage: Storage) -> Storage:
@@ -202,6 +207,14 @@ class Glassq(Scheduled, Served):
         if node_id is not None:
             self._node = check_name("node_id", node_id)
 
+    @contextmanager
+    def lend(self, storage: ShardedStorage) -> Iterator[tuple[float, str]]:
+        """For `glassq.testing`: every call here goes to this store, for as long as this lasts. Yields what a
+        worker of it has to know: the length of a lease, and the serializer's name."""
+        spans = Tracing(self.bus, address=storage.address, options=self._tracing)
+        with self._store.lent(storage), instead_of(self._spans, spans), self._other_tokens():
+            yield self._lease_seconds, self._serializer.name
+
     def _count_reconnect(self) -> None:
         self.bus.emit(StorageReconnected(store=self._store.place.kind))
 
@@ -222,7 +235,7 @@ class Glassq(Scheduled, Served):
         ttl: float | None = None,
         result_ttl: float | None = None,
         priority: Priority = Priority.NORMAL,
-        **unknown: Any,
+        **unknown: Never,
     ) -> Declaring:
         """Make a function a task of `queue`: calling it enqueues the call, a worker runs it in its turn; an
         `async def` on an event loop.
@@ -232,16 +245,13 @@ class Glassq(Scheduled, Served):
         seconds apart (10; or by a `Backoff`); then `on_exhausted` buries it ("bury") or halts its lane
         ("halt"); see `defaults`. `key` names the argument that is the ordering key, or computes it from the
         arguments; `glassq.UNORDERED` makes a lane of every job. `timeout` (seconds) bounds one attempt, `ttl`
-        (seconds) the time a job may wait before it begins; past it ends as expired. `priority` is the level
-        of its calls within their lane. `name` replaces the task's name (module and qualname).
+        (seconds) the time a job may wait before it begins; past it ends as expired. `result_ttl` (seconds)
+        keeps results and histories so long (0), for `receipt.result()`. `priority` is the level of its calls
+        within their lane. `name` replaces the task's name (module and qualname).
 
         Raises `BadOption`, `DuplicateTask`.
         """
-        if unknown:
-            option = next(iter(unknown))
-            raise BadOption(option, "is not an option of a task", nearest(option, _TASK_OPTIONS))
-        if result_ttl is not None:
-            raise BadOption("result_ttl", "results are not built yet; leave it out")
+        refuse_unknown(unknown, inspect.signature(self.fifo).parameters.keys() - {"unknown"})
         options = checked(
             queue=queue,
             on_success=on_success,
@@ -249,6 +259,7 @@ class Glassq(Scheduled, Served):
             retries={"max_retries": max_retries, "retry_wait": retry_wait, "on_exhausted": on_exhausted},
             timeout=timeout,
             ttl=ttl,
+            result_ttl=result_ttl,
             priority=priority,
         )
         return Declaring(self.registry, self._producer, self._serializer, key=key, name=name, options=options)
@@ -256,8 +267,8 @@ class Glassq(Scheduled, Served):
     def defaults(self, **options: Any) -> None:
         """Say what holds for tasks whose decorators leave it out, those declared before too.
 
-        `max_retries` (3), `retry_wait` (10) and `on_exhausted` ("bury"), as `fifo` takes them. Raises
-        `BadOption`.
+        `max_retries` (3), `retry_wait` (10), `on_exhausted` ("bury") and `result_ttl` (0: no results are
+        kept), as `fifo` takes them. Raises `BadOption`.
         """
         self.registry.default(**options)
 
@@ -286,7 +297,7 @@ class Glassq(Scheduled, Served):
 
     # -- producing ---------------------------------------------------------------------------------------
 
-    def enqueue_many(self, signatures: Iterable[Signature[Any]]) -> list[Receipt]:
+    def enqueue_many(self, signatures: Iterable[Signature[R]]) -> list[Receipt[R]]:
         """Enqueue calls of any tasks, keys and queues, and return their receipts in the same order:
         `app.enqueue_many([charge.s("o-1", 500), charge.s("o-2", 700), greet.s("bob")])`.
 
@@ -304,7 +315,7 @@ class Glassq(Scheduled, Served):
         """
         return self._producer.enqueue_many(calls_of(signatures))
 
-    def enqueue_each(self, signatures: Iterable[Signature[Any]]) -> Iterator[Receipt]:
+    def enqueue_each(self, signatures: Iterable[Signature[R]]) -> Iterator[Receipt[R]]:
         """As `enqueue_many`, for calls without end: reads them, and stores them, as the receipts are taken.
 
         Memory does not grow with their number. Nothing is enqueued before the first receipt is asked for, nor
@@ -313,15 +324,16 @@ class Glassq(Scheduled, Served):
         """
         return self._producer.enqueue_each(calls_of(signatures))
 
-    async def aenqueue_many(self, signatures: Sequence[Signature[Any]]) -> list[Receipt]:
+    async def aenqueue_many(self, signatures: Sequence[Signature[R]]) -> list[Receipt[R]]:
         """As `enqueue_many`, awaited."""
         return await self._producer.aenqueue_many(list(calls_of(signatures)))
 
     # -- single jobs ---------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> JobView:
-        """A scheduled, unsettled or buried job by id; `JobNotFound` otherwise. May read its whole queue."""
-        return find_job(self.storage, job_id)
+        """A scheduled, unsettled or buried job by id, or one whose end is kept (`result_ttl`), with its
+        progress; `JobNotFound` otherwise. May read its whole queue, unless it has ended."""
+        return self._results.job(job_id)
 
     def cancel(self, job: str | Receipt) -> Cancellation:
         """Take a job out: `removed`, it will not run; or `asked`, it is running.
@@ -330,7 +342,7 @@ class Glassq(Scheduled, Served):
         of its lease on; if it lets that pass out, it ends as cancelled, and it is never run again.
         `JobNotFound` when no scheduled, waiting or running job has this id. May read its whole queue.
         """
-        return cancel_job(self.storage, job.id if isinstance(job, Receipt) else job)
+        return self._results.cancel(job)
 
     # -- working -----------------------------------------------------------------------------------------
 
@@ -406,6 +418,8 @@ class Glassq(Scheduled, Served):
         the same beside their work, so that it is needed only where none of them may."""
         return self.schedules.scheduler(self._node, self._lease_seconds)
 
+    # -- ending ------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Stop workers and HTTP servers of this application and close its store. Idempotent.
 
@@ -434,15 +448,3 @@ class Glassq(Scheduled, Served):
 
     def __repr__(self) -> str:
         return f"<Glassq {self.address}>"
-
-
-_TASK_OPTIONS = tuple(
-    name
-    for name, parameter in inspect.signature(Glassq.fifo).parameters.items()
-    if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
-)
-
-
-def _client_id() -> str:
-    """Of this process, in its spans."""
-    return f"{socket.gethostname()}-{os.getpid()}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from glassq.app import Glassq
 from glassq.client.declaring import Declaring
@@ -11,6 +12,9 @@ from glassq.worker.engine import Worker
 
 if TYPE_CHECKING:
     from redis import Redis  # see app.py
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _AT_LEAST = 16
 
@@ -38,9 +42,15 @@ def configure(url: str | Redis) -> Glassq:
     return app
 
 
-def fifo(queue: str, *args: Any, **options: Any) -> Declaring:
+def _taking(_: Callable[Concatenate[Glassq, P], R]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """The arguments of a method, as type checkers see them, for a function that hands them on to it."""
+    return lambda func: func
+
+
+@_taking(Glassq.fifo)  # type: ignore[arg-type]  # mypy sees that `self` might be given by name
+def fifo(*args: Any, **options: Any) -> Declaring:
     """`Glassq.fifo` on the default application."""
-    return default_app().fifo(queue, *args, **options)
+    return default_app().fifo(*args, **options)
 
 
 class ThreadedWorker:

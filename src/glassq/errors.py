@@ -213,6 +213,44 @@ class EnqueueUncertain(EnqueueError):
         self.job_id = job_id
 
 
+# -- workflows -------------------------------------------------------------------------------------
+
+
+class WorkflowError(GlassqError):
+    """When a workflow cannot be submitted, or what is asked of it cannot be answered."""
+
+
+class WorkflowCycle(WorkflowError):
+    """When steps of a workflow would wait for one another for ever. `steps` names them in the order they
+    would run, the first one not repeated."""
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        way = " >> ".join([*steps, steps[0]])
+        super().__init__(
+            f"these steps wait for each other: {way}. Nothing was submitted. One signature object is one "
+            "step: to run a task once more, make another one by .s(...)"
+        )
+        self.steps = tuple(steps)
+
+
+class WorkflowNotFound(WorkflowError):
+    """When no workflow of this id is known: there never was one, or it ended longer ago than it is kept."""
+
+
+class SubmitFailed(WorkflowError):
+    """When a workflow could not be submitted whole. Nothing of it runs; `left` are ids of jobs that could not
+    be cancelled either, and wait for ever until they are."""
+
+    def __init__(self, problem: str, left: Sequence[str] = ()) -> None:
+        rest = "what was stored of it is cancelled"
+        if left:
+            rest = (
+                f"{len(left)} of its jobs could not be cancelled ({left[0]}, ...); app.cancel takes them out"
+            )
+        super().__init__(f"the workflow was not submitted, nothing of it runs: {problem}; {rest}")
+        self.left = tuple(left)
+
+
 # -- one job ---------------------------------------------------------------------------------------
 
 
@@ -238,6 +276,26 @@ class JobCancelled(JobError):
     """When the job asked for was cancelled; raised by `current_job().check()` in one that is to be."""
 
 
+class UpstreamMissing(JobError):
+    """When an argument of a step is the result of one before it, which left none: its attempt fails."""
+
+    def __init__(self, argument: str, step: str, why: str) -> None:
+        super().__init__(
+            f"{argument!r} is what step {step!r} left, and that {why}; give the parameter a default to run "
+            "without it"
+        )
+        self.argument = argument
+        self.step = step
+
+
+class JobExpired(JobCancelled):
+    """When the job asked for was past its `ttl` when its turn came, and was not run."""
+
+
+class ResultNotKept(JobError):
+    """When what a job returned was not, or is no longer, kept; or could not be. What it did is done."""
+
+
 class ReplayRefused(JobError):
     """When a replay to the front would leave a lower dead job of its lane behind, inverting their order."""
 
@@ -252,7 +310,7 @@ class ReplayRefused(JobError):
 
 
 class ResultTimeout(JobError):
-    """When no result arrived in the time given."""
+    """When no result arrived in the time given; the job goes on."""
 
 
 class AttemptTimeout(JobError):

@@ -75,6 +75,7 @@ class TaskDefaults(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int = 3
     retry_wait: float | Backoff = 10.0
     on_exhausted: FinalAction = "bury"
+    result_ttl: float = 0.0
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +95,8 @@ class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = int(Priority.NORMAL)
     on_exhausted: FinalAction = "bury"
     timeout: float | None = None
+    result_ttl: float = 0.0
+    """For how long what becomes of its jobs is kept; 0: not at all."""
     is_async: bool = False
     """Whether the function is an `async def`: its attempts run on an event loop."""
     left_out: tuple[str, ...] = ()
@@ -301,6 +304,7 @@ _TASK_CHECKS: dict[str, Callable[[str, object], object]] = {
     "max_retries": _check_max_retries,
     "retry_wait": _check_retry_wait,
     "on_exhausted": check_final_action,
+    "result_ttl": check_seconds,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Outgoing(msgspec.Struct):
     seq: int | None = None
     delay: float | None = None
     eta: float | None = None
+    flow: str | None = None
+    """The workflow it belongs to."""
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -45,6 +47,16 @@ class Sending(msgspec.Struct, frozen=True):
     jobs: Sequence[Outgoing]
 
 
+class AttemptLinks(Protocol):
+    """How headers go from job to job."""
+
+    trail: dict[str, str]
+    """For those behind it: an Around may add to it."""
+
+    def trails(self) -> Sequence[dict[str, str]]:
+        """What those before it left. A round trip at its first use; never raises."""
+
+
 class Attempting(msgspec.Struct, frozen=True):
     """What an Around wraps on the worker's side: one attempt, user code only."""
 
@@ -52,6 +64,8 @@ class Attempting(msgspec.Struct, frozen=True):
     task: str
     headers: dict[str, str]
     time_in_queue: float | None
+    links: AttemptLinks | None = None
+    """What an Around may know of the jobs before it, and leave to those behind; None where there are none."""
 
 
 Around = Callable[[Sending | Attempting], AbstractContextManager[Any]]
@@ -86,6 +100,11 @@ class Bus:
         """Put `around` inside those that are there already."""
         with self._lock:
             self._arounds = (*self._arounds, around)
+
+    def unwrap(self, around: Around) -> None:
+        """Put `around` nowhere any more. Unknown ones are ignored."""
+        with self._lock:
+            self._arounds = tuple(each for each in self._arounds if each != around)
 
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""

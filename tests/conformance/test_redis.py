@@ -12,7 +12,7 @@ from glassq.testing.conformance import StorageConformance
 from tests.conformance.clusters import RedisCluster
 
 
-class RedisConformance(StorageConformance):
+class RedisPlace:
     """Each handle has connections of its own, as another process would."""
 
     url: str
@@ -26,6 +26,10 @@ class RedisConformance(StorageConformance):
     def make(self, clock: Clock) -> Storage:
         """A handle on the test's server."""
         return RedisStorage.open(self.url, clock=clock)
+
+
+class RedisConformance(RedisPlace, StorageConformance):
+    """The whole suite."""
 
 
 class TestInstalledRedis(RedisConformance):

@@ -19,7 +19,7 @@ from glassq.testing.clock import FakeClock
 
 QUEUE = "orders"
 ALICE, BOB = Owner("alice", "first"), Owner("bob", "first")
-WHOLE_SETTLE = scripts.Script("settle", "standing", "vacating", "keeping", "wishes")
+WHOLE_SETTLE = scripts.Script("settle", *scripts.SETTLE_PARTS)
 
 
 class Story:
@@ -227,7 +227,7 @@ def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: py
         admin.config_resetstat()
         answers, held, shortened = tell(server), dump(admin), commands(admin)
         admin.flushall()
-        monkeypatch.setattr(scripts, "APPEND", scripts.Script("append", "arriving"))
+        monkeypatch.setattr(scripts, "APPEND", scripts.Script("append", *scripts.APPEND_PARTS))
         monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
         admin.config_resetstat()
         assert tell(server) == answers

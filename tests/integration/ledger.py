@@ -36,14 +36,18 @@ def entries(path: Path, *events: str) -> list[dict[str, Any]]:
     return [entry for entry in parsed if not events or entry["event"] in events]
 
 
-@app.fifo("ledger", key="key", name="write")
-def write(key: str | None, number: int, seconds: float) -> None:
-    """Note the start, take a while, note the end."""
+KEEP = float(os.environ["KEEP"]) if "KEEP" in os.environ else None
+
+
+@app.fifo("ledger", key="key", name="write", result_ttl=KEEP)
+def write(key: str | None, number: int, seconds: float) -> list[int]:
+    """Note the start, take a while, note the end; returns which attempt that was, and of which process."""
     job = current_job()
     assert job is not None
     note(event="start", key=key, n=number, seq=job.seq, id=job.id, attempt=job.attempt, token=job.token)
     time.sleep(seconds)
-    note(event="end", key=key, n=number, seq=job.seq, id=job.id)
+    note(event="end", key=key, n=number, seq=job.seq, id=job.id, attempt=job.attempt)
+    return [os.getpid(), job.attempt]
 
 
 @app.fifo("forks", name="fork")

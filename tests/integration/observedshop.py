@@ -17,6 +17,7 @@ HAPPENED = {
     "a job was given up": "glassq_dead_letter_jobs > 0",
     "a lane halted": 'glassq_queue_lanes{state="halted"} > 0',
     "a job waits for its time": 'glassq_queue_depth{state="scheduled"} > 0',
+    "a workflow ended": "glassq_workflow_duration_seconds_count > 0",
     "a job was tried again": "glassq_job_retries_total > 0",
     "the pace is known": "glassq_queue_drain_seconds_estimate",
     "there is enough to look back on": f"count_over_time(up[2m]) >= {MINUTE}",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from glassq.testing.conformance import StorageConformance
 from tests.conformance.clusters import clustered
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,6 +65,13 @@ assert ("bob@example.org", "Welcome") in sent
 assert [what for who, what in sent if who.startswith("ann")] == ["Welcome", "noted", "Day 2", "Day 3"]
 assert len(sent) == 5
 """,
+    "how-to/get-results.md": """
+assert result == {"month": "may", "pages": 12}
+assert errors == ["LookupError: there is no such month", f"{unwanted.id} was cancelled"]
+assert both == [{"month": "july", "pages": 2}, {"month": "august", "pages": 3}]
+assert (shown.state, shown.has_result) == ("succeeded", True)
+assert history == [("enqueued", ""), ("attempt", "succeeded"), ("settled", "succeeded")]
+""",
     "how-to/come-from-pyfiq.md": """
 assert told == [
     "users: sync(['ann']) returned ANN",
@@ -107,6 +115,13 @@ with app.scheduler():
         time.sleep(0.05)
 assert {view.name for view in app.schedules.all()} == {"program.nightly", "program.sweep", "report-us"}
 """,
+    "how-to/build-a-workflow.md": """
+assert status == "succeeded"
+assert workflow.progress() == {"succeeded": 4}
+assert second.seq is None
+assert app.worker().run_until_idle(timeout=30)
+assert app.queue("numbers").stats().settled["succeeded"] == 3
+""",
     "how-to/verify-a-history.md": """
 assert report.clean
 assert report.notes == []
@@ -115,8 +130,12 @@ assert report.figures["jobs_acknowledged"] == report.figures["settlements"]["ack
 }
 
 
-ELSEWHERE = {"how-to/run-several-workers.md"}
-"""Pages of files and commands: what they show is run by a test of their subject."""
+ELSEWHERE = {
+    "how-to/prove-a-store.md",
+    "how-to/run-several-workers.md",
+    "how-to/test-your-handlers.md",
+}
+"""Pages of files and commands: what they show is run by a test of their subject, here or elsewhere."""
 
 
 def test_every_how_to_page_is_proved() -> None:
@@ -228,3 +247,48 @@ def test_the_tutorial_works_from_nothing(tmp_path: Path) -> None:
         "charging alice: 250 cents",
     ]
     assert "charging bob: 1200 cents" in charged
+
+
+def run_tests(folder: Path, *arguments: str) -> str:
+    """Run the tests of a folder as a stranger would, with glassq's plugin and no other; what pytest said."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "glassq.testing.plugin", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def test_handlers_are_tested_as_documented(tmp_path: Path) -> None:
+    """All tests of the page pass, on the application that it shows; the first of them takes five lines."""
+    shop, *tests = sorted(
+        programs("how-to/test-your-handlers.md"), key=lambda block: "\napp = Glassq(" not in block
+    )
+    (tmp_path / "shop.py").write_text(shop, encoding="utf-8")
+    (tmp_path / "test_shop.py").write_text("\n\n".join(tests), encoding="utf-8")
+    written = len(re.findall(r"^ *def test_", "\n".join(tests), flags=re.MULTILINE))
+    assert f"{written} passed" in run_tests(tmp_path)
+    assert written == 12
+    assert len([line for line in tests[0].splitlines() if line.startswith(" ")]) == 5
+
+
+def test_a_strangers_store_runs_the_suite_as_documented(tmp_path: Path) -> None:
+    """In a repository of its own, with the page's ten lines: every test of the suite is found, and passes
+    where the store keeps what it promises."""
+    (tmp_path / "mystore.py").write_text(
+        "from glassq.stores.sqlite.store import SqliteStorage\n"
+        "def MyStorage(path, *, clock):\n"
+        "    return SqliteStorage.open(f'sqlite:///{path}', clock=clock)\n",
+        encoding="utf-8",
+    )
+    [example] = programs("how-to/prove-a-store.md")
+    (tmp_path / "test_mystore.py").write_text(example, encoding="utf-8")
+    suite = {name for name in dir(StorageConformance) if name.startswith("test_")}
+    found = run_tests(tmp_path, "--collect-only").splitlines()
+    assert {line.rpartition("::")[2] for line in found if "TestMyStorage::" in line} == suite
+    assert re.search(r"[1-9][0-9]+ passed", run_tests(tmp_path, "-k", "settle"))

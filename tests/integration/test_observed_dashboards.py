@@ -86,7 +86,7 @@ def test_what_came_in_is_settled_or_still_there(shop: Shop) -> None:
         each["metric"]["queue"]: {float(value) for _, value in each["values"]}
         for each in answer(shop, account)
     }
-    assert moments == {"payments": {0.0}, "webhooks": {0.0}, "mails": {0.0}}
+    assert moments == {"payments": {0.0}, "webhooks": {0.0}, "mails": {0.0}, "parcels": {0.0}}
 
 
 def test_every_point_opens_a_trace_that_was_exported(shop: Shop) -> None:

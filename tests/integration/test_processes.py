@@ -65,7 +65,7 @@ def test_four_producers_two_workers_three_kills(stage: Stage) -> None:
 def test_a_killed_owner_is_replaced_within_50_ms(file_stage: Stage) -> None:
     """A standby on the same host takes over as soon as the owner's process ends, long before its lease."""
     stage = file_stage
-    stage.start("produce", "p", "2", "0.4", "0").wait(timeout=30)
+    stage.start("produce", "p", "2", "60", "0").wait(timeout=30)  # still running when its owner dies
     owner, standby = stage.worker(), stage.worker()
     stage.wait_for(lambda: bool(stage.entries("start")), "the first job")
     first = stage.entries("start")[0]

@@ -193,9 +193,8 @@ class Model(Queue):
             held = True
             lane.start(None)
         elif what.leaving is Leaving.STAY and lane.jobs and not self.stopped(lane.name):
-            held, fresh = True, what.change == lane.change
-            follower = (fresh and lane.find(what.next_id)) or lane.window(1)[0]
-            if not fresh or follower.id != what.next_id:
+            held, follower = True, lane.window(1)[0]
+            if what.change != lane.change or follower.id != what.next_id:
                 jobs = lane.window(max(1, what.window))
             lane.start(follower)
             lane.ahead = what.ahead if self.runs_ahead else 0

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.model.ahead import RunningAhead
 from tests.model.machine import Machine
@@ -55,12 +57,24 @@ def test_a_store_that_answers_at_once_is_never_run_ahead(tmp_path: Path) -> None
     assert_alike(lambda: RunningAhead(f"sqlite:///{tmp_path}/jobs.db"), 1, set())
 
 
-def assert_alike(machine: Callable[[], Machine], share: int, must_be_met: set[str]) -> None:
+class Counted(Protocol):
+    """What machines count over all examples: these, and what they came to."""
+
+    count: int
+    met: ClassVar[Counter[str]]
+
+
+def assert_alike(
+    machine: Callable[[], RuleBasedStateMachine],
+    share: int,
+    must_be_met: set[str],
+    kind: type[Counted] = Machine,
+) -> None:
     """Run that many examples, which have to come to all this."""
     chosen = int(os.environ.get("GLASSQ_TEST_SEED", "0")) or random.randrange(1, 1 << 32)
     examples = share * settings().max_examples
-    before = Machine.count
-    Machine.met.clear()
+    before = kind.count
+    kind.met.clear()
     try:
         run_state_machine_as_test(
             seed(chosen)(machine),  # type: ignore[arg-type]
@@ -76,5 +90,5 @@ def assert_alike(machine: Callable[[], Machine], share: int, must_be_met: set[st
     except Exception as error:
         error.add_note(f"again: GLASSQ_TEST_SEED={chosen}, with as many examples ({examples})")
         raise
-    assert Machine.count - before >= examples
-    assert set(+Machine.met) >= must_be_met, f"GLASSQ_TEST_SEED={chosen} met {Machine.met}"
+    assert kind.count - before >= examples
+    assert set(+kind.met) >= must_be_met, f"GLASSQ_TEST_SEED={chosen} met {kind.met}"

@@ -29,6 +29,8 @@ LATE_IMPORTS: dict[str, str] = {
     "observe/exporting.py": "the optional extra otel",
     "schedules/timetables.py": "the optional extra cron",
     "stores/open.py": "a program pays only for the store it uses",
+    "testing/kit.py": "the optional extra otel",
+    "testing/plugin.py": "every run of pytest loads it",
     "web/server.py": "the optional extra server",
 }
 """Modules that may import inside functions (path below src/glassq -> why)."""

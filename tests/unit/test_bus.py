@@ -222,6 +222,19 @@ def test_arounds_nest_in_the_order_they_came() -> None:
     assert diary[0] == ("a", "called", SENDING)
 
 
+def test_an_around_can_be_taken_away() -> None:
+    """The others stay as they were; one that is not there is ignored."""
+    bus, diary = Bus(), list[Any]()
+    first, second = Wrapper("a", diary), Wrapper("b", diary)
+    bus.wrap(first)
+    bus.wrap(second)
+    for _ in range(2):
+        bus.unwrap(first)
+    with bus.around(SENDING):
+        diary.append("body")
+    assert steps(diary) == ["b called", "b enter", "body", "b exit"]
+
+
 @pytest.mark.parametrize("where", ["call", "enter", "exit"])
 @pytest.mark.parametrize("body_fails", [False, True])
 def test_a_failing_around_never_touches_the_body(

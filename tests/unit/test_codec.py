@@ -507,6 +507,7 @@ envelopes = st.builds(
     serializer=st.text(),
     headers=st.dictionaries(st.text(), st.text(), max_size=4),
     payload=st.binary(),
+    keep=st.just(0.0) | st.floats(0.001, 1e9),
 )
 
 
@@ -525,10 +526,17 @@ def test_the_wire_form_is_one_line_and_the_payload() -> None:
 CHECKSUM = crc32(b'["m.f","json",{"k":"v"}][[],{}]')
 
 
-@pytest.mark.parametrize("headers", [{"trace": "0af7651916cd43dd"}, {}])
-def test_no_flipped_bit_goes_unnoticed(headers: dict[str, str]) -> None:
+def test_what_is_to_be_kept_is_said_by_those_that_ask_for_it() -> None:
+    """A whole number of seconds is the same time; others say nothing of it."""
+    assert b'"k":60' in seal(Envelope("m.f", "json", {}, b"", keep=60))
+    assert open_envelope(seal(Envelope("m.f", "json", {}, b"", keep=60))).keep == 60.0
+    assert b'"k"' not in seal(Envelope("m.f", "json", {"h": "v"}, b""))
+
+
+@pytest.mark.parametrize(("headers", "keep"), [({"trace": "0af7651916cd43dd"}, 0.0), ({}, 0.0), ({}, 60.0)])
+def test_no_flipped_bit_goes_unnoticed(headers: dict[str, str], keep: float) -> None:
     """Each bit of a body in turn: refused. Never other arguments, another task or other headers."""
-    envelope = Envelope("m.f", "json", headers, b'[["o-1",500],{}]')
+    envelope = Envelope("m.f", "json", headers, b'[["o-1",500],{}]', keep=keep)
     body = seal(envelope)
     refused = 0
     for bit in range(len(body) * 8):

@@ -11,7 +11,7 @@ import pytest
 
 from glassq.app import Glassq
 from glassq.config import Configuration, from_dict, load
-from glassq.config.fields import QUEUE, RETRIES, WORKER
+from glassq.config.fields import CONFIGURATION, QUEUE, RETRIES, WORKER
 from glassq.config.kinds import TEXT, TRUTH, WHOLE, Kind
 from glassq.config.reading import Reader
 from glassq.config.shapes import Field, Group
@@ -202,8 +202,11 @@ def test_what_is_typed_goes_over_what_is_written() -> None:
     [(QUEUE, QueueOptions, set()), (WORKER, WorkerOptions, {"name"}), (RETRIES, TaskDefaults, set())],
 )
 def test_every_option_has_a_row(group: Any, options: Any, not_its_own: set[str]) -> None:
-    """An option that is added to queues, workers or tasks' defaults gets its row in the table, too."""
-    assert {field.name for field in group.fields} - not_its_own == set(options.__struct_fields__)
+    """An option that is added to queues, workers or tasks' defaults gets its row in the table, too: in its
+    group, or above all groups."""
+    above = {field.name for field in CONFIGURATION.fields} & set(options.__struct_fields__)
+    named = {field.name for field in group.fields} - not_its_own
+    assert named | above == set(options.__struct_fields__)
 
 
 # -- what is refused -------------------------------------------------------------------------------

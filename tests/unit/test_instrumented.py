@@ -13,6 +13,7 @@ from glassq.errors import StorageUnavailable
 from glassq.model.events import DataLossDetected, StorageCalled
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Owner, Settlement
+from glassq.model.names import flow_id
 from glassq.model.verdicts import Action
 from glassq.observe.catalogue import STORAGE_DURATION
 from glassq.stores.instrumented import InstrumentedStorage
@@ -64,6 +65,16 @@ def test_every_verb_is_told_by_a_name_of_the_catalogue(store: InstrumentedStorag
     store.values("q", "")
     store.drop("q", "name")
     store.notes(job.id)
+    store.follow(job.id, [])
+    store.deliver("q", [])
+    store.outbox("q")
+    store.delivered("q", [])
+    store.upstream(job.id)
+    flow = flow_id("q", "f")
+    store.open_flow(flow, name="f", total=1, body=b"", keep_seconds=1)
+    store.flow(flow)
+    store.flow_outcomes(flow)
+    store.cancel_flow(flow)
     store.queues()
     store.forget("q")
     assert set(told) == set(STORAGE_DURATION.values["operation"])

@@ -112,6 +112,7 @@ class Play:
             settler=Settler(storage, bus, self.clock, OWNER, lambda: 0.5),
             callbacks=Callbacks(bus, self.clock),
             stopping=lambda: False,
+            over=lambda: False,
             crowded=lambda _queue: self.crowded,
         )
         stored = tuple(

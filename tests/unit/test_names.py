@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassq.errors import BadOption
-from glassq.model.names import MAX_KEY_LENGTH, check_id, check_key, check_name, job_id, nearest, queue_of
+from glassq.model.names import (
+    MAX_KEY_LENGTH,
+    check_id,
+    check_key,
+    check_name,
+    flow_id,
+    gate_of,
+    is_flow,
+    is_gate,
+    job_id,
+    nearest,
+    queue_of,
+)
 
 names = st.from_regex(r"[A-Za-z0-9_.:-]{1,128}", fullmatch=True)
 
@@ -79,3 +91,13 @@ def test_the_nearest_name_is_suggested() -> None:
     assert nearest("max_retry", known) == "max_retries"
     assert nearest("zzz", known) is None
     assert nearest("timeout", ()) is None
+
+
+@given(name=names)
+def test_ids_of_workflows_and_gates_name_their_home_and_are_no_jobs(name: str) -> None:
+    """Whoever has one knows where it is told of, and that it is not a job's."""
+    flow, job = flow_id(name, "0123456789abcdef"), job_id(name, "p", 1)
+    gate = gate_of(flow)
+    assert [queue_of(each) for each in (job, flow, gate)] == [name] * 3
+    assert [is_flow(each) for each in (job, flow, gate)] == [False, True, False]
+    assert [is_gate(each) for each in (job, flow, gate)] == [False, False, True]

@@ -84,9 +84,7 @@ def test_an_old_heartbeat_is_a_failure(path: Path) -> None:
     assert (code, "100 s old" in text) == (1, True)
 
 
-@pytest.mark.parametrize(
-    "wall", [time.time() + 10_000, float("nan"), float("-inf"), 10**400, "now", None, [1]]
-)
+@pytest.mark.parametrize("wall", [4e9, float("nan"), float("-inf"), 10**400, "now", None, [1]])
 def test_a_time_that_cannot_be_is_a_failure(path: Path, wall: object) -> None:
     """Neither the future nor nonsense counts as fresh."""
     assert read_heartbeat(written(path, wall=wall), 30, "live")[0] == 1

@@ -46,6 +46,7 @@ SEVERITIES = {
         "StorageSlow",
         "ScheduleLag",
         "SlotsMissed",
+        "DeferredStuck",
         "ObserverDetached",
     },
     "info": {"FencedWrites", "PausedLong", "NoStandby", "TraceContextLost"},

@@ -70,6 +70,6 @@ def test_only_what_was_heard_of_is_taken_for_renewed(
         teller=Teller(bus, "teller"),
         queues=lambda: ("near", "away"),
     )
-    assert upkeep._turn() is whole
+    assert upkeep.turn() is whole
     assert [lane.lease for lane in lanes if lane.deadline == clock.monotonic() + 15] == kept
     assert gone == lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from rich.text import Text
 
@@ -28,6 +29,12 @@ def age(seconds: float, *, alarming: bool = False) -> Text:
 def since(moment: float) -> Text:
     """How long ago something was (epoch seconds by the store's clock, which may differ a little)."""
     return Text(duration(max(0.0, time.time() - moment)))
+
+
+def moment(seconds: float) -> str:
+    """A time of the store in UTC, and how long ago that is."""
+    at = datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
+    return f"{at.replace('+00:00', ' UTC')}, {since(seconds)} ago"
 
 
 def key(ordering_key: str | None) -> Text:

@@ -17,6 +17,7 @@ from glassq.cli.femtoqueue import import_femtoqueue
 from glassq.cli.groups import Commands
 from glassq.cli.halted import halted
 from glassq.cli.health import main as ask_health_file
+from glassq.cli.job import job
 from glassq.cli.jobs import cancel, peek, purge
 from glassq.cli.pausing import pause, resume
 from glassq.cli.rules.command import rules
@@ -93,6 +94,7 @@ for command in (
     config,
     stats,
     peek,
+    job,
     dead,
     halted,
     pause,

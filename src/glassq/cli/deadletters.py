@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from rich.table import Table
@@ -77,19 +76,13 @@ def page(letter: Page) -> Table:
     shown.add_row("task", cells.word(letter.task))
     shown.add_row("priority", str(letter.priority))
     shown.add_row("size", f"{letter.size:,} bytes")
-    shown.add_row("enqueued", _moment(letter.enqueued_at))
-    shown.add_row("buried", _moment(letter.buried_at))
+    shown.add_row("enqueued", cells.moment(letter.enqueued_at))
+    shown.add_row("buried", cells.moment(letter.buried_at))
     shown.add_row("reason", cells.word(letter.reason))
     shown.add_row("attempts", str(letter.attempts))
     shown.add_row("replayed", "yes, it was brought back before" if letter.replayed else "no")
     shown.add_row("error", Text(printable_lines(letter.error)) if letter.error else "-")
     return shown
-
-
-def _moment(seconds: float) -> str:
-    """A time of the store in UTC, and how long ago that is."""
-    at = datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
-    return f"{at.replace('+00:00', ' UTC')}, {cells.since(seconds)} ago"
 
 
 def table(letters: Sequence[DeadLetter]) -> Table:

@@ -70,6 +70,8 @@ def cancel(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) ->
         job = find_job(store.storage, job_id)
         if job.state is JobState.BURIED:
             raise click.ClickException(f"{job_id} is a dead letter; `glassq dead show {job_id}` says why")
+        if job.ended_at is not None:
+            raise click.ClickException(f"{job_id} has ended: {job.state}; `glassq job {job_id}` shows it")
         confirm(name, _consequence(job), store=store.storage.address, yes=yes)
         with audited("cancel", store=store.storage.address, queue=name, ids=job_id, key=job.key) as entry:
             result = cancel_job(store.storage, job_id)

@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TypeVar
 
 from glassq.client.batches import telling
+from glassq.client.following import follow_or_withdraw
 from glassq.client.mailbox import Errand, Mailbox, Posting
-from glassq.client.packing import REPORTED, Call, Packed
-from glassq.client.producer import Producer, cut
+from glassq.client.packing import REPORTED, Call, Packed, ReceiptOf
+from glassq.client.producer import Producer, cut, edges_of
 from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob, Receipt
@@ -35,8 +36,11 @@ class AwaitedProducer(Producer):
         *,
         serializer: str,
         random: Callable[[], float],
+        kept_receipt: ReceiptOf = Receipt,
     ) -> None:
-        super().__init__(storage, registry, bus, clock, serializer=serializer, random=random)
+        super().__init__(
+            storage, registry, bus, clock, serializer=serializer, random=random, kept_receipt=kept_receipt
+        )
         self._mailbox = Mailbox(storage, clock)
         self._opened = False
 
@@ -83,6 +87,8 @@ class AwaitedProducer(Producer):
                 for out, answer in zip(outgoing, answers, strict=True):
                     out.job_id = answer.id
                     out.seq = answer.seq
+            if edges := edges_of(packed, answers):
+                await self._errand(lambda storage: follow_or_withdraw(storage, edges))
         except REPORTED as error:
             self._packing.refused(queue, error)
             if cancelled:
@@ -90,8 +96,8 @@ class AwaitedProducer(Producer):
             raise
         seconds = perf_counter() - started
         receipts = [
-            self._packing.reported(queue, out, answer, seconds)
-            for out, answer in zip(outgoing, answers, strict=True)
+            self._packing.reported(each, answer, seconds)
+            for each, answer in zip(packed, answers, strict=True)
         ]
         if cancelled:
             raise cancelled[0] from _known(queue, receipts)

@@ -10,7 +10,7 @@ from glassq.errors import EnqueueError, EnqueueUncertain
 from glassq.model.jobs import Receipt
 from glassq.storage import MAX_APPEND_BYTES, MAX_APPEND_JOBS
 
-_ENVELOPE_BYTES: Final = 2048
+ENVELOPE_BYTES: Final = 2048
 """What a job's envelope may add to its payload: name, trace headers (tracestate is at most 512)."""
 
 _WINDOW_CALLS, _WINDOW_BYTES = 1000, 8 * MAX_APPEND_BYTES
@@ -57,7 +57,7 @@ def chunks(window: Sequence[P], queue_of: Callable[[P], str]) -> list[list[int]]
     filling: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}
     for at, packed in enumerate(window):
-        queue, needs = queue_of(packed), len(packed.payload) + _ENVELOPE_BYTES
+        queue, needs = queue_of(packed), len(packed.payload) + ENVELOPE_BYTES
         chunk = filling.get(queue)
         if chunk is None or len(chunk) == MAX_APPEND_JOBS or sizes[queue] + needs > MAX_APPEND_BYTES:
             chunk = filling[queue] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
 from glassq.client.awaited import AwaitedProducer
@@ -12,7 +12,7 @@ from glassq.client.task import AsyncTask, Task, check_key_of
 from glassq.codec import ArgumentCodec, Serializer
 from glassq.errors import BadOption
 from glassq.model.jobs import Priority
-from glassq.model.names import check_name
+from glassq.model.names import check_name, nearest
 from glassq.model.quantities import check_priority, check_seconds
 from glassq.registry import KeyOf, Registry, TaskDefinition, check_task_option, task_name
 
@@ -67,6 +67,12 @@ class Declaring:
         return (AsyncTask if definition.is_async else Task)(definition, self._producer)
 
 
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """`BadOption` for the first of what is given, if anything is: no task has such an option."""
+    for option in given:
+        raise BadOption(option, "is not an option of a task", nearest(option, known))
+
+
 def checked(
     *,
     queue: str,
@@ -75,11 +81,13 @@ def checked(
     retries: Mapping[str, Any],
     timeout: float | None,
     ttl: float | None,
+    result_ttl: float | None,
     priority: Priority,
 ) -> dict[str, Any]:
-    """The options of a `TaskDefinition` that a decorator was given; None in `retries` is left to the
-    application's defaults. Raises `BadOption`."""
-    said = {option: value for option, value in retries.items() if value is not None}
+    """The options of a `TaskDefinition` that a decorator was given; None in `retries`, or as `result_ttl`, is
+    left to the application's defaults. Raises `BadOption`."""
+    defaulted = {**retries, "result_ttl": result_ttl}
+    said = {option: value for option, value in defaulted.items() if value is not None}
     level = check_priority("priority", priority)
     lifetime = None if ttl is None else check_ttl("ttl", ttl)
     for option, value in said.items():
@@ -96,7 +104,7 @@ def checked(
         "ttl": lifetime,
         "priority": level,
         "timeout": timeout,
-        "left_out": tuple(option for option in retries if option not in said),
+        "left_out": tuple(option for option in defaulted if option not in said),
         **said,
     }
 

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
 from glassq.errors import BadOption
-from glassq.model.names import UNORDERED, Key, check_id, check_key, nearest
+from glassq.model.edges import After, EdgePolicy
+from glassq.model.jobs import Priority, Receipt
+from glassq.model.names import UNORDERED, Key, check_id, check_key, is_job_id, nearest
 from glassq.model.quantities import YEAR_9999, check_priority, check_seconds
 
 DEFAULT_DEDUP_WINDOW = 300.0
 """Seconds a `dedup_id` is remembered (the window of Amazon SQS)."""
 MAX_DEDUP_ID = 256
-_LATER = ("depends_on",)
+MAX_PARENTS = 10_000
+"""Jobs that one job may come after."""
+
+
+class CallOption(TypedDict, total=False):
+    """What `task.options(...)` takes, for type checkers."""
+
+    key: Key
+    delay: float | timedelta | None
+    eta: float | datetime | None
+    ttl: float | timedelta | None
+    dedup_id: str | None
+    dedup_window: float
+    unique: bool
+    priority: Priority | None
+    result_ttl: float | timedelta | None
+    depends_on: Sequence[Receipt | str] | Mapping[str, Receipt | str]
+    on_failure: Literal["cancel", "run", "wait"] | None
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,12 +48,19 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     dedup_window: float = DEFAULT_DEDUP_WINDOW
     unique: bool = False
     priority: int | None = None
+    result_ttl: float | None = None
+    depends_on: tuple[tuple[str, str], ...] = ()
+    """Ids of jobs that it comes after, with the names it knows them by."""
+    on_failure: EdgePolicy | None = None
+
+    def after(self) -> tuple[After, ...]:
+        """The jobs that it comes after."""
+        policy = self.on_failure or EdgePolicy.CANCEL
+        return tuple([After(job, policy, name) for job, name in self.depends_on])
 
     def with_(self, given: Mapping[str, Any]) -> CallOptions:
         """These with `given` over them; `BadOption` for what is unknown or cannot be."""
         for option in given:
-            if option in _LATER:
-                raise BadOption(option, "is not built yet; leave it out")
             if option not in _CHECKS:
                 raise BadOption(option, "is not an option of a call", nearest(option, _CHECKS))
         merged = msgspec.structs.replace(
@@ -48,6 +74,9 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise BadOption(
                 "dedup_window", "and unique exclude each other: unique lasts until the job is settled"
             )
+        if merged.depends_on and (merged.delay is not None or merged.eta is not None):
+            option = "eta" if merged.delay is None else "delay"
+            raise BadOption(option, "and depends_on exclude each other: wait for jobs, or for a moment")
         return merged
 
 
@@ -95,6 +124,38 @@ def _unique(option: str, value: object) -> bool:
     return value
 
 
+def _depends_on(option: str, value: object) -> tuple[tuple[str, str], ...]:
+    """Jobs by receipt or id, in a list, or under the names that their child knows them by."""
+    named = [(str(name), job) for name, job in value.items()] if isinstance(value, Mapping) else None
+    if named is None:
+        if not isinstance(value, list | tuple):
+            what = "is a list of receipts or job ids, or a mapping of names to them"
+            raise BadOption(option, f"{what}; got {type(value).__name__}")
+        named = [("", job) for job in value]
+    if len(named) > MAX_PARENTS:
+        raise BadOption(option, f"has at most {MAX_PARENTS:,} jobs, got {len(named):,}")
+    return tuple((_id_of(option, job), name) for name, job in named)
+
+
+def _id_of(option: str, job: object) -> str:
+    if isinstance(job, Receipt):
+        return job.id
+    known = check_id(option, "a job's id", job)
+    if not is_job_id(known):
+        raise BadOption(option, f"{known!r} is no job's id; give the receipt, or its id")
+    return known
+
+
+def check_failure_policy(option: str, value: object) -> EdgePolicy | None:
+    """What becomes of a job when one that it comes after did not succeed; `BadOption` for anything else."""
+    if value is None:
+        return None
+    try:
+        return EdgePolicy(str(value))
+    except ValueError:
+        raise BadOption(option, f"is one of {', '.join(EdgePolicy)}, got {value!r}") from None
+
+
 _CHECKS: dict[str, Any] = {
     "key": lambda _, value: value if value is None or value is UNORDERED else check_key(value),
     "delay": _delay,
@@ -103,5 +164,8 @@ _CHECKS: dict[str, Any] = {
     "dedup_id": _dedup_id,
     "dedup_window": _window,
     "unique": _unique,
+    "result_ttl": lambda option, value: None if value is None else check_seconds(option, value),
     "priority": lambda option, value: None if value is None else check_priority(option, value),
+    "depends_on": _depends_on,
+    "on_failure": check_failure_policy,
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from glassq.client.injection import check_given, taken_out
 from glassq.client.options import CallOptions
-from glassq.codec import Envelope, seal
+from glassq.codec import Envelope, Place, seal
 from glassq.errors import (
     EnqueueUncertain,
     PayloadTooLarge,
@@ -18,6 +20,7 @@ from glassq.errors import (
     StorageError,
     StorageUnavailable,
 )
+from glassq.model.edges import After
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
@@ -32,6 +35,9 @@ _FAILURES: dict[type[Exception], str] = {
     StorageError: "storage_unavailable",
 }
 REPORTED = tuple(_FAILURES)
+
+ReceiptOf = Callable[[str, str, str | None, int | None, Disposition], Receipt]
+"""Makes a receipt, from its fields in their order."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -51,6 +57,12 @@ class Packed(msgspec.Struct, frozen=True):
     call: Call
     payload: bytes
     outgoing: Outgoing
+    place: Place | None = None
+    """Its place among others, for its worker."""
+    after: tuple[After, ...] = ()
+    """The jobs that it comes after, for the store."""
+    keep: float = 0.0
+    """Seconds for which its result is kept, 0 not at all."""
 
     @property
     def queue(self) -> str:
@@ -67,21 +79,35 @@ class Packed(msgspec.Struct, frozen=True):
 class Packing:
     """Makes calls into jobs, and answers of the store into receipts, and tells the observers of both."""
 
-    def __init__(self, registry: Registry, bus: Bus, serializer: str) -> None:
+    def __init__(self, registry: Registry, bus: Bus, serializer: str, receipt: ReceiptOf = Receipt) -> None:
+        self._kept_receipt = receipt
         self._registry = registry
         self._bus = bus
         self._serializer = serializer
 
-    def pack(self, call: Call) -> Packed:
-        """Check and serialize a call. Raises what keeps it from being enqueued."""
+    def pack(self, call: Call, step: Place | None = None) -> Packed:
+        """Check and serialize a call, as a step of a workflow or by itself. Raises what keeps it from being
+        enqueued."""
         task = call.task
         try:
             limit = self._registry.options(task.queue).max_payload
-            payload = task.codec.encode(call.args, call.kwargs, limit)
             options = call.options
+            place, after = step, options.after() if options.depends_on else ()
+            if step is None and not after:
+                payload = task.codec.encode(call.args, call.kwargs, limit)
+            else:
+                args, kwargs, given = taken_out(task.signature, call.args, call.kwargs)
+                if step is None:
+                    check_given(given, {each.name for each in after})
+                payload = task.codec.encode(args, kwargs, limit, later=given)
+                place = msgspec.structs.replace(step or Place(behind=True), given=given)
             key = _lane_of_its_own() if call.key is UNORDERED else call.key
-            out = Outgoing(task.name, key, {}, len(payload), None, None, options.delay, options.eta)
-            return Packed(call, payload, out)
+            keep = options.result_ttl
+            if keep is None:  # what holds now: the application's defaults may have come after the task
+                keep = (self._registry.find(task.name) or task).result_ttl
+            flow = None if place is None else place.flow or None
+            out = Outgoing(task.name, key, {}, len(payload), None, None, options.delay, options.eta, flow)
+            return Packed(call, payload, out, place, after, keep=float(keep))
         except REPORTED as error:
             self.refused(task.queue, error)
             raise
@@ -93,8 +119,9 @@ class Packing:
             reason = error.reason
         self._bus.emit(EnqueueFailed(queue=queue, reason=reason))
 
-    def reported(self, queue: str, out: Outgoing, answer: Appended, seconds: float) -> Receipt:
+    def reported(self, packed: Packed, answer: Appended, seconds: float) -> Receipt:
         """What the caller gets, once the observers have been told."""
+        queue, out = packed.queue, packed.outgoing
         job_id, seq, disposition = answer.id, answer.seq, answer.disposition
         if disposition is Disposition.DUPLICATE:
             self._bus.emit(JobDeduplicated(queue=queue, task=out.task, job_id=job_id))
@@ -110,20 +137,25 @@ class Packing:
                     seconds=seconds,
                 )
             )
-        return Receipt(job_id, queue, out.key, seq, disposition)
+        receipt = self._kept_receipt if packed.keep else Receipt
+        return receipt(job_id, queue, out.key, seq, disposition)
 
     def job(self, packed: Packed) -> NewJob:
         """What the store is given, once Arounds have added their headers."""
         call, out = packed.call, packed.outgoing
         task, options = call.task, call.options
         return NewJob(
-            body=seal(Envelope(out.task, self._serializer, out.headers, packed.payload)),
+            body=seal(
+                Envelope(out.task, self._serializer, out.headers, packed.payload, packed.place, packed.keep)
+            ),
             lane=packed.lane,
             level=task.priority if options.priority is None else options.priority,
             due=options.delay if options.eta is None else options.eta,
             due_is_time=options.eta is not None,
             ttl=task.ttl if options.ttl is None else options.ttl,
             dedup=_dedup(packed),
+            after=packed.after,
+            flow=out.flow,
         )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 
 from glassq.client.batches import chunks, telling, windows
-from glassq.client.packing import REPORTED, Call, Packed, Packing
+from glassq.client.following import Edges, edges_elsewhere, follow_or_withdraw
+from glassq.client.packing import REPORTED, Call, Packed, Packing, ReceiptOf
+from glassq.codec import Place
 from glassq.errors import QueueFull
 from glassq.model.clock import Clock
-from glassq.model.jobs import Appended, NewJob, Receipt
+from glassq.model.jobs import Appended, Disposition, NewJob, Receipt
 from glassq.model.layouts import shard_of
 from glassq.policy.retry import full_jitter
 from glassq.registry import Registry
@@ -29,12 +31,13 @@ class Producer:
         *,
         serializer: str,
         random: Callable[[], float],
+        kept_receipt: ReceiptOf = Receipt,
     ) -> None:
         self._storage = storage
         self._registry = registry
         self._bus = bus
         self._clock = clock
-        self._packing = Packing(registry, bus, serializer)
+        self._packing = Packing(registry, bus, serializer, kept_receipt)
         self._random = random
 
     def enqueue(self, call: Call) -> Receipt:
@@ -43,7 +46,7 @@ class Producer:
         Raises `TypeError` for arguments the task does not take, `SerializationFailed`, `PayloadTooLarge`
         and `StorageError`; after any of them nothing is stored.
         """
-        (receipt,) = self._send((self._packing.pack(call),))
+        (receipt,) = self.send((self._packing.pack(call),))
         return receipt
 
     def enqueue_many(self, calls: Iterable[Call]) -> list[Receipt]:
@@ -71,12 +74,17 @@ class Producer:
             for chunk in cut(window, self._storage()):
                 places = [first + at for at in chunk]
                 with telling(accepted, places):
-                    accepted.update(zip(places, self._send([window[at] for at in chunk]), strict=True))
+                    accepted.update(zip(places, self.send([window[at] for at in chunk]), strict=True))
             yield [accepted[first + at] for at in range(len(window))]
             first += len(window)
 
-    def _send(self, packed: Sequence[Packed]) -> list[Receipt]:
-        """Append one chunk, all of one queue."""
+    def pack(self, call: Call, step: Place) -> Packed:
+        """A call as a step of a workflow, checked and serialized; raises as `enqueue` does."""
+        return self._packing.pack(call, step)
+
+    def send(self, packed: Sequence[Packed]) -> list[Receipt]:
+        """Append one chunk, all of one queue, or shard. One round trip, and those of `follow` for jobs that
+        come after jobs of other shards."""
         queue = packed[0].queue
         outgoing = [each.outgoing for each in packed]
         started = perf_counter()
@@ -87,13 +95,15 @@ class Producer:
                 for out, answer in zip(outgoing, answers, strict=True):
                     out.job_id = answer.id
                     out.seq = answer.seq
+            if edges := edges_of(packed, answers):
+                follow_or_withdraw(storage, edges)
         except REPORTED as error:
             self._packing.refused(queue, error)
             raise
         seconds = perf_counter() - started
         return [
-            self._packing.reported(queue, out, answer, seconds)
-            for out, answer in zip(outgoing, answers, strict=True)
+            self._packing.reported(each, answer, seconds)
+            for each, answer in zip(packed, answers, strict=True)
         ]
 
     def _append(self, storage: Storage, queue: str, jobs: Sequence[NewJob]) -> list[Appended]:
@@ -124,3 +134,13 @@ def cut(window: Sequence[Packed], storage: ShardedStorage) -> list[list[int]]:
     """The places of calls that go into one append each: those of one queue, or shard. Asks the store how
     queues are cut that this process does not know yet."""
     return chunks(window, lambda packed: shard_of(storage.shards(packed.queue), packed.lane))
+
+
+def edges_of(packed: Sequence[Packed], answers: Sequence[Appended]) -> Edges:
+    """The edges that lead from jobs which were stored to jobs of other shards."""
+    created = zip(packed, answers, strict=True)
+    return edges_elsewhere(
+        (answer.id, each.after)
+        for each, answer in created
+        if each.after and answer.disposition is Disposition.CREATED
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Literal
 
+from glassq.client.jobs import parting
 from glassq.client.shown import error_shown, headers_in, key_shown, lane_of, task_named_in
 from glassq.errors import BadOption, JobNotFound
 from glassq.model.events import JobsReplayed
@@ -14,7 +15,7 @@ from glassq.model.lanes import KeyStats, LaneOrder, LaneStats, TopKeys, WorkerSt
 from glassq.model.names import check_id, check_key
 from glassq.model.stats import QueueStats
 from glassq.policy.replay import DeadJob, plan_replay
-from glassq.storage import MAX_APPEND_JOBS, Replayed, Storage
+from glassq.storage import MAX_APPEND_JOBS, HaltedRecord, Replayed, Storage
 from glassq.telemetry import Bus
 
 _ALL = 1_000_000
@@ -130,10 +131,20 @@ class Queue:
         meanwhile, nothing is done. `JobNotFound` then, and when the lane is not halted.
         """
         expected = None if expected is None else check_id("expected", "a job's id", expected)
-        job = self._storage().skip_lane(self.name, lane_of(key), expected=expected)
-        if job is None:
-            raise self._not_halted(key) if expected is None else self._not_halted_at(expected, key)
-        return job.id
+        while True:
+            halted = self._halted_at(lane_of(key))
+            if halted is None:
+                raise self._not_halted(key)
+            head = halted.head.id
+            if expected not in (None, head):
+                raise self._not_halted_at(expected, head, key)
+            keep, note = parting(halted.lane, halted.head, halted.attempts)
+            if self._storage().skip_lane(self.name, halted.lane, expected=head, keep=keep, note=note):
+                return head
+            # Meanwhile it goes on, or has halted at another job.
+
+    def _halted_at(self, lane: str) -> HaltedRecord | None:
+        return next((each for each in self._storage().halted(self.name, _ALL) if each.lane == lane), None)
 
     def pause(self, key: str | None = None) -> None:
         """Let nothing further begin, in the whole queue or in one key's lane. What runs is not disturbed."""
@@ -235,13 +246,10 @@ class Queue:
         lane = "the lane without a key" if key is None else f"key {key!r}"
         return JobNotFound(f"{lane} of queue {self.name} is not halted; halted() lists those that are")
 
-    def _not_halted_at(self, expected: str, key: str | None) -> JobNotFound:
-        """What to say when the lane has another head; by now it may have yet another one, or none."""
-        head = next((lane.head for lane in self.halted(_ALL) if lane.key == key), None)
-        if head is None or head == expected:
-            return self._not_halted(key)
+    def _not_halted_at(self, expected: str | None, head: str, key: str | None) -> JobNotFound:
+        lane = "the lane without a key" if key is None else f"key {key!r}"
         return JobNotFound(
-            f"queue {self.name} is not halted at {expected}: that lane stands at {head} now. Nothing was "
+            f"{lane} of queue {self.name} is not halted at {expected}: it stands at {head} now. Nothing was "
             "skipped; look at that job, then skip it by its id"
         )
 

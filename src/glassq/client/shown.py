@@ -36,6 +36,14 @@ def headers_in(body: bytes) -> dict[str, str]:
         return {}
 
 
+def keep_in(body: bytes) -> float:
+    """Seconds for which what becomes of a stored job is kept; 0 when its envelope cannot be read."""
+    try:
+        return open_envelope(body).keep
+    except (CorruptRecord, FormatMismatch):
+        return 0.0
+
+
 def error_shown(data: bytes) -> str:
     """A stored error as one line, empty when there was none."""
     return str(read_failure(data)) if data else ""

@@ -8,29 +8,39 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from enum import Enum
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 from uuid import UUID
 
 from glassq.client.awaited import AwaitedProducer
-from glassq.client.options import CallOptions
+from glassq.client.options import CallOption, CallOptions
 from glassq.client.packing import Call
 from glassq.client.pending import PendingReceipt
 from glassq.errors import BadOption
+from glassq.model.compositions import Step
 from glassq.model.jobs import Receipt
-from glassq.model.names import UNORDERED, Key, check_key, nearest
+from glassq.model.names import UNORDERED, Key, check_key, check_name, nearest
 from glassq.registry import KeyOf, TaskDefinition
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _NO_OPTIONS = CallOptions()
 
 
-class Signature(Generic[R]):
-    """A call that is not enqueued yet; `app.enqueue_many` takes a list of them."""
+class Signature(Step, Generic[R_co]):
+    """A call that is not enqueued yet. `app.enqueue_many` takes a list of them; put together by `>>`, `<<`
+    and `|`, they are a workflow, which `app.submit` takes. One object is one step of it."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, name: str | None = None) -> None:
         self.enclosed = call
+        self.name = name or call.task.func.__name__
+        """Of the step: what those behind it know it by."""
+
+    def named(self, name: str) -> Signature[R_co]:
+        """The same call as a step of this name, which else is the function's. It is another step than this
+        one. Raises `BadOption`."""
+        return Signature(self.enclosed, check_name("named", name))
 
     def __repr__(self) -> str:
         # Arguments are left out on purpose: they may be secrets, and reprs end up in logs.
@@ -61,7 +71,7 @@ class _Bound(Generic[P, R]):
         self._options = options
         self._key_of = key_reader(definition) if options.key is None else None
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt[R]:
         """Enqueue this call and return its receipt once the store has acknowledged it. One round trip.
 
         Raises `TypeError` for arguments the function does not take, `SerializationFailed`,
@@ -69,7 +79,7 @@ class _Bound(Generic[P, R]):
         """
         return self._producer.enqueue(self._bind(args, kwargs))
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt[R]:
         """As `enqueue`, awaited. One round trip, which calls that are awaited at the same time share.
 
         When it is cancelled before the call is on its way, nothing is stored; afterwards the cancellation
@@ -89,11 +99,11 @@ class _Bound(Generic[P, R]):
 class BoundTask(_Bound[P, R]):
     """A task that is a plain function, together with options for the calls made through it."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Receipt[R]:
         """See `enqueue`."""
         return self._producer.enqueue(self._bind(args, kwargs))
 
-    def options(self, **options: Any) -> BoundTask[P, R]:
+    def options(self, **options: Unpack[CallOption]) -> BoundTask[P, R]:
         """The same task for calls with other options, added to those given so far.
 
         `key`: the ordering key itself, or `glassq.UNORDERED`, which makes a lane of each job. `delay`
@@ -101,7 +111,10 @@ class BoundTask(_Bound[P, R]):
         the store's clock. `ttl` (seconds from when it may run): past it the job is not begun and ends as
         expired. `dedup_id`: a second call with it within `dedup_window` (300 s) of the first is not stored,
         its receipt says `duplicate`. `unique=True`: the same until the first is settled, by `dedup_id` or
-        else by the same arguments and key. `priority`: a `Priority`. Raises `BadOption`.
+        else by the same arguments and key. `priority`: a `Priority`. `result_ttl` (seconds): keeps the result
+        and the history so long after the job has ended. `depends_on`: receipts or ids of jobs, in a list or
+        under names: it runs once all of them succeeded; `on_failure` says what becomes of it when one did
+        not: "cancel" (default), "run" or "wait". Raises `BadOption`.
         """
         return BoundTask(self.definition, self._producer, self._options.with_(options))
 
@@ -109,14 +122,14 @@ class BoundTask(_Bound[P, R]):
 class BoundAsyncTask(_Bound[P, R]):
     """A task that is an `async def`, together with options for the calls made through it."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Receipt]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Receipt[R]]:
         """This call, to be awaited: `receipt = await charge(...)`. Until then nothing is enqueued, as a
         coroutine does nothing until then; see `aenqueue`."""
         # Declared as what it is to callers: type checkers complain of a coroutine that is not awaited.
         call = self._bind(args, kwargs)
         return PendingReceipt(self._producer, call, sys._getframe(1))  # noqa: SLF001 - as warnings do
 
-    def options(self, **options: Any) -> BoundAsyncTask[P, R]:
+    def options(self, **options: Unpack[CallOption]) -> BoundAsyncTask[P, R]:
         """See `BoundTask.options`."""
         return BoundAsyncTask(self.definition, self._producer, self._options.with_(options))
 

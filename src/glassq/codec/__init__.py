@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassq.codec.arguments import DEFAULT_MAX_PAYLOAD, ArgumentCodec
-from glassq.codec.envelope import ENVELOPE_VERSION, Envelope, open_envelope, seal
+from glassq.codec.envelope import ENVELOPE_VERSION, Envelope, Gift, Place, open_envelope, seal
 from glassq.codec.failures import describe_failure, failure_bytes, read_failure
 from glassq.codec.serializers import MAX_NESTING, JsonSerializer, Serializer
 
@@ -13,7 +13,9 @@ __all__ = [
     "MAX_NESTING",
     "ArgumentCodec",
     "Envelope",
+    "Gift",
     "JsonSerializer",
+    "Place",
     "Serializer",
     "describe_failure",
     "failure_bytes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -41,14 +41,19 @@ class ArgumentCodec:
         self._known_shapes: set[tuple[object, ...]] = set()
 
     def encode(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int = DEFAULT_MAX_PAYLOAD
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        limit: int = DEFAULT_MAX_PAYLOAD,
+        later: Collection[str] = (),
     ) -> bytes:
-        """The bytes of a call, its positional arguments still positional.
+        """The bytes of a call, its positional arguments still positional. Arguments that are given `later`
+        count as given.
 
         `TypeError` when the task does not take these arguments; `SerializationFailed`, naming the
         argument, when one cannot be serialized or would arrive changed; `PayloadTooLarge` over `limit` bytes.
         """
-        self.check_call(args, kwargs)
+        self._check_whole(args, kwargs, later)
         given = [*args]
         payload = self._dump(given, kwargs)
         if len(payload) > limit:
@@ -57,20 +62,46 @@ class ArgumentCodec:
             self._check_arrival(payload, given, kwargs)
         return payload
 
-    def decode(self, payload: bytes) -> Call:
-        """Positional and keyword arguments; `CorruptRecord` when the task cannot be called with them."""
+    def decode(self, payload: bytes, later: Collection[str] = ()) -> Call:
+        """Positional and keyword arguments; `CorruptRecord` when the task cannot be called with them and
+        those that are given `later`."""
         args, kwargs = self._restore(payload) if self._restores else self._load(payload)
         try:
-            self.check_call(args, kwargs)
+            self._check_whole(args, kwargs, later)
         except TypeError as error:
             raise CorruptRecord(
                 f"{self._task}: this job was enqueued for another signature: {error}"
             ) from error
         return args, kwargs
 
+    @property
+    def serializer(self) -> Serializer:
+        """What makes bytes of values."""
+        return self._serializer
+
+    def restore_given(self, argument: str, values: Sequence[bytes], *, several: bool) -> Any:
+        """One argument of a call, serialized by itself, or as a list of `several`: what it is by the task's
+        hint. `CorruptRecord` when it cannot be that."""
+        try:
+            if self._restores:
+                value = b"[" + b",".join(values) + b"]" if several else values[0]
+                return self._restorer.keyword(argument).decoder.decode(value)
+            loaded = [self._serializer.loads(each) for each in values]
+            return loaded if several else loaded[0]
+        except Exception as error:  # licensed: around user code (a custom serializer)
+            raise CorruptRecord(
+                f"{self._task}: what was left for its argument {argument!r} cannot be that: "
+                f"{type(error).__qualname__}: {error}"
+            ) from error
+
     @cached_property
     def _restorer(self) -> Restorer:
         return Restorer(self._signature, self._func)
+
+    def _check_whole(
+        self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any], later: Collection[str]
+    ) -> None:
+        self.check_call(args, {**kwargs, **dict.fromkeys(later)} if later else kwargs)
 
     def check_call(self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """`TypeError` as the call itself would raise it."""

@@ -16,13 +16,37 @@ from glassq.errors import CorruptRecord, FormatMismatch, SerializationFailed
 ENVELOPE_VERSION = 1
 
 
+class Gift(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What an argument is given by a step, once that has ended."""
+
+    step: str
+    many: bool = False
+    """Whether it is a list in any case, and not only where several steps have this name."""
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The place of a call among others that wait for one another."""
+
+    flow: str = msgspec.field(default="", name="f")
+    """The workflow it belongs to; empty: none, it only comes after some jobs."""
+    step: str = msgspec.field(default="", name="n")
+    """What those behind it know it by."""
+    behind: bool = msgspec.field(default=False, name="b")
+    """Whether it comes after others, which may have left something for it."""
+    given: dict[str, Gift] = msgspec.field(default_factory=dict, name="g")
+    """Arguments that are not in the payload."""
+
+
 class Envelope(msgspec.Struct, frozen=True):
-    """A call as it is stored. `headers` travel with the job (trace context), `payload` is opaque here."""
+    """A call as it is stored. `headers` travel with the job (trace context), `payload` is opaque here.
+    `keep`: seconds for which its result and its history are kept, 0 not at all."""
 
     task: str
     serializer: str
     headers: dict[str, str]
     payload: bytes
+    place: Place | None = None
+    keep: float = 0.0
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +56,8 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     t: str
     s: str
     h: dict[str, str]
+    w: Place | msgspec.UnsetType = msgspec.UNSET
+    k: float | msgspec.UnsetType = msgspec.UNSET
     c: int
 
 
@@ -50,7 +76,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 def seal(envelope: Envelope) -> bytes:
     """The wire form. `SerializationFailed` when a name or header is not valid text."""
-    if not envelope.headers:
+    if not envelope.headers and envelope.place is None and not envelope.keep:
         line, checksum = _beginning(envelope.task, envelope.serializer)
         return b"%b%d}\n%b" % (line, crc32(envelope.payload, checksum), envelope.payload)
     return _line(envelope) + b"\n" + envelope.payload
@@ -71,6 +97,8 @@ def _line(envelope: Envelope) -> bytes:
                 t=envelope.task,
                 s=envelope.serializer,
                 h=envelope.headers,
+                w=msgspec.UNSET if envelope.place is None else envelope.place,
+                k=envelope.keep or msgspec.UNSET,
                 c=_checksum(envelope),
             )
         )
@@ -107,7 +135,9 @@ def _open_any(body: bytes, end: int) -> Envelope:
     if header.v != ENVELOPE_VERSION:
         _refuse_newer(line)
         raise CorruptRecord(f"a job's body claims format version {header.v}, which never existed")
-    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :])
+    place = None if header.w is msgspec.UNSET else header.w
+    keep = 0.0 if header.k is msgspec.UNSET else header.k
+    envelope = Envelope(header.t, header.s, header.h, body[end + 1 :], place, keep)
     if _checksum(envelope) != header.c:
         raise CorruptRecord(f"a job's body of {len(body)} bytes was damaged: its checksum does not match")
     return envelope
@@ -120,14 +150,19 @@ def _read_beginning(line: bytes) -> tuple[str, str, int] | None:
         header = _HEADER.decode(line + b"0}")
     except _UNREADABLE:
         return None
-    if header.v != ENVELOPE_VERSION or header.h:
+    if header.v != ENVELOPE_VERSION or header.h or header.k is not msgspec.UNSET:
         return None
     return header.t, header.s, _checksum(Envelope(header.t, header.s, {}, b""))
 
 
 def _checksum(envelope: Envelope) -> int:
     """CRC-32 of all that is said: finds every error of up to 32 bits in a row."""
-    rest = _ENCODER.encode((envelope.task, envelope.serializer, envelope.headers))
+    said: tuple[object, ...] = (envelope.task, envelope.serializer, envelope.headers)
+    if envelope.place is not None:
+        said = (*said, envelope.place)
+    if envelope.keep:
+        said = (*said, float(envelope.keep))
+    rest = _ENCODER.encode(said)
     return crc32(envelope.payload, crc32(rest))
 
 

@@ -85,10 +85,11 @@ class Configuration:
         """Give an application these settings, before its first call or worker. What they leave out stays as
         it is. May be done again. Raises what `Glassq.use` raises."""
         app.use(**self.get("store", {}))
-        retries = dict(self.get("retries", {}))
-        if "retry_wait" in retries:
-            retries["retry_wait"] = wait_of(retries["retry_wait"])
-        app.defaults(**retries)
+        defaults = dict(self.get("retries", {}))
+        if "retry_wait" in defaults:
+            defaults["retry_wait"] = wait_of(defaults["retry_wait"])
+        result_ttl = self.get("result_ttl", None)
+        app.defaults(**defaults if result_ttl is None else {**defaults, "result_ttl": result_ttl})
         for name, options in self.get("queues", {}).items():
             app.queue(name, **options)
 

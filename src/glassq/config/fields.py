@@ -361,6 +361,14 @@ CONFIGURATION = Group(
         Field("store", STORE, "Where the jobs are.", also=("redis", "storage", "database")),
         Field("retries", RETRIES, "What holds for tasks whose decorators leave it out.", also=("retry",)),
         Field(
+            "result_ttl",
+            SECONDS,
+            "How long results and histories are kept, of tasks whose decorators leave it out; 0 not at all.",
+            _TASK["result_ttl"],
+            check_task_option,
+            also=("result_expires", "keep_result"),
+        ),
+        Field(
             "queues",
             ByName(QUEUE, check_name),
             "The options of queues, by the queue's name.",

@@ -200,6 +200,16 @@ class SettlementDelayed(Event, frozen=True, kw_only=True):
     job_id: str
 
 
+class WorkflowEnded(Event, frozen=True, kw_only=True):
+    """The last job of a workflow has ended: told by whoever ended it, or relayed that. `status` is succeeded,
+    failed or cancelled; `seconds` are since it was submitted, by the store's clock."""
+
+    workflow: str
+    name: str
+    status: str
+    seconds: float
+
+
 class TraceContextRead(Event, frozen=True, kw_only=True):
     """A job's headers were read for the trace context of an attempt. `result`: ok, missing, invalid. A job
     without headers has none, so nothing is read: its `AttemptStarted` says as much."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from glassq.model.flows import FlowEnded
 from glassq.model.jobs import StoredJob
 from glassq.model.verdicts import Action
 from glassq.model.waits import NO_WAITS, Waits
@@ -140,7 +141,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Of one that gives its lane up (`Leaving.YIELD`): another lane of the queue, granted to begin later,
     whose head begins now."""
     result: bytes | None = None
-    """What a job that succeeded returned, for whoever is to have it."""
+    """What a job that succeeded returned: kept with the settlement where that is kept, and for those who wait
+    for this job (see `FlowStorage.upstream`)."""
     keep: float = 0.0
     """Seconds for which this settlement is kept under the job's id (see `Keeping.notes`), in the same step:
     what was done, when, `note`, and the result or the error. A retry's end its wait later. 0: not at all."""
@@ -176,3 +178,9 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """A new window that replaces the worker's, or nothing: go on with the job that was named."""
     found: Watermark | None = None
     """Where the queue stood before this call; the same for all settlements of one queue."""
+    released: int = 0
+    """Deferred jobs that this end of their parent let into their lanes, or cancelled, in this very step."""
+    ended: tuple[FlowEnded, ...] = ()
+    """The workflow whose last job this was."""
+    relay: bool = False
+    """Whether others have to be told of it: the queue's outbox has something that was not there before."""

@@ -14,6 +14,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?\Z")
 RESERVED = "glassq:"
 """How names begin that no queue of a program has."""
+_FLOW = re.compile(r"~[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?/[0-9a-f]{16}\Z")
+_JOB = re.compile(r"[A-Za-z0-9_.:-]{1,128}(#[0-9]+)?/[^/]+:[0-9]+\Z")
 MAX_KEY_LENGTH = 512
 
 DEFAULT_LANE = ""
@@ -85,6 +87,16 @@ def job_id(queue: str, producer: str, number: int) -> str:
     return f"{queue}/{producer}:{number}"
 
 
+def is_job_id(text: str) -> bool:
+    """Whether a job may have this id."""
+    return _JOB.match(text) is not None
+
+
+def is_flow_id(text: str) -> bool:
+    """Whether a workflow may have this id."""
+    return _FLOW.match(text) is not None
+
+
 def nth_id(first: str, place: int) -> str:
     """The id of a job that was appended with others, of which the `first` is known: their numbers follow one
     another."""
@@ -92,9 +104,30 @@ def nth_id(first: str, place: int) -> str:
     return f"{producer}:{int(number) + place}"
 
 
+def flow_id(home: str, random: str) -> str:
+    """A workflow's id: `~home/random`. Its record lives in the queue or shard `home`."""
+    return f"~{home}/{random}"
+
+
+def is_flow(name: str) -> bool:
+    """Whether this is the id of a workflow, and not of a job."""
+    return name.startswith("~")
+
+
+def gate_of(flow: str) -> str:
+    """What the first jobs of a workflow wait for until all of it is stored: `!` and its id."""
+    return f"!{flow}"
+
+
+def is_gate(name: str) -> bool:
+    """Whether this stands where a parent's id does, and is none."""
+    return name.startswith("!")
+
+
 def queue_of(job: str) -> str:
-    """The queue a job id names, as its store knows it: where it is cut into shards, one of these."""
-    return job.partition("/")[0]
+    """The queue that the id of a job, a workflow or a gate names, as its store knows it: where it is cut into
+    shards, one of these."""
+    return job.partition("/")[0].lstrip("!~")
 
 
 def is_queue(name: str) -> bool:

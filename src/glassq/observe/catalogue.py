@@ -25,6 +25,8 @@ MAX_QUEUES = 200
 """Distinct `queue` values in one process; further queues share `OTHER`."""
 OTHER = "_other"
 """Stands for queues beyond the cap, and for values outside a closed set."""
+MAX_WORKFLOWS = 200
+"""Distinct `workflow` values in one process; workflows of further names share `OTHER`."""
 UNKNOWN_TASK = "_unknown"
 """Stands for every task that this application did not register."""
 
@@ -160,6 +162,16 @@ JOB_WAIT = metric(
     cause=WAIT_CAUSES,
     note="Counted when a job first starts, all of its wait at once.",
 )
+WORKFLOW_DURATION = metric(
+    "glassq_workflow_duration_seconds",
+    "worker",
+    "Time from the submit of a workflow to the end of its last job, by how it ended.",
+    "workflow",
+    buckets=WAIT,
+    status=("succeeded", "failed", "cancelled"),
+    note="By the name it was submitted as; names beyond the first 200 of a process share `_other`. After the "
+    "replay of a dead letter a workflow ends once more.",
+)
 JOBS_IN_PROGRESS = metric("glassq_jobs_in_progress", "worker", "Attempts running in this process.", "queue")
 IN_PROGRESS_SECONDS = metric(
     "glassq_job_in_progress_seconds",
@@ -253,11 +265,12 @@ STORAGE_DURATION = metric(
         "scan",
         "stats",
         "put",
+        "deliver",
     ),
     buckets=FAST,
     note="A series appears with the first operation of its kind. `configure`: pause, resume, purge, and what "
     "people do to halted lanes; `scan`: lists; `stats`: what the gauges of the store are read with; "
-    "`put`: values that are kept, or dropped.",
+    "`put`: values that are kept, or dropped; `deliver`: ends of jobs told to those that wait for them.",
 )
 STORAGE_ERRORS = metric(
     "glassq_storage_errors_total",

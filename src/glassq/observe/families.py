@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 from glassq.forking import begin_in_children
 from glassq.observe.activity import Activity, live_samples
 from glassq.observe.batches import MOST, Batch
-from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, OTHER, MetricSpec
-from glassq.observe.labels import QueueLabels, queue_labels
+from glassq.observe.catalogue import BUILD_INFO, CATALOGUE, MAX_WORKFLOWS, OTHER, MetricSpec
+from glassq.observe.labels import NameLabels, QueueLabels, queue_labels
 from glassq.observe.series import Counter, Family, Histogram, counters, histograms, kept_in_files
 from glassq.version import __version__
 
@@ -45,6 +45,7 @@ class Families(Collector):
 
     def __init__(self, queues: QueueLabels) -> None:
         self.queues = queues
+        self.workflows = NameLabels(MAX_WORKFLOWS)
         self._stores: list[Callable[[], str]] = []
         self._activities: WeakSet[Activity] = WeakSet()
         own = [spec for spec in CATALOGUE if spec.source != "store"]

@@ -33,6 +33,7 @@ from glassq.model.events import (
     TraceContextRead,
     WorkerBeat,
     WorkerChanged,
+    WorkflowEnded,
     WriteFenced,
 )
 from glassq.model.leases import ClaimCause
@@ -216,6 +217,7 @@ class _Counting:
             (self._settled, AttemptSettled),
             (self._abandoned, AttemptAbandoned),
             (self._stored, StorageCalled),
+            (self._workflow_ended, WorkflowEnded),
             (self._context_read, TraceContextRead),
             (self._data_lost, DataLossDetected),
             (self._reconnected, StorageReconnected),
@@ -352,6 +354,15 @@ class _Counting:
             if event.outcome not in _NEVER_RAN:
                 task.attempts["failed"].inc()
             task.failed(Outcome.LEASE_LOST, event)
+
+    def _workflow_ended(self, event: WorkflowEnded) -> None:
+        label = self._families.workflows.label(event.name)
+        durations = {
+            status: self._families.histogram(catalogue.WORKFLOW_DURATION, label, status)
+            for status in catalogue.WORKFLOW_DURATION.values["status"]  # each at 0 once the name is known
+        }
+        with self._families.lock:
+            durations[event.status].observe(event.seconds)
 
     def _context_read(self, event: TraceContextRead) -> None:
         contexts = self._queues[event.queue].trace_contexts[event.result]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -24,11 +25,16 @@ _NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
 Attributes = dict[str, str | int | float]
 
 
+def this_process() -> str:
+    """What names this process in its spans."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 class SpanSource:
     """The tracer of one application on one store. `address` and `client_id` become attributes; a forked child
     is a client of its own."""
 
-    def __init__(self, *, address: str, client_id: Callable[[], str]) -> None:
+    def __init__(self, *, address: str, client_id: Callable[[], str] = this_process) -> None:
         self._server = _server(address)
         self._client_id = client_id
         self._tracer: tuple[TracerProvider | None, Tracer] = (None, NoOpTracer())

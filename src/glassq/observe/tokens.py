@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from threading import get_ident
 
 from glassq.model.events import LaneClaimed, OrderViolated
@@ -10,8 +12,9 @@ from glassq.telemetry import Bus
 MAX_LANES_REMEMBERED = 4096
 
 
-def watch_tokens(bus: Bus) -> None:
-    """Report a store that hands a lane out under a token not above one it had before.
+def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
+    """Report a store that hands a lane out under a token not above one it had before. Returns what is entered
+    for as long as another store is used, whose tokens have nothing to do with these.
 
     A worker claims in one thread, one call after the other, so what a thread was given for a lane must grow.
     Threads are not compared: what two of them hear may arrive in another order than it was said. Nor are the
@@ -28,4 +31,13 @@ def watch_tokens(bus: Bus) -> None:
             last.clear()  # a million keys must not make a million entries; what comes next is watched again
         last[known] = lease.token
 
+    @contextmanager
+    def elsewhere() -> Iterator[None]:
+        last.clear()
+        try:
+            yield
+        finally:
+            last.clear()
+
     bus.subscribe(claimed, LaneClaimed)
+    return elsewhere

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ from glassq.model.events import (
 from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.propagation import extract, inject, with_baggage
-from glassq.observe.spans import Attributes, SpanSource, flush_spans, is_provided, nobody_traces
+from glassq.observe.spans import Attributes, SpanSource, flush_spans, is_provided, nobody_traces, this_process
 from glassq.observe.traceoptions import TraceOptions
 from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending
 
@@ -46,7 +46,7 @@ class Tracing:
         bus: Bus,
         *,
         address: str,
-        client_id: Callable[[], str],
+        client_id: Callable[[], str] = this_process,
         options: TraceOptions | None = None,
     ) -> None:
         self.source = SpanSource(address=address, client_id=client_id)
@@ -54,16 +54,25 @@ class Tracing:
         self.lanes = _LaneMemory()
         self.follow_ups = FollowUps(self.source, acks=self.options.ack_spans)
         self._bus = bus
-        self._to_follow: list[tuple[Observer, type[Event]]] = [
-            (self.follow_ups.abandoned, AttemptAbandoned),
-            (self.follow_ups.settled, AttemptSettled),
-        ]
+        self._to_follow = self._settlements()
+
+    def _settlements(self) -> list[tuple[Observer, type[Event]]]:
+        return [(self.follow_ups.abandoned, AttemptAbandoned), (self.follow_ups.settled, AttemptSettled)]
 
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
         self._bus.wrap(self)
         self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
         self._bus.subscribe(self._worker_changed, WorkerChanged)
+
+    def detach(self) -> None:
+        """End, until it is attached again."""
+        self._bus.unwrap(self)
+        self._to_follow = self._settlements()
+        self._bus.unsubscribe(self.follow_ups.replayed)
+        self._bus.unsubscribe(self._worker_changed)
+        for observer, _ in self._to_follow:
+            self._bus.unsubscribe(observer)
 
     def follow(self) -> None:
         """A span was recorded: from now on settlements have theirs. Whoever traces nothing has no observer
@@ -104,6 +113,20 @@ class Tracing:
         if age is None:  # not its first attempt; a skew between the clocks is nothing against an hour
             age = time.time() - subject.job.enqueued_at
         return age <= self.options.max_parent_age
+
+
+@contextmanager
+def instead_of(own: Tracing | None, other: Tracing) -> Iterator[None]:
+    """Have `other` make the spans of a bus, in the place of its own tracing, for as long as this lasts."""
+    if own is not None:
+        own.detach()
+    other.attach()
+    try:
+        yield
+    finally:
+        other.detach()
+        if own is not None:
+            own.attach()
 
 
 class _Enqueue(AbstractContextManager[None]):
@@ -186,12 +209,15 @@ class _Process(AbstractContextManager[None]):
         tracing, attempting = self._tracing, self._attempting
         job = attempting.job
         creation = tracing.read_context(job.queue, attempting.headers)
+        before_it = _upstream_contexts(attempting)
         context = Context()
-        links = []
+        links = [Link(each, {"glassq.link": "upstream"}) for each in before_it]
         if creation is not None:
             links.append(Link(creation, {"glassq.link": "creation"}))
-            if tracing.may_be_parent(attempting):
-                context = trace.set_span_in_context(trace.NonRecordingSpan(creation), context)
+        # What a job comes after caused it to run, rather than whoever submitted it.
+        cause = before_it[0] if before_it else creation
+        if cause is not None and tracing.may_be_parent(attempting):
+            context = trace.set_span_in_context(trace.NonRecordingSpan(cause), context)
         before = tracing.lanes.before(attempting)
         if before is not None:
             links.append(before)
@@ -203,6 +229,8 @@ class _Process(AbstractContextManager[None]):
             extra = _attempt_attributes(attempting)
             self._span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
             tracing.follow()
+        if attempting.links is not None:
+            inject(self._span, attempting.links.trail)
         remember(job.id, job.attempt, self._span.get_span_context())
         tracing.lanes.note(attempting, self._span.get_span_context())
         # On the current context, so that what an application put there stays visible to its code.
@@ -222,6 +250,15 @@ class _Process(AbstractContextManager[None]):
                 job, failed = self._attempting.job, failure[1] is not None
                 context = self._span.get_span_context()
                 self._tracing.follow_ups.ended(job.id, job.attempt, context, failed=failed)
+
+
+def _upstream_contexts(attempting: Attempting) -> list[SpanContext]:
+    """The process spans of the jobs that a job came directly after, in the order of its steps. Looked for
+    only where spans are recorded: it may take a round trip."""
+    if attempting.links is None or not is_provided():
+        return []
+    found = (extract(headers)[0] for headers in attempting.links.trails())
+    return [context for context in found if context is not None]
 
 
 class _LastRun(msgspec.Struct, frozen=True):
@@ -288,6 +325,8 @@ def _job_attributes(job: Outgoing) -> Attributes:
         extra["messaging.message.id"] = job.job_id
     if job.seq is not None:
         extra["glassq.job.sequence"] = job.seq
+    if job.flow is not None:
+        extra["messaging.message.conversation_id"] = job.flow
     return extra
 
 
@@ -304,6 +343,8 @@ def _attempt_attributes(attempting: Attempting) -> Attributes:
         extra["messaging.destination.partition.id"] = job.key
     if attempting.time_in_queue is not None:
         extra["glassq.job.time_in_queue_s"] = attempting.time_in_queue
+    if job.workflow is not None:
+        extra["messaging.message.conversation_id"] = job.workflow
     return extra
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from glassq.errors import ConfigurationError, StorageUnavailable
 from glassq.storage import ShardedStorage
@@ -43,6 +44,19 @@ class LazyStore:
                     "configure it before its first call or worker, or make a second application"
                 )
             self.place = place
+
+    @contextmanager
+    def lent(self, storage: ShardedStorage) -> Iterator[None]:
+        """Another store in the place of this one for as long as this lasts, opened by somebody else."""
+        place = Place(storage.address, storage.kind, storage.address)
+        with self._lock:
+            own = self.place, self._storage, self._closed
+            self.place, self._storage, self._closed = place, storage, False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.place, self._storage, self._closed = own
 
     def take(self) -> ShardedStorage | None:
         """The store, if it was opened, for whoever closes it: nobody gets it from here any more."""

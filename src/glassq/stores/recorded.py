@@ -40,7 +40,8 @@ def digest(data: bytes) -> str:
 
 class RecordedStorage(InstrumentedStorage):
     """A `Storage` that writes down every call that changes jobs or lanes, and its answer; otherwise the store
-    it wraps. Heartbeats (`report`), and claims that grant nothing, are left out."""
+    it wraps. Left out are heartbeats (`report`), claims that grant nothing, and deliveries: what they tell
+    was written down when it happened."""
 
     def __init__(self, inner: Storage, bus: Bus, history: Recorder) -> None:
         super().__init__(inner, bus)
@@ -72,7 +73,15 @@ class RecordedStorage(InstrumentedStorage):
             raise
         accepted = list(map(_accepted, jobs, answers))
         found = answers[0].found if answers else None
-        write("enqueue.ok", call=call, queue=queue, jobs=accepted, found=_mark(found))
+        after = _after(jobs, answers)
+        write(
+            "enqueue.ok",
+            call=call,
+            queue=queue,
+            jobs=accepted,
+            found=_mark(found),
+            **({"after": after} if after else {}),
+        )
         return answers
 
     def listen(self, owner: Owner, queues: Sequence[str]) -> Doorbell:
@@ -273,6 +282,18 @@ class RecordedStorage(InstrumentedStorage):
             raise
         self._history.write(f"{verb}.ok", call=call, **fields, **described(result))
         return result
+
+
+def _after(jobs: Sequence[NewJob], answers: Sequence[Appended]) -> dict[str, list[tuple[str, str]]]:
+    """What new jobs wait for: of each its parents, with what becomes of it when they fail."""
+    return {
+        answer.id: [
+            (answers[each.job].id if isinstance(each.job, int) else each.job, str(each.policy))
+            for each in job.after
+        ]
+        for job, answer in zip(jobs, answers, strict=True)
+        if job.after and answer.disposition is Disposition.CREATED
+    }
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
+from glassq.flowstorage import MAX_DELIVERIES, FlowStorage
 from glassq.keeping import MAX_VALUES
-from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
+from glassq.model.edges import EdgePolicy
+from glassq.model.flows import Delivered, Delivery
+from glassq.model.jobs import Appended, Cancellation, JobRecord, JobState, NewJob, StoredJob
 from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats, first_of, workers_of
 from glassq.model.layouts import Layout, shard_of
@@ -57,6 +60,10 @@ class ShardedQueues:
         self.begin, self.settle, self.settle_later = inner.begin, inner.settle, inner.settle_later
         self.renew, self.release = inner.renew, inner.release
         self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
+        # And so do ids of jobs and of workflows.
+        flows = self._flows = cast("FlowStorage", inner)
+        self.upstream, self.open_flow, self.flow = flows.upstream, flows.open_flow, flows.flow
+        self.flow_outcomes, self.cancel_flow = flows.flow_outcomes, flows.cancel_flow
 
     @property
     def inner(self) -> Storage:
@@ -223,8 +230,11 @@ class ShardedQueues:
         return self._inner.exchange(self._home(queue), name, was=was, body=body, seconds=seconds)
 
     def value(self, queue: str, name: str) -> Value | None:
-        """See `Keeping.value`."""
-        return self._inner.value(self._home(queue), name)
+        """See `Keeping.value`. As `cancel`."""
+        try:
+            return self._inner.value(self._home(queue), name)
+        except QueueClosed:
+            return None
 
     def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
         """See `Keeping.values`."""
@@ -238,6 +248,39 @@ class ShardedQueues:
         """Where a queue's values are: in its first shard, or in the shard that is named. They go with that
         when the queue is cut anew."""
         return queue if is_shard(queue) else self.shards(queue)[0]
+
+    # -- jobs that wait for others -----------------------------------------------------------------------
+
+    def follow(self, parent: str, children: Sequence[tuple[str, EdgePolicy]]) -> JobState | None:
+        """See `FlowStorage.follow`. A parent in a shard that is closed has ended: there are none in it."""
+        try:
+            return self._flows.follow(parent, children)
+        except QueueClosed:
+            return JobState.SUCCEEDED
+
+    def outbox(self, queue: str, limit: int = MAX_DELIVERIES) -> list[Delivery]:
+        """See `FlowStorage.outbox`. Of one shard: numbers are its own (see `shards`)."""
+        return self._flows.outbox(self._one(queue), limit)
+
+    def delivered(self, queue: str, numbers: Sequence[int]) -> None:
+        """See `FlowStorage.delivered`. Of the same shard."""
+        self._flows.delivered(self._one(queue), numbers)
+
+    def deliver(self, queue: str, deliveries: Sequence[Delivery]) -> Delivered:
+        """See `FlowStorage.deliver`. To one shard, which the ids name; in one that is closed nobody waits."""
+        try:
+            return self._flows.deliver(self._one(queue), deliveries)
+        except QueueClosed:
+            return Delivered()
+
+    def _one(self, queue: str) -> str:
+        """The shard that is named, or the only one of a queue."""
+        if is_shard(queue):
+            return queue
+        shards = self.shards(queue)
+        if len(shards) > 1:
+            raise ValueError(f"{queue} has {len(shards)} shards with an outbox each; name one of them")
+        return shards[0]
 
     # -- looking -----------------------------------------------------------------------------------------
 

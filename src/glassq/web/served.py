@@ -1,19 +1,28 @@
-"""What an application shows of itself over HTTP."""
+"""How an application fits into a web server: its pages, and its life beside that of the server."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
 from prometheus_client import CollectorRegistry
 
+from glassq.errors import BadOption
 from glassq.observe.health import Health
+from glassq.stores.lazy import LazyStore
 from glassq.web.asgi import ASGIApp, build_asgi
+from glassq.web.lifespan import Lifespan, lifespan_with, opened
 from glassq.web.server import HttpServer, serve
 
 
 class Served:
-    """The part of `Glassq` that serves pages."""
+    """The part of `Glassq` that web servers and frameworks see."""
 
     metrics_registry: CollectorRegistry
     health: Health
+    async_worker: Callable[..., AbstractAsyncContextManager[object]]
+    _store: LazyStore
     _servers: list[HttpServer]
 
     def asgi(self, *, token: str | None = None) -> ASGIApp:
@@ -31,3 +40,21 @@ class Served:
         server = serve(self.asgi(token=token), host=host, port=port, token=token)
         self._servers.append(server)
         return server
+
+    def lifespan(self, own: Lifespan | None = None, *, worker: bool = True, **options: Any) -> Lifespan:
+        """For FastAPI, Starlette, and whatever else takes a lifespan: `FastAPI(lifespan=app.lifespan())`.
+
+        While the application serves, a worker works on its event loop, made by `async_worker` with these
+        `options`; at its end running jobs have `drain` seconds (10). `worker=False`: none; the store is
+        opened before the first request all the same.
+
+        `own` is the application's own lifespan; what it sets up is there before the first job begins and
+        until the last one has ended. The store stays open at the end, so that an application may begin
+        again, as its tests have it do; `close` closes it. What `async_worker` raises is raised when the
+        application begins, as is `StorageError` while a worker cannot reach its store.
+        """
+        if worker:
+            return lifespan_with(lambda: self.async_worker(**options), own)
+        if options:
+            raise BadOption(next(iter(options)), "is an option of the worker: leave it out, or worker=False")
+        return lifespan_with(lambda: opened(self._store.get), own)

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
-from glassq.codec import Envelope, describe_failure, failure_bytes, open_envelope
-from glassq.context import JobContext, slot_in
+from glassq.codec import Envelope, Place, describe_failure, failure_bytes, open_envelope
+from glassq.codec.accounts import Account, account_bytes
+from glassq.codec.results import seal_result
+from glassq.context import JobContext, nobody_listens, slot_in
 from glassq.errors import (
     AttemptTimeout,
     CorruptRecord,
@@ -23,14 +25,15 @@ from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settlement
-from glassq.model.names import DEFAULT_LANE
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.model.waits import NO_WAITS, Waited, Waits
 from glassq.policy.decide import Rules, decide, end
 from glassq.registry import Registry, TaskDefinition
+from glassq.storage import Storage
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor, late
 from glassq.worker.holdings import HeldLane
+from glassq.worker.links import Links
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.watching import LoopWatch
 
@@ -52,6 +55,10 @@ class Decoded(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     args: list[Any]
     kwargs: dict[str, Any]
+    place: Place | None = None
+    """Its place among jobs that wait for one another."""
+    keep: float = 0.0
+    """Seconds for which what becomes of it is kept."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -63,6 +70,8 @@ class Refused(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     crashed: Decoded | None = None
     """A job that crashed its workers could be run: its task's way to end and `on_error` apply."""
+    keep: float = 0.0
+    """As of one that can be run."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -78,6 +87,12 @@ class Ended(msgspec.Struct, frozen=True):
     did_run: bool
     failure: Failure | None = None
     """The attempt's error as text."""
+    result: bytes | None = None
+    """What the job returned, if that is to be kept, or left to those behind it."""
+    keep: float = 0.0
+    """Seconds for which what came of it is kept."""
+    account: bytes = b""
+    """What is said of it then."""
 
     @property
     def callback(self) -> Callable[..., Any] | None:
@@ -102,10 +117,16 @@ class Attempts:
         max_crashes: int,
         random: Callable[[], float],
         loop: LoopHome | None = None,
+        storage: Storage | None = None,
+        worker: str = "",
+        tell: Callable[[JobContext, float | None, str], None] = nobody_listens,
     ) -> None:
         self._registry = registry
+        self._worker = worker
+        self._tell = tell
         self._bus = bus
         self._clock = clock
+        self._storage = storage
         self._serializer = serializer
         self._max_crashes = max_crashes
         self._random = random
@@ -123,7 +144,7 @@ class Attempts:
             ran = Ran(decoded.outcome, None, decoded.error, 0.0)
             known = decoded.crashed
             verdict = self._decide(lane, known, ran, past)
-            return Ended(
+            ended = Ended(
                 job=job,
                 attempt=number,
                 task_name=decoded.task_name,
@@ -134,8 +155,10 @@ class Attempts:
                 did_run=False,
                 failure=describe_failure(decoded.error),
             )
+            return self._accounted_for(lane, ended, decoded.keep) if decoded.keep else ended
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
-        ran = self._run(lane, job, number, decoded, waited)
+        links = self._links(job, decoded)
+        ran = self._run(lane, job, number, decoded, waited, links)
         failure: Failure | None = None
         if ran.error is not None:
             failure = describe_failure(ran.error)
@@ -143,7 +166,33 @@ class Attempts:
         # As nearly every attempt succeeds, nobody's rules are read before they are needed.
         verdict = end(ran.outcome, holds_lease=not lane.lost) or self._decide(lane, decoded, ran, past)
         name, headers = decoded.task.name, decoded.headers
-        return Ended(job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure)
+        result = None
+        if verdict.action is Action.ACK and (decoded.keep or (links is not None and links.flow)):
+            # One that cannot be kept is replaced by the reason: what the job did is done, and it does not
+            # run again for that.
+            trail = {} if links is None else links.trail
+            result = seal_result(name, decoded.task.codec.serializer, ran.value, trail)
+        ended = Ended(
+            job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure, result=result
+        )
+        return self._accounted_for(lane, ended, decoded.keep) if decoded.keep else ended
+
+    def _accounted_for(self, lane: HeldLane, ended: Ended, keep: float) -> Ended:
+        """With what is kept of it."""
+        account = Account(
+            task=ended.task_name,
+            key=lane.key,
+            seq=ended.job.seq,
+            level=ended.job.level,
+            enqueued_at=ended.job.eligible_at,
+            attempt=ended.attempt if ended.did_run else ended.attempt - 1,
+            ran=ended.did_run,
+            seconds=ended.ran.seconds,
+            outcome=ended.ran.outcome,
+            worker=self._worker,
+            error="" if ended.failure is None else ended.failure.type,
+        )
+        return msgspec.structs.replace(ended, keep=keep, account=account_bytes(account))
 
     # -- may it run at all ---------------------------------------------------------------------------------
 
@@ -160,7 +209,7 @@ class Attempts:
             envelope = open_envelope(job.body)
         except (CorruptRecord, FormatMismatch):
             return Refused(outcome, error, "", {})
-        return Refused(outcome, error, envelope.task, envelope.headers)
+        return Refused(outcome, error, envelope.task, envelope.headers, keep=envelope.keep)
 
     # -- decode ----------------------------------------------------------------------------------------
 
@@ -171,11 +220,14 @@ class Attempts:
             return Refused(Outcome.UNDECODABLE, error, "", {})
         task = self._registry.find(envelope.task)
         if task is None:
-            return Refused(Outcome.UNKNOWN_TASK, UnknownTask(envelope.task), envelope.task, envelope.headers)
+            unknown = UnknownTask(envelope.task)
+            return Refused(Outcome.UNKNOWN_TASK, unknown, envelope.task, envelope.headers, keep=envelope.keep)
         decoded = self._arguments(task, envelope)
         if isinstance(decoded, Decoded) and past.crashes >= self._max_crashes:
             died = JobFailed("WorkerDied", f"its worker died {past.crashes} times while running it")
-            return Refused(Outcome.CRASHED, died, envelope.task, envelope.headers, decoded)
+            return Refused(
+                Outcome.CRASHED, died, envelope.task, envelope.headers, decoded, keep=envelope.keep
+            )
         return decoded
 
     def _arguments(self, task: TaskDefinition, envelope: Envelope) -> Decoded | Refused:
@@ -185,15 +237,27 @@ class Attempts:
                     f"was serialized with {envelope.serializer!r}, this worker reads {self._serializer!r}"
                 )
                 raise CorruptRecord(f"a job of {task.name} {problem}")
-            args, kwargs = task.codec.decode(envelope.payload)
+            place = envelope.place
+            args, kwargs = task.codec.decode(envelope.payload, () if place is None else place.given)
         except CorruptRecord as error:
-            return Refused(Outcome.UNDECODABLE, error, task.name, envelope.headers)
-        return Decoded(task, envelope.headers, args, kwargs)
+            return Refused(Outcome.UNDECODABLE, error, task.name, envelope.headers, keep=envelope.keep)
+        return Decoded(task, envelope.headers, args, kwargs, place, envelope.keep)
 
     # -- run -------------------------------------------------------------------------------------------
 
+    def _links(self, job: StoredJob, decoded: Decoded) -> Links | None:
+        if decoded.place is None or self._storage is None:
+            return None
+        return Links(decoded.task, decoded.place, job.id, self._storage)
+
     def _run(
-        self, lane: HeldLane, job: StoredJob, number: int, decoded: Decoded, waited: Waited | None
+        self,
+        lane: HeldLane,
+        job: StoredJob,
+        number: int,
+        decoded: Decoded,
+        waited: Waited | None,
+        links: Links | None = None,
     ) -> Ran:
         task, lease = decoded.task, lane.lease
         in_queue, causes = waited or (None, None)
@@ -202,13 +266,16 @@ class Attempts:
             id=job.id,
             queue=lane.queue,
             task=task.name,
-            key=None if lease.lane == DEFAULT_LANE else lease.lane,
+            key=lane.key,
             seq=job.seq,
             attempt=number,
             token=lease.token,
             enqueued_at=job.eligible_at,
             slot=slot_in(decoded.headers) if decoded.headers else None,
             _check=partial(self._check, lane, started, task.timeout),
+            _links=links,
+            _tell=self._tell,
+            _keep=decoded.keep,
         )
         self._bus.emit(
             AttemptStarted(
@@ -226,13 +293,16 @@ class Attempts:
                 replayed=job.replayed,
             )
         )
-        subject = Attempting(context, task.name, decoded.headers, in_queue)
+        subject = Attempting(context, task.name, decoded.headers, in_queue, links)
+
+        given = _nothing if links is None else links.given(at_once=task.is_async)
 
         def call() -> Any:
+            arguments = given()
             # fence: looked at again as the last thing before user code. This process may have stood still
             # while observers and Arounds were told, and another one may have run the job to its end.
             self._check_lease(lane, context)
-            return task.func(*decoded.args, **decoded.kwargs)
+            return task.func(*decoded.args, **decoded.kwargs, **arguments)
 
         executor = self._on_loop if task.is_async else self._executor
         return executor.run(subject, call, task.timeout)
@@ -258,6 +328,11 @@ class Attempts:
         return decide(
             ran.outcome, rules, failures=past.failures, holds_lease=not lane.lost, random=self._random()
         )
+
+
+def _nothing() -> dict[str, Any]:
+    """Of a job that has all of its arguments."""
+    return {}
 
 
 def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
@@ -289,6 +364,9 @@ def settlement(
         reason=ended.verdict.reason,
         wait=ended.verdict.wait,
         error=b"" if ended.failure is None else failure_bytes(ended.failure),
+        result=ended.result,
+        keep=ended.keep,
+        note=ended.account,
         ran=ended.did_run,
         leaving=leaving,
         next_id=next_id,

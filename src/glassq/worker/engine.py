@@ -10,7 +10,7 @@ from typing import Self
 
 from glassq.errors import ConfigurationError, StorageError
 from glassq.model.clock import Clock
-from glassq.model.events import LaneClaimed, QueueDeclared, WorkerBeat, WorkerChanged
+from glassq.model.events import LaneClaimed, QueueDeclared, WorkerChanged
 from glassq.model.leases import Claimed, Owner
 from glassq.registry import Registry
 from glassq.shielding import Log
@@ -19,6 +19,7 @@ from glassq.telemetry import Bus
 from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
+from glassq.worker.beating import Beats
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.crew import Stoppable, run_together
 from glassq.worker.holdings import HeldLane, Holdings
@@ -26,7 +27,9 @@ from glassq.worker.lanes import LaneRun, Services, give_back
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
+from glassq.worker.progress import ProgressWriter
 from glassq.worker.reach import Reach
+from glassq.worker.relaying import Relay
 from glassq.worker.settle import Settler
 from glassq.worker.shares import Shares
 from glassq.worker.telling import Teller
@@ -38,8 +41,6 @@ log = Log("glassq.worker")
 
 _LONGEST_WAIT = 5.0
 """Seconds between two turns of an idle loop: the safety net under the doorbell, and the heartbeat."""
-_BEAT = 0.1
-"""Seconds between two heartbeats of a worker that claims all the time."""
 _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _LOOK = 0.2
@@ -57,6 +58,8 @@ class Worker:
 
     Use it as a context manager, by `start` and `stop`, or by `run` as a process of its own.
     """
+
+    _pool_kind: type[LanePool[LaneRun]] = LanePool
 
     def __init__(
         self,
@@ -87,7 +90,8 @@ class Worker:
         self._holdings = Holdings()
         self._pid: int | None = None
         self._claiming = False
-        self._looked = self._beaten = 0.0
+        self._looked = 0.0
+        self._beats = Beats(bus, clock, owner, self._holdings)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -124,16 +128,21 @@ class Worker:
         self._bus.subscribe(self._declared, QueueDeclared)
         self._pid = os.getpid()
         self._assemble(storage)
+        self._begin_threads()
+        self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))
+        return self
+
+    def _begin_threads(self) -> None:
         self._teller.start()
         for name, body in (("claims", self._claim_loop), ("upkeep", self._upkeep_until_done)):
             threading.Thread(target=body, name=f"glassq-{name}", daemon=True).start()
         if self._beside is not None:
             self._beside.start()
-        self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))
-        return self
 
     def _assemble(self, storage: Storage) -> None:
-        settler = Settler(storage, self._bus, self._clock, self._owner, self._random)
+        self._relay = Relay(storage, self._bus, self._clock, self._random)
+        settler = Settler(storage, self._bus, self._clock, self._owner, self._random, relay=self._relay.ring)
+        self._progress = ProgressWriter(storage.put, self._clock)
         attempts = Attempts(
             self._registry,
             self._bus,
@@ -142,6 +151,9 @@ class Worker:
             max_crashes=self._options.max_crashes,
             random=self._random,
             loop=self._loop,
+            storage=storage,
+            worker=str(self._owner),
+            tell=self._progress.tell,
         )
         self._services = Services(
             storage=storage,
@@ -153,6 +165,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock, self._loop),
             stopping=self._stopping.is_set,
+            over=self._stopping.is_set,
             crowded=self._crowded,
         )
         self._teller = Teller(self._bus, "glassq-telling")
@@ -165,11 +178,12 @@ class Worker:
             settler=settler,
             teller=self._teller,
             queues=lambda: self.queues,
+            relay=self._relay.look,
         )
         assigned = self._options.assigned or self._options.steal_from
         self._assignment = Assignment(self._options, self._clock) if assigned else None
         self._shares = Shares(self._registry, self._holdings, self._options.concurrency, self._assignment)
-        self._pool = LanePool(
+        self._pool = self._pool_kind(
             self._options.concurrency,
             "glassq-lane",
             serve=self._serve,
@@ -228,8 +242,8 @@ class Worker:
     def run_until_idle(self, timeout: float = 30.0) -> bool:
         """Wait until nothing is ready, running or waiting for a retry; False after `timeout` seconds.
 
-        Halted, paused and scheduled jobs are not waited for. A worker that is not running is started for it,
-        and stopped before this returns.
+        Halted, paused, scheduled and deferred jobs are not waited for. A worker that is not running is
+        started for it, and stopped before this returns.
         """
         if self.running:
             return self._wait_until_idle(timeout)
@@ -252,12 +266,12 @@ class Worker:
         return True
 
     def _idle(self) -> bool:
-        if len(self._holdings):
+        if len(self._holdings) or self._relay.busy:  # what is told to others may let some of them go
             return False
         stats = self._services.storage.stats(self.queues)
         busy = any(queue.ready or queue.leased or queue.waiting_retry for queue in stats)
         # Looked at again: a lane may have been taken and served while the figures were read.
-        return not (busy or self._claiming or len(self._holdings))
+        return not (busy or self._claiming or len(self._holdings) or self._relay.busy)
 
     # -- the threads -----------------------------------------------------------------------------------------
 
@@ -319,7 +333,7 @@ class Worker:
     def _claim(self) -> float:
         """Get lanes for the free threads, and for those that are soon free; returns the seconds until it is
         worth trying again."""
-        self._beat()
+        self._beats.beat(busy=bool(self._pool))
         queues = self.queues
         self._doorbell.attend(queues)
         more = self._reach.lanes()
@@ -420,6 +434,8 @@ class Worker:
         self._upkeep.run()
         if self._beside is not None:
             self._beside.wait(_TELLING)
+        self._relay.stop(_TELLING)
+        self._progress.stop(_TELLING)
         self._teller.wait(_TELLING)
         try:
             self._doorbell.close()
@@ -428,16 +444,3 @@ class Worker:
         self._bus.unsubscribe(self._declared)
         self._bus.emit(WorkerChanged(worker=str(self._owner), state="stopped", queues=self.queues))
         self._finished.set()
-
-    def _beat(self) -> None:
-        now = self._clock.monotonic()
-        if self._pool and now - self._beaten < _BEAT:  # between two claims of a busy worker
-            return
-        self._beaten = now
-        lanes: dict[str, int] = {}
-        remaining: dict[str, float] = {}
-        for lane in self._holdings.all():
-            queue = lane.queue
-            lanes[queue] = lanes.get(queue, 0) + 1
-            remaining[queue] = min(remaining.get(queue, lane.deadline - now), lane.deadline - now)
-        self._bus.emit(WorkerBeat(worker=str(self._owner), at=now, lanes=lanes, lease_remaining=remaining))

@@ -6,7 +6,7 @@ import threading
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Lease
-from glassq.model.names import whole
+from glassq.model.names import DEFAULT_LANE, whole
 
 
 class HeldLane:
@@ -39,6 +39,11 @@ class HeldLane:
         self.cancelled: frozenset[str] = frozenset()
         self.callback_since: float | None = None
         self._clock = clock
+
+    @property
+    def key(self) -> str | None:
+        """The ordering key its jobs have; None: none."""
+        return None if self.lease.lane == DEFAULT_LANE else self.lease.lane
 
     def ours(self) -> bool:
         """Whether the lane is this worker's, as far as it can know without asking the store."""

@@ -94,6 +94,8 @@ class AsyncWorker:
             if not self._drained:
                 self._worker.interrupt()
                 await asyncio.wait([self._ended], timeout=LAST)
+            if self._ended.done():
+                self._home.dismiss()
 
 
 def _tell(future: asyncio.Future[None]) -> None:

@@ -45,6 +45,8 @@ class Services(msgspec.Struct, frozen=True):
     settler: Settler
     callbacks: Callbacks
     stopping: Callable[[], bool]
+    over: Callable[[], bool]
+    """Whether no further job is to begin; asked once for each, right before it does."""
     crowded: Callable[[str], bool]
     """Whether lanes wait in this worker for a thread, or are likely to be on their way to it; or lanes of
     other queues than this one wait for a slot of it."""
@@ -196,7 +198,7 @@ class LaneRun:
         if not self._lane.ours():
             self._with.settler.lose(self._lane, "expired")
             return False
-        return not self._with.stopping()
+        return not self._with.over()
 
     def _may_go_on(self, ended: Ended, now: float) -> bool:
         """Whether the next job may begin before the store has answered: all is well, and what is next known.

@@ -96,6 +96,8 @@ class LoopHome:
         """The loop's thread, as `threading.get_ident` knows it; None before there is one."""
         self.left = False
         """Whether its program leaves it: what is cancelled from outside then is cancelled by that."""
+        self.over = False
+        """Whether nothing will be run here any more."""
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop, running. Raises `RuntimeError` when it has ended, or cannot be had."""
@@ -126,6 +128,12 @@ class LoopHome:
             reason = Interrupted("the event loop of this job is left before its end")
             with suppress(RuntimeError):  # it is left already
                 self.loop().call_soon_threadsafe(errand.cancel, reason)
+
+    def dismiss(self) -> None:
+        """Nothing runs here, nor will: the watch ends, though the loop may go on."""
+        self.over = True
+        if self._wake is not None:
+            self._wake()
 
     def _have_watched(self) -> None:
         """Have somebody watch over the loop while something runs on it."""
@@ -193,6 +201,8 @@ class OwnLoop(LoopHome):
         loop.call_soon_threadsafe(loop.stop)
         if thread is not threading.current_thread():
             thread.join(_LEAVING)
+        if loop.is_closed():
+            self.dismiss()
 
 
 class CallersLoop(LoopHome):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
@@ -12,6 +12,7 @@ from glassq.model.events import (
     AttemptSettled,
     LaneLost,
     SettlementDelayed,
+    WorkflowEnded,
     WriteFenced,
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
@@ -33,8 +34,15 @@ class Settler:
     """Commits verdicts for one worker."""
 
     def __init__(
-        self, storage: Storage, bus: Bus, clock: Clock, owner: Owner, random: Callable[[], float]
+        self,
+        storage: Storage,
+        bus: Bus,
+        clock: Clock,
+        owner: Owner,
+        random: Callable[[], float],
+        relay: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
+        self._relay = relay
         self._storage = storage
         self._bus = bus
         self._clock = clock
@@ -138,6 +146,12 @@ class Settler:
         )
         if ended.failure is not None:
             self._failed(lane, ended, ended.failure, ended.verdict)
+        if answer.relay:
+            self._relay((lane.lease.queue,))
+        for flow in answer.ended:
+            self._bus.emit(
+                WorkflowEnded(workflow=flow.id, name=flow.name, status=flow.status, seconds=flow.seconds)
+            )
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
@@ -38,6 +38,7 @@ class Upkeep:
         settler: Settler,
         teller: Teller,
         queues: Callable[[], tuple[str, ...]],
+        relay: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -48,6 +49,7 @@ class Upkeep:
         self._settler = settler
         self._teller = teller
         self._queues = queues
+        self._relay = relay
         self._slow_callbacks: set[int] = set()
         self._stop = threading.Event()
 
@@ -55,7 +57,7 @@ class Upkeep:
         """The thread's body."""
         with self._teller.telling():
             while not (self._stop.is_set() and len(self._holdings) == 0):
-                renewed = self._turn()
+                renewed = self.turn()
                 self._pause(self._lease_seconds / (3 if renewed else _RETRIES_PER_LEASE))
 
     def stop(self) -> None:
@@ -68,14 +70,15 @@ class Upkeep:
         else:
             self._stop.wait(seconds)
 
-    def _turn(self) -> bool:
+    def turn(self) -> bool:
         """Renew and report once; False when the store, or a part of it, was away."""
         lanes, whole = self._holdings.all(), True
         self._report_slow_callbacks(lanes)
         try:
             for first in range(0, len(lanes), _PER_CALL):
                 whole = self._renew(lanes[first : first + _PER_CALL]) and whole
-            self._storage.report(self._owner, self._queues())
+            # By their shards, in which a worker that died may have left something to tell.
+            self._relay(self._storage.report(self._owner, self._queues()))
         except StorageError as error:
             self._teller.log(logging.WARNING, "renewing %d leases: %s", len(lanes), error)
             return False

@@ -63,12 +63,13 @@ class _Watch:
         try:
             loop = self._home.loop()
             pause = threading.Event()
-            while not loop.is_closed():
+            while not (loop.is_closed() or self._home.over):
                 self._look(loop)
                 pause.wait(_LOOK)
                 if not self._home.running and not self._blocked:
                     self._wanted.clear()
-                    if not self._home.running:  # looked at again: whoever came meanwhile found it awake
+                    # Looked at again: whoever came, or ended it, meanwhile found it awake.
+                    if not (self._home.running or self._home.over):
                         self._wanted.wait(_ASLEEP)
         except RuntimeError as error:  # it was closed meanwhile, or the application was
             log.debug("the event loop has ended: %s", error)

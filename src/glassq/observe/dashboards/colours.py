@@ -27,6 +27,9 @@ STATES: Mapping[str, str] = {
 }
 """Of jobs and lanes."""
 
+WORKFLOWS: Mapping[str, str] = {"succeeded": GREEN, "failed": RED, "cancelled": GREY}
+"""How they ended."""
+
 CAUSES: Mapping[str, str] = {
     "behind_lane": BLUE,
     "no_worker": RED,

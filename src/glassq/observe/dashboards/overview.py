@@ -10,6 +10,7 @@ from glassq.observe.dashboards.colours import (
     OUTCOMES,
     SHOULD_BE_ZERO,
     WITHIN_OBJECTIVE,
+    WORKFLOWS,
 )
 from glassq.observe.dashboards.links import queue_of
 from glassq.observe.dashboards.panels import lines, stat, timeline
@@ -18,6 +19,7 @@ from glassq.observe.dashboards.queries import (
     alerts,
     grown,
     least,
+    observed,
     or_zero,
     quantile,
     rate,
@@ -260,6 +262,39 @@ _FLOWS: tuple[Line, ...] = (
     ),
 )
 
+_WORKFLOWS: tuple[Line, ...] = (
+    (
+        lines(
+            "Workflows ended, by how",
+            "Per second. failed: all jobs have ended, and one was given up or too old to begin; cancelled: "
+            "somebody stopped the workflow or a step of it.",
+            *(
+                Query(observed("workflow_duration_seconds", "count", status=status), status)
+                for status in ("succeeded", "failed", "cancelled")
+            ),
+            unit="ops",
+            stacked=True,
+            colours=WORKFLOWS,
+        ),
+        lines(
+            "How long workflows take, 99 of 100",
+            "From the submit to the end of the last job, by the name they were submitted as.",
+            Query(quantile(0.99, "workflow_duration_seconds", "workflow"), "{{workflow}}"),
+            unit="s",
+            log=True,
+        ),
+        lines(
+            "Jobs that wait for others",
+            "Deferred jobs of each queue: they join their lanes when what they come after has ended. Level "
+            "for long: nothing ends any more.",
+            Query(value("queue_depth", "queue", state="deferred"), "{{queue}}"),
+            unit="short",
+            links=_BY_QUEUE,
+            runbook="DeferredStuck",
+        ),
+    ),
+)
+
 OVERVIEW = dashboard(
     "glassq-overview",
     "Every queue at a glance: what is blocked, why, since when, and what burns.",
@@ -269,6 +304,7 @@ OVERVIEW = dashboard(
         Row("Every queue", (_EVERY_QUEUE,)),
         Row("What is blocked, why, since when", *_BLOCKED),
         Row("What goes in and out", *_FLOWS),
+        Row("Workflows", *_WORKFLOWS),
     ),
 )
 """`glassq-overview`."""

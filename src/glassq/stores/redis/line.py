@@ -34,6 +34,7 @@ class Line:
         assert sock is not None  # noqa: S101 - it is connected
         _let_the_system_time(sock)
         self._wire = wire
+        self._sock = sock
         self._send = sock.sendall
         self._receive = sock.recv
         at_once = sock.gettimeout() is None and not isinstance(sock, ssl.SSLSocket)
@@ -88,6 +89,11 @@ class Line:
     def close(self) -> None:
         """Hang up, also when another thread reads."""
         self._wire.disconnect()
+
+    def let_go(self) -> None:
+        """In a forked child: close this copy of the parent's connection, of which nobody else hears. Not by
+        the library, which might wait for a lock that a thread of the parent held."""
+        self._sock.close()
 
     def _take_in(self) -> None:
         try:

@@ -117,6 +117,10 @@ class _Stream:
         with self._sending:
             self._break(error)
 
+    def let_go(self) -> None:
+        """See `Line.let_go`."""
+        self._line.let_go()
+
     def _lead_or_sleep(self, request: Pending) -> bool:
         """Become the leader if there is none; otherwise sleep until answered or promoted."""
         with self._state:
@@ -229,8 +233,11 @@ class Pipeline:
     def begin(self) -> None:
         """Begin, here and in a forked child: the parent's socket is its own, and its threads are not here to
         let go of their locks."""
+        inherited: _Stream | None = getattr(self, "_stream", None)
         self._opening = threading.Lock()
         self._stream: _Stream | None = None
+        if inherited is not None:
+            inherited.let_go()
 
     def ask_each(self, requests: Sequence[Made]) -> list[Any]:
         """Send requests together; their answers in order, failures among them as values. One round trip,

@@ -16,7 +16,7 @@ _MORE: Final = 2
 
 def purge(server: Commands, key: str, *, dead: bool) -> int:
     """All of a queue; returns how many."""
-    total = 0
+    total = 0 if dead else _purge_deferred(server, key)
     while count := int(server.run(scripts.PURGE, key, int(dead), _JOBS_AT_ONCE)):
         total += count
     return total
@@ -25,12 +25,24 @@ def purge(server: Commands, key: str, *, dead: bool) -> int:
 def purge_lane(server: Commands, key: str, lane: str, *, dead: bool) -> int:
     """All of one lane. Which lane a dead letter or a scheduled job is of only itself says, so all of the
     queue's are read."""
-    total, start, skip = 0, "-inf", 0
+    total, start, skip = 0 if dead else _purge_deferred(server, key, lane), "-inf", 0
     while start:
         asked = (int(dead), lane, start, skip, _LOOKED_AT_ONCE)
         count, following, skip = server.run(scripts.PURGE_LANE, key, *asked)
         total += count
         start = following.decode()
+    return total
+
+
+def _purge_deferred(server: Commands, key: str, *lane: str) -> int:
+    """Those that wait for others: before them, so that none of them lets any go that are to be purged."""
+    total, cursor = 0, "0"
+    while True:
+        following, count = server.run(scripts.PURGE_DEFERRED, key, cursor, _LOOKED_AT_ONCE, *lane)
+        total += int(count)
+        cursor = following.decode()
+        if cursor == "0":
+            break
     return total
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from glassq.errors import CorruptRecord
+from glassq.model.flows import FlowEnded, status_of
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
-from glassq.model.stats import LaneState, QueueStats
+from glassq.model.names import is_flow
 from glassq.model.waits import NO_WAITS, Waits, stretches_of
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
@@ -36,6 +37,23 @@ def local_id(queue: str, job_id: str) -> str:
     """The stored part of a job's id; of another queue's job, a text no stored id is equal to."""
     place, _, local = job_id.partition("/")
     return local if place == queue else f"/{job_id}"
+
+
+def member_name(queue: str, name: str) -> str:
+    """How scripts of this queue call a job, a workflow or a gate: those of other queues, and gates, by all of
+    their ids."""
+    home, _, local = name.partition("/")
+    if home == queue:
+        return local
+    return f"~{local}" if home == f"~{queue}" else name
+
+
+def member_id(queue: str, name: bytes) -> str:
+    """The id of what scripts of this queue call so."""
+    told = name.decode()
+    if "/" in told:
+        return told
+    return f"~{queue}/{told[1:]}" if is_flow(told) else full_id(queue, told)
 
 
 def stored_job(queue: str, value: bytes) -> StoredJob:
@@ -168,9 +186,11 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
     now, stood, answers = head.split(b"|")
     found, at, told, read = watermark(stood), int(now) / MICRO, [], 0
     for answer in answers.split(b";"):
-        status, ordinal, held, others, change, size = answer.split(b":")
+        status, ordinal, held, others, change, size, *woven = answer.split(b":")
         window = jobs(queue, windows[read : read + int(size)]) if size != b"0" else ()
         read += len(window)
+        flows = windows[read : read + int(woven[2])] if woven else ()
+        read += len(flows)
         told.append(
             Settled(
                 status=_STATUSES[status],
@@ -182,9 +202,26 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
                 change=int(change),
                 jobs=window,
                 found=found,
+                released=int(woven[0]) if woven else 0,
+                ended=tuple([flow_ended(queue, flow) for flow in flows]),
+                relay=bool(woven) and woven[1] == b"1",
             )
         )
     return told
+
+
+def flow_ended(home: str, told: bytes) -> FlowEnded:
+    """A workflow that has ended, as `lua/workflows.lua` tells it."""
+    flow, seconds, stopped, buried, cancelled, expired, name = told.split(b"\n", 6)
+    ended = ended_counts(int(buried), int(cancelled), int(expired))
+    status = status_of(ended, cancelled=stopped == b"1")
+    return FlowEnded(member_id(home, flow), name.decode(), status, int(seconds) / MICRO)
+
+
+def ended_counts(buried: int, cancelled: int, expired: int) -> dict[JobState, int]:
+    """How many jobs of a workflow ended without success, by outcome."""
+    found = {JobState.BURIED: buried, JobState.CANCELLED: cancelled, JobState.EXPIRED: expired}
+    return {outcome: count for outcome, count in found.items() if count}
 
 
 def settled_one(queue: str, reply: bytes | Sequence[bytes]) -> Settled:
@@ -222,99 +259,17 @@ def halted_record(queue: str, reply: Sequence[Any]) -> HaltedRecord:
     )
 
 
-class _Figures(msgspec.Struct, frozen=True):
-    """What `stats` answers, in its order."""
-
-    now: int
-    enqueued: int
-    replayed: int
-    settled: int
-    buried: int
-    cancelled: int
-    expired: int
-    settled_at: int
-    all_paused: int
-    ready_lanes: int
-    held_lanes: int
-    idle_held_lanes: int
-    waiting_lanes: int
-    halted_lanes: int
-    stopped_lanes: int
-    scheduled: int
-    halted: int
-    paused: int
-    paused_waiting: int
-    dead: int
-    oldest_dead: int
-    oldest_job: int
-    blocked: int
-    attempts: int
-    workers: int
-    lease_tokens: int
-    first_due: int
-    paused_keys: int
-
-    def age(self, since: int) -> float:
-        """Seconds since then, 0 for never."""
-        return max(0.0, (self.now - since) / MICRO) if since else 0.0
-
-    def depth(self) -> dict[str, int]:
-        """Unsettled jobs by state. What runs is leased even in a paused lane; halted comes before paused."""
-        left = self.enqueued + self.replayed - self.settled - self.scheduled
-        leased = self.held_lanes - self.idle_held_lanes
-        known = {"scheduled": self.scheduled, "leased": leased, "halted": self.halted}
-        if self.all_paused:
-            return known | {"paused": left - leased - self.halted}
-        retrying = self.waiting_lanes - self.paused_waiting
-        ready = left - leased - self.halted - self.paused - retrying
-        return known | {"paused": self.paused, "waiting_retry": retrying, "ready": ready}
-
-    def lanes(self) -> dict[str, int]:
-        """Lanes by state; one that would be served or tried again but for a pause is paused."""
-        paused_waiting = self.waiting_lanes if self.all_paused else self.paused_waiting
-        paused_ready = self.ready_lanes if self.all_paused else 0
-        return {
-            LaneState.READY: self.ready_lanes - paused_ready,
-            LaneState.LEASED: self.held_lanes,
-            LaneState.WAITING_RETRY: self.waiting_lanes - paused_waiting,
-            LaneState.HALTED: self.halted_lanes,
-            LaneState.PAUSED: self.stopped_lanes + paused_waiting + paused_ready,
-        }
+def asks_to_look(reply: bytes) -> bool:
+    """Whether an `append` has left parents to be looked for."""
+    return reply.count(b"|") > _PLAIN_ANSWER
 
 
-def stats(queue: str, reply: Sequence[bytes]) -> QueueStats:
-    """A queue's figures."""
-    found = _Figures(*map(int, reply))
-    return QueueStats(
-        queue=queue,
-        **found.depth(),
-        lanes=found.lanes(),
-        enqueued=found.enqueued,
-        replayed=found.replayed,
-        # An ack, the common end, counts one number only; the others' shares are taken from it.
-        settled={
-            "succeeded": found.settled - found.buried - found.cancelled - found.expired,
-            "buried": found.buried,
-            "cancelled": found.cancelled,
-            "expired": found.expired,
-        },
-        dead_letters=found.dead,
-        dead_letter_oldest_age=found.age(found.oldest_dead),
-        oldest_job_age=found.age(found.oldest_job),
-        head_blocked=found.age(found.blocked),
-        head_attempts=found.attempts,
-        workers=found.workers,
-        lease_tokens=found.lease_tokens,
-        schedule_lag=found.age(found.first_due),
-        paused_whole=bool(found.all_paused),
-        paused_keys=found.paused_keys,
-        last_settled_at=found.settled_at / MICRO,
-    )
+_PLAIN_ANSWER = 2
 
 
 def appended(queue: str, session: str, number: int, count: int, reply: bytes) -> list[Appended]:
     """The answers of an `append` whose first job got this number of this session."""
-    answer, stood, repeated = reply.split(b"|")
+    answer, stood, repeated = reply.split(b"|")[:3]
     found = watermark(stood)
     if b"," not in answer:
         if repeated == b"1":  # what it found is what it had done itself
@@ -348,6 +303,20 @@ def scheduled_record(queue: str, due: bytes, record: bytes) -> JobRecord:
         seq=None,
         due_at=int(due) / MICRO,
         expires_at=(int(due) + int(ttl)) / MICRO if ttl else None,
+    )
+
+
+def deferred_record(job_id: str, record: bytes) -> JobRecord:
+    """A job that waits for others."""
+    header, _, rest = record.partition(b"|")
+    _, level, _, length = header.decode().split(":")
+    return JobRecord(
+        id=job_id,
+        lane=rest[: int(length)].decode(),
+        state=JobState.DEFERRED,
+        level=int(level),
+        body=rest[int(length) :],
+        seq=None,
     )
 
 

@@ -15,7 +15,7 @@ from glassq.model.verdicts import Action
 from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
-from glassq.stores.redis.replies import local_id, micros
+from glassq.stores.redis.replies import local_id, member_name, micros
 from glassq.stores.redis.resp import parts, text
 from glassq.stores.redis.scripts import Call
 
@@ -26,18 +26,20 @@ _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
 
-def append(key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None) -> Call:
+def append(
+    key: str, session: str, number: int, jobs: Sequence[NewJob], most: int | None, queue: str = ""
+) -> Call:
     """A call of `lua/append.lua` with jobs that get the numbers from this one on; `most` is the limit of the
-    queue.
+    `queue`, whose name is told where jobs may wait for others.
 
     Jobs that ask for nothing but their place, as nearly all do, are told in runs of one lane and level, each
     as the end of what is stored: server and client so have the least to do per job.
     """
     limit = "" if most is None else most
     for job in jobs:
-        if job.due is not None or job.ttl is not None or job.dedup is not None:
-            told = ["", *(part for job in jobs for part in _new_job(job))]
-            return _appending(key, session, number, len(jobs), limit, told)
+        asks_more = job.due is not None or job.ttl is not None or job.dedup is not None
+        if asks_more or job.after or job.flow is not None:
+            return _appending(key, session, number, len(jobs), limit, _asking_more(queue, jobs))
     if len(jobs) == 1:
         return _append_one(key, session, number, jobs[0], limit)
     named = session.encode()
@@ -48,6 +50,17 @@ def append(key: str, session: str, number: int, jobs: Sequence[NewJob], most: in
         first += len(stored)
         runs += (lane, level, len(stored), *stored)
     return _appending(key, session, number, len(jobs), limit, runs)
+
+
+def _waits(job: NewJob) -> bool:
+    return bool(job.after) or job.flow is not None
+
+
+def _asking_more(queue: str, jobs: Sequence[NewJob]) -> list[Argument]:
+    """Jobs that ask for more than their place, at least one of them."""
+    if any(map(_waits, jobs)):
+        return ["w", *(part for job in jobs for part in (*_new_job(job), *_woven(queue, job)))]
+    return ["", *(part for job in jobs for part in _new_job(job))]
 
 
 def _appending(
@@ -190,6 +203,16 @@ def _new_job(job: NewJob) -> list[Argument]:
         window = micros(job.dedup.window or 0.0)
     ttl = "" if job.ttl is None else micros(job.ttl)
     return [*_place(job), job.body, due, ttl, kind, dedup, window]
+
+
+def _woven(queue: str, job: NewJob) -> tuple[Argument, Argument]:
+    """The workflow a job belongs to, and those it waits for."""
+    told = []
+    for each in job.after:
+        place = f"#{each.job}" if isinstance(each.job, int) else member_name(queue, each.job)
+        parent, name = place.encode(), each.name.encode()
+        told.append(b"%b:%d:%d:%b%b" % (each.policy[0].encode(), len(parent), len(name), parent, name))
+    return "" if job.flow is None else member_name(queue, job.flow), b"".join(told)
 
 
 def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:

@@ -15,6 +15,10 @@ from glassq.stores.redis.resp import parts
 _FOLDER = Path(__file__).with_name("lua")
 
 
+_WEAVING: Final = "weaving"
+"""Stands among the parts of a script for what seldom happens in it: that a job ends others wait for."""
+
+
 class Script:
     """A script's text and the digest servers know it by. The text is constant: values travel as arguments.
 
@@ -23,8 +27,10 @@ class Script:
 
     def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = (), alone: bool = False) -> None:
         self.verb = verb
-        files = (verb,) if alone else ("opening", *shortcuts, "queue", *parts, verb)
-        self._know_as("".join(map(_read, files)))
+        whole = ("queue", *parts, verb)
+        self._know_as(
+            _read(verb) if alone else _read("opening") + "".join(map(_read, shortcuts)) + _within(whole)
+        )
 
     @cached_property
     def guarded(self) -> Script:
@@ -75,28 +81,50 @@ def _beginning(command: str, script: str, key: str) -> bytes:
     return parts((command, script, 1, key))
 
 
+def _within(files: tuple[str, ...]) -> str:
+    """Files as one function, which is called: to make functions in it is cheaper than at a script's top.
+
+    What these share with the opening is looked up once, for the one around them. At the top each of them
+    would look for it in all that any of them shares.
+    """
+    body = "".join(_woven(files) if name == _WEAVING else _read(name) for name in files)
+    return f"local function carry_out()\n{body}\nend\n\nreturn carry_out()\n"
+
+
+def _woven(files: tuple[str, ...]) -> str:
+    """A function that makes what is done about jobs which wait for others, with what a script has not got
+    itself: what stands in it costs nothing in the calls that have no use for it."""
+    needed = [name for name in ("settled", "arriving") if name not in files]
+    body = "".join(map(_read, (*needed, "holding", "failing", "edges", "workflows", "outcomes")))
+    return f"local woven\nlocal function weaving()\nif woven then return woven end\n{body}end\n\n"
+
+
 @cache
 def _read(name: str) -> str:
     return _FOLDER.joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-APPEND = Script("append", "arriving", shortcuts=("append_plain",))
-CLAIM = Script("claim", "standing", "keeping", "wishes", "arriving", "waits")
-CLAIM_ASSIGNED = Script("claim", "standing", "keeping", "wishes", "arriving", "waits", "choosing")
+_ENDING: Final = ("keeping", "weaving", "parting")
+"""What all need that may end jobs."""
+
+APPEND_PARTS: Final = ("arriving", "weaving", "deferring")
+APPEND = Script("append", *APPEND_PARTS, shortcuts=("append_plain",))
+CLAIM = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "waits")
+CLAIM_ASSIGNED = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "waits", "choosing")
 BEGIN = Script("begin")
-SETTLE = Script(
-    "settle", "standing", "vacating", "keeping", "wishes", shortcuts=("settle_next", "settle_leave")
-)
+SETTLE_PARTS: Final = ("standing", "settled", "vacating", *_ENDING, "wishes")
+SETTLE = Script("settle", *SETTLE_PARTS, shortcuts=("settle_next", "settle_leave"))
 RENEW = Script("renew")
-RELEASE = Script("release", "standing", "vacating", "keeping", "wishes")
+RELEASE = Script("release", "standing", "settled", "vacating", *_ENDING, "wishes")
 RESTART = Script("restart", "waits")
-SKIP = Script("skip", "standing", "vacating", "keeping", "waits")
-CANCEL = Script("cancel", "standing", "vacating", "keeping", "waits")
+SKIP = Script("skip", "standing", "settled", "vacating", *_ENDING, "waits")
+CANCEL = Script("cancel", "standing", "settled", "vacating", *_ENDING, "waits")
 PAUSE = Script("pause", "waits", "standstills")
 RESUME = Script("resume", "waits", "standstills")
-REPLAY = Script("replay", "keeping", "arriving")
-PURGE = Script("purge", "standing", "vacating", "keeping", "purging")
-PURGE_LANE = Script("purge_lane", "standing", "vacating", "keeping", "purging")
+REPLAY = Script("replay", "keeping", "arriving", "weaving")
+PURGE = Script("purge", "standing", "settled", "vacating", *_ENDING, "purging")
+PURGE_LANE = Script("purge_lane", "standing", "settled", "vacating", *_ENDING, "purging")
+PURGE_DEFERRED = Script("purge_deferred", "weaving")
 FORGET = Script("forget", "keeping")
 REOPEN = Script("reopen", alone=True)
 SWAP = Script("swap", alone=True)
@@ -112,6 +140,15 @@ FIGURES = Script("figures", "close")
 WORKERS = Script("workers")
 REPORT = Script("report", "keeping", "waits", "standstills")
 LEAVE = Script("leave")
+FOLLOW = Script("follow", "weaving", "deferring")
+CONCLUDE = Script("conclude", "weaving")
+DELIVER = Script("deliver", "weaving")
+OUTBOX = Script("outbox")
+DELIVERED = Script("delivered")
+UPSTREAM = Script("upstream")
+OPEN_FLOW = Script("open_flow", "weaving")
+FLOW = Script("flow")
+FLOW_OUTCOMES = Script("flow_outcomes")
 NOTES = Script("notes")
 PUT = Script("put", "keeping")
 EXCHANGE = Script("exchange", "keeping")

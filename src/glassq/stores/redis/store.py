@@ -12,6 +12,7 @@ import msgspec
 import redis
 
 from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
+from glassq.flowstorage import parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
@@ -33,13 +34,14 @@ from glassq.storage import (
     WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import looking, purging, replies, requests, scripts
+from glassq.stores.redis import figures, looking, purging, replies, requests, scripts
 from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
+from glassq.stores.redis.flows import FlowVerbs
 from glassq.stores.redis.keeping import KeepingVerbs
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.layouts import Layouts
@@ -57,7 +59,7 @@ ALIVE_SECONDS = 60.0
 themselves."""
 
 
-class RedisStorage(KeepingVerbs):
+class RedisStorage(KeepingVerbs, FlowVerbs):
     """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
     forked child."""
 
@@ -104,12 +106,13 @@ class RedisStorage(KeepingVerbs):
     ) -> list[Appended]:
         """See `Storage.append`. `EnqueueUncertain` also when an answer was lost for good."""
         append_size(jobs)
+        parents_of(jobs)
         if not jobs:
             return []
         self._register.enter(queue)
         with self._sessions.session() as session:
             number = session.take(len(jobs))
-            call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length)
+            call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length, queue)
             try:
                 reply, copies = self._append(call, replicas)
             except Unanswered as error:
@@ -124,6 +127,8 @@ class RedisStorage(KeepingVerbs):
                     self._register.strike(queue)
                     raise
                 return self.append(queue, jobs, max_length=max_length, replicas=replicas)
+        if replies.asks_to_look(reply):
+            self._look_for_parents(queue)
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
         found = answers[0].found
         if found is not None and not found.counts.enqueued:
@@ -341,6 +346,8 @@ class RedisStorage(KeepingVerbs):
             return None
         if kept[0] == b"scheduled":
             return replies.scheduled_record(queue, *kept[1:])
+        if kept[0] == b"deferred":
+            return replies.deferred_record(job_id, kept[1])
         return replies.buried_record(queue, kept[1])
 
     def pause(self, queue: str, lane: str | None = None) -> bool:
@@ -397,7 +404,7 @@ class RedisStorage(KeepingVerbs):
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. Each queue in a moment of its own."""
         found = self._server.run_each(scripts.STATS, [(self._keys.counters(queue), ()) for queue in queues])
-        return [replies.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
+        return [figures.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
 
     def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
         """See `Storage.lanes`. A round trip for every 50 lanes that are looked at, and that are listed."""

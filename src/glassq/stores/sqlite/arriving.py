@@ -67,6 +67,7 @@ def append(
     found = stood.watermark
     answers: list[Appended] = []
     placed: list[Placed] = []
+    later = False
     # order: sequences are given under the file's write lock, in the transaction that stores the jobs.
     seq = stood.seq
     for index, job in enumerate(jobs):
@@ -76,13 +77,16 @@ def append(
             answers.append(Appended(first.id, first.seq, Disposition.DUPLICATE, found))
             continue
         due = now if job.due is None else _due_at(job.due, now, is_time=job.due_is_time)
-        if due <= now:
+        if job.after:  # stored with what it waits for: see `deferring`
+            answer = Appended(identify(), None, Disposition.CREATED, found)
+        elif due <= now:
             seq += 1
             answer = Appended(identify(), seq, Disposition.CREATED, found)
             placed.append(_placed(queue, job, answer.id, seq, now))
         else:
             answer = Appended(identify(), None, Disposition.CREATED, found)
             _schedule(cx, queue, job, answer.id, due)
+            later = True
         answers.append(answer)
         if job.dedup is not None:
             _remember(cx, queue, job.dedup, answer, now)
@@ -94,7 +98,7 @@ def append(
     stood.seq, stood.seen = seq, now
     stood.enqueued += fresh
     stood.tail += opened
-    return answers, opened > 0 or len(placed) < fresh
+    return answers, opened > 0 or later
 
 
 def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail: int) -> int:
@@ -114,11 +118,13 @@ def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail
     return opened
 
 
-def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> None:
-    """Put jobs into their lanes."""
-    for lane, (first, _) in _spans(jobs).items():
-        _make_way(cx, queue, lane, first, next_tail(cx, queue))
+def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
+    """Put jobs into their lanes; whether any of these was idle."""
+    ways = [
+        _make_way(cx, queue, lane, first, next_tail(cx, queue)) for lane, (first, _) in _spans(jobs).items()
+    ]
     cx.executemany(_INSERT, jobs)
+    return _Way.OPENED in ways
 
 
 def _spans(jobs: Sequence[Placed]) -> dict[str, tuple[int, int]]:

@@ -230,8 +230,8 @@ class Connections:
 
 
 def _keep_a_log(connection: sqlite3.Connection) -> None:
-    """Have the file keep a write-ahead log. Of two processes that switch a new file to it at once SQLite refuses
-    one without waiting, whatever its timeout is: so that is waited for here, for as long."""
+    """Have the file keep a write-ahead log. Of two processes that switch a new file to it at once SQLite
+    refuses one without waiting, whatever its timeout is: so that is waited for here, for as long."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

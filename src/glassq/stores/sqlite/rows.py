@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from glassq.model.jobs import StoredJob
+from glassq.model.jobs import JobState, StoredJob
+from glassq.model.verdicts import Action
 from glassq.model.watermarks import Counts, Watermark
 
 MICRO = 1_000_000
@@ -15,6 +16,13 @@ READY = "CASE WHEN paused THEN 'paused' ELSE 'ready' END"
 """The state of a lane that nothing but a pause keeps from being served."""
 FRESH = "cancel = NULL, attempts = 0, failures = 0, crashes = 0, blocked_at = NULL"
 """What a lane knows of a head that is new to it."""
+OUTCOMES = {
+    Action.ACK: JobState.SUCCEEDED,
+    Action.BURY: JobState.BURIED,
+    Action.EXPIRE: JobState.EXPIRED,
+    Action.CANCEL: JobState.CANCELLED,
+}
+"""How a job ended that was settled so: the name of the column that counts it, too."""
 PLACE_COLUMNS = "id, rank, seq, dedup"
 JOB_COLUMNS = "id, seq, rank, body, eligible_at, expires_at, replayed"
 
@@ -145,6 +153,7 @@ class QueueRow(msgspec.Struct):
     tail: int
     seen: int
     paused: int
+    tied: int
 
     @property
     def watermark(self) -> Watermark:
@@ -153,7 +162,8 @@ class QueueRow(msgspec.Struct):
 
 
 QUEUE_COLUMNS = (
-    "incarnation, seq, enqueued, settled, replayed, queues.token, queues.tail, queues.seen, queues.paused"
+    "incarnation, seq, enqueued, settled, replayed, queues.token, queues.tail, queues.seen, queues.paused,"
+    " queues.tied"
 )
 
 

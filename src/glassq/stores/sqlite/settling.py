@@ -16,12 +16,15 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
+from glassq.stores.sqlite.changes import Change
+from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.jumps import note, pass_time
 from glassq.stores.sqlite.known import HeldLane, Known
 from glassq.stores.sqlite.notes import write_down
 from glassq.stores.sqlite.rows import (
     FRESH,
     MICRO,
+    OUTCOMES,
     READY,
     Place,
     head,
@@ -33,13 +36,6 @@ from glassq.stores.sqlite.rows import (
     place_of,
     window,
 )
-
-_OUTCOMES = {
-    Action.ACK: "succeeded",
-    Action.BURY: "buried",
-    Action.EXPIRE: "expired",
-    Action.CANCEL: "cancelled",
-}
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -53,12 +49,13 @@ class _Call(msgspec.Struct, frozen=True):
     now: int
 
 
-def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlement, clock: int) -> Settled:
+def settle(change: Change, known: Known, queue: int, owner: str, what: Settlement) -> Settled:
     """End the attempt of the lane's head and move the lane on. Notes the time in the queue's row, too."""
+    cx = change.cx
     lane = known.held(cx, queue, owner, what.lease)
     stood = known.queue(cx, queue)
     found = stood.watermark
-    now = pass_time(cx, queue, stood.seen, clock)
+    now = pass_time(cx, queue, stood.seen, change.clock)
     if lane is None:
         note(cx, queue, now)
         known.forget()
@@ -75,11 +72,34 @@ def settle(cx: Connection, known: Known, queue: int, owner: str, what: Settlemen
         return _stop(call, job)
     if what.action is Action.BURY:
         _bury(call, job)
-    _take_out(cx, queue, lane.lane, job, _OUTCOMES[what.action], now)
+    _take_out(cx, queue, lane.lane, job, OUTCOMES[what.action], now)
     lane.without(job)
     stood.settled += 1
     stood.seen = now
+    if stood.tied:
+        return _let_others_know(change, call, stood.settled)
     return _move_on(call, None, SettleStatus.DONE, ordinal=stood.settled)
+
+
+def _let_others_know(change: Change, call: _Call, ordinal: int) -> Settled:
+    """Let go who waits for the job, before its lane moves on: a child in it may be what comes next."""
+    cx, known, what = call.cx, call.known, call.what
+    ends = Ends(cx, call.lane.queue, call.now)
+    final = what.action is not Action.BURY
+    if not ends.note(what.job_id, OUTCOMES[what.action], final=final, result=what.result):
+        return _move_on(call, None, SettleStatus.DONE, ordinal)
+    if ends.carry_out():
+        change.ring = True
+    known.forget()
+    lane = known.held(cx, call.lane.queue, call.lane.owner, what.lease)
+    assert lane is not None  # noqa: S101 - it was held in this transaction
+    settled = _move_on(msgspec.structs.replace(call, lane=lane), None, SettleStatus.DONE, ordinal)
+    return msgspec.structs.replace(
+        settled,
+        released=ends.released + ends.cancelled,
+        ended=ends.ended_flows(),
+        relay=ends.relay,
+    )
 
 
 def _head(cx: Connection, lane: HeldLane) -> Place | None:
@@ -210,9 +230,9 @@ def _stop(call: _Call, job: Place) -> Settled:
 
 def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: int = 0) -> Settled:
     """The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with the first of the
-    jobs that are left, or the one that the worker named. `current`: what it goes on with already."""
+    jobs that are left. `current`: what it goes on with already."""
     cx, known, lane, what = call.cx, call.known, call.lane, call.what
-    follower = _follower(call)
+    follower = lane.first(cx)  # order: whatever the worker named
     kept = what.leaving is Leaving.KEEP
     stays = kept or (
         what.leaving is Leaving.STAY and not lane.paused and not known.queue(cx, lane.queue).paused
@@ -227,7 +247,7 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
         if follower.id != what.next_id or what.change != lane.change:
             jobs = window(cx, lane.queue, lane.lane, max(1, what.window))
         if follower != current:  # else named by a call that is repeated: what happened since is not forgotten
-            _start(call, follower)
+            _start(call)
     else:
         place = next_tail(cx, lane.queue) if what.leaving is Leaving.YIELD else next_front(cx, lane.queue)
         open_again(cx, lane.queue, lane.lane, place, call.now)
@@ -244,26 +264,15 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
     )
 
 
-def _follower(call: _Call) -> Place | None:
-    """The lane's next job: the one the worker named while its window is fresh, else the lane's true head."""
-    lane, what = call.lane, call.what
-    first = lane.first(call.cx)
-    if first is None or what.next_id is None or first.id == what.next_id or what.change != lane.change:
-        return first
-    return place_of(call.cx, lane.queue, lane.lane, what.next_id) or first
-
-
-def _start(call: _Call, job: Place) -> None:
-    """The lane goes on with this job. Written down only where the lane's row does not say so already: the
-    counters are of the head, so they start again, and a head that is not the first has its place named."""
+def _start(call: _Call) -> None:
+    """The lane goes on with its first job. Written down only where the lane's row does not say so already."""
     lane = call.lane
-    begun = None if job == lane.first(call.cx) else (job.rank, job.seq)
-    if lane.runs and lane.fresh and lane.begun == begun:
+    if lane.runs and lane.fresh and lane.begun is None:
         return
-    rank, seq = begun or (None, None)
     call.cx.execute(
-        f"UPDATE lanes SET runs = 1, begun_rank = ?, begun_seq = ?, {FRESH} WHERE queue = ? AND lane = ?",
-        (rank, seq, lane.queue, lane.lane),
+        f"UPDATE lanes SET runs = 1, begun_rank = NULL, begun_seq = NULL, {FRESH}"
+        " WHERE queue = ? AND lane = ?",
+        (lane.queue, lane.lane),
     )
     call.known.forget()
 

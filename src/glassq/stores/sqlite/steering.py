@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from glassq.model.jobs import Cancellation, StoredJob
+from glassq.model.jobs import Cancellation, JobState, StoredJob
 from glassq.model.verdicts import Action
 from glassq.storage import Replayed
 from glassq.stores.sqlite.arriving import Placed, overtake, place, take_seqs, window_is_stale
+from glassq.stores.sqlite.deferring import withdraw
+from glassq.stores.sqlite.ending import Ends
+from glassq.stores.sqlite.flowrecords import forget_flows
 from glassq.stores.sqlite.notes import forget_notes, write_down
 from glassq.stores.sqlite.rows import (
     JOB_COLUMNS,
@@ -19,6 +22,7 @@ from glassq.stores.sqlite.rows import (
     head,
     next_front,
     next_tail,
+    queue_row,
     stored_job,
 )
 from glassq.stores.sqlite.settling import open_again, remove
@@ -69,14 +73,29 @@ def skip(
         return None
     remove(cx, queue, lane, job, "cancelled", now)
     keep.note(cx, queue, job.id, now, "skipped")
+    _let_others_know(cx, queue, [job.id], JobState.CANCELLED, now)
     _go_on(cx, queue, lane, now)
     return job
 
 
+def _let_others_know(
+    cx: Connection, queue: int, jobs: Sequence[str], outcome: JobState | None, now: int, *, final: bool = True
+) -> None:
+    """These jobs have ended, or are unsettled again: whoever waits for them hears of it."""
+    if not queue_row(cx, queue).tied:
+        return
+    ends = Ends(cx, queue, now)
+    for job in jobs:
+        ends.note(job, outcome, final=final)
+    ends.carry_out()
+
+
 def cancel(cx: Connection, queue: int, job_id: str, now: int, keep: Keep) -> Cancellation | None:
     """Take an unsettled job out, or ask the worker that runs it; None when there is none."""
-    if _unschedule(cx, queue, job_id, now):
+    if _unschedule(cx, queue, job_id) or withdraw(cx, queue, job_id):
+        _count_cancelled(cx, queue, 1, now)
         keep.note(cx, queue, job_id, now, "cancelled")
+        _let_others_know(cx, queue, [job_id], JobState.CANCELLED, now)
         return Cancellation.REMOVED
     row = cx.execute(
         f"SELECT lane, {JOB_COLUMNS} FROM jobs WHERE queue = ? AND id = ?", (queue, job_id)
@@ -92,6 +111,7 @@ def cancel(cx: Connection, queue: int, job_id: str, now: int, keep: Keep) -> Can
         return Cancellation.ASKED
     remove(cx, queue, lane, job, "cancelled", now)
     keep.note(cx, queue, job_id, now, "cancelled")
+    _let_others_know(cx, queue, [job_id], JobState.CANCELLED, now)
     if state == "held":
         window_is_stale(cx, queue, lane)
     elif begun_seq == job.seq or head(cx, queue, lane, None) is None:
@@ -99,14 +119,13 @@ def cancel(cx: Connection, queue: int, job_id: str, now: int, keep: Keep) -> Can
     return Cancellation.REMOVED
 
 
-def _unschedule(cx: Connection, queue: int, job_id: str, now: int) -> bool:
+def _unschedule(cx: Connection, queue: int, job_id: str) -> bool:
     row = cx.execute(
         "DELETE FROM scheduled WHERE queue = ? AND id = ? RETURNING dedup", (queue, job_id)
     ).fetchone()
     if row is None:
         return False
     cx.execute("DELETE FROM dedup WHERE queue = ? AND id = ? AND until IS NULL", (queue, row[0]))
-    _count_cancelled(cx, queue, 1, now)
     return True
 
 
@@ -211,20 +230,30 @@ def replay(cx: Connection, queue: int, ids: Sequence[str], now: int, *, front: b
     # How it ended is not how it ends.
     cx.executemany("DELETE FROM notes WHERE queue = ? AND job = ?", [(queue, job.id) for job in placed])
     cx.execute("UPDATE queues SET replayed = replayed + ? WHERE id = ?", (len(rows), queue))
+    _let_others_know(cx, queue, [job.id for job in placed], None, now, final=False)
     return [Replayed(job.id, job.lane, row[0], job.seq) for job, row in zip(placed, rows, strict=True)]
 
 
-def purge_dead(cx: Connection, queue: int, lane: str | None, now: int) -> int:  # noqa: ARG001 - as below
+def purge_dead(cx: Connection, queue: int, lane: str | None, now: int) -> int:
     """Drop all dead letters, of the queue or of one lane."""
     only = "" if lane is None else " AND lane = :lane"
     values = {"queue": queue, "lane": lane}
+    tied = _tied(cx, f"SELECT id FROM dead WHERE queue = :queue{only}", values)
     forget_notes(cx, f"SELECT id FROM dead WHERE queue = :queue{only}", values)
-    return cx.execute(f"DELETE FROM dead WHERE queue = :queue{only}", values).rowcount
+    count = cx.execute(f"DELETE FROM dead WHERE queue = :queue{only}", values).rowcount
+    _let_others_know(cx, queue, tied, JobState.BURIED, now)
+    return count
+
+
+def _tied(cx: Connection, jobs: str, values: Mapping[str, object]) -> list[str]:
+    """Those of a selection of jobs whose end concerns others."""
+    rows = cx.execute(f"SELECT job FROM ties WHERE queue = :queue AND job IN ({jobs})", values)
+    return [job for (job,) in rows]
 
 
 def purge_waiting(cx: Connection, queue: int, lane: str | None, now: int) -> int:
-    """End every scheduled and waiting job, of the queue or of one lane, as cancelled; what runs is left
-    alone."""
+    """End every scheduled, deferred and waiting job, of the queue or of one lane, as cancelled; what runs is
+    left alone."""
     only = "" if lane is None else " AND lane = :lane"
     waits = f"queue = :queue{only} AND id NOT IN (SELECT id FROM running WHERE queue = :queue{only})"
     values = {"queue": queue, "lane": lane}
@@ -233,16 +262,23 @@ def purge_waiting(cx: Connection, queue: int, lane: str | None, now: int) -> int
         f" AND lane IN (SELECT lane FROM jobs WHERE {waits})",
         values,
     )
-    ended = f"SELECT id FROM jobs WHERE {waits} UNION ALL SELECT id FROM scheduled WHERE queue = :queue{only}"
+    beside = f"queue = :queue{only}"
+    ended = (
+        f"SELECT id FROM jobs WHERE {waits} UNION ALL SELECT id FROM scheduled WHERE {beside}"
+        f" UNION ALL SELECT id FROM deferred WHERE {beside} AND NOT withdrawn"
+    )
+    tied = _tied(cx, ended, values)
     cx.execute(
         f"DELETE FROM dedup WHERE queue = :queue AND until IS NULL AND job IN ({ended})",
         values,
     )
     forget_notes(cx, ended, values)
     count = cx.execute(f"DELETE FROM jobs WHERE {waits}", values).rowcount
-    count += cx.execute(f"DELETE FROM scheduled WHERE queue = :queue{only}", values).rowcount
+    count += cx.execute(f"DELETE FROM scheduled WHERE {beside}", values).rowcount
+    count += cx.execute(f"DELETE FROM deferred WHERE {beside} AND NOT withdrawn", values).rowcount
     cx.execute(f"DELETE FROM lanes WHERE queue = :queue{only} AND state <> 'held'", values)
     _count_cancelled(cx, queue, count, now)
+    _let_others_know(cx, queue, tied, JobState.CANCELLED, now)
     return count
 
 
@@ -252,13 +288,23 @@ def forget(cx: Connection, queue: int, name: str) -> bool:
         return False
     for table in ("lanes", "owners", "dedup", "paused", "notes", "kept"):
         cx.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
+    forget_flows(cx, name)
     cx.execute("DELETE FROM queues WHERE id = ?", (queue,))
     return True
 
 
+_HOLDINGS = (
+    ("jobs", "jobs"),
+    ("scheduled", "scheduled jobs"),
+    ("deferred", "deferred jobs, or some that a replay would bring back"),
+    ("dead", "dead letters"),
+    ("ties", "ends of jobs that others are to be told of"),
+)
+
+
 def holds(cx: Connection, queue: int, name: str) -> str:
     """What keeps a queue from being taken away, in words; nothing when nothing does."""
-    for table, what in (("jobs", "jobs"), ("scheduled", "scheduled jobs"), ("dead", "dead letters")):
+    for table, what in _HOLDINGS:
         if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? LIMIT 1", (queue,)).fetchone():
             return f"holds {what}"
     return "is served by a worker" if workers(cx, name) else ""

@@ -8,6 +8,7 @@ from sqlite3 import Connection
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
+from glassq.flowstorage import parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
@@ -43,9 +44,11 @@ from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.deferring import tie_jobs
 from glassq.stores.sqlite.departing import take_from_the_gone
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.following import FollowingVerbs
 from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.keeping import KeepingVerbs
 from glassq.stores.sqlite.known import Known
@@ -61,7 +64,7 @@ R = TypeVar("R")
 U = TypeVar("U")
 
 
-class SqliteStorage(KeepingVerbs):
+class SqliteStorage(FollowingVerbs, KeepingVerbs):
     """`glassq.storage.Storage` on one SQLite file. Thread-safe; usable again in a forked child."""
 
     kind = "sqlite"
@@ -104,6 +107,7 @@ class SqliteStorage(KeepingVerbs):
                 'a SQLite file has no replicas; leave durability at "memory", or use Redis for this queue'
             )
         size = append_size(jobs)
+        parents_of(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
 
@@ -141,6 +145,11 @@ class SqliteStorage(KeepingVerbs):
         answers, change.ring = arriving.append(
             change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
         )
+        if [job for job in jobs if job.after or job.flow]:
+            now = self._known.queue(change.cx, key).seen
+            self._known.forget()
+            if tie_jobs(change.cx, self._names.find, key, jobs, answers, now):
+                change.ring = True
         return answers
 
     # -- owning lanes ------------------------------------------------------------------------------------
@@ -252,7 +261,7 @@ class SqliteStorage(KeepingVerbs):
             return Settled(status=SettleStatus.FENCED, now=change.clock / MICRO, found=found)
         if settlement.action is Action.RETRY or settlement.leaving in (Leaving.YIELD, Leaving.RELEASE):
             change.ring = True
-        return settling.settle(change.cx, self._known, key, name, settlement, change.clock)
+        return settling.settle(change, self._known, key, name, settlement)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One transaction."""

@@ -86,6 +86,7 @@ def find(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
     """A job by its id, wherever it is. Reads the whole queue in the worst case."""
     return (
         _find_scheduled(cx, queue, job_id)
+        or _find_deferred(cx, queue, job_id)
         or _find_unsettled(cx, queue, job_id)
         or _find_dead(cx, queue, job_id)
     )
@@ -108,6 +109,16 @@ def _find_scheduled(cx: Connection, queue: int, job_id: str) -> JobRecord | None
         due_at=due / MICRO,
         expires_at=None if ttl is None else (due + ttl) / MICRO,
     )
+
+
+def _find_deferred(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
+    row = cx.execute(
+        "SELECT lane, rank, body FROM deferred WHERE queue = ? AND id = ? AND NOT withdrawn", (queue, job_id)
+    ).fetchone()
+    if row is None:
+        return None
+    lane, rank, body = row
+    return JobRecord(id=job_id, lane=lane, state=JobState.DEFERRED, level=-rank, body=a_body(body), seq=None)
 
 
 def _find_unsettled(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
@@ -217,12 +228,14 @@ def _first_due(cx: Connection, queue: int) -> int | None:
 def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:
     """Unsettled jobs by state. What runs is leased even in a paused lane; halted comes before paused."""
     scheduled = _count(cx, "scheduled WHERE queue = ?", queue)
-    left = totals.enqueued + totals.replayed - totals.settled - scheduled
+    deferred = _count(cx, "deferred WHERE queue = ? AND withdrawn = 0", queue)
+    left = totals.enqueued + totals.replayed - totals.settled - scheduled - deferred
     leased = _count(cx, "lanes WHERE queue = ? AND state = 'held' AND runs", queue)
     halted_jobs = _count(cx, f"{_JOBS_OF} state = 'halted'", queue)
     if totals.paused:
         return {
             "scheduled": scheduled,
+            "deferred": deferred,
             "leased": leased,
             "halted": halted_jobs,
             "paused": left - leased - halted_jobs,
@@ -232,6 +245,7 @@ def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:
     paused -= _count(cx, "lanes WHERE queue = ? AND paused AND state = 'held' AND runs", queue)
     return {
         "scheduled": scheduled,
+        "deferred": deferred,
         "leased": leased,
         "halted": halted_jobs,
         "paused": paused,

@@ -20,10 +20,13 @@ from glassq.testing.conformance.choosing import Choosing
 from glassq.testing.conformance.claiming import Claiming
 from glassq.testing.conformance.crowding import Crowding
 from glassq.testing.conformance.cutting import Cutting
+from glassq.testing.conformance.deferring import Deferring
 from glassq.testing.conformance.duplicating import Duplicating
 from glassq.testing.conformance.exchanging import Exchanging
+from glassq.testing.conformance.flowing import Flowing
 from glassq.testing.conformance.forgetting import Forgetting
 from glassq.testing.conformance.halting import Halting
+from glassq.testing.conformance.inheriting import Failing, Inheriting, Relaying
 from glassq.testing.conformance.keeping import KeepingNotes, KeepingValues
 from glassq.testing.conformance.leasing import Jumping, Leasing
 from glassq.testing.conformance.leveling import Leveling
@@ -39,7 +42,7 @@ from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Re
 from glassq.testing.conformance.taking_ahead import TakingAhead
 from glassq.testing.conformance.waiting import Waiting
 
-__all__ = ["StorageConformance"]
+__all__ = ["FlowConformance", "StorageConformance"]
 
 
 class StorageConformance(
@@ -76,3 +79,7 @@ class StorageConformance(
     Exchanging,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
+
+
+class FlowConformance(Deferring, Failing, Inheriting, Relaying, Flowing):
+    """What stores promise about jobs that wait for others; `StorageConformance` takes it in when all do."""

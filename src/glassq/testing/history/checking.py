@@ -7,6 +7,7 @@ from typing import Any
 
 from glassq.testing.history import lines as kinds
 from glassq.testing.history.facts import Facts
+from glassq.testing.history.following import check_waits
 from glassq.testing.history.keeping import check_dead, check_kept
 from glassq.testing.history.losing import check_losses
 from glassq.testing.history.ordering import check_acceptance, check_settlements, check_starts
@@ -19,7 +20,7 @@ from glassq.testing.history.takeovers import Takeovers
 
 
 def check(history: History, *, losses_expected: bool = False) -> Report:
-    """Judge a history by I1 to I10 of the contract. It must hold all that was done to the store's queues.
+    """Judge a history by I1 to I11 of the contract. It must hold all that was done to the store's queues.
 
     Never accuses without proof: what was asked and not answered may have happened or not. `losses_expected`:
     the store was made to lose data; then each loss must be a clean cut, and told to whoever could know.
@@ -46,6 +47,7 @@ def check(history: History, *, losses_expected: bool = False) -> Report:
     check_dead(facts, findings)
     check_sums(facts, findings)
     check_strangers(facts, findings)
+    check_waits(facts, findings)
     figures = _figures(facts)
     figures |= {"overlaps": overlaps, "takeovers_by_a_set_clock": by_set_clock}
     figures |= {"losses": losses, "losses_reported": len(history.of(kinds.LossTold))}

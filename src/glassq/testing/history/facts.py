@@ -75,6 +75,9 @@ class Facts:
         self.settlings = _settlings(history)
         self.lives = self._live()
         self.accepted = self._accept()
+        self.after: dict[str, list[tuple[str, str]]] = {}
+        for line in history.of(kinds.EnqueueOk):
+            self.after |= line.after
         self.unanswered = self._unanswered()
         self.uncertain: dict[str, int] = defaultdict(int)
         for call in self.unanswered:

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from glassq.testing.history import lines as kinds
 from glassq.testing.history.facts import Accepted, Facts, Settling
+from glassq.testing.history.following import may_be_refused
 from glassq.testing.history.report import Findings
 
 
@@ -22,14 +23,17 @@ def check_kept(facts: Facts, findings: Findings) -> None:
         elif not (job.id in known[job.queue] or _accounted_for(facts, job)):
             missing[job.queue].append(job)
     for queue, jobs in missing.items():
-        scheduled = int(facts.dumps[queue].stats.get("scheduled", 0))
+        stats = facts.dumps[queue].stats
+        scheduled = int(stats.get("scheduled", 0)) + int(stats.get("deferred", 0))
         waiting = [job for job in jobs if job.seq is None and job.id not in started]
         explained = facts.purged(queue, dead=False)[1]
         explained += min(scheduled, len(waiting))
         explained += sum(1 for each in facts.skips if each.answer is None)
         if len(jobs) <= explained:
             continue
-        others = f"; {int(explained)} of {len(jobs)} were purged or are scheduled" if explained else ""
+        others = (
+            f"; {int(explained)} of {len(jobs)} were purged, are scheduled or deferred" if explained else ""
+        )
         for job in jobs:
             what = f"{job.id} (seq {job.seq}) of queue {queue} was acknowledged and is gone{others}"
             findings.add("I1", what, job.line, facts.dumps[queue])
@@ -41,7 +45,8 @@ def _accounted_for(facts: Facts, job: Accepted) -> bool:
         each.final and not each.refused and (each.done is None or facts.stands(each))
         for each in facts.settlings_of.get(job.id, ())
     )
-    return settled or job.id in facts.cancelled or not facts.survives(job)
+    gone = settled or job.id in facts.cancelled or not facts.survives(job)
+    return gone or may_be_refused(facts, job.id)
 
 
 # -- dead letters ------------------------------------------------------------------------------------

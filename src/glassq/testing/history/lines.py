@@ -53,11 +53,13 @@ class EnqueueInvoked(Line, kw_only=True, gc=False, tag="enqueue.invoked"):
 
 
 class EnqueueOk(Line, kw_only=True, gc=False, tag="enqueue.ok"):
-    """The store has the jobs: of each id, seq, lane, level, digest of its body, 1 for a duplicate."""
+    """The store has the jobs: of each id, seq, lane, level, digest of its body, 1 for a duplicate; and of
+    those that wait for others, these, with what becomes of them when such a one fails."""
 
     call: str
     queue: str
     jobs: list[tuple[str, int | None, str, int, str, int]]
+    after: dict[str, list[tuple[str, str]]] = {}
     found: Mark | None = None
 
 

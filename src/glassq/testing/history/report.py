@@ -24,6 +24,7 @@ INVARIANTS = {
     "I8": "what was enqueued before has the lower seq",
     "I9": "dead letters keep every field",
     "I10": "enqueued + replayed = succeeded + buried + expired + cancelled + left",
+    "I11": "no job begins before those it waits for have ended",
 }
 
 

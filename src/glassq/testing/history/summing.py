@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from glassq.model.names import queue_of
 from glassq.testing.history import lines as kinds
 from glassq.testing.history.facts import Facts, Settling
+from glassq.testing.history.following import may_be_refused
 from glassq.testing.history.report import Findings
 
 
@@ -21,9 +23,10 @@ def check_sums(facts: Facts, findings: Findings) -> None:
         if came != went:
             what = f"queue {queue}: {came} came (enqueued and replayed), {went} are settled or left"
             findings.add("I10", what, dump)
-        if left != len(dump.unsettled) + stats["scheduled"]:
+        if left != len(dump.unsettled) + stats["scheduled"] + stats["deferred"]:
             what = f"queue {queue}: {left} jobs are left by its figures, {len(dump.unsettled)} are there"
-            findings.add("I10", f"{what} and {stats['scheduled']} scheduled", dump)
+            beside = f"{stats['scheduled']} scheduled and {stats['deferred']} deferred"
+            findings.add("I10", f"{what}, {beside}", dump)
         if stats["dead_letters"] != len(dump.dead):
             what = (
                 f"queue {queue}: {stats['dead_letters']} dead letters by its figures, {len(dump.dead)} there"
@@ -52,14 +55,23 @@ def _against_history(facts: Facts, dump: kinds.Dump, findings: Findings) -> None
             sure += len(each.answer.jobs) if isinstance(each.answer, kinds.ReplayOk) else 0
             perhaps += 0 if each.answer else len(each.asked.ids)
     low = sure if len(lives.all) == 1 else 0
-    _between(dump, "replayed", stats["replayed"], low, sure + perhaps, findings)
+    refused, revived = _refused(facts, queue)
+    _between(dump, "replayed", stats["replayed"], low, sure + perhaps + revived, findings)
     surely, maybe = _settled(facts, queue)
     last = Counter(
         each.asked.action for each in facts.settlings if _is_sure(facts, each) and each.asked.queue == queue
     )
     for action, name in _SETTLED.items():
         low = surely[action] if len(lives.all) == 1 else last[action]
-        _between(dump, name, stats["settled"][name], low, surely[action] + maybe[action], findings)
+        high = surely[action] + maybe[action] + (refused if action == "cancel" else 0)
+        _between(dump, name, stats["settled"][name], low, high, findings)
+
+
+def _refused(facts: Facts, queue: str) -> tuple[int, int]:
+    """How many jobs may have been cancelled because one they wait for failed, and how many may have come back
+    with that: each once more with every replay, of any queue."""
+    jobs = sum(queue_of(job) == queue and may_be_refused(facts, job) for job in facts.after)
+    return jobs * (1 + len(facts.replays)), jobs * len(facts.replays)
 
 
 def _is_sure(facts: Facts, settling: Settling) -> bool:

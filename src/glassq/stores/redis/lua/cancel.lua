@@ -1,6 +1,6 @@
 -- cancel: take a job out, or ask the worker that runs it.
 -- ARGV   time, job, for how long (µs, 0 not at all) that it ended is kept, what is said of that, then, for one that is
---        not scheduled: lane, level, the job as it is in its list
+--        in a lane: lane, level, the job as it is in its list
 -- Reply  'removed', 'asked', or nil when it is not there (any more)
 -- A repetition after a lost answer finds nothing: not safe to repeat blindly.
 
@@ -15,20 +15,26 @@ end
 local function unschedule()
   local slot = call('HGET', P .. 'di', id)
   if not slot then return false end
+  local record = call('HGET', P .. 'dp', slot)
   call('ZREM', P .. 'd', slot)
   call('HDEL', P .. 'dp', slot)
   call('HDEL', P .. 'di', id)
-  local dedup = call('HGET', P .. 'y', id)
-  if dedup then
-    call('HDEL', P .. 'y', id)
-    call('HDEL', P .. 'dd', dedup)
-  end
+  free_unique(id)
   count_settled('cancel', 1)
+  end_beside(id, record)
   note_end()
   return true
 end
 
-if unschedule() then return 'removed' end
+local function give_up()
+  if call('HEXISTS', P .. 'jd', id) == 0 then return false end
+  weaving().failing().cancel_deferred(id)
+  weaving().finish()
+  note_end()
+  return true
+end
+
+if unschedule() or give_up() then return 'removed' end
 if not lane then return false end
 local key = lane_key(lane)
 local held = call('HMGET', key, 'o', 'cu', 'b', 'ah', 'cw')
@@ -49,7 +55,7 @@ for _, near in ipairs(ahead > 0 and call('LRANGE', list_key(level, lane), 0, ahe
 end
 local was_begun = held[3] == level and call('LINDEX', list_key(level, lane), 0) == job
 if call('LREM', list_key(level, lane), 1, job) == 0 then return false end
-forget_unique(job)
+part(job, 'c')
 count_settled('cancel', 1)
 note_end()
 if held[1] then

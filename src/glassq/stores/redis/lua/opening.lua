@@ -12,10 +12,12 @@
 --          job, id <incarnation>:<run>: which life of the queue this is (when this hash was made, by the server's
 --          clock), and in <id>:<seq>:<en>:<so> the server's run and how far the queue was when that began, or ''
 --          hu, up, ps when nothing could be served, until when somebody counts as alive who serves it, paused since;
+--          fo how many jobs are in jp, on last number given in the outbox (see jo),
 --          @<lane> what a lane had waited for when it was last given up: see `waits`; table nothing: see `make_queue`
 -- s<level>:<lane>  list  exactly the unsettled jobs of a lane and level, in order:
 --                        <seq>:<level>:<eligible at>:<expires at>:<flags>:<session>:<number>|<body>
---                        flags: r was replayed, u is unique until it is settled
+--                        flags: r was replayed, u is unique until it is settled, w waited for others, or belongs to
+--                        a workflow, or is waited for by one that came with it
 -- l:<lane> hash  made at the first claim, gone when the lane is ready without history or has no job left:
 --          t token, o owner (while held), cu current job, b level of a begun head, n attempts, f failures,
 --          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
@@ -42,6 +44,23 @@
 -- m  zset  lane -> until when its owner is remembered, mo hash  lane -> <since>:<owner>: of workers with assigned keys
 -- n:<job> list  how its attempts ended, as far as that is kept (see `notes`);  v:<name> string  a value: both with an
 --          expiry;  vz zset  either's name -> until;  vn zset  names of values, all of one score
+-- What begins with j is about jobs that wait for others, parents (see `holding`). Jobs, workflows and gates of this shard
+-- are named without their queue there.
+-- jd hash  job -> <ttl>:<level>:<flags>:<length of lane>|<lane><body>: the deferred jobs;  jx hash  the same of those
+--          that were cancelled because of a dead letter, and come back with it
+-- jw hash  <job> <parent> -> <policy><+ if it has several><number>: of these two, for whom a parent has not ended well;
+--          policy c cancel, C is cancelled because of it, r run, w wait. Deliveries of lower numbers are too late
+-- jn hash  job -> how many parents that is, if it has several;  jf hash  job of jx -> because of how many of them
+-- ju hash  job -> <workflow>, a line end, and <length>:<length of name>:<parent><name> of each parent: of those with
+--          the flag w that have either
+-- jr hash  parent -> <letter>, or that and a + and what it left: as long as children that heard of its end are
+--          unsettled;  jm hash  parent -> how many these are beyond one
+-- je:<parent> zset  who waits for it -> place: jobs of this shard, and of others;  jp set  parents without the flag w;
+--          jl zset  parents somebody has to look for (see `conclude`) -> in which order
+-- jo zset  the outbox: number -> itself, jh hash  number -> <letter><parent>, a line end, and '' or + and what it left,
+--          jo:<number> zset  who has to hear of this end -> place; with that added to the number it is a delivery's
+-- jz zset  workflow -> until when it is kept;  jg:<workflow> hash  name, total, body, began, keep (µs), left, b, c, e
+--          how many ended so, at ended, un nobody was told of that, x cancelled;  jj:<workflow> hash  job -> <letter><number>
 -- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
 --
 -- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it
@@ -59,7 +78,7 @@ local C = KEYS[1]
 local P = string.sub(C, 1, -2)
 local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 256
 
-local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail')
+local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail', 'fo')
 local format, levels = conf[1], conf[6] or ''
 if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
 

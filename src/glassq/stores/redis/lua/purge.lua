@@ -22,4 +22,4 @@ for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
   purge_held(lane, limit)
 end
 if count > 0 then count_settled('cancel', count) end
-return count
+return count + along

@@ -1,7 +1,12 @@
 -- How dead letters are dropped, and jobs that wait are ended: stands before `purge` and `purge_lane`.
 
 local count = 0 -- of those that are gone
+local along, along_of_lane = 0, 0 -- of those that were cancelled because of them
 local keeps = call('EXISTS', P .. 'vz') == 1
+
+local function take_along(came)
+  if came then along, along_of_lane = along + came.cancelled, along_of_lane + came.of_lane end
+end
 
 -- What was written down of a job that is gone.
 local function forget_notes(id)
@@ -10,25 +15,24 @@ end
 
 local function drop_dead(seq, record)
   local lane, reason, error, at = string.match(record, '^(%d+):(%d+):(%d+):%d+:%d+|()')
-  local id = identity(string.sub(record, tonumber(at) + lane + reason + error))
+  local job = string.sub(record, tonumber(at) + lane + reason + error)
+  local id = identity(job)
   forget_notes(id)
   call('HDEL', P .. 'xi', id)
   call('HDEL', P .. 'x', seq)
   call('ZREM', P .. 'xs', seq)
   call('ZREM', P .. 'xt', seq)
+  part(job, 'B')
   count = count + 1
 end
 
 local function drop_scheduled(slot, record)
   local id = string.match(record, '^%d*:%d:%a*:%d+:([^|]+)|')
-  local dedup = call('HGET', P .. 'y', id)
-  if dedup then
-    call('HDEL', P .. 'y', id)
-    call('HDEL', P .. 'dd', dedup)
-  end
+  free_unique(id)
   call('ZREM', P .. 'd', slot)
   call('HDEL', P .. 'dp', slot)
   call('HDEL', P .. 'di', id)
+  take_along(end_beside(id, record))
   forget_notes(id)
   count = count + 1
 end
@@ -43,7 +47,7 @@ local function drain(lane, limit, keep, ahead)
     if ahead > 0 then least = ahead + 1 end -- they may have begun
     while count < limit and call('LLEN', key) > least do
       local job = call('RPOP', key)
-      forget_unique(job)
+      take_along(part(job, 'c'))
       forget_notes(identity(job))
       count = count + 1
     end

@@ -4,6 +4,7 @@ local READY, HELD, WAITING, HALTED, STOPPED, PAUSED = 'r', 'h', 'w', 'z', 'g', '
 local LOWEST, KEPT, BLOCKED, TRIED = 'a', 'e', 'f', 'n'
 local pauses = tonumber(conf[8] or 0)
 local all_paused, paused_lanes = pauses % 2 == 1, math.floor(pauses / 2)
+local newest = conf[2] or '0' -- the queue's seq; whoever gives out further ones says so here
 
 local function text(number) return string.format('%.0f', number) end
 

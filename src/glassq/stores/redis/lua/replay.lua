@@ -44,9 +44,11 @@ for _, was in ipairs(seqs) do
   lane_length, at = tonumber(lane_length), tonumber(at)
   local lane = string.sub(record, at, at + lane_length - 1)
   local job = string.sub(record, at + lane_length + tonumber(reason) + tonumber(error))
-  local level, id, body = string.match(job, '^%d+:(%d):%d+:%d*:%a*:([^|]+)|()')
+  local level, flags, id, body = string.match(job, '^%d+:(%d):%d+:%d*:(%a*):([^|]+)|()')
   local seq = at_front and was or call('HINCRBY', C, 'seq', '1')
-  local back = text(seq) .. ':' .. level .. ':' .. instant .. '::r:' .. id .. '|' .. string.sub(job, tonumber(body))
+  flags = string.find(flags, 'w', 1, true) and 'rw' or 'r'
+  local back = text(seq) .. ':' .. level .. ':' .. instant .. '::' .. flags .. ':' .. id .. '|'
+    .. string.sub(job, tonumber(body))
   know_level(level)
   if at_front then insert(lane, level, seq, back) else call('RPUSH', list_key(level, lane), back) end
   if wake(lane, seq) then
@@ -61,6 +63,7 @@ for _, was in ipairs(seqs) do
   call('ZREM', P .. 'xs', field)
   call('ZREM', P .. 'xt', field)
   reply[#reply + 1] = {id, lane, field, text(seq)}
+  if flags == 'rw' or (conf[10] and call('SISMEMBER', P .. 'jp', id) == 1) then weaving().ended(id, '-') end
 end
 if #seqs > 0 then call('HINCRBY', C, 'rp', text(#seqs)) end
 if rings then ring() end

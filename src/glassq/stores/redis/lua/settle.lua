@@ -8,7 +8,9 @@
 --        head begins now, granted earlier to this owner, and its token or ''
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
 --        <status>:<ordinal>:<held>:<others, 2 in a paused queue>:<change>:<size of the new window>; as one text because
---        each part would cost its reader 4 µs. With new windows an array of this and of their jobs
+--        each part would cost its reader 4 µs. With new windows an array of this and of their jobs. Of a job others
+--        waited for also :<how many of them it let go, or cancelled>:<1 if the outbox has something new>:<how many
+--        workflows ended>, which stand behind its window (see `workflows`)
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
 -- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,
@@ -17,6 +19,7 @@
 local owner, digest = ARGV[2], ARGV[3]
 local DEEP = 1000
 local FAILED = {retry = true, halt = true, bury = true}
+local LETTERS = {ack = 's', bury = 'b', expire = 'e', cancel = 'c'}
 local PLUS = string.byte('+')
 
 -- The settlement that begins at this argument, with what the lane said of itself.
@@ -225,9 +228,9 @@ local function move_on(what)
   return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
 end
 
-local marks, answers, windows = digest, '', nil
+local marks, answers, texts = digest, '', nil
 for index, what in ipairs(all) do
-  local status, ordinal, held, jobs = what.status, 0, false, nil
+  local status, ordinal, held, jobs, came = what.status, 0, false, nil, nil
   if what.leaving == 'yield' and what.change ~= '' then begin_head(ARGV[what.at + 5], what.change) end
   if what.left and status == 'done' then note_settled(what) end
   if status == 'done' and (what.action == 'retry' or what.action == 'halt') then
@@ -238,9 +241,15 @@ for index, what in ipairs(all) do
       if what.action == 'bury' then bury(what) end
       call('HINCRBY', C, OUTCOMES[what.action], '1')
     end
-    forget_unique(what.head)
     settled = settled + 1
     ordinal = settled
+    local result = what.left and ARGV[what.left + 3] == 'r' and ARGV[what.left + 4] or nil
+    came = part(what.head, LETTERS[what.action], result, true)
+    if came then
+      settled = settled + came.cancelled
+      if came.woke then ready = call('ZCARD', P .. READY) end
+      if #levels > 1 then what.changes = call('HGET', lane_key(what.lane), 'ch') or '0' end
+    end
     held, jobs = move_on(what)
   elseif status == 'already' then
     held, jobs = move_on(what)
@@ -251,8 +260,13 @@ for index, what in ipairs(all) do
   answers = answers .. (index > 1 and ';' or '|') .. status .. ':' .. ordinal .. (held and ':1:' or ':0:')
     .. (all_paused and '2:' or ready > 0 and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)
   if jobs then
-    windows = windows or {false}
-    for _, job in ipairs(jobs) do windows[#windows + 1] = job end
+    texts = texts or {false}
+    for _, job in ipairs(jobs) do texts[#texts + 1] = job end
+  end
+  if came then
+    answers = answers .. ':' .. came.released + came.cancelled .. (came.relay and ':1:' or ':0:') .. #came.flows
+    texts = texts or {false}
+    for _, flow in ipairs(came.flows) do texts[#texts + 1] = flow end
   end
 end
 if settled > tonumber(conf[4] or 0) then
@@ -265,6 +279,6 @@ if format and digest ~= '' then
   if call('LPUSH', calls, marks) > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
 end
 local reply = instant .. '|' .. found() .. answers
-if not windows then return reply end
-windows[1] = reply
-return windows
+if not texts then return reply end
+texts[1] = reply
+return texts

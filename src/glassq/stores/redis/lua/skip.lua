@@ -13,7 +13,7 @@ if expected ~= '' and identity(head) ~= expected then return false end
 local waits = bring_up(lane)
 call('ZREM', P .. HALTED, lane)
 call('LPOP', list_key(level, lane))
-forget_unique(head)
+part(head, 'c')
 count_settled('cancel', 1)
 if ARGV[4] ~= '0' then keep_note(identity(head), 'cancel', tonumber(ARGV[4]), 'skipped', ARGV[5], '', '') end
 if first(lane) then

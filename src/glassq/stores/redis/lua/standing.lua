@@ -33,26 +33,6 @@ local function note_lowest(lane)
   call('ZADD', P .. LOWEST, text(lowest), lane)
 end
 
--- A job leaves for good: what it alone might hold is free again.
-local function forget_unique(job)
-  if not string.find(job, '^%d+:%d:%d+:%d*:%a*u') then return end
-  local id = identity(job)
-  local dedup = call('HGET', P .. 'y', id)
-  if dedup then
-    call('HDEL', P .. 'y', id)
-    call('HDEL', P .. 'dd', dedup)
-  end
-end
-
-local OUTCOMES = {bury = 'bu', cancel = 'ca', expire = 'ex'}
-
--- Count jobs that were ended; the last one's ordinal.
-local function count_settled(action, count)
-  if OUTCOMES[action] then call('HINCRBY', C, OUTCOMES[action], text(count)) end
-  call('HSET', C, 'last', instant)
-  return call('HINCRBY', C, 'so', text(count))
-end
-
 local function note_blocked(lane, attempts, since)
   call('ZADD', P .. BLOCKED, text(since), lane)
   if attempts > 0 then call('ZADD', P .. TRIED, text(attempts), lane) end

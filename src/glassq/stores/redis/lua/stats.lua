@@ -1,6 +1,6 @@
 -- stats: the queue's figures in one moment. Reads only; costs a read per held and per halted lane, not per job.
 -- ARGV   time
--- Reply  the figures that `replies.stats` names, in its order; times in µs, 0 for none
+-- Reply  the figures that `figures.py` names, in its order; times in µs, 0 for none
 
 local function lowest_score(key)
   return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or 0)
@@ -50,7 +50,7 @@ local figures = {
   call('ZCARD', P .. WAITING), call('ZCARD', P .. HALTED), call('ZCARD', P .. STOPPED), call('ZCARD', P .. 'd'),
   halted_jobs, paused_jobs, paused_waiting, call('ZCARD', P .. 'xs'), lowest_score(P .. 'xt'), oldest_at,
   lowest_score(P .. BLOCKED), most, call('ZCOUNT', P .. 'o', text(now), '+inf'), totals[8] or 0,
-  lowest_score(P .. 'd'), paused_lanes
+  lowest_score(P .. 'd'), paused_lanes, call('HLEN', P .. 'jd')
 }
 for index, figure in ipairs(figures) do figures[index] = text(tonumber(figure)) end
 return figures

@@ -11,7 +11,6 @@
 local FAIRNESS, NO_WORKER, PAUSE, BACKOFF, HALT, EVER = '0', '1', '2', '3', '4', '0'
 -- Of a lane so many bytes are kept before they are merged, to so many stretches.
 local MUCH, FEW_STRETCHES = 360, 4
-local newest = conf[2] or '0' -- the queue's seq; whoever gives out further ones says so here
 
 local function stretch(from, till, cause)
   if from >= till then return '' end
@@ -143,7 +142,7 @@ end
 -- What a ready lane that is granted now has waited for, to be handed to its owner.
 local function waited(lane, head, noted)
   if not noted then -- since its first job; where there are other levels or replayed jobs, another may have come earlier
-    local all = ready_stretches(#levels == 1 and string.match(head, '^%d+:%d:(%d+):%d*:u?:') or EVER, instant)
+    local all = ready_stretches(#levels == 1 and string.match(head, '^%d+:%d:(%d+):%d*:[uw]*:') or EVER, instant)
     return #all <= MUCH and ',' .. all or put_before(lane, all, '', '')
   end
   -- Nearly always it has waited for its turn alone, now as before.

@@ -21,11 +21,11 @@ local function grant_wishes(lane, wishes, current)
     local key, job = find(id)
     if job and id ~= current then
       call('LREM', key, 1, job)
-      forget_unique(job)
+      local came = part(job, 'c')
       count_settled('cancel', 1)
+      count = count + 1 + (came and came.cancelled or 0)
       local wait, said = string.match(call('HGET', lane_key(lane), 'kp:' .. id) or '', '^(%d+):(.*)$')
       if wait then keep_note(id, 'cancel', tonumber(wait), 'cancelled', said, '', '') end
-      count = count + 1
     end
     call('HDEL', lane_key(lane), 'kp:' .. id)
   end

@@ -1,0 +1,16 @@
+-- follow: jobs of other shards wait for one of this.
+-- ARGV   time, parent, children
+-- Reply  'waits', or 'unsure': somebody has to look for it (see `conclude`)
+-- May be repeated at will.
+
+if not format then return 'unsure' end
+begin()
+local beside, parent, far = deferring(), ARGV[2], {}
+local letter = beside.standing_of(parent)
+for index = 3, #ARGV do beside.note_edge(parent, ARGV[index]) end
+if letter == 'b' or letter == 'k' then -- its end was told before they came
+  local late = P .. 'je:' .. parent .. '?'
+  for index = 3, #ARGV do call('ZADD', late, index, ARGV[index]) end
+  weaving().post({id = parent, letter = letter}, late, {}, '', true)
+end
+return letter and 'waits' or 'unsure'

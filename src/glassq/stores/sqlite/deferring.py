@@ -1,0 +1,103 @@
+"""How jobs come in that wait for others, and how they are taken out again before they were released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from sqlite3 import Connection
+
+from glassq.model.jobs import Appended, Disposition, JobState, NewJob
+from glassq.model.names import is_gate, queue_of
+from glassq.model.verdicts import Action
+from glassq.stores.sqlite.ending import Ends
+from glassq.stores.sqlite.rows import OUTCOMES, micros
+from glassq.stores.sqlite.ties import Tie, add_edge, leave, tie, tie_of
+
+FindQueue = Callable[[Connection, str], int | None]
+"""The row of a queue by its name."""
+
+
+def tie_jobs(
+    cx: Connection, find: FindQueue, queue: int, jobs: Sequence[NewJob], answers: Sequence[Appended], now: int
+) -> bool:
+    """Note who waits for whom of jobs that were appended, store those that wait, and release those that have
+    nothing to wait for any more; whether any joined its lane."""
+    ends = Ends(cx, queue, now)
+    made = {answer.id for answer in answers if answer.disposition is Disposition.CREATED}
+    for job, answer in zip(jobs, answers, strict=True):
+        if answer.disposition is Disposition.DUPLICATE or not (job.after or job.flow):
+            continue
+        tie(cx, queue, answer.id, job.flow)
+        if job.after:
+            _defer(cx, queue, job, answer.id)
+            parents = [each.job if isinstance(each.job, str) else answers[each.job].id for each in job.after]
+            for place, (parent, each) in enumerate(zip(parents, job.after, strict=True)):
+                add_edge(cx, parent, answer.id, place, each.name, each.policy)
+            # It is told of ends when all it waits for is known: else it would be released by the first.
+            for parent in parents:
+                _hear(cx, find, ends, parent, answer.id, known=parent in made)
+    return ends.carry_out()
+
+
+def _defer(cx: Connection, queue: int, job: NewJob, job_id: str) -> None:
+    unique = None if job.dedup is None or job.dedup.window is not None else job.dedup.id
+    ttl = None if job.ttl is None else micros(job.ttl)
+    cx.execute(
+        "INSERT INTO deferred (queue, lane, rank, id, ttl, dedup, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (queue, job.lane, -job.level, job_id, ttl, unique, job.body),
+    )
+
+
+def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, *, known: bool) -> None:
+    """Tell a new child how a parent ended, if it has. `known`: they were appended together."""
+    if is_gate(parent):
+        return
+    found = tie_of(cx, parent)
+    if found is None:
+        queue = find(cx, queue_of(parent))
+        found = _look_up(cx, queue, parent, known=known)
+        if found is None:
+            outcome, result = how_it_ended(cx, queue, parent, ends.now)
+            if result is not None:
+                leave(cx, parent, result)
+            ends.tell_one(parent, child, outcome, final=True)
+            return
+        tie(cx, found.queue, parent, outcome=found.outcome, final=found.final)
+    if found.outcome is not None:
+        ends.tell_one(parent, child, found.outcome, final=found.final)
+
+
+def _look_up(cx: Connection, queue: int | None, job: str, *, known: bool) -> Tie | None:
+    """How it is with a job nobody had to hear of until now; None when it is gone. Reads the queue, unless it
+    was appended right now: ids are in no index, which every job would pay for."""
+    if queue is None:
+        return None
+    if known:
+        return Tie(queue, None, None, final=False, untold=False)
+    for table, outcome in (("scheduled", None), ("dead", JobState.BURIED), ("jobs", None)):
+        if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? AND id = ?", (queue, job)).fetchone():
+            return Tie(queue, None, outcome, final=False, untold=False)
+    return None
+
+
+def how_it_ended(cx: Connection, queue: int | None, job: str, now: int) -> tuple[JobState, bytes | None]:
+    """How a job ended that is not there any more, with its result: it succeeded, unless a note is kept."""
+    row = cx.execute(
+        "SELECT action, result FROM notes WHERE queue = ? AND job = ? AND until > ?"
+        " ORDER BY number DESC LIMIT 1",
+        (queue, job, now),
+    ).fetchone()
+    return (JobState.SUCCEEDED, None) if row is None else (OUTCOMES[Action(row[0])], row[1])
+
+
+def withdraw(cx: Connection, queue: int, job: str) -> bool:
+    """Take a deferred job out because somebody asked for it; whether it was there. Who counts it, counts."""
+    row = cx.execute(
+        "DELETE FROM deferred WHERE queue = ? AND id = ? AND NOT withdrawn RETURNING dedup", (queue, job)
+    ).fetchone()
+    if row is None:
+        return False
+    if row[0] is not None:
+        cx.execute(
+            "DELETE FROM dedup WHERE queue = ? AND id = ? AND job = ? AND until IS NULL", (queue, row[0], job)
+        )
+    return True

@@ -1,0 +1,159 @@
+"""The records of workflows: opened once, ended with the last of their jobs, kept for a while."""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+from typing import Any
+
+from glassq.model.flows import FlowEnded, FlowRecord, status_of
+from glassq.model.jobs import JobState
+from glassq.model.names import queue_of
+from glassq.stores.sqlite.rows import MICRO
+
+_OUTCOMES = (JobState.SUCCEEDED, JobState.BURIED, JobState.CANCELLED, JobState.EXPIRED)
+_COUNTED = ", ".join(_OUTCOMES)
+_UNOPENED = 86_400_000_000
+"""µs for which outcomes are kept of a workflow that nobody has opened."""
+_SWEPT_AT_ONCE = 10
+
+
+def open_flow(cx: Connection, flow: str, name: str, total: int, body: bytes, keep: int, now: int) -> None:
+    """Make a workflow's record, unless it is there; what came before may have ended it."""
+    _sweep(cx, now)
+    number = _number(cx, flow, now)
+    cx.execute(
+        "UPDATE flows SET name = ?, total = ?, body = ?, keep = ?, began_at = ?, until = NULL"
+        " WHERE number = ? AND total IS NULL",
+        (name, total, body, keep, now, number),
+    )
+    _end_if_done(cx, number, now)
+
+
+def _number(cx: Connection, flow: str, now: int) -> int:
+    """The workflow's row, made if there is none."""
+    row = cx.execute("SELECT number FROM flows WHERE id = ?", (flow,)).fetchone()
+    if row is None:
+        values = (flow, queue_of(flow), now + _UNOPENED)
+        cx.execute("INSERT INTO flows (id, home, until) VALUES (?, ?, ?)", values)
+        row = cx.execute("SELECT last_insert_rowid()").fetchone()
+    return int(row[0])
+
+
+def note(cx: Connection, flow: str, job: str, outcome: JobState | None, now: int) -> None:
+    """How one of the jobs ended; None: it came back, and so the workflow has not ended."""
+    _sweep(cx, now)
+    number = _number(cx, flow, now)
+    row = cx.execute("SELECT outcome FROM flow_jobs WHERE flow = ? AND job = ?", (number, job)).fetchone()
+    before = None if row is None else row[0]
+    if before == outcome:
+        return
+    if before is not None:
+        cx.execute(f"UPDATE flows SET {before} = {before} - 1 WHERE number = ?", (number,))
+    if outcome is None:
+        cx.execute("DELETE FROM flow_jobs WHERE flow = ? AND job = ?", (number, job))
+        cx.execute(
+            "UPDATE flows SET ended_at = NULL, told = 0, until = NULL"
+            " WHERE number = ? AND ended_at IS NOT NULL",
+            (number,),
+        )
+        return
+    cx.execute(
+        "INSERT OR REPLACE INTO flow_jobs (flow, job, outcome) VALUES (?, ?, ?)", (number, job, outcome)
+    )
+    cx.execute(f"UPDATE flows SET {outcome} = {outcome} + 1 WHERE number = ?", (number,))
+    _end_if_done(cx, number, now)
+
+
+def _end_if_done(cx: Connection, number: int, now: int) -> None:
+    cx.execute(
+        "UPDATE flows SET ended_at = ?1, until = ?1 + keep WHERE number = ?2 AND ended_at IS NULL"
+        " AND total <= succeeded + buried + cancelled + expired",
+        (now, number),
+    )
+
+
+def tell(cx: Connection, flow: str) -> FlowEnded | None:
+    """That a workflow has ended, if that was not told before."""
+    row = cx.execute(
+        f"SELECT number, name, asked, ended_at - began_at, {_COUNTED} FROM flows"
+        " WHERE id = ? AND ended_at IS NOT NULL AND NOT told",
+        (flow,),
+    ).fetchone()
+    if row is None:
+        return None
+    number, name, asked, taken, *counts = row
+    cx.execute("UPDATE flows SET told = 1 WHERE number = ?", (number,))
+    return FlowEnded(flow, name, status_of(_ended(counts), cancelled=bool(asked)), taken / MICRO)
+
+
+def untold(cx: Connection, home: str, limit: int) -> list[tuple[int, str, str, str]]:
+    """Workflows of a home whose end was not told: number, id, and one of their jobs with its outcome."""
+    return cx.execute(
+        "SELECT number, id, job, outcome FROM flows CROSS JOIN flow_jobs ON flow = number"
+        " AND job = (SELECT min(job) FROM flow_jobs WHERE flow = number)"
+        " WHERE home = ? AND ended_at IS NOT NULL AND NOT told LIMIT ?",
+        (home, limit),
+    ).fetchall()
+
+
+def _ended(counts: list[int]) -> dict[JobState, int]:
+    return {outcome: count for outcome, count in zip(_OUTCOMES, counts, strict=True) if count}
+
+
+def find(cx: Connection, flow: str, now: int) -> FlowRecord | None:
+    """A workflow's record, while it is kept."""
+    row: tuple[Any, ...] | None = cx.execute(
+        f"SELECT name, total, body, began_at, ended_at, asked, {_COUNTED} FROM flows"
+        " WHERE id = ? AND total IS NOT NULL AND (until IS NULL OR until > ?)",
+        (flow, now),
+    ).fetchone()
+    if row is None:
+        return None
+    name, total, body, began_at, ended_at, asked, *counts = row
+    return FlowRecord(
+        id=flow,
+        name=name,
+        total=total,
+        ended=_ended(counts),
+        body=body,
+        began_at=began_at / MICRO,
+        ended_at=None if ended_at is None else ended_at / MICRO,
+        cancelled=bool(asked),
+    )
+
+
+def outcomes(cx: Connection, flow: str, now: int) -> dict[str, JobState]:
+    """How a workflow's jobs ended, while its record is kept."""
+    rows = cx.execute(
+        "SELECT job, outcome FROM flow_jobs WHERE flow = (SELECT number FROM flows"
+        " WHERE id = ? AND total IS NOT NULL AND (until IS NULL OR until > ?))",
+        (flow, now),
+    )
+    return {job: JobState(outcome) for job, outcome in rows}
+
+
+def ask(cx: Connection, flow: str) -> bool:
+    """Mark a workflow that has not ended as cancelled."""
+    changed = cx.execute(
+        "UPDATE flows SET asked = 1 WHERE id = ? AND total IS NOT NULL AND ended_at IS NULL", (flow,)
+    )
+    return changed.rowcount == 1
+
+
+def forget_flows(cx: Connection, home: str) -> None:
+    """Delete what a queue is the home of."""
+    cx.execute("DELETE FROM flow_jobs WHERE flow IN (SELECT number FROM flows WHERE home = ?)", (home,))
+    cx.execute("DELETE FROM flows WHERE home = ?", (home,))
+
+
+def _sweep(cx: Connection, now: int) -> None:
+    """Delete some of what is kept no more: as the end of each job calls this, it keeps up with them."""
+    row = cx.execute("SELECT number FROM flows WHERE until <= ? LIMIT 1", (now,)).fetchone()
+    if row is None:
+        return
+    gone = cx.execute(
+        "DELETE FROM flow_jobs WHERE (flow, job) IN (SELECT flow, job FROM flow_jobs WHERE flow = ? LIMIT ?)",
+        (row[0], _SWEPT_AT_ONCE),
+    ).rowcount
+    if gone < _SWEPT_AT_ONCE:
+        cx.execute("DELETE FROM flows WHERE number = ?", row)

@@ -1,0 +1,151 @@
+"""A workflow as people see it: how it goes, what it is made of, how to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from glassq.codec import Serializer
+from glassq.errors import ResultTimeout, WorkflowNotFound
+from glassq.model.clock import Clock
+from glassq.model.flows import FlowRecord
+from glassq.model.jobs import JobState
+from glassq.model.names import gate_of
+from glassq.policy.dag import topological
+from glassq.sharing import SharedValues
+from glassq.storage import ShardedStorage
+from glassq.workflows.graph import OPEN, Graph, GraphStep, read_graph
+from glassq.workflows.submitting import first_shards, open_gate
+
+_FIRST_LOOK, _LONGEST_LOOK = 0.01, 0.5
+"""Seconds between two looks of `wait`: from the first to the longest, half as much again each time."""
+
+
+class WorkflowStatus(StrEnum):
+    """How a workflow goes."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """All its jobs have ended, and one was buried or expired."""
+    CANCELLED = "cancelled"
+    """All its jobs have ended; some did not run, because somebody cancelled them or all of it."""
+
+
+class Workflow:
+    """A handle on one workflow, which is `running` until all its jobs have ended. A replay of a dead letter
+    among them makes it run again.
+
+    Its record is kept for as long as `app.submit(keep=)` says after it has ended; then `WorkflowNotFound`.
+    """
+
+    def __init__(
+        self,
+        workflow_id: str,
+        storage: Callable[[], ShardedStorage],
+        clock: Clock,
+        serializer: Serializer,
+        graph: Graph | None = None,
+    ) -> None:
+        self.id = workflow_id
+        self._storage = storage
+        self._clock = clock
+        self._serializer = serializer
+        self._graph = graph
+
+    @property
+    def name(self) -> str:
+        """What it was submitted as. One round trip."""
+        return self._record().name
+
+    def status(self) -> WorkflowStatus:
+        """How it goes now. One round trip. Raises `WorkflowNotFound`."""
+        return WorkflowStatus(self._record().status)
+
+    def progress(self) -> Mapping[JobState, int]:
+        """How many of its jobs ended how. One round trip. Raises `WorkflowNotFound`."""
+        return self._record().ended
+
+    def wait(self, timeout: float | None = None) -> WorkflowStatus:
+        """Wait until it has ended, and say how; `ResultTimeout` after so many seconds.
+
+        Looks, after 10 ms first, then less and less often, every 0.5 s at last. Blocks: on an event loop, by
+        `asyncio.to_thread`.
+        """
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        for pause in _pauses():
+            record = self._record()
+            if record.ended_at is not None:
+                return WorkflowStatus(record.status)
+            left = pause if deadline is None else min(pause, deadline - self._clock.monotonic())
+            if left <= 0:
+                ended = sum(record.ended.values())
+                raise ResultTimeout(
+                    f"{self!r} has not ended within {timeout:g} s: {ended} of {record.total} jobs have"
+                )
+            self._clock.sleep(left)
+        raise AssertionError  # the pauses have no end
+
+    def cancel(self) -> int:
+        """Take out all of its jobs that have not ended, the last first, so that nothing more begins; returns
+        how many were removed or, where they run, asked (see `app.cancel`). It is `cancelled` once these have
+        ended. A round trip for each of them. Raises `WorkflowNotFound`."""
+        storage = self._storage()
+        graph = self.graph()
+        storage.cancel_flow(self.id)
+        left = [step.job for step in reversed(_in_order(graph)) if step.state == OPEN]
+        return sum(storage.cancel(job) is not None for job in left)
+
+    def graph(self) -> Graph:
+        """Its steps and edges, with how its jobs ended: `.mermaid()`, `.json()`. Two round trips. Raises
+        `WorkflowNotFound`."""
+        if self._graph is None:
+            self._graph = read_graph(self._record().body)
+        outcomes = self._storage().flow_outcomes(self.id)
+        if not outcomes:
+            self._record()  # nothing has ended yet, or it is not there any more
+        return self._graph.with_states(outcomes)
+
+    def jobs(self, step: str) -> tuple[str, ...]:
+        """The ids of the jobs of all steps of this name, in the order they were written; empty when there is
+        none. Raises `WorkflowNotFound`."""
+        graph = self._graph or self.graph()
+        return tuple(each.job for each in graph.steps if each.name == step)
+
+    def xcom_pull(self, name: str, default: Any = None) -> Any:
+        """What a job of it has shared under this name (`current_job().xcom_push`), or the default. One round
+        trip."""
+        return SharedValues(self._storage(), self.id, self._serializer).pull(name, default)
+
+    def begin(self) -> None:
+        """Let its first steps go, should its submit have died just before it had done that everywhere.
+        Harmless at any other time. A round trip for each queue, or shard, that has first steps."""
+        open_gate(self._storage(), gate_of(self.id), first_shards(self._graph or self.graph()))
+
+    def _record(self) -> FlowRecord:
+        record = self._storage().flow(self.id)
+        if record is None:
+            raise WorkflowNotFound(
+                f"no workflow has the id {self.id!r}: it was never submitted whole, or ended longer ago than "
+                "it is kept (app.submit(..., keep=seconds))"
+            )
+        return record
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.id}>"
+
+
+def _pauses() -> Iterator[float]:
+    pause = _FIRST_LOOK
+    while True:
+        yield pause
+        pause = min(pause * 1.5, _LONGEST_LOOK)
+
+
+def _in_order(graph: Graph) -> list[GraphStep]:
+    """Its steps, each behind what it waits for."""
+    parents: list[list[int]] = [[] for _ in graph.steps]
+    for edge in graph.edges:
+        parents[edge.child].append(edge.parent)
+    return [graph.steps[place] for place in topological(parents)]
