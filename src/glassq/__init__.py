@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from glassq.model.jobs import Receipt as Receipt
     from glassq.model.jobs import ReplayedJob as ReplayedJob
     from glassq.model.names import UNORDERED as UNORDERED
+    from glassq.model.schedules import ScheduleView as ScheduleView
     from glassq.model.upstreams import Upstreams as Upstreams
     from glassq.observe.logs import JobLogFilter as JobLogFilter
     from glassq.observe.logs import JsonFormatter as JsonFormatter
@@ -74,6 +75,7 @@ _HOMES = {
     "Receipt": "glassq.model.jobs",
     "RedisQueueBackend": "glassq.compat.pyfiq",
     "ReplayedJob": "glassq.model.jobs",
+    "ScheduleView": "glassq.model.schedules",
     "Signature": "glassq.client.task",
     "Task": "glassq.client.task",
     "ThreadedWorker": "glassq.default",

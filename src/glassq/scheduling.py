@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, get_args
 
-from glassq.client.task import AsyncTask, BoundAsyncTask, BoundTask, Signature, Task
+from glassq.client.task import BoundAsyncTask, BoundTask, Signature
 from glassq.errors import BadOption
 from glassq.model.clock import Clock
 from glassq.model.jobs import Receipt
@@ -26,7 +26,7 @@ from glassq.schedules.timetables import Timetable, parse_cron, parse_interval, t
 from glassq.storage import ShardedStorage
 from glassq.telemetry import Bus
 
-T = TypeVar("T", Task[..., Any], AsyncTask[..., Any], BoundTask[..., Any], BoundAsyncTask[..., Any])
+T = TypeVar("T", bound=BoundTask[..., Any] | BoundAsyncTask[..., Any])
 
 
 class Schedules:

@@ -120,6 +120,16 @@ assert len({receipt.id.partition("/")[0] for receipt in receipts}) > 1
 assert app.worker().run_until_idle(timeout=30)
 assert app.queue("orders").stats().settled["succeeded"] == 12
 """,
+    "how-to/run-jobs-by-the-clock.md": """
+import time
+
+assert app.worker().run_until_idle(timeout=30)
+assert app.queue("reports").stats().settled["succeeded"] == 1
+with app.scheduler():
+    while len(app.schedules.all()) < 3:
+        time.sleep(0.05)
+assert {view.name for view in app.schedules.all()} == {"program.nightly", "program.sweep", "report-us"}
+""",
     "how-to/build-a-workflow.md": """
 assert status == "succeeded"
 assert workflow.progress() == {"succeeded": 4}

@@ -69,6 +69,22 @@ def test_a_plain_script(theatre: Theatre, tmp_path: Path) -> None:
     assert 'glassq_queue_objective_seconds{objective="max_age",queue="reports"} 300.0' in metrics
 
 
+@example("nightly")
+def test_a_nightly_report(theatre: Theatre, tmp_path: Path) -> None:
+    """A worker stores the schedules and leads them; what is run by hand it writes at once."""
+    theatre.worker("nightly:app")
+
+    def listed() -> str:
+        return theatre.command("operator", "-m", "glassq", "schedule", "list", "nightly:app")
+
+    wait_until(lambda: "report-south" in listed(), "the schedules to be stored", listed)
+    assert "30 2 * * *" in listed()
+    theatre.command("operator", "-m", "glassq", "schedule", "run-now", "nightly:app", "report-north")
+    report = tmp_path / "north.txt"
+    wait_until(report.exists, "the report", listed)
+    assert report.read_text().startswith("written for 20")
+
+
 @example("fastapi_shop")
 def test_fastapi_with_the_worker_inside(theatre: Theatre) -> None:
     """One process takes orders, runs them in order, and serves metrics and health below its own address."""

@@ -299,3 +299,19 @@ def test_queues_beyond_the_cap_are_added_up(house: House) -> None:
     found = house.scrape()
     assert found["queue_depth", "q199", "ready"] == 1
     assert found["queue_depth", "_other", "ready"] == 10
+
+
+def test_slots_that_are_overdue_count_as_a_lag(house: House) -> None:
+    """The longer of what the store says of delayed jobs and what is known of schedules, for each queue."""
+    store = FakeStore(orders=QueueStats(queue="orders", schedule_lag=5), mails=QueueStats(queue="mails"))
+    collect_store(
+        house.registry,
+        cast("Storage", store),
+        lambda: ["orders", "mails", "bank"],
+        lags=lambda: {"orders": 3.0, "mails": 7.0, "elsewhere": 9.0},
+        clock=house.clock,
+    )
+    found = house.scrape()
+    lags = [found["schedule_lag_seconds", queue] for queue in ("orders", "mails", "bank")]
+    assert lags == [5, 7, 0]
+    assert ("schedule_lag_seconds", "elsewhere") not in found

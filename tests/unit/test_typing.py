@@ -32,10 +32,16 @@ def charge(order: str, cents: int = 0) -> float:
 async def send(order: str, *, urgent: bool) -> bytes:
     return b""
 
+@app.every(60)
+@app.fifo("q")
+def sweep() -> bool:
+    return True
+
 @glassq.fifo("q", max_retries=0)
 def note(*lines: str) -> None: ...
 
 def plain(kept: Receipt) -> None:
+    assert_type(sweep, Task[[], bool])
     assert_type(charge("o-1", 5), Receipt[float])
     assert_type(charge.enqueue("o-1"), Receipt[float])
     assert_type(charge.options(key="k", priority=Priority.HIGH)("o-1"), Receipt[float])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from glassq.errors import BadOption, ScheduleNotFound
+from glassq.errors import BadOption, CorruptRecord, EnqueueError, FormatMismatch, ScheduleNotFound
 from glassq.model.jobs import Receipt
 from glassq.schedules.catalogue import Catalogue, Stored
 from glassq.schedules.records import Plan, Schedule
@@ -24,15 +24,27 @@ class Planning:
         self._catalogue = catalogue
         self._ticking = ticking
 
-    def declare(self, plans: Sequence[Plan], queues: Sequence[str]) -> None:
-        """Store what a program declares, and say what is stored of its `queues` that it no longer does.
+    def declare(self, plans: Sequence[Plan]) -> list[Plan]:
+        """Store what a program declares; returns what is to be tried again, as due slots wait for room.
 
         Done once by each process, when it starts: of two versions that run side by side during a deploy, the
         one that started last has its way, and neither takes it back. A plan's `revision` decides where that
         is not enough. One round trip a plan that is stored already, four or more for one that is not.
         """
+        waiting = []
         for plan in plans:
-            self._declare(plan)
+            try:
+                self._declare(plan)
+            except (CorruptRecord, FormatMismatch) as error:  # somebody has to remove it, or to upgrade
+                log.error("%s", error)  # noqa: TRY400 - the message says it all
+            except EnqueueError as error:
+                log.warning("schedule %s is replaced once its due slots are enqueued: %s", plan.name, error)
+                waiting.append(plan)
+        return waiting
+
+    def tell_of_others(self, plans: Sequence[Plan], queues: Sequence[str]) -> None:
+        """Say which stored schedules of these queues were declared by a program, and are not any more. One
+        round trip for each hundred."""
         names = {plan.name for plan in plans}
         for stored in self._catalogue.all():
             name = stored.plan.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Final, Self
 
 from glassq.errors import EnqueueError, StorageError
@@ -50,7 +51,7 @@ class Scheduler:
         self._look = min(_LOOK, lease_seconds / 5)
         self._fresh = lease_seconds / 3
         self._declared = declared
-        self._to_declare = True
+        self._undeclared: Sequence[Plan] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._troubled: set[str] = set()
@@ -70,6 +71,14 @@ class Scheduler:
 
     def interrupt(self) -> None:
         """Nothing of it outlasts a stop but a call the store does not answer."""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether it has stopped within `timeout` seconds, whoever stopped it."""
@@ -102,9 +111,7 @@ class Scheduler:
 
         Raises `StorageError`, after which it is repeated; nothing is lost by that, and nothing doubled.
         """
-        if self._to_declare:
-            self._planning.declare(*self._declared())
-            self._to_declare = False
+        self._declare()
         if self._leadership.taken() or not self._may_lead():
             return self._look
         led = self._leadership.leads
@@ -114,6 +121,14 @@ class Scheduler:
         if not led:
             log.info("leading the schedules")
         return self._tick_all(now)
+
+    def _declare(self) -> None:
+        if self._undeclared is None:
+            plans, queues = self._declared()
+            self._undeclared = self._planning.declare(plans)
+            self._planning.tell_of_others(plans, queues)
+        elif self._undeclared:
+            self._undeclared = self._planning.declare(self._undeclared)
 
     def _may_lead(self) -> bool:
         """Whether there is anything to lead, and this process could."""
@@ -130,7 +145,12 @@ class Scheduler:
         """Bring all schedules up to date by this time of the store's, and tell when the next is due."""
         asked = self._clock.monotonic()
         soonest = now + self._look
-        for stored in self._catalogue.all():
+        everything = self._catalogue.all()
+        if not everything:
+            self._leadership.resign()
+        # Those that could not be done last time come last: where a node is away, waiting for it must not keep
+        # the others from their turn.
+        for stored in sorted(everything, key=lambda each: each.plan.name in self._troubled):
             if self._stopping.is_set():
                 break
             if self._clock.monotonic() - asked > self._fresh:
@@ -144,11 +164,9 @@ class Scheduler:
         """One schedule; None where it is to be looked at again soon."""
         try:
             moved = self._ticking.tick(stored, now)
-        except EnqueueError as error:
+        except (EnqueueError, StorageError) as error:
             self._complain(stored, f"its slots wait: {error}")
             return None
-        except StorageError:
-            raise
         except Exception as error:  # licensed: a schedule that cannot be reckoned must not stop the others
             self._complain(stored, f"cannot be brought up to date: {error!r}")
             return None
