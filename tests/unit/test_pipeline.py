@@ -302,13 +302,17 @@ def test_an_interrupted_caller_leaves_the_others_their_answers(
 def test_a_forked_child_has_a_connection_of_its_own(
     hand: Hand, shared: Words, threads: ThreadPoolExecutor
 ) -> None:
-    """It neither reads the parent's answers nor closes its connection."""
+    """It neither reads the parent's answers nor ends its connection, of which it keeps no copy either."""
     first = ask(threads, shared, hand, "a")
     hand.say(b"+OK\r\n")
     first.result(timeout=10)
+    assert shared._stream is not None
+    socket_of_parent = shared._stream._line._sock
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        if socket_of_parent.fileno() != -1:
+            os._exit(1)
         try:
             shared.ask("child")
         except exceptions.RedisError as error:
