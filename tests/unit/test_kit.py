@@ -610,8 +610,11 @@ def test_mistakes_are_named(shop: Shop) -> None:
 def test_a_store_in_use_is_refused(shop: Shop, tmp_path: Path) -> None:
     """A test runs all that it finds, so it must find nothing of anybody's; and it leaves no lock on it."""
     shop.charge("o-1")
+    refused = testing(shop.app, url=f"sqlite:///{tmp_path}/own.db")
     with pytest.raises(ConfigurationError, match=r"own\.db is in use \(by the queue payments\)"):
-        testing(shop.app, url=f"sqlite:///{tmp_path}/own.db").__enter__()
+        refused.__enter__()
+    with pytest.raises(ConfigurationError, match=r"with testing\(app\) as kit"):
+        refused.run()
     with testing(shop.app, url=f"sqlite:///{tmp_path}/empty.db") as kit:
         shop.charge("o-2")
         assert kit.run() == 1

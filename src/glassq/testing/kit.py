@@ -105,6 +105,7 @@ class Kit(Expecting):
             raise ConfigurationError("this kit was used before; make a new one with testing(app)")
         self._home, app = home, self._app
         with self._stack as stack:
+            stack.callback(self._leave)
             if self._with_spans:
                 self._spans = stack.enter_context(_kept_spans())
             opened = open_storage(self._url, clock=self.clock)
@@ -131,16 +132,16 @@ class Kit(Expecting):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         __tracebackhide__ = True
-        try:
-            self._stack.close()
-        finally:
-            self._home = self._worker = None
+        self._stack.close()
         if error is None:
             self._raise(asked=True)
 
     async def __aexit__(self, *failure: Any) -> None:
         __tracebackhide__ = True
         self.__exit__(*failure)
+
+    def _leave(self) -> None:
+        self._home = self._worker = None
 
     # -- the worker ----------------------------------------------------------------------------------------
 
