@@ -41,7 +41,7 @@ def sweep() -> bool:
 def note(*lines: str) -> None: ...
 
 def plain(kept: Receipt) -> None:
-    assert_type(sweep, Task[[], bool])
+    assert_type(sweep(), Receipt[bool])
     assert_type(charge("o-1", 5), Receipt[float])
     assert_type(charge.enqueue("o-1"), Receipt[float])
     assert_type(charge.options(key="k", priority=Priority.HIGH)("o-1"), Receipt[float])
