@@ -42,7 +42,7 @@ from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Re
 from glassq.testing.conformance.taking_ahead import TakingAhead
 from glassq.testing.conformance.waiting import Waiting
 
-__all__ = ["FlowConformance", "StorageConformance"]
+__all__ = ["StorageConformance"]
 
 
 class StorageConformance(
@@ -77,9 +77,10 @@ class StorageConformance(
     KeepingNotes,
     KeepingValues,
     Exchanging,
+    Deferring,
+    Failing,
+    Inheriting,
+    Relaying,
+    Flowing,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
-
-
-class FlowConformance(Deferring, Failing, Inheriting, Relaying, Flowing):
-    """What stores promise about jobs that wait for others; `StorageConformance` takes it in when all do."""
