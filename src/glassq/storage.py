@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from glassq.errors import StorageError
+from glassq.flowstorage import FlowStorage
 from glassq.keeping import Keeping
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
@@ -204,7 +205,7 @@ NO_TERMS: Mapping[str, Terms] = {}
 PLAIN_TERMS = Terms()
 
 
-class Storage(Keeping, Protocol):
+class Storage(Keeping, FlowStorage, Protocol):
     """What a store can do. One call is one round trip unless stated."""
 
     @property
