@@ -646,3 +646,30 @@ def test_a_settlement_carries_a_result_only_where_somebody_may_want_it(
     steps.step("alone")
     drain(app)
     assert [each.result for each in told] == [None]
+
+
+def test_a_kept_result_reaches_whoever_comes_after_it(app: Glassq) -> None:
+    """By the name it is depended on, whether it has ended by then or not, in this queue and in another."""
+    seen: list[Any] = []
+
+    @app.fifo("left", result_ttl=60)
+    def give(value: int) -> int:
+        return value
+
+    @app.fifo("right")
+    def far(first: int, second: int) -> None:
+        seen.append((first, second))
+
+    @app.fifo("left")
+    def near(first: int) -> None:
+        seen.append(first)
+
+    done = give(1)
+    drain(app)
+    later = give(2)
+    far.options(depends_on={"done": done, "later": later})(From("done"), From("later"))
+    near.options(depends_on={"done": done})(From("done"))
+    drain(app)
+    assert sorted(seen, key=str) == [(1, 2), 1]
+    with pytest.raises(BadOption, match="directly; did you mean 'done'"):
+        near.options(depends_on={"done": done})(From("don"))
