@@ -20,7 +20,7 @@ from glassq.storage import Storage
 from glassq.stores.open import open_storage
 from glassq.stores.sharded import ShardedQueues
 from glassq.stores.sqlite.store import SqliteStorage
-from glassq.testing.conformance import FlowConformance, StorageConformance
+from glassq.testing.conformance import StorageConformance
 from tests.conformance.clusters import RedisCluster
 
 QUEUE = "orders"
@@ -30,7 +30,7 @@ KEYS = [f"user-{number}" for number in range(40)]
 Opening = Callable[[int | None], ShardedQueues]
 
 
-class TestWhole(StorageConformance, FlowConformance):
+class TestWhole(StorageConformance):
     """Queues that nobody cuts keep every promise through the layer above the store."""
 
     _file: Path

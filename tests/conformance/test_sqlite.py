@@ -11,11 +11,11 @@ from glassq.model.clock import Clock
 from glassq.model.jobs import NewJob
 from glassq.storage import Storage
 from glassq.stores.sqlite.store import SqliteStorage
-from glassq.testing.conformance import FlowConformance, StorageConformance
+from glassq.testing.conformance import StorageConformance
 from glassq.testing.conformance.scenario import ALICE, BOB, LEASE, QUEUE, lanes_of
 
 
-class TestSqlite(StorageConformance, FlowConformance):
+class TestSqlite(StorageConformance):
     """One file per test; each handle opens it anew, as another process would."""
 
     _file: Path

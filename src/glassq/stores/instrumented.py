@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar
 
 from glassq.errors import StorageError, StorageUnavailable
-from glassq.flowstorage import MAX_DELIVERIES, FlowStorage
+from glassq.flowstorage import MAX_DELIVERIES
 from glassq.keeping import MAX_VALUES
 from glassq.model.edges import EdgePolicy
 from glassq.model.events import StorageCalled
@@ -61,7 +61,6 @@ class InstrumentedStorage:
 
     def __init__(self, inner: Storage, bus: Bus) -> None:
         self._inner = inner
-        self._flows = cast("FlowStorage", inner)
         self._bus = bus
         self._memory = Memory(bus)
         self.kind = inner.kind
@@ -307,40 +306,40 @@ class InstrumentedStorage:
 
     def follow(self, parent: str, children: Sequence[tuple[str, EdgePolicy]]) -> JobState | None:
         """See `FlowStorage.follow`."""
-        return self._timed("deliver", self._flows.follow, parent, children)
+        return self._timed("deliver", self._inner.follow, parent, children)
 
     def deliver(self, queue: str, deliveries: Sequence[Delivery]) -> Delivered:
         """See `FlowStorage.deliver`."""
-        return self._timed("deliver", self._flows.deliver, queue, deliveries)
+        return self._timed("deliver", self._inner.deliver, queue, deliveries)
 
     def outbox(self, queue: str, limit: int = MAX_DELIVERIES) -> list[Delivery]:
         """See `FlowStorage.outbox`."""
-        return self._timed("scan", self._flows.outbox, queue, limit)
+        return self._timed("scan", self._inner.outbox, queue, limit)
 
     def delivered(self, queue: str, numbers: Sequence[int]) -> None:
         """See `FlowStorage.delivered`."""
-        self._timed("deliver", self._flows.delivered, queue, numbers)
+        self._timed("deliver", self._inner.delivered, queue, numbers)
 
     def upstream(self, job_id: str) -> tuple[Upstream, ...]:
         """See `FlowStorage.upstream`."""
-        return self._timed("get", self._flows.upstream, job_id)
+        return self._timed("get", self._inner.upstream, job_id)
 
     def open_flow(self, flow: str, *, name: str, total: int, body: bytes, keep_seconds: float) -> None:
         """See `FlowStorage.open_flow`."""
-        open_flow = self._flows.open_flow
+        open_flow = self._inner.open_flow
         self._timed("put", open_flow, flow, name=name, total=total, body=body, keep_seconds=keep_seconds)
 
     def flow(self, flow: str) -> FlowRecord | None:
         """See `FlowStorage.flow`."""
-        return self._timed("get", self._flows.flow, flow)
+        return self._timed("get", self._inner.flow, flow)
 
     def flow_outcomes(self, flow: str) -> dict[str, JobState]:
         """See `FlowStorage.flow_outcomes`."""
-        return self._timed("scan", self._flows.flow_outcomes, flow)
+        return self._timed("scan", self._inner.flow_outcomes, flow)
 
     def cancel_flow(self, flow: str) -> bool:
         """See `FlowStorage.cancel_flow`."""
-        return self._timed("put", self._flows.cancel_flow, flow)
+        return self._timed("put", self._inner.cancel_flow, flow)
 
     def close(self) -> None:
         """See `Storage.close`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 
 from glassq.errors import ConfigurationError, QueueClosed
-from glassq.flowstorage import MAX_DELIVERIES, FlowStorage
+from glassq.flowstorage import MAX_DELIVERIES
 from glassq.keeping import MAX_VALUES
 from glassq.model.edges import EdgePolicy
 from glassq.model.flows import Delivered, Delivery
@@ -61,9 +61,8 @@ class ShardedQueues:
         self.renew, self.release = inner.renew, inner.release
         self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
         # And so do ids of jobs and of workflows.
-        flows = self._flows = cast("FlowStorage", inner)
-        self.upstream, self.open_flow, self.flow = flows.upstream, flows.open_flow, flows.flow
-        self.flow_outcomes, self.cancel_flow = flows.flow_outcomes, flows.cancel_flow
+        self.upstream, self.open_flow, self.flow = inner.upstream, inner.open_flow, inner.flow
+        self.flow_outcomes, self.cancel_flow = inner.flow_outcomes, inner.cancel_flow
 
     @property
     def inner(self) -> Storage:
@@ -248,22 +247,22 @@ class ShardedQueues:
     def follow(self, parent: str, children: Sequence[tuple[str, EdgePolicy]]) -> JobState | None:
         """See `FlowStorage.follow`. A parent in a shard that is closed has ended: there are none in it."""
         try:
-            return self._flows.follow(parent, children)
+            return self._inner.follow(parent, children)
         except QueueClosed:
             return JobState.SUCCEEDED
 
     def outbox(self, queue: str, limit: int = MAX_DELIVERIES) -> list[Delivery]:
         """See `FlowStorage.outbox`. Of one shard: numbers are its own (see `shards`)."""
-        return self._flows.outbox(self._one(queue), limit)
+        return self._inner.outbox(self._one(queue), limit)
 
     def delivered(self, queue: str, numbers: Sequence[int]) -> None:
         """See `FlowStorage.delivered`. Of the same shard."""
-        self._flows.delivered(self._one(queue), numbers)
+        self._inner.delivered(self._one(queue), numbers)
 
     def deliver(self, queue: str, deliveries: Sequence[Delivery]) -> Delivered:
         """See `FlowStorage.deliver`. To one shard, which the ids name; in one that is closed nobody waits."""
         try:
-            return self._flows.deliver(self._one(queue), deliveries)
+            return self._inner.deliver(self._one(queue), deliveries)
         except QueueClosed:
             return Delivered()
 

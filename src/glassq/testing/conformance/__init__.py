@@ -41,7 +41,7 @@ from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Re
 from glassq.testing.conformance.taking_ahead import TakingAhead
 from glassq.testing.conformance.waiting import Waiting
 
-__all__ = ["FlowConformance", "StorageConformance"]
+__all__ = ["StorageConformance"]
 
 
 class StorageConformance(
@@ -75,9 +75,10 @@ class StorageConformance(
     Waiting,
     KeepingNotes,
     KeepingValues,
+    Deferring,
+    Failing,
+    Inheriting,
+    Relaying,
+    Flowing,
 ):
     """The whole suite. Subclasses supply `make` (see `Scenario.make`)."""
-
-
-class FlowConformance(Deferring, Failing, Inheriting, Relaying, Flowing):
-    """What stores promise about jobs that wait for others; `StorageConformance` takes it in when all do."""

@@ -284,7 +284,7 @@ class Deferring(Following):
         first = self.child("a", GATE)
         self.child("b", GATE)
         one = Delivery(to=first, parent=GATE, outcome=JobState.SUCCEEDED)
-        done = self.flows.deliver(QUEUE, [one, one])
+        done = self.store.deliver(QUEUE, [one, one])
         assert (done.released, done.cancelled) == (1, 0)
         assert self.unsettled() == ["a"]
         self.balance()
@@ -304,9 +304,9 @@ class Deferring(Following):
         answer = self.finish("parent")
         assert 0 < answer.released <= 100
         assert answer.relay
-        self.hand_over(self.flows.outbox(QUEUE, 30))  # a relay that dies before it says so
+        self.hand_over(self.store.outbox(QUEUE, 30))  # a relay that dies before it says so
         self.relay()
-        assert self.flows.outbox(QUEUE) == []
+        assert self.store.outbox(QUEUE) == []
         assert self.unsettled() == [str(n) for n in range(250)]
         assert self.run_all() == [str(n) for n in range(250)]
         self.balance()

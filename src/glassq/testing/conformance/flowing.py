@@ -20,13 +20,13 @@ class Flowing(Following):
         """A workflow of two jobs, the second after the first, in a queue of its own if need be."""
         first = self.child("first", GATE, flow=FLOW)
         second = self.child("second", first, flow=FLOW, queue=other)
-        self.flows.open_flow(FLOW, name="etl", total=2, body=b"graph", keep_seconds=KEPT)
+        self.store.open_flow(FLOW, name="etl", total=2, body=b"graph", keep_seconds=KEPT)
         self.open_gate()
         return first, second
 
     def record(self) -> FlowRecord:
         """The workflow's record."""
-        found = self.flows.flow(FLOW)
+        found = self.store.flow(FLOW)
         assert found is not None
         return found
 
@@ -41,7 +41,7 @@ class Flowing(Following):
         self.live_through(3)
         assert self.finish("first").ended == ()
         assert self.record().ended == {JobState.SUCCEEDED: 1}
-        assert self.flows.flow_outcomes(FLOW) == {first: JobState.SUCCEEDED}
+        assert self.store.flow_outcomes(FLOW) == {first: JobState.SUCCEEDED}
         self.live_through(4)
         [ended] = self.finish("second").ended
         assert (ended.id, ended.name, ended.status) == (FLOW, "etl", "succeeded")
@@ -49,7 +49,7 @@ class Flowing(Following):
         record = self.record()
         assert (record.ended, record.status) == ({JobState.SUCCEEDED: 2}, "succeeded")
         assert near(record.ended_at or 0, began + 7)
-        assert set(self.flows.flow_outcomes(FLOW)) == {first, second}
+        assert set(self.store.flow_outcomes(FLOW)) == {first, second}
         assert self.relay() == []
 
     def test_a_workflow_over_two_queues(self) -> None:
@@ -69,7 +69,7 @@ class Flowing(Following):
         assert ended.status == "failed"
         assert self.record().ended == {JobState.BURIED: 1, JobState.CANCELLED: 1}
         outcomes = {first: JobState.BURIED, second: JobState.CANCELLED}
-        assert self.flows.flow_outcomes(FLOW) == outcomes
+        assert self.store.flow_outcomes(FLOW) == outcomes
 
     def test_a_replay_opens_a_workflow_again(self) -> None:
         """It has not ended any more; it ends anew with its last job."""
@@ -85,14 +85,14 @@ class Flowing(Following):
     def test_a_cancelled_workflow(self) -> None:
         """The mark is the status's; its jobs are cancelled one by one, and the relay tells of the end."""
         first, second = self.submit()
-        assert self.flows.cancel_flow(FLOW)
+        assert self.store.cancel_flow(FLOW)
         assert (self.record().cancelled, self.record().status) == (True, "running")
         self.store.cancel(second)
         self.store.cancel(first)
         assert [each.status for each in self.relay()] == ["cancelled"]
         assert self.record().ended == {JobState.CANCELLED: 2}
         assert self.record().status == "cancelled"
-        assert not self.flows.cancel_flow(FLOW)
+        assert not self.store.cancel_flow(FLOW)
         assert self.relay() == []
 
     def test_a_workflow_that_somebody_purged(self) -> None:
@@ -107,18 +107,18 @@ class Flowing(Following):
         """Somebody may cancel or purge while a workflow is still being stored."""
         first = self.child("first", GATE, flow=FLOW)
         self.child("second", first, flow=FLOW)
-        assert self.flows.flow(FLOW) is None
-        assert self.flows.flow_outcomes(FLOW) == {}
+        assert self.store.flow(FLOW) is None
+        assert self.store.flow_outcomes(FLOW) == {}
         self.store.purge(QUEUE, dead=False)
         self.relay()
-        self.flows.open_flow(FLOW, name="etl", total=2, body=b"", keep_seconds=KEPT)
+        self.store.open_flow(FLOW, name="etl", total=2, body=b"", keep_seconds=KEPT)
         assert [each.status for each in self.relay()] == ["cancelled"]
 
     def test_a_record_is_made_once(self) -> None:
         """A repeated call changes nothing."""
         self.submit()
         self.finish("first")
-        self.flows.open_flow(FLOW, name="other", total=9, body=b"other", keep_seconds=1)
+        self.store.open_flow(FLOW, name="other", total=9, body=b"other", keep_seconds=1)
         record = self.record()
         assert (record.name, record.total, record.body) == ("etl", 2, b"graph")
         assert record.ended == {JobState.SUCCEEDED: 1}
@@ -131,20 +131,20 @@ class Flowing(Following):
         self.live_through(2 * KEPT)
         self.finish("second")
         self.live_through(KEPT - 5)
-        assert self.flows.flow(FLOW) is not None
+        assert self.store.flow(FLOW) is not None
         self.live_through(10)
-        assert self.flows.flow(FLOW) is None
-        assert self.flows.flow_outcomes(FLOW) == {}
+        assert self.store.flow(FLOW) is None
+        assert self.store.flow_outcomes(FLOW) == {}
 
     def test_nobody_knows_a_workflow_that_never_was(self) -> None:
         """Reading and cancelling say so."""
-        assert self.flows.flow(FLOW) is None
-        assert self.flows.flow_outcomes(FLOW) == {}
-        assert not self.flows.cancel_flow(FLOW)
+        assert self.store.flow(FLOW) is None
+        assert self.store.flow_outcomes(FLOW) == {}
+        assert not self.store.cancel_flow(FLOW)
 
     def test_a_job_of_a_workflow_need_not_wait_for_anybody(self) -> None:
         """Its end counts all the same, also when it comes back from the dead letters."""
         self.one("only", flow=FLOW)
-        self.flows.open_flow(FLOW, name="single", total=1, body=b"", keep_seconds=KEPT)
+        self.store.open_flow(FLOW, name="single", total=1, body=b"", keep_seconds=KEPT)
         [ended] = self.finish("only").ended
         assert (ended.name, ended.status) == ("single", "succeeded")

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
-from glassq.flowstorage import FlowStorage
 from glassq.model.edges import After, EdgePolicy
 from glassq.model.flows import Delivery, FlowEnded
 from glassq.model.jobs import Dedup, JobState, NewJob
@@ -26,11 +24,6 @@ CANCEL, RUN, WAIT = EdgePolicy.CANCEL, EdgePolicy.RUN, EdgePolicy.WAIT
 
 class Following(Balanced):
     """Short ways to put jobs that wait for others, to run them and to relay."""
-
-    @property
-    def flows(self) -> FlowStorage:
-        """The first handle, for what it can do about such jobs."""
-        return cast("FlowStorage", self.store)
 
     def one(self, body: str, *, lane: str = DEFAULT_LANE, queue: str = QUEUE, flow: str | None = None) -> str:
         """Append a job that waits for nothing; its id."""
@@ -58,9 +51,9 @@ class Following(Balanced):
             parent = str(each.job)
             if queue_of(parent) == queue or parent.startswith("!"):
                 continue
-            outcome = self.flows.follow(parent, [(answer.id, each.policy)])
+            outcome = self.store.follow(parent, [(answer.id, each.policy)])
             if outcome is not None:
-                self.flows.deliver(queue, [Delivery(to=answer.id, parent=parent, outcome=outcome)])
+                self.store.deliver(queue, [Delivery(to=answer.id, parent=parent, outcome=outcome)])
         return answer.id
 
     def children(self, count: int, parent: str, *, policy: EdgePolicy = CANCEL, lane: str = "fan") -> None:
@@ -116,21 +109,21 @@ class Following(Balanced):
         """Deliver all there is in the outboxes of these queues, as workers do; the workflows that ended."""
         ended: list[FlowEnded] = []
         while True:
-            found = {queue: self.flows.outbox(queue) for queue in queues or (QUEUE,)}
+            found = {queue: self.store.outbox(queue) for queue in queues or (QUEUE,)}
             if not any(found.values()):
                 return ended
             for queue, deliveries in found.items():
                 ended += self.hand_over(deliveries)
-                self.flows.delivered(queue, [each.number for each in deliveries])
+                self.store.delivered(queue, [each.number for each in deliveries])
 
     def hand_over(self, deliveries: Sequence[Delivery]) -> list[FlowEnded]:
         """Deliver these to their shards; the workflows that ended."""
         ended: list[FlowEnded] = []
         for shard in dict.fromkeys(queue_of(each.to) for each in deliveries):
             there = [each for each in deliveries if queue_of(each.to) == shard]
-            ended += self.flows.deliver(shard, there).ended
+            ended += self.store.deliver(shard, there).ended
         return ended
 
     def open_gate(self, queue: str = QUEUE) -> None:
         """Let go what waits at the gate of `FLOW` in this queue."""
-        self.flows.deliver(queue, [Delivery(to=GATE, parent=GATE, outcome=JobState.SUCCEEDED)])
+        self.store.deliver(queue, [Delivery(to=GATE, parent=GATE, outcome=JobState.SUCCEEDED)])

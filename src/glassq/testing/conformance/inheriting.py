@@ -153,7 +153,7 @@ class Failing(Following):
         self.children(150, parent)
         self.child("last", parent, policy=CANCEL, lane="other")
         self.finish("parent", Action.BURY)
-        stale = self.flows.outbox(QUEUE)
+        stale = self.store.outbox(QUEUE)
         self.store.replay(QUEUE, [parent], front=True)
         self.hand_over(stale)
         self.relay()
@@ -185,7 +185,7 @@ class Inheriting(Following):
         self.finish("4")
         self.open_gate()
         assert self.unsettled() == ["child"]
-        assert self.flows.upstream(child) == (
+        assert self.store.upstream(child) == (
             Upstream(third, "load", JobState.SUCCEEDED, b""),
             Upstream(first, "read", JobState.SUCCEEDED, b"one"),
             Upstream(fourth, "read", JobState.SUCCEEDED, None),
@@ -199,18 +199,18 @@ class Inheriting(Following):
         sibling = self.child("sibling", parent, lane="other")
         left = (Upstream(parent, "", JobState.SUCCEEDED, b"left"),)
         self.finish("parent", result=b"left")
-        assert self.flows.upstream(child) == left
+        assert self.store.upstream(child) == left
         self.retry(self.granted("child"), wait=1)
         self.live_through(2)
         self.finish("child", Action.BURY)
-        assert self.flows.upstream(child) == left
+        assert self.store.upstream(child) == left
         self.store.replay(QUEUE, [child], front=True)
-        assert self.flows.upstream(child) == left
+        assert self.store.upstream(child) == left
         self.finish("child")
-        assert self.flows.upstream(child) == ()
-        assert self.flows.upstream(sibling) == left
+        assert self.store.upstream(child) == ()
+        assert self.store.upstream(sibling) == left
         self.finish("sibling")
-        assert self.flows.upstream(sibling) == ()
+        assert self.store.upstream(sibling) == ()
         assert self.store.forget(QUEUE)
 
     def test_a_parent_that_was_gone_left_what_is_kept_of_it(self) -> None:
@@ -226,14 +226,14 @@ class Inheriting(Following):
         self.child("other", failed)
         self.relay()
         assert self.unsettled() == ["child"]
-        assert self.flows.upstream(child) == (Upstream(done, "", JobState.SUCCEEDED, b"left"),)
-        assert self.flows.follow(failed, [(child, CANCEL)]) is JobState.EXPIRED
+        assert self.store.upstream(child) == (Upstream(done, "", JobState.SUCCEEDED, b"left"),)
+        assert self.store.follow(failed, [(child, CANCEL)]) is JobState.EXPIRED
         self.balance()
 
     def test_a_job_that_waits_for_nobody_has_none(self) -> None:
         """Neither one that is there, nor one that is not."""
-        assert self.flows.upstream(self.one("a")) == ()
-        assert self.flows.upstream(f"{QUEUE}/nobody:1") == ()
+        assert self.store.upstream(self.one("a")) == ()
+        assert self.store.upstream(f"{QUEUE}/nobody:1") == ()
 
 
 class Relaying(Following):
@@ -247,9 +247,9 @@ class Relaying(Following):
         self.finish("parent", result=b"left")
         self.relay(*BOTH)
         assert self.unsettled(OTHER) == ["child"]
-        assert self.flows.upstream(child) == (Upstream(parent, "", JobState.SUCCEEDED, b"left"),)
+        assert self.store.upstream(child) == (Upstream(parent, "", JobState.SUCCEEDED, b"left"),)
         assert self.run_all(*BOTH) == ["child"]
-        assert self.flows.upstream(child) == ()
+        assert self.store.upstream(child) == ()
 
     def test_a_relay_may_die_at_any_point_and_be_done_twice(self) -> None:
         """After it has read, after each delivery, before it says what was delivered."""
@@ -257,13 +257,13 @@ class Relaying(Following):
         for name in "abc":
             self.child(name, parent, queue=OTHER, lane=name)
         self.finish("parent")
-        read = self.flows.outbox(QUEUE)
+        read = self.store.outbox(QUEUE)
         self.hand_over(read[:1])
         self.hand_over(read)
         self.relay(*BOTH)
         assert sorted(self.run_all(*BOTH)) == ["a", "b", "c"]
         self.hand_over(read)
-        self.flows.delivered(QUEUE, [each.number for each in read])
+        self.store.delivered(QUEUE, [each.number for each in read])
         assert self.run_all(*BOTH) == []
         assert self.stats(OTHER).settled["succeeded"] == 3
 
@@ -271,11 +271,11 @@ class Relaying(Following):
         """None while its end is, or will be, in its outbox."""
         parent = self.one("parent")
         child = self.child("child", parent, queue=OTHER)
-        assert self.flows.follow(parent, [(child, CANCEL)]) is None
-        assert self.flows.follow(parent, [(child, CANCEL)]) is None
+        assert self.store.follow(parent, [(child, CANCEL)]) is None
+        assert self.store.follow(parent, [(child, CANCEL)]) is None
         self.finish("parent")
         self.relay(*BOTH)
-        assert self.flows.follow(parent, [(child, CANCEL)]) is JobState.SUCCEEDED
+        assert self.store.follow(parent, [(child, CANCEL)]) is JobState.SUCCEEDED
         self.child("late", parent, queue=OTHER)
         assert self.run_all(*BOTH) == ["child", "late"]
 
@@ -318,6 +318,6 @@ class Relaying(Following):
         self.relay(*BOTH)
         for outcome in (JobState.BURIED, None, JobState.SUCCEEDED):
             told = Delivery(to=child, parent=parent, outcome=outcome, final=False)
-            done = self.flows.deliver(OTHER, [told, Delivery(to=child, parent="q/x:1", outcome=outcome)])
+            done = self.store.deliver(OTHER, [told, Delivery(to=child, parent="q/x:1", outcome=outcome)])
             assert (done.released, done.cancelled) == (0, 0)
         assert self.run_all(*BOTH) == ["child"]
