@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -10,8 +11,11 @@ import pytest
 import redis
 
 from glassq.errors import StorageError
-from glassq.model.jobs import Cancellation, Dedup, NewJob
+from glassq.model.edges import After, EdgePolicy
+from glassq.model.flows import Delivery
+from glassq.model.jobs import Cancellation, Dedup, JobState, NewJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settlement
+from glassq.model.names import gate_of
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
 from glassq.stores.redis.store import RedisStorage
@@ -161,6 +165,49 @@ def tell_of_turns(server: str) -> list[Any]:
     return story.answers
 
 
+def tell_of_children(server: str) -> list[Any]:
+    """A story of jobs that wait for others, and what the shortcut leaves alone; its answers."""
+    story = Story(server)
+    flow, far = f"~{QUEUE}/f", "~elsewhere/f"
+    story.store.open_flow(flow, name="chain", total=4, body=b"", keep_seconds=60)
+    jobs = [
+        NewJob(body=b"0", flow=flow, after=(After(gate_of(flow)),)),
+        NewJob(body=b"1", flow=flow, after=(After(0, name="|first\n3:1:"),), ttl=9),
+        NewJob(body=b"2|", flow=flow, after=(After(1, EdgePolicy.WAIT),)),
+        NewJob(body=b"3", flow=flow, after=(After(2, EdgePolicy.RUN),)),  # the last of its workflow
+        NewJob(body=b"4", after=(After(3),)),
+        NewJob(body=b"5", after=(After(4),)),
+        NewJob(body=b"6", after=(After(5), After(4))),  # of several parents
+        NewJob(body=b"7", lane="k", after=(After(6),)),  # in another lane
+        NewJob(body=b"8", flow=far, after=(After(7),)),
+        NewJob(body=b"9", after=(After(8),)),  # after one of a workflow that is elsewhere
+        NewJob(body=b"10", after=(After(9),)),  # one of two
+        NewJob(body=b"11", after=(After(9),)),
+        NewJob(body=b"12", after=(After(11),), dedup=Dedup("once")),
+    ]
+    ids = story.append(*jobs)
+    story.store.follow(ids[12], [("elsewhere/x:1", EdgePolicy.CANCEL)])  # the only one is elsewhere
+    story.store.deliver(QUEUE, [Delivery(to=gate_of(flow), parent=gate_of(flow), outcome=JobState.SUCCEEDED)])
+    results = cycle((b"left", b"", None))
+    lanes = [*story.claim_each(lanes=1, begin=1)]
+    while lanes:
+        grant = lanes.pop()
+        story.clock.sleep(0.001)
+        what = Settlement(lease=grant.lease, job_id=grant.jobs[0].id, action=Action.ACK, result=next(results))
+        found = [story.store.settle(owner, [what])[0] for owner in (BOB, ALICE, ALICE)]  # not his; repeated
+        story.answers += [
+            msgspec.structs.replace(each, found=each.found and each.found.counts) for each in found
+        ]
+        story.answers.append([story.store.upstream(job) for job in ids])
+        if found[2].jobs:
+            lanes.append(msgspec.structs.replace(grant, jobs=found[2].jobs))
+        else:
+            lanes += story.claim_each(lanes=1, begin=1)
+    story.answers.append(story.store.flow_outcomes(flow))
+    story.store.close()
+    return story.answers
+
+
 def dump(admin: redis.Redis) -> dict[str, Any]:
     """All that a queue's keys hold, but what the server's own clock and name are in."""
     held: dict[str, Any] = {}
@@ -201,6 +248,22 @@ def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
         whole = commands(admin)
     assert Cancellation.ASKED in answers
     assert whole["hdel"] - shortened["hdel"] >= 5
+
+
+def test_the_shortcut_of_a_chains_step_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child follows its parent in the lane, with and without it; whatever else is left to the whole."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_of_children(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
+        admin.config_resetstat()
+        assert tell_of_children(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert shortened["lset"] >= 4
+    assert "lset" not in whole
 
 
 def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,20 @@
 -- May be repeated at will.
 
 local parent = ARGV[2]
-if call('SISMEMBER', P .. 'jl', parent) == 0 then return {'told'} end
+if not call('ZSCORE', P .. 'jl', parent) then return {'told'} end
 -- Taken and given up, settled, or brought back meanwhile, it may have been missed.
 local marks = call('HMGET', C, 'gt', 'so', 'rp', 'tail', 'front')
 for index = 1, 5 do marks[index] = marks[index] or '0' end
 local figures = table.concat(marks, ':')
 if ARGV[3] ~= '1' and ARGV[4] ~= '' and ARGV[4] ~= figures then return {'again', figures} end
 
--- What it left, if that is kept; else it has succeeded, for all that is known.
+-- How it ended, and what it left, if that is kept for others or noted; else it has succeeded, for all that is known.
 local function kept_end()
+  local left = call('HGET', P .. 'jr', parent)
+  if left then
+    local letter = string.sub(left, 1, 1)
+    return letter == 'b' and 'B' or letter, #left > 1 and string.sub(left, 3) or nil
+  end
   local ends = call('ZSCORE', P .. 'vz', 'n:' .. parent)
   local note = ends and tonumber(ends) > now and call('LINDEX', P .. 'n:' .. parent, -1)
   if not note then return 's' end
@@ -24,7 +29,7 @@ local function kept_end()
 end
 
 begin()
-call('SREM', P .. 'jl', parent)
+call('ZREM', P .. 'jl', parent)
 if ARGV[3] == '1' then return {'there'} end
 for index = 5, #ARGV do call('ZREM', P .. 'je:' .. parent, ARGV[index]) end
 local letter, result = kept_end()

@@ -22,7 +22,7 @@ local function deferring()
     if not letter then
       if call('SADD', P .. 'jp', parent) == 1 then call('HINCRBY', C, 'fo', '1') end
       letter = call('HEXISTS', P .. 'xi', parent) == 1 and 'b' or call('HEXISTS', P .. 'di', parent) == 1 and '' or nil
-      if not letter then call('SADD', P .. 'jl', parent) end
+      if not letter then call('ZADD', P .. 'jl', 'NX', call('HINCRBY', C, 'on', '1'), parent) end
     end
     known[parent] = {letter = letter}
     return letter

@@ -6,6 +6,7 @@
 begin()
 if not format then make_queue() end -- a workflow's home may hold none of its jobs
 local woven, came = weaving(), {released = 0, cancelled = 0, relay = 0, flows = {}}
+woven.tells = true
 for at = 2, #ARGV, 5 do
   local to, parent, letter, left = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local number, result = tonumber(ARGV[at]), left ~= '' and string.sub(left, 2) or nil

@@ -20,7 +20,8 @@ local function failing()
     return own
   end
 
-  -- A deferred job is cancelled; whoever waits for it hears of it with the next ends. To `come_back` it is kept.
+  -- A deferred job is cancelled; whoever waits for it hears of it with the next ends. To `come_back` it is kept. Its
+  -- lane; false when there was none.
   local function cancel_deferred(child, comes_back)
     local record = call('HGET', P .. 'jd', child)
     if not record then return false end
@@ -29,13 +30,14 @@ local function failing()
     local front, flags, rest = string.match(record, '^(%d*:%d:)(%a*)(.*)$')
     if string.find(flags, 'u', 1, true) then free_unique(child) end
     local own
-    if comes_back then -- as a replayed one does
-      call('HSET', P .. 'jx', child, front .. 'rw' .. rest)
+    if comes_back then -- without what it alone held
+      call('HSET', P .. 'jx', child, front .. 'w' .. rest)
     else
       own = forget_waits(child)
     end
     ends[#ends + 1] = {id = child, letter = comes_back and 'k' or 'c', own = own}
-    return true
+    local length, at = string.match(rest, '^:(%d+)|()')
+    return string.sub(rest, at, at + length - 1)
   end
 
   -- One that was kept never comes back.
@@ -66,8 +68,10 @@ local function failing()
       call('HSET', P .. 'jw', field, 'C' .. many .. text(number or number_of_now()))
       call('HINCRBY', P .. 'jf', child, '1')
     end
-    if cancel_deferred(child, comes_back) then
+    local lane = cancel_deferred(child, comes_back)
+    if lane then
       told.cancelled = told.cancelled + 1
+      if lane == woven.lane then told.of_lane = told.of_lane + 1 end
     elseif not comes_back then
       drop_kept(child) -- because of another
     end

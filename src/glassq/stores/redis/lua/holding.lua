@@ -7,10 +7,10 @@ local MOST = 100 -- children that one script lets go; the others are told by way
 local room = MOST
 local STAYS, COMES_BACK = {b = true, k = true, ['-'] = true}, {b = true, k = true}
 
--- What came of the end that is told: jobs let into their lanes, jobs cancelled, workflows that ended, whether there is
--- something new in the outbox.
-local told = {released = 0, cancelled = 0, relay = false, flows = {}}
-local ends, arrivals, held = {}, {}, {}
+-- What came of the end that is told: jobs let into their lanes, jobs cancelled, those of these of the one lane that is
+-- asked about (`woven.lane`), workflows that ended, whether there is something new in the outbox.
+local function nothing() return {released = 0, cancelled = 0, of_lane = 0, relay = false, flows = {}} end
+local told, ends, arrivals, held = nothing(), {}, {}, {}
 
 local function is_far(name) return string.find(name, '/', 1, true) end
 local function is_gate(name) return string.byte(name) == 33 end -- a '!'

@@ -22,5 +22,7 @@ call('HSET', record, 'name', ARGV[3], 'total', ARGV[4], 'left', text(ARGV[4] - e
 call('ZADD', P .. 'jz', '+inf', flow)
 weaving().flows().sweep()
 -- That it has ended already is told by whoever relays.
-if ended > 0 and ended >= tonumber(ARGV[4]) then weaving().post({id = job, letter = letter}, nil, {}, flow, false) end
+if job and weaving().note_flow(flow, job, letter) then
+  weaving().post({id = job, letter = letter}, nil, {}, flow, false)
+end
 return 1

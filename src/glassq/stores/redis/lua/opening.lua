@@ -56,11 +56,11 @@
 -- jr hash  parent -> <letter>, or that and a + and what it left: as long as children that heard of its end are
 --          unsettled;  jm hash  parent -> how many these are beyond one
 -- je:<parent> zset  who waits for it -> place: jobs of this shard, and of others;  jp set  parents without the flag w;
---          jl set  parents somebody has to look for (see `conclude`)
+--          jl zset  parents somebody has to look for (see `conclude`) -> in which order
 -- jo zset  the outbox: number -> itself, jh hash  number -> <letter><parent>, a line end, and '' or + and what it left,
 --          jo:<number> zset  who has to hear of this end -> place; with that added to the number it is a delivery's
 -- jz zset  workflow -> until when it is kept;  jg:<workflow> hash  name, total, body, began, keep (µs), left, b, c, e
---          how many ended so, at ended, x cancelled;  jj:<workflow> hash  job -> <letter><number>
+--          how many ended so, at ended, un nobody was told of that, x cancelled;  jj:<workflow> hash  job -> <letter><number>
 -- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
 --
 -- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it

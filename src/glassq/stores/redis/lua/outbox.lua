@@ -3,7 +3,7 @@
 -- Reply  {{parents that somebody has to look for}, {number, to, parent, letter, '' or '+' and what it left}...}
 
 local most, enough = tonumber(ARGV[2]), tonumber(ARGV[3])
-local reply, bytes = {call('SRANDMEMBER', P .. 'jl', 10)}, 0
+local reply, bytes = {call('ZRANGE', P .. 'jl', 0, 9)}, 0
 for _, base in ipairs(call('ZRANGE', P .. 'jo', 0, most - 1)) do
   if #reply > most or bytes >= enough then break end
   local letter, parent, left = string.match(call('HGET', P .. 'jh', base), '^(.)([^\n]*)\n(.*)$')

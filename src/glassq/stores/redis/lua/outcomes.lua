@@ -60,13 +60,12 @@ local function tell(what)
   end
   if conf[10] and not STAYS[letter] and call('SREM', P .. 'jp', id) == 1 then
     if call('HINCRBY', C, 'fo', '-1') == 0 then call('HDEL', C, 'fo') end
-    call('SREM', P .. 'jl', id)
+    call('ZREM', P .. 'jl', id)
   end
   local flow = own and letter ~= 'B' and string.match(own, '^[^\n]*') or ''
-  -- That a workflow has ended is for those to tell who have somebody to tell it to.
-  if flow ~= '' and not is_far(flow) and (woven.tells or letter == '-') then
-    note_flow(flow, id, letter, letter == '-' and tonumber(call('HGET', C, 'on') or 0) + 1 or nil)
-    flow = ''
+  if flow ~= '' and not is_far(flow) then
+    local number = letter == '-' and tonumber(call('HGET', C, 'on') or 0) + 1 or nil
+    if not note_flow(flow, id, letter, number) then flow = '' end
   end
   tell_children(what, flow)
 end
@@ -87,7 +86,7 @@ local function finish(tells)
     arrivals = {}
   end
   local came = told
-  told = {released = 0, cancelled = 0, relay = false, flows = {}}
+  told = nothing()
   return came
 end
 

@@ -7,6 +7,7 @@
 local dead, lane, from, skip, size = ARGV[2] == '1', ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 begin()
+weaving().lane = lane
 
 if not dead then
   if call('ZSCORE', P .. HELD, lane) then
@@ -41,5 +42,5 @@ else
   if #page == 2 * size then reply[2], reply[3] = text(last), skip end
 end
 if count > 0 and not dead then count_settled('cancel', count) end
-reply[1] = dead and count or count + along
+reply[1] = dead and count or count + along_of_lane
 return reply

@@ -1,10 +1,12 @@
 -- How dead letters are dropped, and jobs that wait are ended: stands before `purge` and `purge_lane`.
 
 local count = 0 -- of those that are gone
-local along = 0 -- of those that were cancelled because of them
+local along, along_of_lane = 0, 0 -- of those that were cancelled because of them
 local keeps = call('EXISTS', P .. 'vz') == 1
 
-local function take_along(came) along = along + (came and came.cancelled or 0) end
+local function take_along(came)
+  if came then along, along_of_lane = along + came.cancelled, along_of_lane + came.of_lane end
+end
 
 -- What was written down of a job that is gone.
 local function forget_notes(id)

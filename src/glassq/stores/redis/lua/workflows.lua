@@ -18,13 +18,18 @@ local function flows()
 
   -- All its jobs have ended.
   local function end_flow(flow, record)
-    local known = call('HMGET', record, 'name', 'began', 'keep', 'x', 'b', 'c', 'e')
-    local till, ms = now + known[3], text(math.ceil(known[3] / 1000))
-    call('HSET', record, 'at', instant)
-    call('ZADD', P .. 'jz', text(till), flow)
+    local keep = tonumber(call('HGET', record, 'keep'))
+    local ms = text(math.ceil(keep / 1000))
+    call('HSET', record, 'at', instant, 'un', '1')
+    call('ZADD', P .. 'jz', text(now + keep), flow)
     call('PEXPIRE', record, ms)
     call('PEXPIRE', P .. 'jj:' .. flow, ms)
-    told.flows[#told.flows + 1] = flow .. '\n' .. text(now - known[2]) .. '\n' .. (known[4] or '0') .. '\n'
+  end
+
+  local function tell_end(flow, record)
+    local known = call('HMGET', record, 'name', 'began', 'at', 'x', 'b', 'c', 'e')
+    call('HDEL', record, 'un')
+    told.flows[#told.flows + 1] = flow .. '\n' .. text(known[3] - known[2]) .. '\n' .. (known[4] or '0') .. '\n'
       .. (known[5] or '0') .. '\n' .. (known[6] or '0') .. '\n' .. (known[7] or '0') .. '\n' .. known[1]
   end
 
@@ -33,7 +38,7 @@ local function flows()
   local function note(flow, job, letter, number)
     local record, outcomes = P .. 'jg:' .. flow, P .. 'jj:' .. flow
     letter = letter == 'k' and 'c' or string.lower(letter)
-    local known = call('HMGET', record, 'left', 'at')
+    local known = call('HMGET', record, 'left', 'at', 'un')
     local left, value = tonumber(known[1]), letter .. (number and text(number) or '')
     local step = letter ~= '-' and -1 or 0
     if call('HSETNX', outcomes, job, value) == 0 then
@@ -54,10 +59,12 @@ local function flows()
     end
     if letter ~= 's' and letter ~= '-' then call('HINCRBY', record, letter, '1') end
     if step ~= 0 then left = call('HINCRBY', record, 'left', text(step)) end
-    if left == 0 and not known[2] then
-      end_flow(flow, record)
+    if left <= 0 and (known[3] or not known[2]) then
+      if not known[2] then end_flow(flow, record) end
+      if not woven.tells then return true end
+      tell_end(flow, record)
     elseif left > 0 and known[2] then
-      call('HDEL', record, 'at')
+      call('HDEL', record, 'at', 'un')
       call('ZADD', P .. 'jz', '+inf', flow)
       call('PERSIST', record)
       call('PERSIST', outcomes)
@@ -68,7 +75,8 @@ local function flows()
   return known_flows
 end
 
--- A job of a workflow of this shard has ended, or is unsettled again.
+-- A job of a workflow of this shard has ended, or is unsettled again. Whether the workflow has ended by that and nobody
+-- is told: whoever asked is not, so it is left to a delivery of this again.
 local function note_flow(flow, job, letter, number)
   local record = P .. 'jg:' .. flow
   local left = letter == 's' and not number and tonumber(call('HGET', record, 'left') or 0) or 0
@@ -76,7 +84,7 @@ local function note_flow(flow, job, letter, number)
   if left > 1 and call('HSETNX', P .. 'jj:' .. flow, job, 's') == 1 then
     call('HSET', record, 'left', left - 1)
   else
-    flows().note(flow, job, letter, number)
+    return flows().note(flow, job, letter, number)
   end
 end
 
