@@ -673,3 +673,29 @@ def test_a_kept_result_reaches_whoever_comes_after_it(app: Glassq) -> None:
     assert sorted(seen, key=str) == [(1, 2), 1]
     with pytest.raises(BadOption, match="directly; did you mean 'done'"):
         near.options(depends_on={"done": done})(From("don"))
+
+
+def test_a_submit_that_died_before_it_opened_the_gate(
+    app: Glassq, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs, until somebody lets it begin; doing that twice, or later, changes nothing."""
+    flows: list[str] = []
+
+    def die(_storage: Any, gate: str, _shards: Any) -> None:
+        flows.append(gate.removeprefix("!"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glassq.workflows.submitting.open_gate", die)
+    with pytest.raises(KeyboardInterrupt):
+        app.submit((steps("a") | steps.elsewhere("b")) >> steps("c"))
+    monkeypatch.undo()
+    drain(app)
+    assert steps.ran == []
+    workflow = app.workflow(flows[0])
+    for _ in range(2):
+        workflow.begin()
+    with app.worker():
+        assert workflow.wait(20) is WorkflowStatus.SUCCEEDED
+    workflow.begin()
+    drain(app)
+    assert (sorted(steps.ran[:2]), steps.ran[2:]) == (["a", "b"], ["c"])
