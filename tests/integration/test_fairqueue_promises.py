@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from glassq import Glassq, Priority
+from glassq import From, Glassq, Priority
 from glassq.context import current_job
 from tests.integration.processes import Stage
 
@@ -198,3 +198,102 @@ def test_q21_a_timeout_is_noticed_while_the_job_runs(app: Glassq) -> None:
     assert ended.is_set()
     assert took[0] < 2
     assert app.queue("q").dead_letters()[0].reason == "timeout"
+
+
+def test_q6_the_function_of_a_step_runs(app: Glassq) -> None:
+    """It was lost on its way, and the worker reported success."""
+    ran: list[str] = []
+
+    @app.fifo("q")
+    def step(name: str) -> None:
+        ran.append(name)
+
+    app.submit(step.s("a") >> step.s("b"))
+    assert app.worker().run_until_idle(20)
+    assert ran == ["a", "b"]
+
+
+def test_q7_a_pipeline_can_be_enqueued_and_keeps_its_edges(app: Glassq) -> None:
+    """Enqueuing one was an AttributeError; in `(extract >> transform) | load` the edge was lost."""
+    ran: list[str] = []
+
+    @app.fifo("q")
+    def step(name: str) -> None:
+        ran.append(name)
+
+    extract, transform, load = (step.s(name).named(name) for name in ("extract", "transform", "load"))
+    workflow = app.submit((extract >> transform) | load)
+    assert [(edge.parent, edge.child) for edge in workflow.graph().edges] == [(0, 1)]
+    assert app.worker().run_until_idle(20)
+    assert sorted(ran) == ["extract", "load", "transform"]
+    assert ran.index("extract") < ran.index("transform")
+
+
+@pytest.mark.parametrize("end", ["succeeded", "cancelled", "failed", "scheduled"])
+def test_q10_nobody_waits_for_ever(app: Glassq, end: str) -> None:
+    """A dependency that had ended, failed or was cancelled left its child waiting; one that was put off was
+    ignored."""
+    ran: list[str] = []
+
+    @app.fifo("q", max_retries=0)
+    def parent(name: str) -> None:
+        ran.append(name)
+        if end == "failed":
+            raise ValueError(name)
+
+    @app.fifo("r")
+    def child(name: str) -> None:
+        ran.append(name)
+
+    first = parent.options(delay=0.3)("a") if end == "scheduled" else parent("a")
+    if end in ("succeeded", "failed"):
+        assert app.worker().run_until_idle(20)
+    child.options(depends_on=[first])("b")
+    if end == "cancelled":
+        app.cancel(first)
+    with app.worker() as worker:
+        time.sleep(0.5 if end == "scheduled" else 0)
+        assert worker.run_until_idle(20)
+        deadline = time.monotonic() + 10
+        while app.storage.stats(["r"])[0].deferred and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert worker.run_until_idle(20)
+    assert app.storage.stats(["r"])[0].depth == 0
+    assert ran == {"succeeded": ["a", "b"], "cancelled": [], "failed": ["a"], "scheduled": ["a", "b"]}[end]
+
+
+def test_q16_results_reach_later_steps(app: Glassq) -> None:
+    """Pushing and pulling failed for want of a manager that nobody set."""
+    seen: list[object] = []
+
+    @app.fifo("q", key="user")
+    def extract(user: str) -> dict[str, int]:
+        job = current_job()
+        assert job is not None
+        job.xcom_push("rows", 3)
+        return {"total": 7}
+
+    @app.fifo("q", key="user")
+    def load(user: str, data: dict[str, int]) -> None:
+        job = current_job()
+        assert job is not None
+        seen.extend([data, job.upstream["extract"], job.xcom_pull("rows")])
+
+    app.submit(extract.s("u:1") >> load.s("u:1", From("extract")))
+    assert app.worker().run_until_idle(20)
+    assert seen == [{"total": 7}, {"total": 7}, 3]
+
+
+def test_q18_a_step_lets_go_what_depends_on_it(app: Glassq) -> None:
+    """The worker never said that it had finished, so the rest waited for ever."""
+    ran: list[str] = []
+
+    @app.fifo("q")
+    def step(name: str) -> None:
+        ran.append(name)
+
+    first = step("a")
+    step.options(depends_on=[first])("b")
+    assert app.worker().run_until_idle(20)
+    assert ran == ["a", "b"]
+    assert app.storage.stats(["q"])[0].depth == 0

@@ -232,3 +232,41 @@ def test_a_forked_child_traces_like_its_parent(app: Glassq, exporter: InMemorySp
     assert status == 0
     names = ["enqueue payments", "process payments", "bury payments"]
     assert json.loads(said) == [True, names, f"{socket.gethostname()}-{child}"]
+
+
+def test_a_workflow_is_one_conversation_and_its_steps_cause_each_other(
+    app: Glassq, exporter: InMemorySpanExporter
+) -> None:
+    """Every span of its jobs names the workflow; a step's span is a child of that of the first step before
+    it, and linked to those of all of them and to where it was created."""
+
+    @app.fifo("left")
+    def step(name: str) -> None:
+        """Succeeds."""
+
+    @app.fifo("right")
+    def other(name: str) -> None:
+        """In another queue."""
+
+    first, second, third = step.s("a"), other.s("b"), step.s("c")
+    workflow = app.submit((first | second) >> third)
+    with app.worker():
+        assert workflow.wait(20) == "succeeded"
+    spans = told(exporter)
+    of_jobs = [span for span in spans if span.name.split()[0] in ("create", "process")]
+    conversations = {(span.attributes or {}).get("messaging.message.conversation_id") for span in of_jobs}
+    assert conversations == {workflow.id}
+    by_job = {
+        (span.attributes or {})["messaging.message.id"]: span
+        for span in spans
+        if span.name.startswith("process")
+    }
+    a, b, c = (by_job[step.job] for step in workflow.graph().steps)
+    assert c.parent is not None
+    assert (c.parent.trace_id, c.parent.span_id) == ids(a)
+    links = [
+        ((link.attributes or {})["glassq.link"], (link.context.trace_id, link.context.span_id))
+        for link in c.links
+    ]
+    assert [span for kind, span in links if kind == "upstream"] == [ids(a), ids(b)]
+    assert [kind for kind, _ in links].count("creation") == 1

@@ -646,3 +646,56 @@ def test_a_settlement_carries_a_result_only_where_somebody_may_want_it(
     steps.step("alone")
     drain(app)
     assert [each.result for each in told] == [None]
+
+
+def test_a_kept_result_reaches_whoever_comes_after_it(app: Glassq) -> None:
+    """By the name it is depended on, whether it has ended by then or not, in this queue and in another."""
+    seen: list[Any] = []
+
+    @app.fifo("left", result_ttl=60)
+    def give(value: int) -> int:
+        return value
+
+    @app.fifo("right")
+    def far(first: int, second: int) -> None:
+        seen.append((first, second))
+
+    @app.fifo("left")
+    def near(first: int) -> None:
+        seen.append(first)
+
+    done = give(1)
+    drain(app)
+    later = give(2)
+    far.options(depends_on={"done": done, "later": later})(From("done"), From("later"))
+    near.options(depends_on={"done": done})(From("done"))
+    drain(app)
+    assert sorted(seen, key=str) == [(1, 2), 1]
+    with pytest.raises(BadOption, match="directly; did you mean 'done'"):
+        near.options(depends_on={"done": done})(From("don"))
+
+
+def test_a_submit_that_died_before_it_opened_the_gate(
+    app: Glassq, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs, until somebody lets it begin; doing that twice, or later, changes nothing."""
+    flows: list[str] = []
+
+    def die(_storage: Any, gate: str, _shards: Any) -> None:
+        flows.append(gate.removeprefix("!"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glassq.workflows.submitting.open_gate", die)
+    with pytest.raises(KeyboardInterrupt):
+        app.submit((steps("a") | steps.elsewhere("b")) >> steps("c"))
+    monkeypatch.undo()
+    drain(app)
+    assert steps.ran == []
+    workflow = app.workflow(flows[0])
+    for _ in range(2):
+        workflow.begin()
+    with app.worker():
+        assert workflow.wait(20) is WorkflowStatus.SUCCEEDED
+    workflow.begin()
+    drain(app)
+    assert (sorted(steps.ran[:2]), steps.ran[2:]) == (["a", "b"], ["c"])
