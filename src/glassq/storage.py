@@ -12,12 +12,11 @@ Every store passes `glassq.testing.conformance`. The promises each verb keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from glassq.errors import StorageError
 from glassq.flowstorage import FlowStorage
 from glassq.keeping import Keeping
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
@@ -26,6 +25,7 @@ from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
+from glassq.settling import Course, Settling
 
 MAX_APPEND_JOBS = 100
 MAX_APPEND_BYTES = 1 << 20
@@ -106,40 +106,6 @@ class Doorbell(Protocol):
     def close(self) -> None:
         """Forget this worker: it no longer counts as alive. Leases it still holds are not released."""
         ...
-
-
-class Settling(Protocol):
-    """A settlement that is on its way."""
-
-    def arrived(self) -> bool:
-        """Whether its answer is there, or never will be. Does not wait; takes in what has come."""
-        ...
-
-    def answer(self) -> Settled:
-        """The answer, waited for. Raises as `settle` does, but repeats nothing: what became of a settlement
-        that was not answered is known by repeating it, before any later one of its lane."""
-        ...
-
-
-class Answered:
-    """A settlement that was answered at once, by its result or by a failure."""
-
-    def __init__(self, settle: Callable[[], Settled]) -> None:
-        self._failure: StorageError | None = None
-        try:
-            self._result = settle()
-        except StorageError as error:
-            self._failure = error
-
-    def arrived(self) -> bool:
-        """See `Settling.arrived`."""
-        return True
-
-    def answer(self) -> Settled:
-        """See `Settling.answer`."""
-        if self._failure is not None:
-            raise self._failure
-        return self._result
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,6 +254,14 @@ class Storage(Keeping, FlowStorage, Protocol):
         When this returns, it is on its way before anything that is sent later. Raises nothing of the store's:
         what went wrong is the answer. A store that answers at once may take it for any other settlement:
         an answer that is there already, with a window, says what is next.
+        """
+        ...
+
+    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
+        """A way to send many settlements like this one, of a job that succeeded and whose next one has
+        `begun`.
+
+        `others`: whether other lanes wait, as far as was heard. None where they are sent as well one by one.
         """
         ...
 

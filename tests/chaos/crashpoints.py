@@ -34,7 +34,8 @@ import glassq.app
 from glassq.app import Glassq
 from glassq.model import events
 from glassq.model.leases import Settled
-from glassq.storage import Settling, Storage
+from glassq.settling import Settling
+from glassq.storage import Storage
 from glassq.stores.redis.line import Line
 from glassq.telemetry import Attempting, Sending
 from glassq.worker.engine import Worker
@@ -152,6 +153,8 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
+        if name == "course":
+            return _no_course
         if name == "settle_later":
             return partial(self._watch_sending, value)
         return partial(self._watch, name, value) if name in VERBS else value
@@ -169,6 +172,10 @@ class Watched:
             _worker.stop(drain=0)
         reach(f"after_{verb}")
         return answer
+
+
+def _no_course(*_: object, **__: object) -> None:
+    """The points are those of settlements that are sent one by one."""
 
 
 class WatchedSettling:

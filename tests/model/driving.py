@@ -24,7 +24,8 @@ from glassq.model.leases import (
 from glassq.model.verdicts import Action
 from glassq.model.waits import NO_WAITS, Waits
 from glassq.model.watermarks import Counts, Watermark
-from glassq.storage import Doorbell, Settling, Storage
+from glassq.settling import Settling
+from glassq.storage import Doorbell, Storage
 from glassq.stores.open import open_storage
 from glassq.stores.redis import scripts
 from tests.model.lanes import SECOND

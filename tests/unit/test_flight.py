@@ -76,6 +76,49 @@ class PlayedStore:
         return [answer]
 
 
+class PlayedCourse:
+    """A course whose answers the test puts there, to jobs by their names: routine ones, or others."""
+
+    def __init__(self, store: PlayedStore) -> None:
+        self.store = store
+        self.routine: set[str] = set()
+        self.may_send = True
+        self.waited = 0
+        self._on_their_way: deque[str] = deque()
+        self._heard: list[str] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the oldest has another answer."""
+        return bool(self._on_their_way) and self._on_their_way[0] in self.store.answers
+
+    def send(self, job_id: str, next_id: str) -> bool:
+        """Sent, if it may be."""
+        if self.may_send:
+            self.store.sent.append(f"{job_id} then {next_id}")
+            self._on_their_way.append(job_id)
+        return self.may_send
+
+    def hear(self, *, wait: bool = False) -> int:
+        """Waits for nothing: what is waited for is routine at this moment."""
+        if wait:
+            self.waited += 1
+            self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
+        before = len(self._heard)
+        while self._on_their_way and self._on_their_way[0] in self.routine:
+            self._heard.append(self._on_their_way.popleft())
+        return len(self._heard) - before
+
+    def answers(self) -> list[Settled]:
+        """All the same."""
+        heard, self._heard = self._heard, []
+        return [done() for _ in heard]
+
+    def leave(self) -> list[Sending]:
+        """To be heard one by one."""
+        return [Sending(self.store, job) for job in self._on_their_way]
+
+
 class Stay:
     """A lane with its settlements on their way."""
 
@@ -89,21 +132,44 @@ class Stay:
         told = (AttemptSettled, AttemptAbandoned, SettlementDelayed, LaneLost, WriteFenced)
         bus.subscribe(self.events.append, *told)
         settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
+        self.passed: list[float] = []
         self.flight = InFlight(
-            settler, self.lane, most=most, hear=lambda answer, _: self.heard.append(answer)
+            settler,
+            self.lane,
+            most=most,
+            hear=lambda answer, _: self.heard.append(answer),
+            passed=self.passed.append,
         )
+        self.course = PlayedCourse(self.store)
+
+    def begin(self) -> None:
+        """From now on jobs go on the course."""
+        self.flight.begin(self.course, Settlement(lease=LEASE, job_id="", action=Action.ACK, begun=True))
+
+    def go_on(self, *jobs: str) -> list[bool]:
+        """These succeed one after the other, a millisecond each; whether they went on the course."""
+        sent = []
+        for job in jobs:
+            self.clock.advance(0.001)
+            sent.append(self.flight.go_on(ended(job), f"{job}'", self.clock.monotonic()))
+        return sent
 
     def send(self, *jobs: str) -> None:
         """These jobs have succeeded, one after the other."""
-        for number, job in enumerate(jobs):
-            stored = StoredJob(id=job, seq=number + 1, level=3, body=b"", eligible_at=0.0)
-            ran = Ran(Outcome.SUCCEEDED, None, None, 0.0)
-            ended = Ended(stored, 1, "charge", {}, None, ran, Verdict(Action.ACK), did_run=True)
-            self.flight.send(ended, Settlement(lease=LEASE, job_id=job, action=Action.ACK, begun=True), 0.0)
+        for job in jobs:
+            what = Settlement(lease=LEASE, job_id=job, action=Action.ACK, begun=True)
+            self.flight.send(ended(job), what, 0.0)
 
     def told(self, kind: type[Event]) -> list[str]:
         """The jobs that events of this kind were about."""
         return [event.job_id for event in self.events if isinstance(event, kind)]  # type: ignore[attr-defined]
+
+
+def ended(job: str) -> Ended:
+    """It has succeeded."""
+    stored = StoredJob(id=job, seq=1, level=3, body=b"", eligible_at=0.0)
+    ran = Ran(Outcome.SUCCEEDED, None, None, 0.0)
+    return Ended(stored, 1, "charge", {}, None, ran, Verdict(Action.ACK), did_run=True)
 
 
 def done(status: SettleStatus = SettleStatus.DONE, *, held: bool = True) -> Settled:
@@ -220,3 +286,113 @@ def test_a_settlement_on_its_way_does_not_hide_a_takeover(stay: Stay) -> None:
     stay.store.answers = {"a": done(), "b": done(held=False)}
     stay.send("b")
     assert stay.lane.leaving
+
+
+# -- on a course ------------------------------------------------------------------------------------------
+
+
+def test_routine_answers_are_heard_one_by_one_and_told_together(stay: Stay) -> None:
+    """When they were sent is known at once, what they say when there are as many as may be on their way."""
+    stay.begin()
+    stay.course.routine |= {"a", "b", "c"}
+    assert stay.go_on("a", "b") == [True, True]
+    assert (len(stay.passed), stay.events, stay.flight.empty) == (2, [], True)
+    assert stay.go_on("c", "d") == [True, True]
+    assert stay.told(AttemptSettled) == ["a", "b", "c"]
+    assert stay.store.sent == ["a then a'", "b then b'", "c then c'", "d then d'"]
+    assert stay.heard == [], "nothing new"
+
+
+def test_what_was_answered_is_told_with_the_next_job_when_jobs_take_their_time() -> None:
+    """Nobody who watches slower jobs is told later than before."""
+    stay = Stay(most=16)
+    stay.begin()
+    stay.course.routine |= {"a", "b", "c"}
+    stay.go_on("a")
+    stay.clock.advance(0.006)
+    stay.go_on("b")
+    assert stay.told(AttemptSettled) == ["a", "b"]
+
+
+def test_the_oldest_on_a_course_is_waited_for_when_too_many_are_on_their_way(stay: Stay) -> None:
+    """O4, there too."""
+    stay.begin()
+    assert stay.go_on("a", "b", "c") == [True] * 3
+    assert stay.course.waited == 0
+    stay.go_on("d")
+    assert stay.course.waited == 1
+    stay.flight.hear_all()
+    assert stay.told(AttemptSettled) == ["a", "b", "c", "d"]
+    assert stay.flight.empty
+
+
+def test_an_answer_with_news_is_acted_on_before_the_next_job_begins(stay: Stay) -> None:
+    """The course ends, and everything after it is heard one by one, in its order."""
+    stay.begin()
+    stay.course.routine.add("a")
+    stay.store.answers = {"b": done(), "c": done()}
+    assert stay.go_on("a", "b") == [True, True]
+    assert stay.told(AttemptSettled) == ["a", "b"]
+    assert stay.heard == [done()]
+    assert stay.go_on("c") == [False]
+    stay.send("c")
+    assert stay.told(AttemptSettled) == ["a", "b", "c"]
+
+
+def test_a_takeover_is_noticed_on_a_course_before_the_next_job_begins(stay: Stay) -> None:
+    """O5: what else is on its way is refused, too, and nothing more is sent."""
+    stay.begin()
+    stay.go_on("a", "b")
+    stay.store.answers["a"] = done(SettleStatus.FENCED, held=False)
+    assert stay.go_on("c") == [False]
+    stay.send("c")
+    assert stay.lane.lost
+    assert stay.go_on("d") == [False]
+    stay.flight.abandon()
+    assert stay.told(AttemptAbandoned) == ["a", "b", "c"]
+    assert stay.told(AttemptSettled) == []
+
+
+def test_what_broke_on_a_course_is_repeated_as_it_was_sent(stay: Stay) -> None:
+    """From the oldest on, with the job that each one named."""
+    told: list[Settlement] = []
+    settle = stay.store.settle
+
+    def telling(owner: Owner, settlements: list[Settlement]) -> list[Settled]:
+        told.extend(settlements)
+        return settle(owner, settlements)
+
+    stay.store.settle = telling  # type: ignore[method-assign,assignment]
+    stay.begin()
+    stay.go_on("a", "b")
+    stay.store.answers = {"a": LOST, "b": LOST}
+    stay.go_on("c")
+    stay.flight.hear_arrived()
+    assert [(each.job_id, each.next_id, each.begun) for each in told] == [
+        ("a", "a'", True),
+        ("b", "b'", True),
+    ]
+    assert stay.told(AttemptSettled) == ["a", "b"]
+
+
+def test_what_a_course_does_not_take_is_sent_behind_what_is_on_it(stay: Stay) -> None:
+    """As when this process has just paused the queue: the next one is waited for, after all before it."""
+    stay.begin()
+    stay.go_on("a")
+    stay.course.may_send = False
+    assert stay.go_on("b") == [False]
+    stay.send("b")
+    stay.flight.hear_all()
+    assert stay.store.sent == ["a then a'", "b"]
+    assert stay.told(AttemptSettled) == ["a", "b"]
+
+
+def test_what_was_routine_is_settled_in_a_lane_that_is_lost(stay: Stay) -> None:
+    """The store has said so; the rest may run again."""
+    stay.begin()
+    stay.course.routine.add("a")
+    stay.go_on("a", "b")
+    stay.lane.lost = True
+    assert stay.go_on("c") == [False]
+    stay.flight.abandon()
+    assert (stay.told(AttemptSettled), stay.told(AttemptAbandoned)) == (["a"], ["b"])

@@ -65,6 +65,9 @@ class PlayedStore:
         self.is_given_up = self.is_given_up or settlement.leaving is Leaving.YIELD
         return Sending(self, settlement)
 
+    def course(self, *_: object, **__: object) -> None:
+        """One by one."""
+
     def settle(self, _: Owner, settlements: list[Settlement]) -> list[Settled]:
         """Waited for."""
         self.told.append(f"{settlements[0].job_id} {settlements[0].leaving}, waited for")

@@ -8,18 +8,21 @@ from weakref import WeakKeyDictionary
 
 from glassq.forking import begin_in_children
 from glassq.model.events import AttemptAbandoned, AttemptSettled, AttemptStarted, SettlementDelayed
+from glassq.model.leases import Lease
 from glassq.telemetry import Bus
 
 
 class Running:
-    """Attempts that started and are not over. Single dictionary operations only, so it needs no lock."""
+    """Attempts that started and are not over, one for each lease: a lane runs one job at a time, so the next
+    one takes the place of one whose end is heard of late. Single dictionary operations only, so it needs no
+    lock."""
 
     def __init__(self) -> None:
         begin_in_children(self)
 
     def begin(self) -> None:
         """Begin, here and in a forked child: the parent's attempts run in the parent."""
-        self._attempts: dict[tuple[str, int], AttemptStarted] = {}
+        self._attempts: dict[Lease, AttemptStarted] = {}
 
     def attach(self, bus: Bus) -> None:
         """Hear of the attempts of one application."""
@@ -31,13 +34,15 @@ class Running:
         return tuple(self._attempts.copy().values())
 
     def _started(self, event: AttemptStarted) -> None:
-        # The token belongs to the key: a lane taken back by its own process runs the job a second time
+        # The token belongs to the lease: a lane taken back by its own process runs the job a second time
         # while the first, fenced attempt may still be ending.
-        self._attempts[event.job_id, event.lease.token] = event
+        self._attempts[event.lease] = event
 
     def _ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
         # Attempts whose user code never ran were never in progress.
-        self._attempts.pop((event.job_id, event.lease.token), None)
+        current = self._attempts.get(event.lease)
+        if current is not None and current.job_id == event.job_id:
+            self._attempts.pop(event.lease, None)
 
 
 _ON: WeakKeyDictionary[Bus, Running] = WeakKeyDictionary()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
@@ -27,13 +29,13 @@ from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
+from glassq.settling import Course, Settling
 from glassq.storage import (
     NO_TERMS,
     DeadRecord,
     Doorbell,
     HaltedRecord,
     Replayed,
-    Settling,
     Storage,
     Terms,
     WaitingRecord,
@@ -77,10 +79,12 @@ class InstrumentedStorage:
             self._tell(operation, started, failure)
 
     def _tell(self, operation: str, started: float, failure: StorageError | None) -> None:
-        seconds = perf_counter() - started
         error = None
         if failure is not None:
             error = failure.reason if isinstance(failure, StorageUnavailable) else "other"
+        self._told(operation, perf_counter() - started, error)
+
+    def _told(self, operation: str, seconds: float, error: str | None = None) -> None:
         self._bus.emit(StorageCalled(store=self.kind, operation=operation, seconds=seconds, error=error))
 
     def append(
@@ -175,8 +179,9 @@ class InstrumentedStorage:
         queue = settlement.lease.queue
         before = self._memory.known(queue)
         started = perf_counter()
-        sent = self._inner.settle_later(owner, settlement)
+        return self._heard(queue, self._inner.settle_later(owner, settlement), before, started)
 
+    def _heard(self, queue: str, sent: Settling, before: Known, started: float) -> Heard:
         def take_in() -> Settled:
             failure = None
             try:
@@ -186,12 +191,27 @@ class InstrumentedStorage:
                 raise
             finally:
                 self._tell("settle", started, failure)
-            if answer.found is not None:
-                left = answer.found.after(settled=answer.ordinal)
-                self._memory.learn_of(queue, before, answer.found, left)
+            self._learn_of(queue, before, answer)
             return answer
 
         return Heard(sent.arrived, take_in)
+
+    def _learn_of(self, queue: str, before: Known, answer: Settled) -> None:
+        found = answer.found
+        if found is not None:
+            self._memory.learn_of(queue, before, found, found.after(settled=answer.ordinal))
+
+    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
+        """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""
+        queue = settlement.lease.queue
+
+        def answered(before: Known, seconds: float, answer: Settled) -> None:
+            self._told("settle", seconds)
+            self._learn_of(queue, before, answer)
+
+        inner = self._inner.course(owner, settlement, others=others)
+        known, heard = partial(self._memory.known, queue), partial(self._heard, queue)
+        return None if inner is None else _TimedCourse(inner, known, answered, heard)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`."""
@@ -351,3 +371,57 @@ class InstrumentedStorage:
     def close(self) -> None:
         """See `Storage.close`."""
         self._inner.close()
+
+
+class _TimedCourse:
+    """A course whose settlements are timed and learned from, as those are that are sent one by one."""
+
+    def __init__(
+        self,
+        inner: Course,
+        known: Callable[[], Known],
+        answered: Callable[[Known, float, Settled], None],
+        heard: Callable[[Settling, Known, float], Settling],
+    ) -> None:
+        self._inner = inner
+        self._known = known
+        self._answered = answered
+        self._as_heard = heard
+        self._sent: deque[tuple[Known, float]] = deque()
+        self._heard: list[tuple[Known, float]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """See `Course.is_over`."""
+        return self._inner.is_over
+
+    def send(self, job_id: str, next_id: str) -> bool:
+        """See `Course.send`."""
+        about = self._known(), perf_counter()
+        if not self._inner.send(job_id, next_id):
+            return False
+        self._sent.append(about)
+        return True
+
+    def hear(self, *, wait: bool = False) -> int:
+        """See `Course.hear`."""
+        count = self._inner.hear(wait=wait)
+        if count:
+            now, sent = perf_counter(), self._sent
+            for _ in range(count):
+                before, started = sent.popleft()
+                self._heard.append((before, now - started))
+        return count
+
+    def answers(self) -> list[Settled]:
+        """See `Course.answers`."""
+        heard, self._heard = self._heard, []
+        answers = self._inner.answers()
+        for (before, seconds), answer in zip(heard, answers, strict=True):
+            self._answered(before, seconds, answer)
+        return answers
+
+    def leave(self) -> list[Settling]:
+        """See `Course.leave`."""
+        left = self._inner.leave()
+        return [self._as_heard(sent, *about) for sent, about in zip(left, self._sent, strict=True)]

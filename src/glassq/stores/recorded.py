@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, StorageError
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
-from glassq.storage import NO_TERMS, Doorbell, Replayed, Settling, Storage, Terms
+from glassq.settling import Course, Settling
+from glassq.storage import NO_TERMS, Doorbell, Replayed, Storage, Terms
 from glassq.stores.instrumented import Heard, InstrumentedStorage
 from glassq.telemetry import Bus
 
@@ -140,6 +145,11 @@ class RecordedStorage(InstrumentedStorage):
         self._settling([settlement])
         sent = super().settle_later(owner, settlement)
         return Heard(sent.arrived, lambda: self._settled([settlement], lambda: [sent.answer()])[0])
+
+    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
+        """See `Storage.course`. Written down as those that are sent one by one."""
+        inner = super().course(owner, settlement, others=others)
+        return None if inner is None else _RecordedCourse(inner, settlement, self._settling, self._settled)
 
     def _settling(self, settlements: Sequence[Settlement]) -> None:
         for each in settlements:
@@ -294,6 +304,60 @@ def _after(jobs: Sequence[NewJob], answers: Sequence[Appended]) -> dict[str, lis
         for job, answer in zip(jobs, answers, strict=True)
         if job.after and answer.disposition is Disposition.CREATED
     }
+
+
+class _RecordedCourse:
+    """A course whose settlements are written down when they are sent, and the answers when they are there."""
+
+    def __init__(
+        self,
+        inner: Course,
+        like: Settlement,
+        settling: Callable[[Sequence[Settlement]], None],
+        settled: Callable[[Sequence[Settlement], Callable[[], list[Settled]]], list[Settled]],
+    ) -> None:
+        self._inner = inner
+        self._like = like
+        self._settling = settling
+        self._settled = settled
+        self._sent: deque[Settlement] = deque()
+        self._answers: list[Settled] = []
+
+    @property
+    def is_over(self) -> bool:
+        """See `Course.is_over`."""
+        return self._inner.is_over
+
+    def send(self, job_id: str, next_id: str) -> bool:
+        """See `Course.send`. Written down before, as it may be carried out at once."""
+        what = msgspec.structs.replace(self._like, job_id=job_id, next_id=next_id)
+        self._settling([what])
+        self._sent.append(what)
+        sent = self._inner.send(job_id, next_id)
+        if not sent:
+            self._sent.pop()
+        return sent
+
+    def hear(self, *, wait: bool = False) -> int:
+        """See `Course.hear`."""
+        count = self._inner.hear(wait=wait)
+        if count:
+            answers = self._inner.answers()
+            self._answers += self._settled([self._sent.popleft() for _ in answers], lambda: answers)
+        return count
+
+    def answers(self) -> list[Settled]:
+        """See `Course.answers`."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def leave(self) -> list[Settling]:
+        """See `Course.leave`."""
+        left = zip(self._inner.leave(), self._sent, strict=True)
+        return [Heard(sent.arrived, partial(self._take_in, sent, what)) for sent, what in left]
+
+    def _take_in(self, sent: Settling, what: Settlement) -> Settled:
+        return self._settled([what], lambda: [sent.answer()])[0]
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

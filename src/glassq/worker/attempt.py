@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -139,7 +139,10 @@ class Attempts:
         """Decode, run and decide. Settling is the lane's business: it knows what comes next, and what its
         jobs waited for."""
         number = past.attempts + 1
-        decoded = self._refuse(job, past, store_now) or self._decode(job, past)
+        refused = None
+        if past.cancelled or job.expires_at is not None:
+            refused = self._refuse(job, past, store_now)
+        decoded = refused or self._decode(job, past)
         if isinstance(decoded, Refused):
             ran = Ran(decoded.outcome, None, decoded.error, 0.0)
             known = decoded.crashed
@@ -301,7 +304,8 @@ class Attempts:
             arguments = given()
             # fence: looked at again as the last thing before user code. This process may have stood still
             # while observers and Arounds were told, and another one may have run the job to its end.
-            self._check_lease(lane, context)
+            if not lane.ours():
+                self._give_up(lane, context)
             return task.func(*decoded.args, **decoded.kwargs, **arguments)
 
         executor = self._on_loop if task.is_async else self._executor
@@ -310,15 +314,15 @@ class Attempts:
     def _check(self, lane: HeldLane, started: float, timeout: float | None, context: JobContext) -> None:
         if context.id in lane.cancelled:
             raise JobCancelled(f"somebody asked to cancel {context.id}")
-        self._check_lease(lane, context)
+        if not lane.ours():
+            self._give_up(lane, context)
         if timeout is not None and self._clock.monotonic() - started > timeout:
             raise AttemptTimeout(late(context, timeout))
 
     @staticmethod
-    def _check_lease(lane: HeldLane, context: JobContext) -> None:
-        if not lane.ours():
-            lane.lapsed = True
-            raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
+    def _give_up(lane: HeldLane, context: JobContext) -> NoReturn:
+        lane.lapsed = True
+        raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
 
     # -- decide ----------------------------------------------------------------------------------------
 
@@ -342,6 +346,38 @@ def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
     if isinstance(ran.error, LeaseLost) and not lane.ours():
         return Ran(Outcome.LEASE_LOST, None, ran.error, ran.seconds)
     return ran
+
+
+_SAYS_NOTHING_MORE = frozenset(
+    {
+        *("name", "queue", "func", "signature", "codec", "key", "ttl", "priority", "left_out"),
+        *("max_retries", "retry_wait", "on_exhausted", "on_error", "timeout", "is_async"),
+    }
+)
+"""What a task may say without changing what is told of its successes. Any other option may, those to come
+included."""
+
+
+def says_only_success(task: TaskDefinition) -> bool:
+    """Whether of a success of this task no more is to be told than that."""
+    fields = msgspec.structs.fields(task)
+    return all(
+        field.name in _SAYS_NOTHING_MORE or getattr(task, field.name) == field.default for field in fields
+    )
+
+
+def says_only_that(what: Settlement) -> bool:
+    """Whether a settlement says of its job that it succeeded, what is next in its lane, and nothing else."""
+    return what == Settlement(
+        lease=what.lease,
+        job_id=what.job_id,
+        action=Action.ACK,
+        next_id=what.next_id,
+        change=what.change,
+        window=what.window,
+        ahead=what.ahead,
+        begun=True,
+    )
 
 
 def settlement(

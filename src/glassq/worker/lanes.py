@@ -14,10 +14,18 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
+from glassq.registry import TaskDefinition
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
-from glassq.worker.attempt import Attempts, Ended, Standing, settlement
+from glassq.worker.attempt import (
+    Attempts,
+    Ended,
+    Standing,
+    says_only_success,
+    says_only_that,
+    settlement,
+)
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
@@ -85,14 +93,22 @@ class LaneRun:
         self._ahead = grant.ahead > 0
         self._turn = turn
         self._window = services.options.window
+        self._patience = services.options.lease_seconds / 3
         self._ends = len(grant.jobs) < asked
         self._follow: Callable[[str], Lease | None] = _nothing_follows
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
         self.since = self._asked = services.clock.monotonic()
         self._in_flight = InFlight(
-            services.settler, lane, most=services.options.max_in_flight, hear=self._take_in
+            services.settler,
+            lane,
+            most=services.options.max_in_flight,
+            hear=self._take_in,
+            passed=self._note_heard,
         )
+        self._has_courses = True
+        self._last_task: TaskDefinition | None = None
+        self._last_is_plain = False
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
@@ -137,23 +153,48 @@ class LaneRun:
         self.ran += ended.ran.seconds
         self._past = _FRESH
         now = self._with.clock.monotonic()
-        if self._may_go_on(ended, now):
-            self._in_flight.send(ended, self._settlement(ended, Leaving.STAY, begun=True), now)
-        elif self._may_pass_on(ended, now):
+        leaving = self._leaving() if self._may_send(ended, now) else None
+        if leaving is Leaving.STAY and self._ahead and self._jobs:
+            self._go_on(ended, now)
+        elif leaving is Leaving.YIELD:
             self._passed_on, self._held = True, False
             following = self._follow(self._lane.lease.queue)
-            self._in_flight.send(ended, self._settlement(ended, Leaving.YIELD, begins=following), now)
+            self._in_flight.send(ended, self._settlement(ended, leaving, begins=following), now)
         else:
             self._settle(ended, now)
 
+    def _go_on(self, ended: Ended, now: float) -> None:
+        """Send that this job has succeeded and the next one begins: on a course, where there is one and this
+        job is like all others on it."""
+        flight, is_plain = self._in_flight, self._is_plain(ended)
+        if is_plain and flight.go_on(ended, self._jobs[0].id, now):
+            return
+        settlement = self._settlement(ended, Leaving.STAY, begun=True)
+        if is_plain and flight.empty and self._has_courses and says_only_that(settlement):
+            course = self._with.storage.course(self._with.owner, settlement, others=self._others)
+            self._has_courses = course is not None
+            flight.begin(course, settlement)
+            if flight.go_on(ended, self._jobs[0].id, now):
+                return
+        flight.send(ended, settlement, now)
+
+    def _is_plain(self, ended: Ended) -> bool:
+        """Whether nothing is told of this success but that, nothing kept of it, and nobody traces it."""
+        if ended.decoded is None or ended.headers or ended.keep or ended.result is not None:
+            return False
+        task = ended.decoded.task
+        if task is not self._last_task:
+            self._last_task, self._last_is_plain = task, says_only_success(task)
+        return self._last_is_plain
+
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
-        if not self._in_flight.empty:
-            self._in_flight.hear_all()
-            if self._lane.lost:
-                # order: what was sent before this may not have got there, and its job be the head still.
-                self._with.settler.abandoned(self._lane, ended)
-                return
+        was_sent = not self._in_flight.empty
+        self._in_flight.hear_all()
+        if was_sent and self._lane.lost:
+            # order: what was sent before this may not have got there, and its job be the head still.
+            self._with.settler.abandoned(self._lane, ended)
+            return
         if ended.ran.outcome is Outcome.INTERRUPTED and not self._lane.lost:
             self._interrupted(ended)
             return
@@ -200,30 +241,18 @@ class LaneRun:
             return False
         return not self._with.over()
 
-    def _may_go_on(self, ended: Ended, now: float) -> bool:
-        """Whether the next job may begin before the store has answered: all is well, and what is next known.
+    def _may_send(self, ended: Ended, now: float) -> bool:
+        """Whether the next job, or another lane, may begin before the store has answered: all is well.
 
         Everything that may end the stay is waited for, and so is what takes much longer than an answer: then
         little is gained by it, and what others ask of the lane reaches it at once. Whoever has not heard from
         the store for as long as leases are renewed asks first: this process may have stood still.
         """
         return (
-            self._ahead
-            and bool(self._jobs)
-            and self._may_send(ended, now)
-            and self._leaving() is Leaving.STAY
-        )
-
-    def _may_pass_on(self, ended: Ended, now: float) -> bool:
-        """Whether the turn may end, and another lane begin, before the store has answered."""
-        return self._may_send(ended, now) and self._leaving() is Leaving.YIELD
-
-    def _may_send(self, ended: Ended, now: float) -> bool:
-        return (
-            now - self._asked < self._with.options.lease_seconds / 3
+            ended.ran.seconds <= _QUICK
             and ended.verdict.action is Action.ACK
+            and now - self._asked < self._patience
             and ended.callback is None
-            and _is_quick(ended)
         )
 
     def _watch_order(self, job: StoredJob) -> None:
@@ -281,6 +310,10 @@ class LaneRun:
             self._change = answer.change
         elif answer.change != self._change:  # the next settlement, which is waited for, brings a new window
             self._ahead = False
+
+    def _note_heard(self, asked: float) -> None:
+        """The store has answered what it was asked then, and said nothing new."""
+        self._asked = asked
 
     def fail(self) -> None:
         """What should not happen has happened: the lane waits for the end of its lease."""

@@ -17,8 +17,9 @@ from glassq.model.events import (
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
+from glassq.settling import Settling
 from glassq.shielding import Log
-from glassq.storage import Settling, Storage
+from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause

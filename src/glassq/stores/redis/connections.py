@@ -14,7 +14,7 @@ from redis import exceptions
 
 from glassq.stores.redis.failures import NeverSent
 from glassq.stores.redis.location import Location
-from glassq.stores.redis.pipeline import Made, Pending, Pipeline
+from glassq.stores.redis.pipeline import Made, Pending, Pipeline, Stream
 from glassq.stores.redis.resp import packed
 
 R = TypeVar("R")
@@ -65,6 +65,8 @@ class Connections:
         self._tells = True
         self.pool = location.pool(self._greet)
         self._shared = Pipeline(partial(location.wire, self._greet)) if location.shareable else None
+        self.submit: Callable[[Made], Pending] = self._cannot if self._shared is None else self._shared.submit
+        """Sends a request and does not wait: it is on the wire when this returns. Only where it `shares`."""
 
     def ask(self, request: Made) -> Any:
         """A request and its answer. One round trip, shared with whoever asks meanwhile."""
@@ -83,10 +85,14 @@ class Connections:
         """Whether requests can be sent without waiting for the answers of earlier ones."""
         return self._shared is not None
 
-    def submit(self, request: Made) -> Pending:
-        """Send a request and do not wait: it is on the wire when this returns. Only where it `shares`."""
-        assert self._shared is not None  # noqa: S101 - see above
-        return self._shared.submit(request)
+    @property
+    def stream(self) -> Stream | None:
+        """The shared connection, if there is one and it is whole."""
+        return None if self._shared is None else self._shared.stream
+
+    @staticmethod
+    def _cannot(_: Made) -> Pending:
+        raise AssertionError("requests on connections that are not shared are waited for")
 
     def use(self, call: Callable[[Connection], R]) -> R:
         """Call with a connection that is nobody else's meanwhile."""

@@ -73,8 +73,12 @@ class Line:
 
     def look(self) -> Any:
         """The next answer if it is there, else `NOTHING`. Does not wait."""
-        answer = self.take()
-        return self.take() if answer is NOTHING and self._has_come() else answer
+        answers = self._answers
+        if not answers.left or (answer := answers.take()) is NOTHING:
+            if not self._has_come():
+                return NOTHING
+            answer = answers.take()
+        return answer if type(answer) is bytes else _passed(answer)
 
     def take(self) -> Any:
         """The next answer if it has come along with an earlier one, else `NOTHING`."""

@@ -30,7 +30,7 @@ class Pending:
 
     __slots__ = ("_stream", "done", "gate", "leads", "value")
 
-    def __init__(self, stream: _Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.done = False
         self.value: Any = None
@@ -50,7 +50,7 @@ class Pending:
         return value
 
 
-class _Stream:
+class Stream:
     """One connection's life. Broken once, it stays broken: what waited for it may have been carried out."""
 
     def __init__(self, line: Line) -> None:
@@ -101,12 +101,22 @@ class _Stream:
         return request.value
 
     def look_for(self, request: Pending) -> bool:
-        """Whether this answer is there. Reads what has come before it, if nobody else reads now."""
-        if not self._may_read(request):
-            return request.done
+        """Whether this answer is there. Reads what has come before it and with it, if nobody else reads
+        now."""
+        with self._state:  # lead, if nobody does
+            if self._led:
+                return request.done
+            self._led = request.leads = True
+        read = self._line.look
         try:
-            while not request.done and self._read_one(self._line.look, request):
-                pass
+            while (answer := read()) is not NOTHING and self._deliver(answer, request) and request.leads:
+                if request.done:
+                    read = self._line.take
+        except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
+            self.shut(error)
+        except BaseException as error:
+            self.shut(error)
+            raise
         finally:
             if request.leads:
                 self._leave(request)
@@ -134,14 +144,6 @@ class _Stream:
             gate.acquire()
         gate.acquire()  # released by whoever answers or promotes
         return request.leads and not request.done
-
-    def _may_read(self, request: Pending) -> bool:
-        """Become the leader if there is none."""
-        with self._state:
-            if self._led:
-                return False
-            self._led = request.leads = True
-            return True
 
     def _read_one(self, read: Callable[[], Any], leader: Pending) -> bool:
         """Read the next answer and deliver it; False when there was none. The stream is broken after a
@@ -233,9 +235,9 @@ class Pipeline:
     def begin(self) -> None:
         """Begin, here and in a forked child: the parent's socket is its own, and its threads are not here to
         let go of their locks."""
-        inherited: _Stream | None = getattr(self, "_stream", None)
+        inherited: Stream | None = getattr(self, "_stream", None)
         self._opening = threading.Lock()
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         if inherited is not None:
             inherited.let_go()
 
@@ -252,6 +254,12 @@ class Pipeline:
             sent = [Pending(stream) for _ in requests]
             if stream.send(b"".join([made(stream.run) for made in requests]), sent):
                 return [stream.wait_for(each) for each in sent]
+
+    @property
+    def stream(self) -> Stream | None:
+        """The connection there is, if there is one and it is whole."""
+        stream = self._stream
+        return None if stream is None or stream.broken else stream
 
     def submit(self, request: Made) -> Pending:
         """Send one request: it is on the wire when this returns. Nobody waits for its answer yet. Raises as
@@ -270,7 +278,7 @@ class Pipeline:
         if stream is not None:
             stream.shut(exceptions.ConnectionError("the store was closed"))
 
-    def _opened(self) -> _Stream:
+    def _opened(self) -> Stream:
         with self._opening:
             stream = self._stream
             if stream is None or stream.broken:
@@ -279,5 +287,5 @@ class Pipeline:
                     wire.connect()
                 except exceptions.RedisError as error:
                     raise error from NeverSent()
-                stream = self._stream = _Stream(Line(wire))
+                stream = self._stream = Stream(Line(wire))
             return stream

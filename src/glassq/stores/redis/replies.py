@@ -191,22 +191,11 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
         read += len(window)
         flows = windows[read : read + int(woven[2])] if woven else ()
         read += len(flows)
-        told.append(
-            Settled(
-                status=_STATUSES[status],
-                now=at,
-                ordinal=int(ordinal),
-                held=held == b"1",
-                others=others == b"1",
-                paused=others == b"2",
-                change=int(change),
-                jobs=window,
-                found=found,
-                released=int(woven[0]) if woven else 0,
-                ended=tuple([flow_ended(queue, flow) for flow in flows]),
-                relay=bool(woven) and woven[1] == b"1",
-            )
-        )
+        one = _settled(at, found, (status, ordinal, held, others, change), window)
+        if woven:
+            ended = tuple([flow_ended(queue, flow) for flow in flows])
+            one = msgspec.structs.replace(one, released=int(woven[0]), ended=ended, relay=woven[1] == b"1")
+        told.append(one)
     return told
 
 
@@ -224,9 +213,40 @@ def ended_counts(buried: int, cancelled: int, expired: int) -> dict[JobState, in
     return {outcome: count for outcome, count in found.items() if count}
 
 
+_OF_ONE = 5
+"""What an answer to a settlement says of a job that nobody waits for, but for the size of the window."""
+
+
 def settled_one(queue: str, reply: bytes | Sequence[bytes]) -> Settled:
     """The answer of a `settle` that was told of one lane."""
-    return settled(queue, reply)[0]
+    if type(reply) is not bytes:
+        return settled(queue, reply)[0]
+    now, stood, answer = reply.split(b"|")
+    *about, _ = answer.split(b":")
+    if len(about) > _OF_ONE:  # it moved others, too
+        return settled(queue, reply)[0]
+    return _settled(int(now) / MICRO, watermark(stood), about, ())
+
+
+def _settled(at: float, found: Watermark, about: Sequence[bytes], window: tuple[StoredJob, ...]) -> Settled:
+    status, ordinal, held, others, change = about
+    return Settled(
+        status=_STATUSES[status],
+        now=at,
+        ordinal=int(ordinal),
+        held=held == b"1",
+        others=others == b"1",
+        paused=others == b"2",
+        change=int(change),
+        jobs=window,
+        found=found,
+    )
+
+
+def routine(change: int, *, others: bool) -> bytes:
+    """How the answer to a settlement ends that is routine (see `glassq.settling.Course`): the lane is held,
+    others wait or do not, its change counter is this, and there is no new window."""
+    return b":1:%d:%d:0" % (others, change)
 
 
 def dead_record(queue: str, value: bytes) -> DeadRecord:

@@ -123,13 +123,23 @@ def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     if not what.begun or what.action in _FAILED or what.next_id is None or leaves:
         told = settlements(owner, [what])
         return scripts.SETTLE.call(key, len(told), parts(told))
-    lease = what.lease
-    job = local_id(lease.queue, what.job_id).encode()
-    following = local_id(lease.queue, what.next_id).encode()
-    beginning, end = _frame(owner, what.action, lease, what.change, what.window, what.ahead)
-    arguments = b"%b$%d\r\n%b\r\n$5\r\ngo_on\r\n$%d\r\n%b\r\n%b"
-    arguments %= beginning, len(job), job, len(following), following, end
-    return scripts.SETTLE.call(key, 11, arguments)
+    queue = what.lease.queue
+    job, following = local_id(queue, what.job_id).encode(), local_id(queue, what.next_id).encode()
+    beginning, end = _frame(owner, what.action, what.lease, what.change, what.window, what.ahead)
+    packed = GO_ON % (beginning, len(job), job, len(following), following, end)
+    return Call(scripts.SETTLE, key, 11, packed)
+
+
+GO_ON: Final = b"%b$%d\r\n%b\r\n$5\r\ngo_on\r\n$%d\r\n%b\r\n%b"
+"""A settlement whose next job has begun: what stands before the job, its length and itself, those of the next
+one, and what stands behind it."""
+
+
+def going_on(key: str, owner: Owner, what: Settlement, run: bytes) -> tuple[bytes, bytes]:
+    """The first and the last part of `GO_ON`, for requests that are the same as the one for this settlement
+    but for the jobs, on a connection to this run of the server."""
+    beginning, end = _frame(owner, what.action, what.lease, what.change, what.window, what.ahead)
+    return Call(scripts.SETTLE, key, 11, beginning).by_digest(run), end
 
 
 @lru_cache(maxsize=1024)  # as many as there are lanes that are run ahead at a time

@@ -19,7 +19,7 @@ from glassq.stores.redis.connections import Argument, Connection, Connections, a
 from glassq.stores.redis.failures import Diagnosis, diagnose, translated
 from glassq.stores.redis.location import Location, Wire
 from glassq.stores.redis.outage import Outage
-from glassq.stores.redis.pipeline import Made, Pending
+from glassq.stores.redis.pipeline import Made, Pending, Stream
 from glassq.stores.redis.resp import packed, parts
 from glassq.stores.redis.scripts import Call, Script
 
@@ -101,16 +101,23 @@ class Server(Commands):
         """See `Commands.shares`."""
         return self._connections.shares
 
+    @property
+    def stream(self) -> Stream | None:
+        """The connection that all requests take now, if they share one and do not tell the time."""
+        return None if self._closed or self._clock is not None else self._connections.stream
+
     def submit(self, call: Call, read: Callable[[Any], R]) -> Sent[R]:
         """See `Commands.submit`."""
         began = time.monotonic()
         try:
-            self._require_open()
+            if self._closed or not self._fit:
+                self._require_open()
+                self._check_fitness()
             away = self._outage.error
             if away is not None:
                 raise translated(away, self.address, lost=False) from away
-            self._check_fitness()
-            return Sent(self, began, self._connections.submit(self._timed(call.by_digest)), read)
+            request = call.by_digest if self._clock is None else self._timed(call.by_digest)
+            return Sent(self, began, self._connections.submit(request), read)
         except exceptions.RedisError as error:
             return Sent(self, began, self.failed(began, error), read)
         except StorageError as error:

@@ -14,10 +14,13 @@ class Steering:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self.has_steered = False
+        """Whether it ever changed any: asked for with each job."""
 
     def note(self, queue: str) -> None:
         """It is about to change something of this queue."""
         self._until[queue] = time.monotonic() + _FRESH
+        self.has_steered = True
 
     def is_fresh(self, queue: str) -> bool:
         """Whether it did so a moment ago."""

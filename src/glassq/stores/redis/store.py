@@ -21,15 +21,14 @@ from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, 
 from glassq.model.names import is_queue, is_shard, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
+from glassq.settling import Answered, Settling
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
     PLAIN_TERMS,
-    Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
-    Settling,
     Terms,
     WaitingRecord,
     append_size,
@@ -39,6 +38,7 @@ from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
+from glassq.stores.redis.course import RedisCourse, begin_course
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Unanswered
 from glassq.stores.redis.flows import FlowVerbs
@@ -79,7 +79,7 @@ class RedisStorage(KeepingVerbs, FlowVerbs):
         self._steering = Steering()
         self._lease_seconds = 0.0
         self._claims = Claims(self._server, self._keys)
-        self._has_settled = False
+        self._may_send_ahead = False  # before the first settlement was answered
 
     @classmethod
     def open(
@@ -257,7 +257,7 @@ class RedisStorage(KeepingVerbs, FlowVerbs):
             told = [settlements[index] for index in chosen]
             reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
-        self._has_settled = True
+        self._may_send_ahead = self._server.shares
         return [answers[index] for index in range(len(settlements))]
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
@@ -265,11 +265,21 @@ class RedisStorage(KeepingVerbs, FlowVerbs):
         server may not know the script, and right after this process has steered the queue: what it was told
         is done takes effect before the next job."""
         queue = settlement.lease.queue
-        if not (self._has_settled and self._server.shares) or self._steering.is_fresh(queue):
+        if not self._may_send_ahead or (self._steering.has_steered and self._steering.is_fresh(queue)):
             waited_for = msgspec.structs.replace(settlement, begun=False)
             return Answered(lambda: self.settle(owner, [waited_for])[0])
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
         return self._server.submit(call, partial(replies.settled_one, queue))
+
+    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> RedisCourse | None:
+        """See `Storage.course`. Only on one server, with a connection that others have opened."""
+        key = self._keys.counters(settlement.lease.queue)
+        begins = self._may_send_ahead
+        return (
+            begin_course(self._server, self._steering, key, owner, settlement, others=others)
+            if begins
+            else None
+        )
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""

@@ -27,11 +27,11 @@ from glassq.model.names import job_id, queue_of
 from glassq.model.stats import QueueStats
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
+from glassq.settling import Answered
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
     PLAIN_TERMS,
-    Answered,
     DeadRecord,
     HaltedRecord,
     Replayed,
@@ -246,6 +246,9 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs):
             return answers if len(answers) == 1 else settling.found_alike(settlements, answers)
 
         return self._changes.insist(settle, shared=True)
+
+    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> None:
+        """See `Storage.course`: what is settled here is answered at once."""
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
         """See `Storage.settle_later`. What is settled here is answered at once."""

@@ -10,7 +10,8 @@ from glassq.errors import StorageError
 from glassq.model.jobs import Cancellation, Priority
 from glassq.model.leases import Grant, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.storage import Settling, Storage
+from glassq.settling import Settling
+from glassq.storage import Storage
 from glassq.testing.conformance.scenario import ALICE, BOB, LEASE, QUEUE, Scenario, bodies, refused, stale
 
 _AHEAD = 3

@@ -1,0 +1,150 @@
+"""A lane that is run ahead on a course, and one whose settlements are sent one by one, come to the same."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+import redis
+from prometheus_client import CollectorRegistry
+
+from glassq import Glassq
+from glassq.model.events import AttemptFailed, AttemptSettled, AttemptStarted, LaneLeft, StorageCalled
+from glassq.model.leases import Owner, Settlement
+from glassq.stores.redis.course import RedisCourse
+from glassq.stores.redis.store import RedisStorage
+
+KINDS = ("quick",) * 12 + ("slow", "fails_once", "fails", "told", "expires")
+KEYS = ("a", "b", "c")
+
+
+class Play(NamedTuple):
+    """What came of a program: what each lane told, what is left in the store, and how much was counted."""
+
+    lanes: dict[str, list[tuple[object, ...]]]
+    dead: list[int]
+    left: dict[str, int]
+    counted: dict[str, float]
+    stored: int
+
+
+@pytest.fixture
+def url(redis_url: str) -> str:
+    """An empty server."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_course_comes_to_what_single_settlements_come_to(
+    url: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random programs, run both ways: the same attempts in the same order in each lane, with the same ends,
+    and the same in the store and in the metrics."""
+    begun: list[str] = []
+    course, send = RedisStorage.course, RedisCourse.send
+
+    def sending(self: RedisCourse, job_id: str, next_id: str) -> bool:
+        begun.append(job_id)
+        return send(self, job_id, next_id)
+
+    monkeypatch.setattr(RedisCourse, "send", sending)
+    together = play(url, Random(seed))
+    assert len(begun) > 50
+    begun.clear()
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+
+    def none(self: RedisStorage, owner: Owner, settlement: Settlement, *, others: bool) -> None:
+        assert course(self, owner, settlement, others=others) is not None
+
+    monkeypatch.setattr(RedisStorage, "course", none)
+    singly = play(url, Random(seed))
+    assert begun == []
+    assert together == singly
+
+
+def play(url: str, chance: Random) -> Play:
+    """Run a program that chance makes, to its end."""
+    app = Glassq(url, registry=CollectorRegistry())
+    numbers: dict[str, int] = {}
+    lanes: dict[str, list[tuple[object, ...]]] = {key: [] for key in KEYS}
+    calls: list[StorageCalled] = []
+    tasks = declare(app)
+    app.queue("q", turn=100)
+    for number in range(400):
+        kind = chance.choice(KINDS)
+        options: dict[str, Any] = {"key": chance.choice(KEYS)}
+        if kind == "expires":
+            kind, options["ttl"] = "quick", 0.001
+        numbers[tasks[kind].options(**options)(number).id] = number
+    time.sleep(0.002)
+
+    def note(event: Any) -> None:
+        about: tuple[object, ...] = (numbers[event.job_id], event.attempt)
+        if isinstance(event, AttemptSettled):
+            about = (*about, event.seq, event.outcome, event.verdict, event.ran, event.ordinal > 0)
+        lanes[event.lease.lane].append((type(event).__name__, *about))
+
+    app.bus.subscribe(note, AttemptStarted, AttemptSettled, AttemptFailed)
+    app.bus.subscribe(
+        lambda event: calls.append(event) if event.operation == "settle" else None, StorageCalled
+    )
+    left: list[LaneLeft] = []
+    app.bus.subscribe(left.append, LaneLeft)
+    with app.worker(concurrency=1) as worker:
+        assert worker.run_until_idle(timeout=30)
+    assert left
+    stats = app.storage.stats(["q"])[0]
+    dead = [numbers[each.id] for each in app.queue("q").dead_letters()]
+    value = app.metrics_registry.get_sample_value
+    counted = {
+        f"{name}:{kind}": value(f"glassq_{name}", {"queue": "q", "task": kind, label: said}) or 0.0
+        for kind in tasks
+        for name, label, said in (
+            ("jobs_processed_total", "outcome", "succeeded"),
+            ("job_attempts_total", "outcome", "succeeded"),
+        )
+    }
+    app.close()
+    # How far ahead of its end an attempt is told does not matter, its order among its like does.
+    told = {lane: sorted(events, key=lambda each: str(each[0])) for lane, events in lanes.items()}
+    return Play(told, dead, dict(stats.settled), counted, len(calls))
+
+
+def declare(app: Glassq) -> dict[str, Any]:
+    """One task of each kind."""
+    failed: set[int] = set()
+
+    @app.fifo("q", name="quick")
+    def quick(number: int) -> None:
+        assert number >= 0
+
+    @app.fifo("q", name="slow")
+    def slow(number: int) -> None:
+        time.sleep(0.006 + 0 * number)
+
+    @app.fifo("q", name="fails_once", retry_wait=0.0)
+    def fails_once(number: int) -> None:
+        if number not in failed:
+            failed.add(number)
+            raise ValueError(number)
+
+    @app.fifo("q", name="fails", max_retries=0)
+    def fails(number: int) -> None:
+        raise ValueError(number)
+
+    @app.fifo("q", name="told", on_success=lambda *_: None)
+    def told(number: int) -> None:
+        assert number >= 0
+
+    return {
+        "quick": quick,
+        "slow": slow,
+        "fails_once": fails_once,
+        "fails": fails,
+        "told": told,
+    }
