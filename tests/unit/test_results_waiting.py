@@ -132,7 +132,12 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     """The job may run meanwhile; a store that was closed does not come back."""
     job = put(store)
     store.away = StorageUnavailable("gone", "connection")
-    clock.events[3.0] = lambda: (end(store), setattr(store, "away", None))
+
+    def come_back() -> None:
+        end(store)
+        store.away = None
+
+    clock.events[3.0] = come_back
     assert results.result(job, 10.0) == 5
     store.away = StorageUnavailable("closed", "closed")
     with pytest.raises(StorageUnavailable):
