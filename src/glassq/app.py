@@ -351,7 +351,7 @@ class Glassq(Scheduled, Workflows, Served):
 
         `concurrency` lanes run at the same time, one thread each; async jobs all on one event loop of the
         application. Other options are those of `WorkerOptions`: `window`, `max_in_flight`, `max_crashes`,
-        `callback_timeout`. Raises `BadOption`.
+        `callback_timeout`, `schedules` (whether it may lead them). Raises `BadOption`.
 
         `assigned`: keys, and patterns in which a `*` stands for any text, that this worker takes first. Then
         come those of `steal_from`, in their order, and then, unless it is `exclusive`, any; what is not
