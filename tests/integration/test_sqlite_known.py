@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from glassq.errors import GlassqError
+from glassq.model.edges import After, EdgePolicy
 from glassq.model.jobs import Dedup, NewJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.verdicts import Action
@@ -24,7 +25,7 @@ LANES = ("a", "b", "c")
 OWNERS = (Owner("n", "one"), Owner("m", "two"))
 ACTIONS = (*[Action.ACK] * 30, Action.RETRY, Action.HALT, Action.BURY, Action.CANCEL)
 STEPS = 500
-_TABLES = ("queues", "jobs", "scheduled", "dedup", "paused", "lanes", "dead")
+_TABLES = ("queues", "jobs", "scheduled", "deferred", "ties", "edges", "dedup", "paused", "lanes", "dead")
 
 
 class World:
@@ -86,6 +87,7 @@ class Script:
         self._worlds = worlds
         self._random = random.Random(seed)
         self._number = 0
+        self._made: list[str] = []
         self._holds: list[dict[str, Worker]] = [{} for _ in OWNERS]
 
     def step(self) -> None:
@@ -113,13 +115,22 @@ class Script:
                 body=b"job",
                 lane=chance.choice(LANES),
                 level=chance.choice((3, 3, 3, 3, 2, 2, 4)),
-                due=chance.choice((None,) * 9 + (3.0,)),
+                due=None if after else chance.choice((None,) * 9 + (3.0,)),
                 dedup=chance.choice((None,) * 6 + (Dedup("d"), Dedup("e", 5.0))),
+                after=after,
             )
-            for _ in range(chance.choice((1, 1, 1, 2, 3)))
+            for after in (self._after() for _ in range(chance.choice((1, 1, 1, 2, 3))))
         ]
         most = chance.choice((None, None, 40))
-        self._ask(number, lambda store: store.append(QUEUE, jobs, max_length=most))
+        answers = self._ask(number, lambda store: store.append(QUEUE, jobs, max_length=most))
+        if isinstance(answers, list):
+            self._made += [answer.id for answer in answers]
+
+    def _after(self) -> tuple[After, ...]:
+        """One of the last jobs, sometimes: it is likely to be there yet."""
+        if not self._made or self._random.random() < 0.9:
+            return ()
+        return (After(self._random.choice(self._made[-8:]), self._random.choice(list(EdgePolicy))),)
 
     def _claim(self) -> None:
         number = self._somebody()

@@ -249,13 +249,18 @@ class FlowMachine(RuleBasedStateMachine):
         """Where each job is, how it was counted, what it can read, and how the workflow goes."""
         for side in self.sides:
             kind = side.store.kind
-            for job in self.model.jobs.values():
+            for job in self.latest():
                 assert side.state(job.name) is job.state, f"{job.name} on {kind}"
                 if job.state in (WAITING, DEAD):  # nobody else reads what was left to it
                     self.compare_upstream(side, job)
             self.compare_counts(side)
             outcomes = {side.names[job]: how for job, how in side.store.flow_outcomes(side.flow).items()}
             assert outcomes == self.model.outcomes
+
+    def latest(self) -> list[Job]:
+        """All jobs that are not gone, and those that were made last: the others were looked at before."""
+        jobs = list(self.model.jobs.values())
+        return [job for place, job in enumerate(reversed(jobs)) if place < 5 or not job.gone]
 
     def compare_upstream(self, side: FlowSide, job: Job) -> None:
         """Which of two ends it reads of a parent that was replayed when it was no more waited for is free."""
@@ -280,7 +285,7 @@ class FlowMachine(RuleBasedStateMachine):
 OUTCOMES_OF = {action: JobState(outcome) for action, outcome in OUTCOMES.items()}
 
 
-def test_both_stores_mean_what_the_model_means(server: str, share: int, tmp_path: Path) -> None:
+def test_both_stores_mean_what_the_model_means(server: str, tmp_path: Path) -> None:
     """Whoever ends, replays or drops what, in whatever order."""
     targets = [f"sqlite:///{tmp_path}/jobs.db", server]
-    assert_alike(lambda: FlowMachine(targets), share, MUST_BE_MET, FlowMachine)
+    assert_alike(lambda: FlowMachine(targets), 0.3, MUST_BE_MET, FlowMachine)

@@ -66,13 +66,13 @@ class Counted(Protocol):
 
 def assert_alike(
     machine: Callable[[], RuleBasedStateMachine],
-    share: int,
+    share: float,
     must_be_met: set[str],
     kind: type[Counted] = Machine,
 ) -> None:
     """Run that many examples, which have to come to all this."""
     chosen = int(os.environ.get("GLASSQ_TEST_SEED", "0")) or random.randrange(1, 1 << 32)
-    examples = share * settings().max_examples
+    examples = int(share * settings().max_examples)
     before = kind.count
     kind.met.clear()
     try:

@@ -120,9 +120,7 @@ def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail
 
 def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
     """Put jobs into their lanes; whether any of these was idle."""
-    ways = [
-        _make_way(cx, queue, lane, first, next_tail(cx, queue)) for lane, (first, _) in _spans(jobs).items()
-    ]
+    ways = [_make_way(cx, queue, lane, first, None) for lane, (first, _) in _spans(jobs).items()]
     cx.executemany(_INSERT, jobs)
     return _Way.OPENED in ways
 
@@ -182,9 +180,9 @@ class _Way(Enum):
     CHANGED = auto()
 
 
-def _make_way(cx: Connection, queue: int, lane: str, rank: int, tail: int) -> _Way:
-    """Put an idle lane behind the ready ones, in place `tail`; let jobs of this rank come before others in a
-    held one.
+def _make_way(cx: Connection, queue: int, lane: str, rank: int, tail: int | None) -> _Way:
+    """Put an idle lane behind the ready ones, in place `tail` (None: the next one); let jobs of this rank
+    come before others in a held one.
 
     Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
     """
@@ -194,7 +192,7 @@ def _make_way(cx: Connection, queue: int, lane: str, rank: int, tail: int) -> _W
             "INSERT INTO lanes (queue, lane, paused, state, place) SELECT :queue, :lane, p,"
             " CASE WHEN p THEN 'paused' ELSE 'ready' END, :place"
             " FROM (SELECT EXISTS (SELECT 1 FROM paused WHERE queue = :queue AND lane = :lane) AS p)",
-            {"queue": queue, "lane": lane, "place": tail},
+            {"queue": queue, "lane": lane, "place": next_tail(cx, queue) if tail is None else tail},
         )
         return _Way.OPENED
     if not found[0]:

@@ -8,7 +8,7 @@ so many are told in one transaction; a parent with children left is noted, and a
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from glassq.stores.sqlite.jumps import touch
 from glassq.stores.sqlite.rows import a_body
 from glassq.stores.sqlite.ties import (
     Edge,
+    Tie,
     drop_edges,
     edge_to_be_told,
     is_refused,
@@ -55,7 +56,7 @@ class Ends:
         self.now = now
         self._times = {queue: now}
         self._left = MAX_DELIVERIES
-        self._ended: deque[str] = deque()
+        self._ended: dict[str, Tie] = {}
         self._owing: set[str] = set()
         self._released: list[_Deferred] = []
         self._cancelled: Counter[int] = Counter()
@@ -68,17 +69,16 @@ class Ends:
         self, job: str, outcome: JobState | None, *, final: bool = True, result: bytes | None = None
     ) -> bool:
         """A job has ended, or (None) is unsettled again; whether anybody has to hear of it."""
-        found = tie_of(self._cx, job)
+        found = self._ended.pop(job, None) or tie_of(self._cx, job)
         if found is None:
             return False
         if found.flow is not None and found.outcome is not outcome:
             self.note_in_flow(found.flow, job, outcome)
         if result is not None:
             leave(self._cx, job, result)
-        self._cx.execute("UPDATE ties SET outcome = ?, final = ? WHERE job = ?", (outcome, final, job))
         if outcome is not None and final:
             self._owing.update(drop_edges(self._cx, job))
-        self._ended.append(job)
+        self._ended[job] = found._replace(outcome=outcome, final=final)  # written when it has been told
         return True
 
     def note_in_flow(self, flow: str, job: str, outcome: JobState | None) -> None:
@@ -89,11 +89,11 @@ class Ends:
     def open_gate(self, queue: int, gate: str) -> None:
         """Let go whoever waits at a gate."""
         tie(self._cx, queue, gate, outcome=JobState.SUCCEEDED, final=True)
-        self._ended.append(gate)
+        self._ended[gate] = Tie(queue, None, JobState.SUCCEEDED, final=True, untold=False)
 
     def tell_one(self, parent: str, child: str, outcome: JobState | None, *, final: bool) -> None:
         """Tell a child of an end, whoever says so; of what this file knows itself, it tells that."""
-        known = tie_of(self._cx, parent)
+        known = self._ended.get(parent) or tie_of(self._cx, parent)
         if known is not None:
             outcome, final = known.outcome, known.final
             self._owing.add(parent)
@@ -155,33 +155,33 @@ class Ends:
     def carry_out(self) -> bool:
         """Tell whoever has to be told, and do what follows from it; whether idle lanes became ready."""
         while self._ended:
-            self._tell_children(self._ended.popleft())
+            job = next(iter(self._ended))
+            self._tell_children(job, self._ended.pop(job))
         for parent in self._owing:
-            self._close(parent)
+            found = tie_of(self._cx, parent)
+            if found is not None:
+                self._close(parent, found, owes=bool(to_be_told(self._cx, parent, found, 1)))
         self._count()
         return self._place()
 
-    def _tell_children(self, job: str) -> None:
-        found = tie_of(self._cx, job)
-        if found is None:
-            return
-        edges = to_be_told(self._cx, job, found, self._left + 1)
-        for edge in edges[: max(0, self._left)]:
-            self.tell_edge(edge, found.outcome, final=found.final)
-        self._close(job)
+    def _tell_children(self, job: str, ended: Tie) -> None:
+        edges = to_be_told(self._cx, job, ended, self._left + 1)
+        now = edges[: max(0, self._left)]
+        self._close(job, ended, owes=len(edges) > len(now))
+        for edge in now:
+            self.tell_edge(edge, ended.outcome, final=ended.final)
 
-    def _close(self, job: str) -> None:
-        """Note whether a job has children that are yet to be told; where there are none, and it will not come
-        back, nothing of it is kept."""
-        found = tie_of(self._cx, job)
-        if found is None:
-            return
-        owes = bool(to_be_told(self._cx, job, found, 1))
+    def _close(self, job: str, ended: Tie, *, owes: bool) -> None:
+        """Write down how a job ended, and whether it has children that are yet to be told; where there are
+        none, and it will not come back, nothing of it is kept."""
         self.relay = self.relay or owes
-        if found.final and not owes:
-            untie(self._cx, found.queue, job)
-        elif owes != found.untold:
-            self._cx.execute("UPDATE ties SET untold = ? WHERE job = ?", (owes, job))
+        if ended.final and not owes:
+            untie(self._cx, ended.queue, job)
+            return
+        self._cx.execute(
+            "UPDATE ties SET outcome = ?, final = ?, untold = ? WHERE job = ?",
+            (ended.outcome, ended.final, owes, job),
+        )
 
     def _place(self) -> bool:
         opened = False
