@@ -52,6 +52,7 @@ local function deferring()
   end
 
   local function put(job, flags)
+    if not conf[10] then call('HSETNX', C, 'fo', '0') end
     call('HSET', P .. 'jd', job.id, job.ttl .. ':' .. job.level .. ':' .. flags .. ':' .. #job.lane .. '|' .. job.lane
       .. job.body)
     call('HSET', P .. 'ju', job.id, note_parents(job))

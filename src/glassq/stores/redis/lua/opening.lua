@@ -12,7 +12,7 @@
 --          job, id <incarnation>:<run>: which life of the queue this is (when this hash was made, by the server's
 --          clock), and in <id>:<seq>:<en>:<so> the server's run and how far the queue was when that began, or ''
 --          hu, up, ps when nothing could be served, until when somebody counts as alive who serves it, paused since;
---          fo how many jobs are in jp, on last number given in the outbox (see jo),
+--          fo how many jobs are in jp, there once a job has waited for others; on last number given in the outbox (see jo),
 --          @<lane> what a lane had waited for when it was last given up: see `waits`; table nothing: see `make_queue`
 -- s<level>:<lane>  list  exactly the unsettled jobs of a lane and level, in order:
 --                        <seq>:<level>:<eligible at>:<expires at>:<flags>:<session>:<number>|<body>
@@ -80,6 +80,7 @@ local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 256
 
 local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail', 'fo')
 local format, levels = conf[1], conf[6] or ''
+local has_jp = conf[10] and conf[10] ~= '0' -- whether any job is waited for that has not the flag w
 if format and format ~= '1' then return redis.error_reply('GLASSQFORMAT ' .. format) end
 
 local run, instant = ARGV[1], nil -- `now` as text

@@ -58,8 +58,8 @@ local function tell(what)
       each_parent(own, let_go)
     end
   end
-  if conf[10] and not STAYS[letter] and call('SREM', P .. 'jp', id) == 1 then
-    if call('HINCRBY', C, 'fo', '-1') == 0 then call('HDEL', C, 'fo') end
+  if has_jp and not STAYS[letter] and call('SREM', P .. 'jp', id) == 1 then
+    call('HINCRBY', C, 'fo', '-1')
     call('ZREM', P .. 'jl', id)
   end
   local flow = own and letter ~= 'B' and string.match(own, '^[^\n]*') or ''

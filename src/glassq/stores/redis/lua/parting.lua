@@ -5,16 +5,16 @@
 -- workflows ended. What came of that, where anybody waited.
 local function part(job, letter, result, tells)
   local flags, id = string.match(job, '^%d+:%d:%d+:%d*:(%a*):([^|]+)|')
-  if flags == '' and not conf[10] then return nil end
+  if flags == '' and not has_jp then return nil end
   if string.find(flags, 'u', 1, true) then free_unique(id) end
-  if string.find(flags, 'w', 1, true) or (conf[10] and call('SISMEMBER', P .. 'jp', id) == 1) then
+  if string.find(flags, 'w', 1, true) or (has_jp and call('SISMEMBER', P .. 'jp', id) == 1) then
     return weaving().ended(id, letter, result, tells)
   end
 end
 
 -- The same of a scheduled job, by its record.
 local function end_beside(id, record)
-  if string.find(record, '^%d*:%d:%a*w') or (conf[10] and call('SISMEMBER', P .. 'jp', id) == 1) then
+  if string.find(record, '^%d*:%d:%a*w') or (has_jp and call('SISMEMBER', P .. 'jp', id) == 1) then
     return weaving().ended(id, 'c')
   end
 end

@@ -63,7 +63,7 @@ for _, was in ipairs(seqs) do
   call('ZREM', P .. 'xs', field)
   call('ZREM', P .. 'xt', field)
   reply[#reply + 1] = {id, lane, field, text(seq)}
-  if flags == 'rw' or (conf[10] and call('SISMEMBER', P .. 'jp', id) == 1) then weaving().ended(id, '-') end
+  if flags == 'rw' or (has_jp and call('SISMEMBER', P .. 'jp', id) == 1) then weaving().ended(id, '-') end
 end
 if #seqs > 0 then call('HINCRBY', C, 'rp', text(#seqs)) end
 if rings then ring() end

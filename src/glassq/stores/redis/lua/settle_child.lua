@@ -4,21 +4,21 @@
 
 local leaves_it = #ARGV == 17 and ARGV[4] == 'ack+' and ARGV[13] == '0' and ARGV[16] == 'r' -- and keeps no note of it
 if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and ARGV[8] == 'stay' and ARGV[9] == '' and ARGV[12] == '0' and format
-    and not is_new and #levels == 1 and (conf[8] or '0') == '0' and not conf[10] and now >= tonumber(conf[5])
+    and not is_new and #levels == 1 and (conf[8] or '0') == '0' and conf[10] == '0' and now >= tonumber(conf[5])
     and now - tonumber(conf[5]) <= MOMENT then
   local name, job = ARGV[5], ARGV[7]
   local key, list, edges = P .. 'l:' .. name, P .. 's' .. levels .. ':' .. name, P .. 'je:' .. job
-  local lane = call('HMGET', key, 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'cw', 'ah')
+  local children = call('ZRANGE', edges, 0, 1)
+  local child = #children == 1 and not string.find(children[1], '/', 1, true) and children[1]
+  local lane = child and call('HMGET', key, 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'cw', 'ah') or {}
   -- fence: the number and the owner; `o` is there only while the lane is held.
   local is_ours = lane[1] == ARGV[6] and lane[2] == ARGV[2] and lane[3] == job and lane[4] == levels
   local is_plain = not (lane[6] or lane[7] or lane[8] or lane[9] or lane[10] or lane[11] or lane[12])
   local jobs = is_ours and is_plain and call('LRANGE', list, 0, 1) or {}
   local mark = #jobs == 1 and string.find(jobs[1], '|', 1, true)
   local is_head = mark and string.sub(jobs[1], mark - #job - 3, mark - 1) == ':w:' .. job -- and has no other flags
-  local children = is_head and call('ZRANGE', edges, 0, 1) or {}
-  local child = #children == 1 and not string.find(children[1], '/', 1, true) and children[1]
-  local waits = child and child .. ' ' .. job
-  local edge = child and call('HGET', P .. 'jw', waits)
+  local waits = is_head and child .. ' ' .. job
+  local edge = is_head and call('HGET', P .. 'jw', waits)
   local record = edge and #edge == 1 and call('HGET', P .. 'jd', child)
   if record then
     local ttl, flags, length, at = string.match(record, '^(%d*):' .. levels .. ':(%a*):(%d+)|()')

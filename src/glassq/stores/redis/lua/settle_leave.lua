@@ -10,7 +10,7 @@ if #ARGV == 12 and ARGV[4] == 'ack' and ARGV[8] == 'yield' and format and not is
   -- fence: the number and the owner; `o` is there only while the lane is held.
   local is_ours = lane[1] == ARGV[6] and lane[2] == ARGV[2]
   local is_plain = not (lane[6] or lane[7] or lane[8] or lane[9] or lane[10] or lane[11])
-  if conf[10] and is_plain then is_plain = call('SISMEMBER', P .. 'jp', ARGV[7]) == 0 end -- nobody waits for it
+  if has_jp and is_plain then is_plain = call('SISMEMBER', P .. 'jp', ARGV[7]) == 0 end -- nobody waits for it
   -- The first write, one that needs no memory: taking a job and comparing it is cheaper than reading it before.
   local head = is_ours and is_plain and lane[3] == ARGV[7] and lane[4] == levels and call('LPOP', list)
   if head then

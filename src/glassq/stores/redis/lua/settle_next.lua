@@ -17,7 +17,7 @@ if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and forma
     local has_history = lane[6] or lane[7] or lane[8] or lane[9] or lane[10] or lane[11]
     is_plain = is_ours and is_fresh and not has_history and (ahead ~= '0' or (lane[12] or '0') == '0')
   end
-  if conf[10] and is_plain then is_plain = call('SISMEMBER', P .. 'jp', ARGV[7]) == 0 end -- nobody waits for it
+  if has_jp and is_plain then is_plain = call('SISMEMBER', P .. 'jp', ARGV[7]) == 0 end -- nobody waits for it
   -- The first write, one that needs no memory: taking a job and comparing it is cheaper than reading it before.
   local head = is_plain and call('LPOP', list)
   if head then
