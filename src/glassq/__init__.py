@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from glassq.model.jobs import DeadLetter as DeadLetter
     from glassq.model.jobs import Disposition as Disposition
     from glassq.model.jobs import HaltedLane as HaltedLane
+    from glassq.model.jobs import HistoryEntry as HistoryEntry
     from glassq.model.jobs import JobView as JobView
     from glassq.model.jobs import PeekedJob as PeekedJob
     from glassq.model.jobs import Priority as Priority
+    from glassq.model.jobs import Progress as Progress
     from glassq.model.jobs import Receipt as Receipt
     from glassq.model.jobs import ReplayedJob as ReplayedJob
     from glassq.model.names import UNORDERED as UNORDERED
@@ -64,12 +66,14 @@ _HOMES = {
     "Glassq": "glassq.app",
     "GlassqError": "glassq.errors",
     "HaltedLane": "glassq.model.jobs",
+    "HistoryEntry": "glassq.model.jobs",
     "JobContext": "glassq.context",
     "JobLogFilter": "glassq.observe.logs",
     "JobView": "glassq.model.jobs",
     "JsonFormatter": "glassq.observe.logs",
     "PeekedJob": "glassq.model.jobs",
     "Priority": "glassq.model.jobs",
+    "Progress": "glassq.model.jobs",
     "Queue": "glassq.client.queues",
     "Receipt": "glassq.model.jobs",
     "RedisQueueBackend": "glassq.compat.pyfiq",

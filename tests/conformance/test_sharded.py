@@ -328,3 +328,27 @@ def test_a_queue_with_shards_is_forgotten_whole(store: ShardedQueues) -> None:
     assert store.forget(QUEUE) is True
     assert (store.queues(), store.stats([QUEUE])[0].enqueued) == ([], 0)
     assert store.layouts() == {QUEUE: Layout(4, 0)}
+
+
+def test_what_a_cut_queue_keeps_is_found_by_its_name(opening: Opening) -> None:
+    """Notes by the job's id, which tells its shard; values of the queue in one place, or in a shard that is
+    named. All of it goes when the queue is cut anew."""
+    store, other = opening(3), opening(None)
+    jobs = [store.append(QUEUE, [NewJob(body=b"x", lane=key)])[0] for key in KEYS[:6]]
+    for grant in store.claim(ALICE, [QUEUE], lanes=10, window=1, lease_seconds=15).grants:
+        what = Settlement(
+            lease=grant.lease, job_id=grant.jobs[0].id, action=Action.ACK, keep=60.0, result=b"kept"
+        )
+        store.settle(ALICE, [what])
+    assert [other.notes(job.id)[0].result for job in jobs] == [b"kept"] * len(jobs)
+    store.put(QUEUE, "a", b"1", None)
+    store.put(queue_of(jobs[0].id), "b", b"2", None)
+    found = other.value(QUEUE, "a"), other.value(queue_of(jobs[0].id), "b")
+    assert [each and each.body for each in found] == [b"1", b"2"]
+    assert "a" in [each.name for each in other.values(QUEUE, "")]
+    store.lay_out(QUEUE, 2)
+    assert [other.notes(job.id) for job in jobs] == [[]] * len(jobs)
+    assert other.value(queue_of(jobs[0].id), "b") is None
+    assert other.value(QUEUE, "a") is None
+    other.put(QUEUE, "a", b"3", None)
+    assert [each.body for each in opening(2).values(QUEUE, "")] == [b"3"]

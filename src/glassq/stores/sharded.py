@@ -219,28 +219,40 @@ class ShardedQueues:
             return []
 
     def put(self, queue: str, name: str, body: bytes, seconds: float | None) -> None:
-        """See `Keeping.put`."""
-        self._inner.put(self._home(queue), name, body, seconds)
+        """See `Keeping.put`. In the queue's first shard, or in the shard that is named; it goes with that
+        when the queue is cut anew."""
+        if is_shard(queue):
+            self._inner.put(queue, name, body, seconds)
+            return
+        try:
+            self._inner.put(self.shards(queue)[0], name, body, seconds)
+        except QueueClosed:
+            self._shards.pop(queue, None)
+            self._inner.put(self._look(queue)[0], name, body, seconds)
 
     def value(self, queue: str, name: str) -> Value | None:
-        """See `Keeping.value`. As `cancel`."""
+        """See `Keeping.value`. Where `put` puts it; in a shard that is closed there are none."""
         try:
             return self._inner.value(self._home(queue), name)
         except QueueClosed:
             return None
 
     def values(self, queue: str, prefix: str, *, after: str = "", limit: int = MAX_VALUES) -> list[Value]:
-        """See `Keeping.values`."""
-        return self._inner.values(self._home(queue), prefix, after=after, limit=limit)
+        """See `Keeping.values`. As `value`."""
+        try:
+            return self._inner.values(self._home(queue), prefix, after=after, limit=limit)
+        except QueueClosed:
+            return []
 
     def drop(self, queue: str, name: str) -> bool:
-        """See `Keeping.drop`."""
-        return self._inner.drop(self._home(queue), name)
+        """See `Keeping.drop`. As `value`."""
+        try:
+            return self._inner.drop(self._home(queue), name)
+        except QueueClosed:
+            return False
 
     def _home(self, queue: str) -> str:
-        """Where a queue's values are: in its first shard, or in the shard that is named. They go with that
-        when the queue is cut anew."""
-        return queue if is_shard(queue) else self.shards(queue)[0]
+        return queue if is_shard(queue) else self._read(queue)[0]
 
     # -- jobs that wait for others -----------------------------------------------------------------------
 

@@ -356,16 +356,13 @@ def settlement(
     begins: Lease | None = None,
 ) -> Settlement:
     """What to tell the store about an attempt that is over."""
-    return Settlement(
+    told = Settlement(
         lease=lane.lease,
         job_id=ended.job.id,
         action=ended.verdict.action,
         reason=ended.verdict.reason,
         wait=ended.verdict.wait,
         error=b"" if ended.failure is None else failure_bytes(ended.failure),
-        result=ended.result,
-        keep=ended.keep,
-        note=ended.account,
         ran=ended.did_run,
         leaving=leaving,
         next_id=next_id,
@@ -375,3 +372,6 @@ def settlement(
         begun=begun,
         begins=begins,
     )
+    if ended.result is None and not ended.keep:  # three more arguments for all would take twice as long
+        return told
+    return msgspec.structs.replace(told, result=ended.result, keep=ended.keep, note=ended.account)

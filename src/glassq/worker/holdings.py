@@ -15,13 +15,15 @@ class HeldLane:
     somebody asked to cancel while they run. While `leaving`, a settlement is under way or has given the
     lane up: that the store does not know the lease any more is no loss. `lapsed` once a job was kept from
     beginning, or told to stop, because the lease was over: a renewal that comes through later does not give
-    this stay back. `queue` is what people know, of which the lease may name a shard."""
+    this stay back. `queue` is what people know, of which the lease may name a shard, and so is `key`, None
+    for jobs without one."""
 
     __slots__ = (
         "_clock",
         "callback_since",
         "cancelled",
         "deadline",
+        "key",
         "lapsed",
         "lease",
         "leaving",
@@ -32,6 +34,7 @@ class HeldLane:
     def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
         self.lease = lease
         self.queue = whole(lease.queue)
+        self.key = None if lease.lane == DEFAULT_LANE else lease.lane
         self.deadline = deadline
         self.lost = False
         self.lapsed = False
@@ -39,11 +42,6 @@ class HeldLane:
         self.cancelled: frozenset[str] = frozenset()
         self.callback_since: float | None = None
         self._clock = clock
-
-    @property
-    def key(self) -> str | None:
-        """The ordering key its jobs have; None: none."""
-        return None if self.lease.lane == DEFAULT_LANE else self.lease.lane
 
     def ours(self) -> bool:
         """Whether the lane is this worker's, as far as it can know without asking the store."""

@@ -119,7 +119,8 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     """The call of `lua/settle.lua` for one settlement that nobody waits for. Where the next job has begun,
     all of it but the two jobs is the same for as long as the lane is run ahead."""
-    if not what.begun or what.action in _FAILED or what.next_id is None or _leaves(what):
+    leaves = what.keep or what.result is not None
+    if not what.begun or what.action in _FAILED or what.next_id is None or leaves:
         told = settlements(owner, [what])
         return scripts.SETTLE.call(key, len(told), parts(told))
     lease = what.lease
@@ -144,7 +145,7 @@ def _frame(
 
 def _settlement(what: Settlement) -> list[Argument]:
     lease = what.lease
-    leaves = _leaves(what)
+    leaves = what.keep or what.result is not None
     told: list[Argument] = [
         f"{what.action}+" if leaves else str(what.action),
         lease.lane,
@@ -160,11 +161,6 @@ def _settlement(what: Settlement) -> list[Argument]:
     if leaves:
         told += (micros(what.keep), what.reason, what.note, *_left(what))
     return told
-
-
-def _leaves(what: Settlement) -> bool:
-    """Whether anything remains of it for somebody."""
-    return what.keep > 0 or what.result is not None
 
 
 def _left(what: Settlement) -> tuple[Argument, Argument]:

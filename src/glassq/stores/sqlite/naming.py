@@ -83,6 +83,8 @@ def lay_out(cx: Connection, names: Names, queue: str, count: int) -> Layout | Sh
     for key in parts.values():
         # The row stays: other processes remember it. Without a name of its life it takes nothing.
         cx.execute("UPDATE queues SET incarnation = '' WHERE id = ?", (key,))
+        for table in ("notes", "kept"):
+            cx.execute(f"DELETE FROM {table} WHERE queue = ?", (key,))
     anew = layout.anew(count)
     cx.execute("INSERT OR REPLACE INTO layouts VALUES (?, ?, ?)", (queue, anew.count, anew.first))
     return anew
