@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
+from glassq.client.jobs import cancel_job
 from glassq.codec import Serializer
-from glassq.errors import ResultTimeout, WorkflowNotFound
+from glassq.errors import JobNotFound, ResultTimeout, WorkflowNotFound
 from glassq.model.clock import Clock
 from glassq.model.flows import FlowRecord
 from glassq.model.jobs import JobState
@@ -90,12 +92,17 @@ class Workflow:
     def cancel(self) -> int:
         """Take out all of its jobs that have not ended, the last first, so that nothing more begins; returns
         how many were removed or, where they run, asked (see `app.cancel`). It is `cancelled` once these have
-        ended. A round trip for each of them. Raises `WorkflowNotFound`."""
+        ended. Two round trips for each of them. Raises `WorkflowNotFound`."""
         storage = self._storage()
         graph = self.graph()
         storage.cancel_flow(self.id)
-        left = [step.job for step in reversed(_in_order(graph)) if step.state == OPEN]
-        return sum(storage.cancel(job) is not None for job in left)
+        cancelled = 0
+        for step in reversed(_in_order(graph)):
+            if step.state == OPEN:
+                with suppress(JobNotFound):  # it has ended meanwhile
+                    cancel_job(storage, step.job)
+                    cancelled += 1
+        return cancelled
 
     def graph(self) -> Graph:
         """Its steps and edges, with how its jobs ended: `.mermaid()`, `.json()`. Two round trips. Raises
