@@ -106,9 +106,10 @@ def play(url: str, chance: Random) -> Play:
         for kind in tasks
         for name, label, said in (
             ("jobs_processed_total", "outcome", "succeeded"),
-            ("job_attempts_total", "outcome", "succeeded"),
+            ("job_attempts_total", "result", "succeeded"),
         )
     }
+    assert counted["jobs_processed_total:slow"] == counted["job_attempts_total:slow"] > 0
     app.close()
     # How far ahead of its end an attempt is told does not matter, its order among its like does.
     told = {lane: sorted(events, key=lambda each: str(each[0])) for lane, events in lanes.items()}

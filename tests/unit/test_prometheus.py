@@ -309,17 +309,18 @@ def test_an_abandoned_attempt_failed_for_the_job(house: House) -> None:
 
 
 def test_work_in_progress_is_measured_when_scraped(house: House) -> None:
-    """The oldest attempt's age grows between events, and is 0 when nothing runs."""
+    """The oldest attempt's age grows between events, and is 0 when nothing runs. Two lanes run."""
+    other = Lease("orders", "c-8", 43)
     house.bus.emit(started("orders/p:1", at=house.clock.monotonic()))
     house.clock.sleep(5)
-    house.bus.emit(started("orders/p:2", at=house.clock.monotonic()))
+    house.bus.emit(started("orders/p:2", lease=other, at=house.clock.monotonic()))
     house.clock.sleep(2)
     assert house.orders("jobs_in_progress") == 2.0
     assert house.orders("job_in_progress_seconds") == pytest.approx(7.0)
     house.bus.emit(settled(job_id="orders/p:1"))
     assert house.orders("job_in_progress_seconds") == pytest.approx(2.0)
     house.bus.emit(
-        SettlementDelayed(lease=LEASE, job_id="orders/p:2")
+        SettlementDelayed(lease=other, job_id="orders/p:2")
     )  # over, though the store does not know
     assert house.orders("job_in_progress_seconds") == 0.0
 

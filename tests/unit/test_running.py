@@ -56,6 +56,21 @@ def test_an_attempt_is_there_until_it_is_over(way: str) -> None:
     assert running.attempts() == ()
 
 
+def test_the_next_attempt_of_a_lane_takes_the_place_of_the_one_before() -> None:
+    """A lane runs one job at a time, and what became of one may be heard while the next one runs."""
+    bus = Bus()
+    running = running_on(bus)
+    first = started()
+    following = msgspec.structs.replace(first, job_id="orders/p:2", seq=first.seq + 1)
+    bus.emit(first)
+    bus.emit(following)
+    assert running.attempts() == (following,)
+    bus.emit(SettlementDelayed(lease=first.lease, job_id=first.job_id))
+    assert running.attempts() == (following,)
+    bus.emit(SettlementDelayed(lease=first.lease, job_id=following.job_id))
+    assert running.attempts() == ()
+
+
 def test_two_attempts_of_one_job_are_two() -> None:
     """A lane that was taken back runs it again while the first, fenced attempt is still ending."""
     bus = Bus()
