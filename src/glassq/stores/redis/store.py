@@ -15,25 +15,20 @@ from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnava
 from glassq.flowstorage import parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
-from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.names import is_queue, is_shard, queue_of
-from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.settling import Answered, Settling
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
     PLAIN_TERMS,
-    DeadRecord,
-    HaltedRecord,
     Replayed,
     Terms,
-    WaitingRecord,
     append_size,
 )
-from glassq.stores.redis import figures, looking, purging, replies, requests, scripts
+from glassq.stores.redis import purging, replies, requests, scripts
 from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
@@ -53,13 +48,14 @@ from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.steering import Steering
+from glassq.stores.redis.views import LookingVerbs
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
 
 
-class RedisStorage(KeepingVerbs, FlowVerbs):
+class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
     """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
     forked child."""
 
@@ -397,32 +393,6 @@ class RedisStorage(KeepingVerbs, FlowVerbs):
             return False
         self._register.strike(queue)
         return True
-
-    def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
-        """See `Storage.waiting`. Costs a read per job listed and per held lane."""
-        found = self._run(scripts.WAITING, queue, limit)
-        return [WaitingRecord(lane=lane.decode(), job=replies.stored_job(queue, job)) for lane, job in found]
-
-    def dead(self, queue: str, limit: int) -> list[DeadRecord]:
-        """See `Storage.dead`."""
-        return [replies.dead_record(queue, each) for each in self._run(scripts.DEAD, queue, limit)]
-
-    def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
-        """See `Storage.halted`."""
-        return [replies.halted_record(queue, each) for each in self._run(scripts.HALTED, queue, limit)]
-
-    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        """See `Storage.stats`. Each queue in a moment of its own."""
-        found = self._server.run_each(scripts.STATS, [(self._keys.counters(queue), ()) for queue in queues])
-        return [figures.stats(queue, each) for queue, each in zip(queues, found, strict=True)]
-
-    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
-        """See `Storage.lanes`. A round trip for every 50 lanes that are looked at, and that are listed."""
-        return looking.lanes(self._server, self._keys.counters(queue), queue, by, limit, look)
-
-    def workers(self, queue: str) -> list[WorkerStats]:
-        """See `Storage.workers`. A round trip for every 50 lanes that are held."""
-        return looking.workers(self._server, self._keys.counters(queue))
 
     def queues(self) -> list[str]:
         """See `Storage.queues`."""
