@@ -227,6 +227,12 @@ class FlowMachine(RuleBasedStateMachine):
             assert side.store.purge(self.queues[queue], dead=dead) == number
         self.told()
 
+    @precondition(lambda self: any(job.withdrawn for job in self.model.jobs.values()))
+    @rule(really=st.sampled_from([False, False, True]))
+    def purge_what_cancels(self, *, really: bool) -> None:
+        """The dead letters of a queue, while some of them keep what they cancelled from being forgotten."""
+        self.purge(queue=self.queues.index(next(self.model.in_state(DEAD)).queue), dead=True, really=really)
+
     @precondition(lambda self: all(side.seen for side in self.sides))
     @rule(pick=picks)
     def tell_again(self, pick: int) -> None:
