@@ -15,6 +15,8 @@ from glassq.telemetry import Bus
 from glassq.worker.engine import Worker
 from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
+from glassq.worker.progress import ProgressWriter
+from glassq.worker.relaying import Relay
 
 
 class WorkerCrashed(BaseException):
@@ -33,6 +35,20 @@ class _CallersPool(LanePool[LaneRun]):
 
     def _add_thread(self) -> bool:
         return False
+
+
+class _CallersRelay(Relay):
+    """What is to be told waits for whoever steps the worker, too."""
+
+    def _add_thread(self) -> None:
+        pass
+
+
+class _CallersProgress(ProgressWriter):
+    """And what jobs say of how far they are."""
+
+    def _add_thread(self) -> None:
+        pass
 
 
 class _Mortal:
@@ -67,6 +83,8 @@ class SteppedWorker(Worker):
     """Claims, runs and settles exactly as its base does, one lane at a time, in calls of `step`."""
 
     _pool_kind = _CallersPool
+    _relay_kind = _CallersRelay
+    _progress_kind = _CallersProgress
 
     def __init__(self, *, storage: Storage, bus: Bus, scheduler: Scheduler | None, **parts: Any) -> None:
         self._scheduler = scheduler
@@ -111,6 +129,7 @@ class SteppedWorker(Worker):
             while (lane := self._next_lane()) is not None:
                 self._serve(lane)
             self._withdraw()
+            self._tell_others()
         except WorkerCrashed:
             pass  # it has got out of all that the worker was doing
         finally:
@@ -129,12 +148,18 @@ class SteppedWorker(Worker):
         self._left = 0
 
     def keep_up(self) -> None:
-        """Do what a living worker does as time passes, whatever else it does: renew, be heard of, and enqueue
-        the slots of schedules that are due."""
+        """Do what a living worker does as time passes, whatever else it does: renew, be heard of, tell what
+        one that died has left to tell, and enqueue the slots of schedules that are due."""
         if not self._upkeep.turn():
             raise StorageUnavailable("the store could not be told that the worker lives", "connection")
+        self._tell_others()
         if self._scheduler is not None:
             self._scheduler.turn()
+
+    def _tell_others(self) -> None:
+        """What threads beside the lanes do in a worker that has some."""
+        self._relay.turn()
+        self._progress.turn()
 
     # -- dying -------------------------------------------------------------------------------------------
 

@@ -60,6 +60,8 @@ class Worker:
     """
 
     _pool_kind: type[LanePool[LaneRun]] = LanePool
+    _relay_kind: type[Relay] = Relay
+    _progress_kind: type[ProgressWriter] = ProgressWriter
 
     def __init__(
         self,
@@ -140,9 +142,9 @@ class Worker:
             self._beside.start()
 
     def _assemble(self, storage: Storage) -> None:
-        self._relay = Relay(storage, self._bus, self._clock, self._random)
+        self._relay = self._relay_kind(storage, self._bus, self._clock, self._random)
         settler = Settler(storage, self._bus, self._clock, self._owner, self._random, relay=self._relay.ring)
-        self._progress = ProgressWriter(storage.put, self._clock)
+        self._progress = self._progress_kind(storage.put, self._clock)
         attempts = Attempts(
             self._registry,
             self._bus,

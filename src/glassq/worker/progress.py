@@ -54,10 +54,16 @@ class ProgressWriter:
             else:
                 said.progress, said.written = progress, False
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name="glassq-progress", daemon=True)
-                self._thread.start()
+                self._add_thread()
             elif said is None:
                 self._changed.notify_all()
+
+    def turn(self) -> None:
+        """Write all that was said and is not written, in the calling thread. Raises `StorageError`."""
+        with self._changed:
+            said, self._said = self._said, {}
+        for job_id, each in said.items():
+            self._put_down(job_id, each)
 
     def stop(self, patience: float) -> None:
         """Have written what was said, waiting so many seconds at most."""
@@ -68,14 +74,20 @@ class ProgressWriter:
         if thread is not None:
             thread.join(patience)
 
+    def _add_thread(self) -> None:
+        self._thread = threading.Thread(target=self._write, name="glassq-progress", daemon=True)
+        self._thread.start()
+
     def _write(self) -> None:
         while (found := self._next()) is not None:
-            job_id, said = found
             try:
-                name, body = progress_name(job_id), progress_bytes(said.progress)
-                self._put(queue_of(job_id), name, body, said.keep or LASTS)
+                self._put_down(*found)
             except StorageError as error:
-                log.warning("the progress of %s cannot be written: %s", job_id, error)
+                log.warning("the progress of %s cannot be written: %s", found[0], error)
+
+    def _put_down(self, job_id: str, said: _Said) -> None:
+        name, body = progress_name(job_id), progress_bytes(said.progress)
+        self._put(queue_of(job_id), name, body, said.keep or LASTS)
 
     def _next(self) -> tuple[str, _Said] | None:
         """What is to be written next, once it may be; None when all is, and the thread ends."""

@@ -62,12 +62,13 @@ class Relay:
             if not self._rung or self._stopped:
                 return
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="glassq-relay", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # no thread to be had now: the next heartbeat tries again
-                    self._thread = None
+                self._add_thread()
             self._wake.notify()
+
+    def turn(self) -> None:
+        """Tell all that there is to tell, in the calling thread. Raises `StorageError`."""
+        while (shard := self._take()) is not None:
+            self._tell(shard)
 
     def stop(self, patience: float) -> None:
         """Tell what there is, for no longer than so many seconds, then end. Others tell what is left."""
@@ -78,11 +79,17 @@ class Relay:
         if thread is not None:
             thread.join(patience)
 
+    def _add_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="glassq-relay", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread to be had now: the next heartbeat tries again
+            self._thread = None
+
     def _run(self) -> None:
         while (shard := self._next()) is not None:
             try:
-                while relay(self._storage, shard, self._told) >= MAX_DELIVERIES and not self._stopped:
-                    pass
+                self._tell(shard)
                 self._pause.reset()
             except StorageError as error:
                 self._failed(shard, logging.WARNING, error)
@@ -95,13 +102,21 @@ class Relay:
             self._telling = False
             if not self._rung and not self._stopped:
                 self._wake.wait(_LINGER)
-            if not self._rung:
+            if (shard := self._take()) is None:
                 self._thread = None
-                return None
-            shard = next(iter(self._rung))
-            del self._rung[shard]
-            self._telling = True
+            self._telling = shard is not None
             return shard
+
+    def _take(self) -> str | None:
+        with self._wake:
+            shard = next(iter(self._rung), None)
+            if shard is not None:
+                del self._rung[shard]
+            return shard
+
+    def _tell(self, shard: str) -> None:
+        while relay(self._storage, shard, self._told) >= MAX_DELIVERIES and not self._stopped:
+            pass
 
     def _failed(self, shard: str, level: int, error: Exception) -> None:
         unforeseen = level > logging.WARNING
