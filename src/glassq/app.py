@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from glassq.client.awaited import AwaitedProducer
 from glassq.client.declaring import Declaring, checked, refuse_unknown
+from glassq.client.means import Means
 from glassq.client.queues import Queue
 from glassq.client.results import Results
 from glassq.client.task import Signature, calls_of
@@ -120,23 +121,17 @@ class Glassq(Scheduled, Workflows, Served):
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
         self._results = Results(self._store.get, self._clock, self._serializer)
-        self._producer = AwaitedProducer(
-            self._store.get,
-            self.registry,
-            self.bus,
-            self._clock,
+        means = Means(
+            storage=self._store.get,
+            registry=self.registry,
+            bus=self.bus,
+            clock=self._clock,
             serializer=self._serializer.name,
             random=random.random,
             kept_receipt=self._results.receipt,
         )
-        self.schedules = Schedules(
-            self._store.get,
-            self.registry,
-            self.bus,
-            self._clock,
-            serializer=self._serializer.name,
-            random=random.random,
-        )
+        self._producer = AwaitedProducer(means)
+        self.schedules = Schedules(means)
         self._observe()
         if otel_metrics:
             from glassq.observe.otelmetrics import observe_otel_metrics

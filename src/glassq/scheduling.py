@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, get_args
 
+from msgspec.structs import replace
+
+from glassq.client.means import Means
+from glassq.client.packing import encode_alone
 from glassq.client.task import BoundAsyncTask, BoundTask, Signature
 from glassq.errors import BadOption
-from glassq.model.clock import Clock
 from glassq.model.jobs import Receipt
 from glassq.model.names import UNORDERED, check_name
 from glassq.model.quantities import check_seconds
 from glassq.model.schedules import ScheduleView
 from glassq.policy.slots import Missed
-from glassq.registry import Registry
 from glassq.schedules.catalogue import Catalogue
 from glassq.schedules.enqueuing import Enqueuing
 from glassq.schedules.leading import Leadership
@@ -23,8 +25,6 @@ from glassq.schedules.records import Order, Plan, Schedule
 from glassq.schedules.scheduler import Scheduler
 from glassq.schedules.ticking import Ticking, is_due
 from glassq.schedules.timetables import Timetable, parse_cron, parse_interval, timetable
-from glassq.storage import ShardedStorage
-from glassq.telemetry import Bus
 
 T = TypeVar("T", bound=BoundTask[..., Any] | BoundAsyncTask[..., Any])
 
@@ -36,24 +36,13 @@ class Schedules:
     one of all workers, whoever declared it.
     """
 
-    def __init__(
-        self,
-        storage: Callable[[], ShardedStorage],
-        registry: Registry,
-        bus: Bus,
-        clock: Clock,
-        *,
-        serializer: str,
-        random: Callable[[], float],
-    ) -> None:
-        self._storage = storage
-        self._registry = registry
-        self._clock = clock
-        self._serializer = serializer
-        self._random = random
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._registry = means.registry
         self._plans: dict[str, Plan] = {}
-        self._catalogue = Catalogue(storage)
-        self._ticking = Ticking(self._catalogue, Enqueuing(storage, registry, bus), bus)
+        self._catalogue = Catalogue(means.storage)
+        enqueuing = Enqueuing(means.storage, means.registry, means.bus, means.kept_receipt)
+        self._ticking = Ticking(self._catalogue, enqueuing, means.bus)
         self._planning = Planning(self._catalogue, self._ticking)
 
     @property
@@ -86,7 +75,8 @@ class Schedules:
         """Store a schedule at run time: `app.schedules.add("eu", report.s("eu"), cron="0 9 * * *")`. Three
         round trips. Options are those of `app.schedule`. Raises `BadOption`, also when the name is taken."""
         when = timetable(cron=cron, timezone=timezone, every=every, at=at)
-        self._planning.add(self._plan(name, call, when, {"missed": missed, "jitter": jitter}))
+        plan = self._plan(name, call, when, {"missed": missed, "jitter": jitter})
+        self._planning.add(self._to_store(plan))
 
     def all(self) -> list[ScheduleView]:
         """All stored schedules, by name. Two round trips, and one for each further hundred."""
@@ -123,16 +113,26 @@ class Schedules:
 
     def scheduler(self, who: str, lease_seconds: float) -> Scheduler:
         """A candidate for the lead, not started yet."""
+        means = self._means
         return Scheduler(
             catalogue=self._catalogue,
             planning=self._planning,
             ticking=self._ticking,
-            leadership=Leadership(self._storage, self._clock, who, lease_seconds),
-            clock=self._clock,
-            random=self._random,
+            leadership=Leadership(means.storage, means.clock, who, lease_seconds),
+            clock=means.clock,
+            random=means.random,
             lease_seconds=lease_seconds,
-            declared=lambda: (tuple(self._plans.values()), self._registry.queues()),
+            declared=lambda: (tuple(map(self._to_store, self._plans.values())), self._registry.queues()),
         )
+
+    def _to_store(self, plan: Plan) -> Plan:
+        """A plan with the time for which results are kept, where the call did not say it: by what holds when
+        it is stored, since the application's defaults may come after its declaration."""
+        order = plan.order
+        if order.keep is not None:
+            return plan
+        task = self._registry.find(order.task)
+        return replace(plan, order=replace(order, keep=0.0 if task is None else float(task.result_ttl)))
 
     def _plan(self, name: str, call: Signature[Any], when: Timetable, options: Mapping[str, Any]) -> Plan:
         missed = options.get("missed", "last")
@@ -157,18 +157,19 @@ class Schedules:
             raise BadOption("call", f"is a call such as report.s('eu'), got {what}")
         call = signature.enclosed
         task, options = call.task, call.options
-        for option in ("delay", "eta", "dedup_id", "unique"):
-            if getattr(options, option) not in (None, False):
+        for option in ("delay", "eta", "dedup_id", "unique", "depends_on"):
+            if getattr(options, option) not in (None, False, ()):
                 raise BadOption(option, "is the schedule's own to say; leave it out of the call")
         return Order(
             queue=task.queue,
             task=task.name,
-            serializer=self._serializer,
-            payload=task.codec.encode(call.args, call.kwargs, self._registry.options(task.queue).max_payload),
+            serializer=self._means.serializer,
+            payload=encode_alone(call, self._registry.options(task.queue).max_payload),
             key=None if call.key is UNORDERED else call.key,
             unordered=call.key is UNORDERED,
             level=task.priority if options.priority is None else options.priority,
             ttl=task.ttl if options.ttl is None else options.ttl,
+            keep=options.result_ttl,
         )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from glassq import UNORDERED, Glassq, current_job
-from glassq.errors import BadOption
+from glassq import UNORDERED, From, Glassq, current_job
+from glassq.errors import BadOption, ResultNotKept
 from tests.integration.commandline import Glass, command_line
 from tests.processes import wait_until
 
@@ -156,6 +156,26 @@ def test_lag_grows_while_nobody_leads(app: Glassq) -> None:
     assert float(lags[0].rpartition(" ")[2]) > 1
 
 
+def test_what_scheduled_jobs_return_is_kept(app: Glassq) -> None:
+    """As of any call: by the call's option, else the task's, else what all tasks say when it is stored."""
+
+    @app.fifo("reports")
+    def report(where: str) -> str:
+        return where
+
+    app.schedule("default", report.s("eu"), every=86_400)
+    app.schedule("never", report.options(result_ttl=0).s("no"), every=86_400)
+    app.defaults(result_ttl=60)
+    app.schedules.add("added", report.options(result_ttl=600).s("us"), every=86_400)
+    with app.worker():
+        wait_until(lambda: len(app.schedules.all()) == 3, "all of them", lambda: str(app.schedules.all()))
+        receipts = [app.schedules.run_now(name) for name in ("default", "added")]
+        assert [receipt.result(timeout=20) for receipt in receipts] == ["eu", "us"]
+        with pytest.raises(ResultNotKept):
+            app.schedules.run_now("never").result(timeout=20)
+    assert [each.event for each in app.job(receipts[0].id).history()][-1] == "settled"
+
+
 def test_what_cannot_be_declared(app: Glassq) -> None:
     """A function that is no task, arguments it does not take, two of one name: said where it is written."""
 
@@ -170,8 +190,14 @@ def test_what_cannot_be_declared(app: Glassq) -> None:
     app.schedule("eu", report.s("eu"), every=5)
     with pytest.raises(BadOption, match="two schedules are named 'eu'"):
         app.schedule("eu", report.s("us"), every=5)
-    with pytest.raises(BadOption, match="give one of them"):
+    with pytest.raises(BadOption, match="cron: every or at says when"):
         app.schedule("us", report.s("us"))
+    with pytest.raises(BadOption, match="every: and cron exclude each other"):
+        app.schedule("us", report.s("us"), cron="0 9 * * *", every=5)
+    with pytest.raises(BadOption, match="depends_on: is the schedule's own"):
+        app.schedule("us", report.options(depends_on=["reports/ab:1"]).s("us"), every=5)
+    with pytest.raises(BadOption, match="'where' comes from step 'eu'"):
+        app.schedule("us", report.s(From("eu")), every=5)
     with pytest.raises(BadOption, match="is for cron"):
         app.schedule("us", report.s("us"), every=5, timezone="Europe/Stockholm")
     with pytest.raises(BadOption, match="missed"):

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, cast
 
 from glassq.app import Glassq
+from glassq.client.means import Means
 from glassq.client.task import Task
 from glassq.codec import open_envelope
 from glassq.context import slot_in
@@ -72,7 +73,14 @@ class Office:
         registry = Registry(self.bus)
         registry.declare(QUEUE)
         return Schedules(
-            lambda: mortal, registry, self.bus, self.clock, serializer="json", random=self.random.random
+            Means(
+                storage=lambda: mortal,
+                registry=registry,
+                bus=self.bus,
+                clock=self.clock,
+                serializer="json",
+                random=self.random.random,
+            )
         )
 
     def declare(self, timetable: Timetable, name: str = "report", **options: Any) -> Schedules:

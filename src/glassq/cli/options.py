@@ -40,4 +40,13 @@ store_url = click.option(
     "--url", metavar="URL", help="The store, for example redis://localhost:6379/0 or sqlite:///jobs.db."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
+log_level = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
+    show_default=True,
+)
+log_format = click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 yes = click.option("--yes", is_flag=True, help="Go on without asking for the queue's name.")

@@ -20,6 +20,7 @@ from glassq.cli.groups import Commands
 from glassq.cli.stores import OpenStore, choose_store
 from glassq.cli.targets import load_application
 from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences
+from glassq.client.means import Means
 from glassq.client.task import Signature, signature_of
 from glassq.errors import BadOption
 from glassq.model.schedules import ScheduleView
@@ -227,8 +228,16 @@ def _changing(what: str, words: Sequence[str], url: str | None) -> Iterator[tupl
 
 def _of(store: OpenStore) -> Schedules:
     """The schedules of a store, whatever application they are of."""
+    bus = Bus()
     return Schedules(
-        lambda: store.storage, Registry(Bus()), Bus(), SystemClock(), serializer="", random=random.random
+        Means(
+            storage=lambda: store.storage,
+            registry=Registry(bus),
+            bus=bus,
+            clock=SystemClock(),
+            serializer="",
+            random=random.random,
+        )
     )
 
 

@@ -7,6 +7,7 @@ import os
 
 import click
 
+from glassq.cli import options
 from glassq.cli.targets import load_application
 from glassq.cli.workerlogs import install_logging
 from glassq.config.fields import DEFAULT_DRAIN
@@ -17,13 +18,8 @@ log = logging.getLogger("glassq.cli.scheduler")
 
 @click.command(short_help="Lead the schedules without running jobs.")
 @click.argument("target", metavar="MODULE:APP")
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    default="info",
-    show_default=True,
-)
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@options.log_level
+@options.log_format
 def scheduler(target: str, log_level: str, log_format: str) -> int:
     """Enqueue what schedules order, until SIGTERM or Ctrl-C, and run no jobs.
 

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from glassq.app import Glassq
+from glassq.cli import options
 from glassq.cli.targets import Address, load_application
 from glassq.cli.workerlogs import install_logging
 from glassq.cli.working import TOKEN_VARIABLE, work
@@ -68,13 +69,8 @@ _EACH_WORKERS_OWN = ("queues", "concurrency")
     metavar="F",
     help="Keep this file fresh for `glassq health`.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    default="info",
-    show_default=True,
-)
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@options.log_level
+@options.log_format
 @click.pass_context
 def worker(
     context: click.Context, /, target: str | None, config: str | None, only: str | None, **_: Any

@@ -11,14 +11,13 @@ from typing import TypeVar
 from glassq.client.batches import telling
 from glassq.client.following import follow_or_withdraw
 from glassq.client.mailbox import Errand, Mailbox, Posting
-from glassq.client.packing import REPORTED, Call, Packed, ReceiptOf
+from glassq.client.means import Means
+from glassq.client.packing import REPORTED, Call, Packed
 from glassq.client.producer import Producer, cut, edges_of
 from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
-from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob, Receipt
-from glassq.registry import Registry
 from glassq.storage import ShardedStorage
-from glassq.telemetry import Bus, Sending
+from glassq.telemetry import Sending
 
 R = TypeVar("R")
 
@@ -27,21 +26,9 @@ class AwaitedProducer(Producer):
     """A `Producer` that can be awaited, too. What blocks is left to a `Mailbox`; the rest is done by the
     caller's task, in its context."""
 
-    def __init__(
-        self,
-        storage: Callable[[], ShardedStorage],
-        registry: Registry,
-        bus: Bus,
-        clock: Clock,
-        *,
-        serializer: str,
-        random: Callable[[], float],
-        kept_receipt: ReceiptOf = Receipt,
-    ) -> None:
-        super().__init__(
-            storage, registry, bus, clock, serializer=serializer, random=random, kept_receipt=kept_receipt
-        )
-        self._mailbox = Mailbox(storage, clock)
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
+        self._mailbox = Mailbox(means.storage, means.clock)
         self._opened = False
 
     async def aenqueue(self, call: Call) -> Receipt:

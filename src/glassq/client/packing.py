@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from glassq.errors import (
 )
 from glassq.model.edges import After
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
-from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
+from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt, ReceiptOf
 from glassq.model.names import DEFAULT_LANE, UNORDERED, Key
 from glassq.registry import Registry, TaskDefinition
 from glassq.telemetry import Bus, Outgoing
@@ -35,9 +34,6 @@ _FAILURES: dict[type[Exception], str] = {
     StorageError: "storage_unavailable",
 }
 REPORTED = tuple(_FAILURES)
-
-ReceiptOf = Callable[[str, str, str | None, int | None, Disposition], Receipt]
-"""Makes a receipt, from its fields in their order."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -94,7 +90,7 @@ class Packing:
             options = call.options
             place, after = step, options.after() if options.depends_on else ()
             if step is None and not after:
-                payload = task.codec.encode(call.args, call.kwargs, limit)
+                payload = encode_alone(call, limit)
             else:
                 args, kwargs, given = taken_out(task.signature, call.args, call.kwargs)
                 if step is None:
@@ -157,6 +153,16 @@ class Packing:
             after=packed.after,
             flow=out.flow,
         )
+
+
+def encode_alone(call: Call, limit: int) -> bytes:
+    """The arguments of a call that comes after no other; `BadOption` for a `From` among them."""
+    try:
+        return call.task.codec.encode(call.args, call.kwargs, limit)
+    except SerializationFailed:
+        _, _, given = taken_out(call.task.signature, call.args, call.kwargs)
+        check_given(given, set())
+        raise
 
 
 def _lane_of_its_own() -> str:

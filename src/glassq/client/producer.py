@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
 
 from glassq.client.batches import chunks, telling, windows
 from glassq.client.following import Edges, edges_elsewhere, follow_or_withdraw
-from glassq.client.packing import REPORTED, Call, Packed, Packing, ReceiptOf
+from glassq.client.means import Means
+from glassq.client.packing import REPORTED, Call, Packed, Packing
 from glassq.codec import Place
 from glassq.errors import QueueFull
-from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Disposition, NewJob, Receipt
 from glassq.model.layouts import shard_of
 from glassq.policy.retry import full_jitter
-from glassq.registry import Registry
 from glassq.storage import ShardedStorage, Storage
-from glassq.telemetry import Bus, Sending
+from glassq.telemetry import Sending
 
 
 class Producer:
     """Appends calls to their queues. Thread-safe: the store orders concurrent calls."""
 
-    def __init__(
-        self,
-        storage: Callable[[], ShardedStorage],
-        registry: Registry,
-        bus: Bus,
-        clock: Clock,
-        *,
-        serializer: str,
-        random: Callable[[], float],
-        kept_receipt: ReceiptOf = Receipt,
-    ) -> None:
-        self._storage = storage
-        self._registry = registry
-        self._bus = bus
-        self._clock = clock
-        self._packing = Packing(registry, bus, serializer, kept_receipt)
-        self._random = random
+    def __init__(self, means: Means) -> None:
+        self._storage = means.storage
+        self._registry = means.registry
+        self._bus = means.bus
+        self._clock = means.clock
+        self._packing = Packing(means.registry, means.bus, means.serializer, means.kept_receipt)
+        self._random = means.random
 
     def enqueue(self, call: Call) -> Receipt:
         """Store one call. One round trip.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
@@ -196,6 +197,10 @@ class Receipt(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
             f"{self.id} keeps no result: declare its task with result_ttl=, the seconds for which results "
             "are kept, or call it by task.options(result_ttl=...). app.job(id) shows where any job is"
         )
+
+
+ReceiptOf = Callable[[str, str, str | None, int | None, Disposition], Receipt]
+"""Makes a receipt, from its fields in their order."""
 
 
 class PeekedJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from glassq.codec import Envelope, seal
 from glassq.context import SLOT_HEADER
 from glassq.errors import EnqueueUncertain, QueueFull, StorageError, StorageUnavailable
 from glassq.model.events import EnqueueFailed, JobDeduplicated, JobEnqueued
-from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt
+from glassq.model.jobs import Appended, Dedup, Disposition, NewJob, Receipt, ReceiptOf
 from glassq.model.names import DEFAULT_LANE
 from glassq.registry import Registry
 from glassq.schedules.records import Order
@@ -50,7 +50,10 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 class Enqueuing:
     """Appends what schedules order."""
 
-    def __init__(self, storage: Callable[[], ShardedStorage], registry: Registry, bus: Bus) -> None:
+    def __init__(
+        self, storage: Callable[[], ShardedStorage], registry: Registry, bus: Bus, kept_receipt: ReceiptOf
+    ) -> None:
+        self._kept_receipt = kept_receipt
         self._storage = storage
         self._registry = registry
         self._bus = bus
@@ -70,13 +73,14 @@ class Enqueuing:
             self._bus.emit(EnqueueFailed(queue=order.queue, reason=_reason(error)))
             raise
         self._tell(order, key, answer, perf_counter() - started)
-        return Receipt(answer.id, order.queue, key, answer.seq, answer.disposition)
+        receipt = self._kept_receipt if order.keep else Receipt
+        return receipt(answer.id, order.queue, key, answer.seq, answer.disposition)
 
     def _append(self, slot: Slot, headers: dict[str, str]) -> Appended:
         order = slot.order
         options = self._registry.options(order.queue)
         job = NewJob(
-            body=seal(Envelope(order.task, order.serializer, headers, order.payload)),
+            body=seal(Envelope(order.task, order.serializer, headers, order.payload, keep=order.keep or 0.0)),
             lane=slot.lane,
             level=order.level,
             due=slot.put_off_to,

@@ -27,6 +27,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Whether each of its jobs is a lane of its own."""
     level: int = int(Priority.NORMAL)
     ttl: float | None = None
+    keep: float | None = None
+    """Seconds for which results are kept, 0 not at all; None until it is stored: as its task says then."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,8 +131,11 @@ def timetable(
     at: datetime | float | None = None,
 ) -> Timetable:
     """When a schedule is due, by the one way that is given. Raises `BadOption`, `MissingExtra`."""
-    if sum(each is not None for each in (cron, every, at)) != 1:
-        raise BadOption("cron", "every and at exclude each other; give one of them")
+    given = [name for name, value in (("cron", cron), ("every", every), ("at", at)) if value is not None]
+    if not given:
+        raise BadOption("cron", "every or at says when a schedule is due; give one of them")
+    if len(given) > 1:
+        raise BadOption(given[1], f"and {given[0]} exclude each other; give one of them")
     if timezone != "UTC" and cron is None:
         raise BadOption("timezone", "is for cron; every and at mean the same in all time zones")
     if every is not None:

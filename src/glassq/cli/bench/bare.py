@@ -9,6 +9,7 @@ import random
 
 from glassq.cli.bench.meters import Tally, Timed
 from glassq.cli.bench.ours import CHUNK, PATIENCE, QUEUE, Ours
+from glassq.client.means import Means
 from glassq.client.producer import Producer
 from glassq.codec import JsonSerializer
 from glassq.model.leases import Owner
@@ -30,7 +31,14 @@ def fill_and_process_unseen(url: str, jobs: int) -> Timed:
     with Ours(url, tally=tally) as declared:  # used to declare the task, not to run it
         registry.add(declared.noop.definition)
         producer = Producer(
-            lambda: storage, registry, bus, clock, serializer=serializer, random=random.random
+            Means(
+                storage=lambda: storage,
+                registry=registry,
+                bus=bus,
+                clock=clock,
+                serializer=serializer,
+                random=random.random,
+            )
         )
         for first in range(0, jobs, CHUNK):
             numbers = range(first, min(jobs, first + CHUNK))
