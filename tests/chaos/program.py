@@ -233,6 +233,8 @@ def serve(worker: Worker, drain: float = 10.0) -> int:
 def _up(event: WorkerChanged) -> None:
     if event.state == "starting":
         note("up")
+    elif event.state == "running":
+        note("running")
 
 
 def drain(timeout: str = "60") -> int:

@@ -29,6 +29,8 @@ def perform(stage: Stage) -> None:
         stage.producer(f"p{number}", keys=12)
     for _ in range(2):
         stage.worker()
+    # A worker that begins while a node is away says so and ends, as it should.
+    stage.wait_for(lambda: len(stage.events("running")) == 2, "both workers")
     stage.wait_for_more("settle.ok", 20)
     stage.wait_for(lambda: len({event["queue"] for event in stage.events("settle.ok")}) > 2, "several shards")
 
