@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.defects import Lines, dump_of, job
-from tests.unit.playing import Play, Process, lines_of
+from tests.unit.playing import QUEUE, Play, Process, lines_of
 from tests.unit.test_history_checker import judge
 
 
@@ -53,6 +53,35 @@ def test_what_is_left_after_a_loss_has_no_holes(tmp_path: Path) -> None:
     left = {"id": job(3, lines), "seq": 3, "lane": "a", "level": 3, "body": "", "replayed": False}
     dump["unsettled"].append(left)
     assert "I7" in judge(lines, tmp_path, losses_expected=True).counts
+
+
+def test_a_life_that_left_no_trace_is_not_counted(tmp_path: Path) -> None:
+    """Its only append was not answered: the job that was taken out then is in no figure of what came after.
+    Where nothing may be lost, that is a finding."""
+    play = Play(tmp_path)
+    processes = [Process(play), Process(play)]
+    processes[0].enqueue(2)
+    processes[0].forget_answer()
+    assert processes[1].store.cancel(processes[1].store.waiting(QUEUE, 1)[0].job.id)
+    play.lose_everything(processes)
+    processes[1].enqueue(1)
+    lines = play.dump()
+    assert judge(lines, tmp_path, losses_expected=True).findings == []
+    assert judge(lines, tmp_path).counts == {"I10": 1}
+
+
+def test_what_was_taken_out_in_a_life_that_is_known_is_counted(tmp_path: Path) -> None:
+    """Once the store has told where it stands, nothing done there is missing, whatever else may be lost."""
+    play = Play(tmp_path)
+    process = Process(play)
+    process.enqueue(2)
+    assert process.store.cancel(process.store.waiting(QUEUE, 1)[0].job.id)
+    lines = play.dump()
+    assert judge(lines, tmp_path, losses_expected=True).findings == []
+    stats = dump_of(lines)["stats"]
+    stats["settled"]["cancelled"], stats["settled"]["succeeded"] = 0, 1
+    report = judge(lines, tmp_path, losses_expected=True)
+    assert "0 cancelled in the store, 1 by the history" in str(report.findings)
 
 
 # -- two losses, one report ---------------------------------------------------------------------------

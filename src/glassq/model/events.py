@@ -200,6 +200,13 @@ class SettlementDelayed(Event, frozen=True, kw_only=True):
     job_id: str
 
 
+class WorkflowSubmitted(Event, frozen=True, kw_only=True):
+    """A workflow was stored whole, and its first steps were let go: what waits for nothing else may run."""
+
+    workflow: str
+    name: str
+
+
 class WorkflowEnded(Event, frozen=True, kw_only=True):
     """The last job of a workflow has ended: told by whoever ended it, or relayed that. `status` is succeeded,
     failed or cancelled; `seconds` are since it was submitted, by the store's clock."""

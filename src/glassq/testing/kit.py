@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from glassq.app import Glassq
 from glassq.errors import BadOption, ConfigurationError, JobFailed, MissingExtra
-from glassq.model.events import AttemptFailed, AttemptStarted, CallbackFailed, Event, JobEnqueued
+from glassq.model.events import (
+    AttemptFailed,
+    AttemptStarted,
+    CallbackFailed,
+    Event,
+    JobEnqueued,
+    WorkflowSubmitted,
+)
 from glassq.model.leases import Owner
 from glassq.model.stats import QueueStats
 from glassq.observe.running import running_on
@@ -121,7 +128,7 @@ class Kit(Expecting):
             stack.callback(running_on(app.bus).begin)
             stack.callback(self._stop)
             if self._inline:
-                app.bus.subscribe(self._enqueued, JobEnqueued)
+                app.bus.subscribe(self._enqueued, JobEnqueued, WorkflowSubmitted)
                 stack.callback(app.bus.unsubscribe, self._enqueued)
             if self._leads():
                 self._living()  # what is declared counts from now on

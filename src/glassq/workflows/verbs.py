@@ -13,10 +13,12 @@ from glassq.errors import BadOption
 from glassq.model.clock import Clock
 from glassq.model.compositions import Composable
 from glassq.model.edges import EdgePolicy
+from glassq.model.events import WorkflowSubmitted
 from glassq.model.layouts import shard_of
 from glassq.model.names import check_id, check_name, flow_id, is_flow_id
 from glassq.model.quantities import check_seconds
 from glassq.storage import ShardedStorage
+from glassq.telemetry import Bus
 from glassq.workflows.handle import Workflow
 from glassq.workflows.planning import planned, shape_of
 from glassq.workflows.submitting import Submission
@@ -28,6 +30,7 @@ KEEP = 7 * 86_400.0
 class Workflows:
     """The part of an application that is about workflows."""
 
+    bus: Bus
     _producer: AwaitedProducer
     _clock: Clock
     _serializer: Serializer
@@ -67,7 +70,9 @@ class Workflows:
         home = shard_of(self.storage.shards(shape.steps[0].enclosed.task.queue), mark)
         known = planned(shape, flow_id(home, mark), policy, self._producer)
         submission = Submission(self.storage, self._producer, known)
-        graph = submission.submit(name=label or shape.steps[0].name, keep=seconds)
+        label = label or shape.steps[0].name
+        graph = submission.submit(name=label, keep=seconds)
+        self.bus.emit(WorkflowSubmitted(workflow=known.flow, name=label))
         return Workflow(known.flow, lambda: self.storage, self._clock, self._serializer, graph)
 
     async def asubmit(

@@ -45,7 +45,7 @@ def check(history: History, *, losses_expected: bool = False) -> Report:
     if history.complete:
         check_kept(facts, findings)
     check_dead(facts, findings)
-    check_sums(facts, findings)
+    check_sums(facts, findings, losses_expected=losses_expected)
     check_strangers(facts, findings)
     check_waits(facts, findings)
     figures = _figures(facts)

@@ -243,15 +243,16 @@ class Facts:
             for each in self.skips
         )
 
-    def purged(self, queue: str, *, dead: bool) -> tuple[int, int | float]:
-        """How many jobs were purged: at least, and at most."""
+    def purged(self, queue: str, *, dead: bool, since: float = -NEVER) -> tuple[int, int | float]:
+        """How many jobs were purged: at least, since this moment, and at most."""
         least, most = 0, 0.0
         for each in self.purges:
             assert isinstance(each.asked, kinds.PurgeInvoked)  # noqa: S101
             if each.asked.queue == queue and each.asked.dead == dead:
-                least += each.answer.count if isinstance(each.answer, kinds.PurgeOk) else 0
-                most += NEVER if each.answer is None else 0
-        return least, least + most
+                count = each.answer.count if isinstance(each.answer, kinds.PurgeOk) else 0
+                least += count if each.asked.m >= since else 0
+                most += NEVER if each.answer is None else count
+        return least, most
 
 
 def _empty(queue: str, seen: Line) -> kinds.Dump:

@@ -60,6 +60,8 @@ class Lives:
         self._breaks: list[tuple[float, float]] = []
         self._of: dict[tuple[str, str], int] = {}
         answered = [see(asked, line) for asked, line in answers if line.found is not None]
+        self.met = min((each.answered for each in answered), default=float("inf"))
+        """When the first answer with a mark came. A life that was over by then has left no trace."""
         self._by_time = not any(each.mark[4] for each in answered) and self._went_back(answered)
         if not self._by_time:
             self._follow(answered)

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 
 from glassq.model.names import queue_of
 from glassq.testing.history import lines as kinds
-from glassq.testing.history.facts import Facts, Settling
+from glassq.testing.history.facts import NEVER, Facts, Settling
 from glassq.testing.history.following import may_be_refused
 from glassq.testing.history.report import Findings
 
 
-def check_sums(facts: Facts, findings: Findings) -> None:
-    """I10, in the store's own figures and against what was recorded."""
+def check_sums(facts: Facts, findings: Findings, *, losses_expected: bool) -> None:
+    """I10, in the store's own figures and against what was recorded. Where losses are expected, a life of the
+    store may have left no trace but what somebody took out in it."""
     for queue, dump in facts.dumps.items():
         stats = dump.stats
         if not stats:
@@ -33,16 +34,18 @@ def check_sums(facts: Facts, findings: Findings) -> None:
             )
             findings.add("I10", what, dump)
         if facts.history.complete:
-            _against_history(facts, dump, findings)
+            since = facts.lives[queue].met if losses_expected else -NEVER
+            _against_history(facts, dump, findings, since)
 
 
 _STATES = ("ready", "leased", "waiting_retry", "halted", "paused", "scheduled", "deferred")
 _SETTLED = {"ack": "succeeded", "bury": "buried", "expire": "expired", "cancel": "cancelled"}
 
 
-def _against_history(facts: Facts, dump: kinds.Dump, findings: Findings) -> None:
+def _against_history(facts: Facts, dump: kinds.Dump, findings: Findings, since: float) -> None:
     """Each figure is between what surely happened and what may have happened. A store that went back to an
-    earlier state may have forgotten any of it, but what was done in its last life."""
+    earlier state may have forgotten any of it, but what was done in its last life: if it had but one, that
+    has lasted `since` then."""
     queue, stats = dump.queue, dump.stats
     lives = facts.lives[queue]
     jobs = [job for job in facts.accepted.values() if job.queue == queue]
@@ -57,7 +60,7 @@ def _against_history(facts: Facts, dump: kinds.Dump, findings: Findings) -> None
     low = sure if len(lives.all) == 1 else 0
     refused, revived = _refused(facts, queue)
     _between(dump, "replayed", stats["replayed"], low, sure + perhaps + revived, findings)
-    surely, maybe = _settled(facts, queue)
+    surely, maybe = _settled(facts, queue, since)
     last = Counter(
         each.asked.action for each in facts.settlings if _is_sure(facts, each) and each.asked.queue == queue
     )
@@ -80,8 +83,9 @@ def _is_sure(facts: Facts, settling: Settling) -> bool:
     return done is not None and settling.final and facts.lives[settling.asked.queue].is_of_last(done.found)
 
 
-def _settled(facts: Facts, queue: str) -> tuple[Counter[str], dict[str, float]]:
-    """Settlements per action: how many were done, and how many more may have been."""
+def _settled(facts: Facts, queue: str, since: float) -> tuple[Counter[str], dict[str, float]]:
+    """Settlements per action: how many were done since then, and how many more may have been. Answers that
+    have no mark tell nothing of the life they are of."""
     done: Counter[str] = Counter()
     groups: dict[tuple[str, int, str], bool] = {}
     for settling in facts.settlings:
@@ -103,11 +107,13 @@ def _settled(facts: Facts, queue: str) -> tuple[Counter[str], dict[str, float]]:
         )
         if of_queue != queue:
             continue
-        maybe["cancel"] += answer is None
-        done["cancel"] += (isinstance(answer, kinds.CancelOk) and answer.result == "removed") or (
+        was_done = (isinstance(answer, kinds.CancelOk) and answer.result == "removed") or (
             isinstance(answer, kinds.SkipOk) and answer.id is not None
         )
-    least, most = facts.purged(queue, dead=False)
+        is_sure = was_done and asked_line.m >= since
+        done["cancel"] += is_sure
+        maybe["cancel"] += answer is None or (was_done and not is_sure)
+    least, most = facts.purged(queue, dead=False, since=since)
     done["cancel"] += least
     maybe["cancel"] += most - least
     return done, maybe
