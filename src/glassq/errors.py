@@ -189,12 +189,11 @@ class QueueFull(EnqueueError):
 
 
 class PayloadTooLarge(EnqueueError):
-    """When the serialized arguments exceed the queue's `max_payload`."""
+    """When the serialized arguments exceed the queue's `max_payload`, or a shared value its bound."""
 
-    def __init__(self, task: str, size: int, limit: int) -> None:
+    def __init__(self, what: str, size: int, limit: int) -> None:
         super().__init__(
-            f"the arguments of {task} take {size} bytes, the limit is {limit}; store the data "
-            "elsewhere and pass its key"
+            f"{what} takes {size} bytes, the limit is {limit}; store the data elsewhere and pass its key"
         )
         self.size = size
         self.limit = limit

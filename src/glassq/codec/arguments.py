@@ -57,7 +57,7 @@ class ArgumentCodec:
         given = [*args]
         payload = self._dump(given, kwargs)
         if len(payload) > limit:
-            raise PayloadTooLarge(self._task, len(payload), limit)
+            raise PayloadTooLarge(f"a call of {self._task}", len(payload), limit)
         if self._restores:
             self._check_arrival(payload, given, kwargs)
         return payload

@@ -267,6 +267,13 @@ class Relaying(Following):
         assert self.run_all(*BOTH) == []
         assert self.stats(OTHER).settled["succeeded"] == 3
 
+    def test_a_parent_in_a_queue_that_never_was_has_ended_too(self) -> None:
+        """Nobody there could tell its child later, so that would wait for ever."""
+        parent = "nowhere/abcdabcdabcd:7"
+        child = self.child("child", parent)
+        assert self.store.follow(parent, [(child, CANCEL)]) is JobState.SUCCEEDED
+        assert self.run_all() == ["child"]
+
     def test_a_parent_that_has_ended_says_so_to_who_follows(self) -> None:
         """None while its end is, or will be, in its outbox."""
         parent = self.one("parent")

@@ -1,9 +1,9 @@
 -- follow: jobs of other shards wait for one of this.
 -- ARGV   time, parent, children
--- Reply  'waits', or 'unsure': somebody has to look for it (see `conclude`)
+-- Reply  'waits'; 'unsure': somebody has to look for it (see `conclude`); or 'nothing' when there is nothing of this shard
 -- May be repeated at will.
 
-if not format then return 'unsure' end
+if not format then return 'nothing' end
 begin()
 local beside, parent, far = deferring(), ARGV[2], {}
 local letter = beside.standing_of(parent)
