@@ -98,3 +98,17 @@ def test_merging_changes_nothing_for_jobs_before_and_behind(
         assert {cause: part for cause, part in after.items() if part} == {
             cause: part for cause, part in before.items() if part
         }
+
+
+@given(lengths.filter(bool), st.integers(0, 5000), st.integers(0, 9000))
+def test_a_wait_is_split_as_its_parts_say(told: list[tuple[int, int, int]], came: int, lasted: int) -> None:
+    """However a split is come by, of one stretch or of many: it is what the parts are, in seconds. A clock
+    that stepped back is among the cases."""
+    for waits in (waits_of(laid_out(told)), waits_of(laid_out(told[:1]))):
+        began, started = came / 1_000_000, (came + lasted) / 1_000_000
+        seconds, causes = waits.split(began, started)
+        assert seconds == lasted / 1_000_000
+        parts = waits.parts(came, lasted)
+        assert {cause: part for cause, part in causes.items() if part} == {
+            cause: part / 1_000_000 for cause, part in parts.items() if part
+        }
