@@ -42,6 +42,8 @@ from glassq.worker.engine import Worker
 from tests.chaos.notes import note
 
 VERBS = ("append", "listen", "claim", "settle", "renew", "release", "report")
+RELAYED = ("deliver", "delivered")
+"""The verbs by which a worker tells jobs elsewhere that what they wait for has ended."""
 
 PRODUCING = ("before_append", "after_append", "event_JobEnqueued")
 WORKING = (
@@ -70,6 +72,12 @@ INSIDE = {
     },
 }
 """Points inside a verb, by store and by the role that gets there."""
+RELEASING = {
+    "sqlite": ("sql_settle", "commit_settle", "sql_deliver", "commit_deliver"),
+    "redis": ("sent_settle", "answered_settle", "sent_deliver", "answered_deliver", "answered_delivered"),
+}
+"""Those inside the verbs that let jobs go which wait for others; around them there are these, too."""
+AROUND_RELEASE = tuple(f"{when}_{verb}" for verb in ("settle", *RELAYED) for when in ("before", "after"))
 
 
 class Point:
@@ -157,7 +165,7 @@ class Watched:
             return _no_course
         if name == "settle_later":
             return partial(self._watch_sending, value)
-        return partial(self._watch, name, value) if name in VERBS else value
+        return partial(self._watch, name, value) if name in VERBS + RELAYED else value
 
     @staticmethod
     def _watch_sending(call: Callable[..., Settling], *args: Any) -> Settling:

@@ -34,7 +34,7 @@ app = Glassq(
 )
 app.queue(
     QUEUE,
-    max_length=300 * SHARDS,
+    max_length=int(os.environ.get("CHAOS_LENGTH", "300")) * SHARDS,
     full_wait=1.0,
     durability=os.environ.get("CHAOS_DURABILITY", "memory"),
     shards=SHARDS,

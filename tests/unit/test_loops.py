@@ -42,16 +42,20 @@ async def nothing() -> None:
 def test_a_loop_of_our_own_begins_when_needed_and_ends_when_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No thread before the first coroutine, one for all of them, none after the end; then code is refused."""
     monkeypatch.setattr(watching, "_ASLEEP", 0.01)
-    before = threading.active_count()
+    before = set(threading.enumerate())  # those of other tests may end meanwhile
+
+    def begun() -> set[threading.Thread]:
+        return set(threading.enumerate()) - before
+
     home = OwnLoop(watched())
-    assert threading.active_count() == before
+    assert not begun()
     await_on(home, "first", nothing())
     loop = home.loop()
     await_on(home, "second", nothing())
     assert home.loop() is loop
     home.close()
     home.close()
-    wait_for(lambda: threading.active_count() == before)
+    wait_for(lambda: not begun())
     with pytest.raises(Interrupted, match="no event loop ran third"):
         await_on(home, "third", nothing())
 
