@@ -157,7 +157,7 @@ class Course:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.size, self.served, self.waiting = 4, 0, 0
+        self.size, self.busy, self.served, self.waiting = 4, 0, 0, 0
         self.wanted: int | None = None
         pool: Any = self
         self.reach = Reach(self.clock, pool)
@@ -233,6 +233,18 @@ def test_slow_jobs_want_all_threads() -> None:
     course.after(0.001, 10, ran=0.0001)
     course.reach.forget()
     assert course.wanted is None
+
+
+def test_lanes_that_are_served_count_for_the_crowd() -> None:
+    """One thread and two lanes: the one that is claimed while the other is served waits for the end of its
+    turn. One that is alone ends no turn for the claim that it causes."""
+    course = Course()
+    course.size = course.busy = 1
+    course.reach.look(Claimed(grants=(), now=0.0))
+    assert not course.reach.crowded
+    course.waiting = 1
+    course.reach.look(Claimed(grants=(), now=0.0))
+    assert course.reach.crowded
 
 
 def test_what_waits_already_counts() -> None:

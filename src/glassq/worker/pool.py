@@ -56,6 +56,11 @@ class LanePool(Generic[Work]):
         return len(self._waiting)
 
     @property
+    def busy(self) -> int:
+        """Threads that serve something."""
+        return self._busy
+
+    @property
     def served(self) -> int:
         """How much was served since the beginning."""
         return self._served

@@ -38,7 +38,7 @@ class Reach:
 
     def look(self, claimed: Claimed) -> None:
         """What was claimed is about to be put into the pool."""
-        lanes = len(self._pool) + len(claimed.grants)
+        lanes = self._pool.busy + len(self._pool) + len(claimed.grants)
         self.crowded = bool(claimed.others) or lanes > self._pool.size
 
     def note(self, lane: LaneRun) -> None:
