@@ -66,15 +66,13 @@ def count(sales: list[Sale]) -> Count:
 def load(batches: list[list[Sale]], counts: list[Count]) -> int:
     """Everything in one transaction. Should this job run twice, the second time changes nothing: its id is
     written with the rows."""
-    job = current_job()
-    number = "" if job is None else job.id
     sales = [sale for batch in batches for sale in batch]
     if sum(sale.cents for sale in sales) != sum(each.cents for each in counts):
         raise ValueError("the rows do not come to what was counted")
     with closing(sqlite3.connect(TABLE)) as table, table:
         table.execute("CREATE TABLE IF NOT EXISTS loads (job TEXT PRIMARY KEY)")
         table.execute("CREATE TABLE IF NOT EXISTS sales (day TEXT, product TEXT, cents INTEGER)")
-        if table.execute("INSERT OR IGNORE INTO loads VALUES (?)", (number,)).rowcount:
+        if table.execute("INSERT OR IGNORE INTO loads VALUES (?)", (current_job().id,)).rowcount:
             rows = [(sale.day, sale.product, sale.cents) for sale in sales]
             table.executemany("INSERT INTO sales VALUES (?, ?, ?)", rows)
     return len(sales)

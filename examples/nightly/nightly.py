@@ -26,8 +26,7 @@ app.queue("reports", max_age=3600, job_timeout=600)
 @app.fifo("reports", key="region", max_retries=5, retry_wait=60)
 def write_report(region: str) -> None:
     """The report of the day before the night in which it is due; of today when it is run by hand."""
-    job = current_job()
-    due = (job and job.slot) or datetime.now(UTC)
+    due = current_job().slot or datetime.now(UTC)
     folder = Path(os.environ.get("REPORTS", "."))
     with (folder / f"{region}.txt").open("a", encoding="utf-8") as report:
         report.write(f"written for {due.astimezone(ZONE):%Y-%m-%d}\n")

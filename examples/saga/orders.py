@@ -72,8 +72,7 @@ UNDO = {"charge": refund, "reserve": release}
 @app.fifo("orders", key="order")
 def conclude(order: str) -> None:
     """Behind all steps, however they ended."""
-    job = current_job()
-    outcomes = {} if job is None else job.upstream.outcomes
+    outcomes = current_job().upstream.outcomes
     succeeded = {step for step, ends in outcomes.items() if ends == (JobState.SUCCEEDED,)}
     if "ship" in succeeded:
         note("done", order)

@@ -38,8 +38,7 @@ class Unreachable(Exception):
 def charge(customer: str, cents: int) -> None:
     """Charges of one customer run in order: what was declined is tried again before the next one."""
     time.sleep(chance.uniform(0.01, 0.12))
-    job = current_job()
-    if cents == STOLEN_CARD or (job is not None and job.attempt == 1 and chance.random() < 0.05):
+    if cents == STOLEN_CARD or (current_job().attempt == 1 and chance.random() < 0.05):
         raise Declined(f"{customer}: {cents} cents")
 
 

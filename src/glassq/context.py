@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Final, Protocol
+from enum import Enum, auto
+from typing import Any, Final, Protocol, TypeVar, overload
 
 import msgspec
 
-from glassq.errors import BadOption, WorkflowError
+from glassq.errors import BadOption, NoCurrentJob, WorkflowError
 from glassq.model.names import check_id
 from glassq.model.upstreams import Upstreams
+
+D = TypeVar("D")
 
 SLOT_HEADER: Final = "glassq-slot"
 """The header by which a schedule's job carries its slot: an ISO time in UTC."""
@@ -138,9 +141,29 @@ def check_text(note: object) -> str:
 _current: ContextVar[JobContext | None] = ContextVar("glassq_job", default=None)
 
 
-def current_job() -> JobContext | None:
-    """The job this code runs for; None outside a job."""
-    return _current.get()
+class _Raise(Enum):
+    """Stands for a default that was not given."""
+
+    IT = auto()
+
+
+@overload
+def current_job() -> JobContext: ...
+
+
+@overload
+def current_job(default: D) -> JobContext | D: ...
+
+
+def current_job(default: D | _Raise = _Raise.IT) -> JobContext | D:
+    """The job this code runs for. Outside of a job the `default`, and without one `NoCurrentJob` is raised:
+    code that runs in both asks `current_job(None)`."""
+    job = _current.get()
+    if job is not None:
+        return job
+    if default is _Raise.IT:
+        raise NoCurrentJob
+    return default
 
 
 running_job = _current

@@ -257,6 +257,16 @@ class JobError(GlassqError):
     """When one job cannot give what was asked of it."""
 
 
+class NoCurrentJob(JobError):
+    """When `current_job()` is called outside of a job, and no default is given."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no job runs here: no worker called this, or it runs in a thread that began without the job's "
+            "context; current_job(None) is None here instead"
+        )
+
+
 class JobNotFound(JobError):
     """When no unsettled job, lane or dead letter has this id or key."""
 

@@ -37,7 +37,6 @@ def after(kind: str) -> str:
 def hold(key: str, how: str, amount: float) -> None:
     """At the first attempt, keep every other thread of this process from running."""
     job = current_job()
-    assert job is not None
     note("holding", attempt=job.attempt)
     if job.attempt == 1:
         HOLDS[how](amount)

@@ -43,7 +43,6 @@ KEEP = float(os.environ["KEEP"]) if "KEEP" in os.environ else None
 def write(key: str | None, number: int, seconds: float) -> list[int]:
     """Note the start, take a while, note the end; returns which attempt that was, and of which process."""
     job = current_job()
-    assert job is not None
     note(event="start", key=key, n=number, seq=job.seq, id=job.id, attempt=job.attempt, token=job.token)
     time.sleep(seconds)
     note(event="end", key=key, n=number, seq=job.seq, id=job.id, attempt=job.attempt)
@@ -54,7 +53,6 @@ def write(key: str | None, number: int, seconds: float) -> list[int]:
 def fork() -> None:
     """Fork and let the child return from the task as well: it must settle nothing."""
     job = current_job()
-    assert job is not None
     child = os.fork()
     note(event="child" if child == 0 else "parent", id=job.id)
     if child:

@@ -278,8 +278,7 @@ def test_each_job_has_a_context_of_its_own(app: Glassq) -> None:
     seen: list[tuple[str, str, int | None]] = []
 
     async def child() -> None:
-        job = current_job()
-        seen.append(("child", variable.get(), job.seq if job else None))
+        seen.append(("child", variable.get(), current_job().seq))
 
     @app.fifo("q", max_retries=0)
     async def work(text: str) -> None:

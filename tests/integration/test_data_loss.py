@@ -48,7 +48,6 @@ class Party:
 
     def _handle(self, number: int) -> None:
         job = current_job()
-        assert job is not None
         self.tokens.append(job.token)
         self.begun.set()
         assert self.may_end.wait(PATIENCE)

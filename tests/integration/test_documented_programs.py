@@ -170,6 +170,20 @@ def test_how_to_pages_do_what_they_say(page: str, tmp_path: Path) -> None:
         run(program.replace(CLUSTER, cluster.url), tmp_path)
 
 
+def test_how_to_pages_pass_a_type_checker(tmp_path: Path) -> None:
+    """Whoever copies a program out of a page is told nothing by mypy. Modules of the reader's own are not
+    there, and lists may begin empty."""
+    api = pytest.importorskip("mypy.api", reason="mypy is not installed")
+    for page in PROOFS:
+        name = "page_" + page.removeprefix("how-to/").removesuffix(".md").replace("-", "_")
+        (tmp_path / f"{name}.py").write_text("\n".join(programs(page)), encoding="utf-8")
+    words = ["--check-untyped-defs", "--disable-error-code=var-annotated", "--ignore-missing-imports"]
+    place = ["--config-file=", "--cache-dir", str(DOCS.parent / ".mypy_cache/reader")]
+    shown, errors, _ = api.run([*words, *place, "--python-executable", sys.executable, str(tmp_path)])
+    assert errors == ""
+    assert shown.startswith(f"Success: no issues found in {len(PROOFS)} source files"), shown
+
+
 def test_what_is_said_of_fairness_can_be_written(tmp_path: Path) -> None:
     """Each piece of the page is one of a program, and its jobs run."""
     program = [

@@ -154,7 +154,6 @@ def test_q19_work_that_fails_is_tried_again_and_never_vanishes(app: Glassq) -> N
     @app.fifo("q", key="user", max_retries=3, retry_wait=0.01)
     def work(user: str) -> None:
         job = current_job()
-        assert job is not None
         attempts.append(job.attempt)
         raise RuntimeError("no")
 
@@ -184,7 +183,6 @@ def test_q21_a_timeout_is_noticed_while_the_job_runs(app: Glassq) -> None:
     @app.fifo("q", key="user", timeout=0.2, max_retries=0)
     def work(user: str) -> None:
         began, job = time.monotonic(), current_job()
-        assert job is not None
         try:
             while time.monotonic() - began < 10:
                 job.check()
@@ -269,14 +267,12 @@ def test_q16_results_reach_later_steps(app: Glassq) -> None:
     @app.fifo("q", key="user")
     def extract(user: str) -> dict[str, int]:
         job = current_job()
-        assert job is not None
         job.xcom_push("rows", 3)
         return {"total": 7}
 
     @app.fifo("q", key="user")
     def load(user: str, data: dict[str, int]) -> None:
         job = current_job()
-        assert job is not None
         seen.extend([data, job.upstream["extract"], job.xcom_pull("rows")])
 
     app.submit(extract.s("u:1") >> load.s("u:1", From("extract")))

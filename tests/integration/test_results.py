@@ -273,7 +273,6 @@ def test_progress_is_seen_while_it_runs_and_after(app: Glassq) -> None:
     @app.fifo("q")
     def many() -> None:
         job = current_job()
-        assert job
         for number in range(1000):
             job.progress(number / 1000)
         job.progress(0.5, "half")
@@ -304,7 +303,6 @@ def test_progress_is_a_share_or_a_text(app: Glassq) -> None:
     @app.fifo("q")
     def say() -> None:
         job = current_job()
-        assert job
         for done, note in ((2, ""), (-0.1, ""), ("x", ""), (None, "x" * 501), (None, 5), (float("nan"), "")):
             with pytest.raises(BadOption) as error:
                 job.progress(done, note)  # type: ignore[arg-type]

@@ -35,7 +35,6 @@ class Shop:
         @self.app.fifo("orders", key="key", name="charge", max_retries=0)
         def charge(key: str | None, number: int) -> None:
             job = current_job()
-            assert job is not None
             with lock:
                 self.ran[key].append(number)
                 self.queues.add(job.queue)

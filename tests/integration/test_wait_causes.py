@@ -21,8 +21,7 @@ def test_the_parts_sum_to_the_time_in_queue(store_url: str) -> None:
 
         @app.fifo("orders", key="customer", max_retries=1, retry_wait=WAIT)
         def charge(customer: str, number: int) -> None:
-            job = current_job()
-            if number == 0 and job is not None and job.attempt == 1:
+            if number == 0 and current_job().attempt == 1:
                 raise ValueError(number)
 
         app.bus.subscribe(told.append, AttemptStarted)

@@ -22,6 +22,7 @@ from glassq.errors import (
     ConfigurationError,
     DuplicateTask,
     JobNotFound,
+    NoCurrentJob,
     PayloadTooLarge,
     SerializationFailed,
     StorageUnavailable,
@@ -57,7 +58,6 @@ def test_two_retries_are_three_attempts_then_on_error_once(app: Glassq) -> None:
     @app.fifo("q", max_retries=2, retry_wait=0.01, on_error=lambda exc, job, _: runs.append((exc, job)))
     def fail(number: int) -> None:
         job = current_job()
-        assert job is not None
         runs.append((number, job.attempt))
         raise ValueError("always")
 
@@ -318,7 +318,6 @@ def test_a_timeout_flags_a_thread_and_fails_the_attempt_when_it_ends(app: Glassq
     @app.fifo("q", timeout=0.05, max_retries=0)
     def asks() -> None:
         job = current_job()
-        assert job is not None
         while True:
             time.sleep(0.01)
             job.check()
@@ -417,13 +416,14 @@ def test_run_until_idle_waits_for_a_retry_but_not_for_a_halted_lane(app: Glassq)
     assert app.queue("q").stats().halted == 1
 
 
-def test_current_job_is_none_outside_a_job(app: Glassq) -> None:
-    """`call` runs the function here, as no job; inside a job the context is complete."""
+def test_current_job_outside_a_job(app: Glassq) -> None:
+    """`call` runs the function here, as no job; inside a job the context is complete. Who asks without a
+    default outside of one is told so."""
     seen: list[Any] = []
 
     @app.fifo("q", key="key")
     def look(key: str) -> str:
-        seen.append(current_job())
+        seen.append(current_job(None))
         return key
 
     assert look.call("k") == "k"
@@ -433,7 +433,9 @@ def test_current_job_is_none_outside_a_job(app: Glassq) -> None:
     assert outside is None
     assert (inside.id, inside.queue, inside.key, inside.seq, inside.attempt) == (receipt.id, "q", "k", 1, 1)
     assert inside.token > 2**49
-    assert current_job() is None
+    assert current_job("none") == "none"
+    with pytest.raises(NoCurrentJob, match=r"current_job\(None\) is None here"):
+        current_job()
 
 
 def test_what_a_job_puts_into_context_variables_is_gone_for_the_next(app: Glassq) -> None:
@@ -546,7 +548,6 @@ def test_losing_the_lease_is_no_failure_of_the_job(app: Glassq) -> None:
     @app.fifo("q", name="work", max_retries=0)
     def work() -> None:
         job = current_job()
-        assert job is not None
         attempts.append(job.attempt)
         if len(attempts) == 1:
             (lane,) = worker._holdings.all()

@@ -175,7 +175,6 @@ def test_results_reach_the_steps_behind(app: Glassq) -> None:
     @app.fifo("q")
     def total(parts: list[list[Row]], start: int = 100) -> int:
         job = current_job()
-        assert job is not None
         seen["upstream"] = dict(job.upstream)
         seen["parts"] = parts
         return start + sum(row.amount for part in parts for row in part)
@@ -224,7 +223,6 @@ def test_async_steps(app: Glassq) -> None:
     @app.fifo("q")
     async def take(value: int) -> None:
         job = current_job()
-        assert job is not None
         seen.append((value, job.upstream["give"]))
 
     with app.worker():
@@ -239,7 +237,6 @@ def test_what_a_step_left_that_failed_is_told(app: Glassq, steps: Steps) -> None
     @app.fifo("q", max_retries=0)
     def after(given: str = "nothing") -> None:
         job = current_job()
-        assert job is not None
         seen.update(
             outcomes=job.upstream.outcomes, given=given, got=job.upstream.get("a"), all=dict(job.upstream)
         )
@@ -281,13 +278,11 @@ def test_shared_values(app: Glassq) -> None:
     @app.fifo("q")
     def push(value: int) -> None:
         job = current_job()
-        assert job is not None
         job.xcom_push("value", {"is": value}, ttl=60)
 
     @app.fifo("r")
     def pull() -> None:
         job = current_job()
-        assert job is not None
         seen.append((job.xcom_pull("value"), job.xcom_pull("other", "none")))
 
     one = app.submit(push.s(1) >> pull.s())
@@ -307,7 +302,6 @@ def test_a_job_of_no_workflow_shares_nothing(app: Glassq) -> None:
     @app.fifo("q", max_retries=0)
     def alone() -> None:
         job = current_job()
-        assert job is not None
         seen.append((job.workflow, dict(job.upstream)))
         job.xcom_push("a", 1)
 

@@ -160,7 +160,6 @@ def test_progress_is_written_by_the_step(kitchen: Kitchen) -> None:
 
     def say(_: str) -> None:
         job = current_job()
-        assert job is not None
         job.progress(0.25)
         kit.advance(1)
         look()

@@ -20,7 +20,7 @@ from collections.abc import Coroutine
 from typing import Any, assert_type
 
 import glassq
-from glassq import Glassq, Priority, Receipt, Signature
+from glassq import Glassq, JobContext, Priority, Receipt, Signature, current_job
 
 app = Glassq("sqlite://")
 
@@ -60,6 +60,12 @@ def plain(kept: Receipt) -> None:
     for receipt in app.enqueue_each(note.s(each) for each in "abc"):
         assert_type(receipt, Receipt[None])
     kept = charge("o-1")
+
+def inside() -> None:
+    assert_type(current_job(), JobContext)
+    current_job().progress(0.5)
+    assert_type(current_job(None), JobContext | None)
+    current_job(None).progress(0.5)  # E: union-attr reportOptionalMemberAccess
 
 async def coroutine() -> None:
     assert_type(await charge.aenqueue("o-1", 5), Receipt[float])

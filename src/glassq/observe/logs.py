@@ -41,7 +41,7 @@ class JobLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Lets everything pass."""
         fields = trace_fields(trace.get_current_span().get_span_context())
-        job = current_job()
+        job = current_job(None)
         fields |= job_fields(job.queue, job.task, job.id, job.attempt) if job else _NO_JOB
         for name, value in fields.items():
             vars(record).setdefault(name, value)

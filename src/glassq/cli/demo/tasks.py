@@ -38,9 +38,8 @@ def deliver(customer: str, event: Event) -> None:
     """Post one event to the receiver; any answer but 2xx raises `NotDelivered`."""
     job = current_job()
     headers = {"Content-Type": "application/json", "User-Agent": f"glassq-demo (pid {os.getpid()})"}
-    if job is not None:
-        # The job id is the same in every attempt: a receiver that must not act twice remembers it.
-        headers |= {"Glassq-Job-Id": job.id, "Glassq-Attempt": str(job.attempt)}
+    # The job id is the same in every attempt: a receiver that must not act twice remembers it.
+    headers |= {"Glassq-Job-Id": job.id, "Glassq-Attempt": str(job.attempt)}
     propagate.inject(headers)  # traceparent: the receiver can join the trace of the process span
     status = _post(f"/customers/{customer}/events", msgspec.json.encode(event), headers)
     if not 200 <= status < 300:
