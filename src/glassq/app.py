@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -37,9 +37,10 @@ from glassq.observe.traceoptions import TraceOptions
 from glassq.observe.tracing import Tracing, instead_of
 from glassq.policy.decide import FinalAction
 from glassq.policy.retry import Backoff
-from glassq.registry import KeyOf, Registry
+from glassq.registry import KeyOf, QueueOption, Registry, TaskDefault
 from glassq.schedules.scheduler import Scheduler
 from glassq.scheduling import Scheduled, Schedules
+from glassq.serving import Served
 from glassq.shielding import Log
 from glassq.storage import ShardedStorage, Storage
 from glassq.stores.instrumented import InstrumentedStorage
@@ -49,12 +50,11 @@ from glassq.stores.recorded import RecordedStorage
 from glassq.stores.sharded import ShardedQueues
 from glassq.systemclock import SystemClock
 from glassq.telemetry import Bus
-from glassq.web.served import Served
 from glassq.web.server import HttpServer
 from glassq.worker.engine import Worker
 from glassq.worker.hosting import AsyncWorker
 from glassq.worker.loops import CallersLoop, LoopHome, OwnLoop
-from glassq.worker.options import WorkerOptions, worker_options
+from glassq.worker.options import WorkerOption, WorkerOptions, worker_options
 from glassq.worker.watching import LoopWatch
 from glassq.workflows.verbs import Workflows
 
@@ -259,7 +259,7 @@ class Glassq(Scheduled, Workflows, Served):
         )
         return Declaring(self.registry, self._producer, self._serializer, key=key, name=name, options=options)
 
-    def defaults(self, **options: Any) -> None:
+    def defaults(self, **options: Unpack[TaskDefault]) -> None:
         """Say what holds for tasks whose decorators leave it out, those declared before too.
 
         `max_retries` (3), `retry_wait` (10), `on_exhausted` ("bury") and `result_ttl` (0: no results are
@@ -267,7 +267,7 @@ class Glassq(Scheduled, Workflows, Served):
         """
         self.registry.default(**options)
 
-    def queue(self, name: str, **options: Any) -> Queue:
+    def queue(self, name: str, **options: Unpack[QueueOption]) -> Queue:
         """A handle on a queue, declaring it and the options given.
 
         `on_unknown`: "halt" (default) or "bury" jobs whose task is unknown or that cannot be decoded.
@@ -341,7 +341,9 @@ class Glassq(Scheduled, Workflows, Served):
 
     # -- working -----------------------------------------------------------------------------------------
 
-    def worker(self, queues: Sequence[str] | None = None, concurrency: int = 4, **options: Any) -> Worker:
+    def worker(
+        self, queues: Sequence[str] | None = None, concurrency: int = 4, **options: Unpack[WorkerOption]
+    ) -> Worker:
         """A worker for these queues (None: all of the application, later ones too), not started yet.
 
         `concurrency` lanes run at the same time, one thread each; async jobs all on one event loop of the
@@ -360,7 +362,7 @@ class Glassq(Scheduled, Workflows, Served):
         concurrency: int = 4,
         *,
         drain: float = 10.0,
-        **options: Any,
+        **options: Unpack[WorkerOption],
     ) -> AsyncWorker:
         """The same for a program with an event loop: `async with app.async_worker(): ...`. Async jobs run on
         that loop, as tasks beside the program's own.
@@ -377,14 +379,14 @@ class Glassq(Scheduled, Workflows, Served):
         concurrency: int = 4,
         *,
         drain: float = 10.0,
-        **options: Any,
+        **options: Unpack[WorkerOption],
     ) -> bool:
         """Work on the running event loop, see `async_worker`, until cancelled, stopped, or sent SIGTERM or
         SIGINT, which are left to the program where it handles them; True after a clean drain."""
         return await self.async_worker(queues, concurrency, drain=drain, **options).run()
 
     def _make_worker(
-        self, queues: Sequence[str] | None, concurrency: int, options: dict[str, Any], loop: LoopHome
+        self, queues: Sequence[str] | None, concurrency: int, options: WorkerOption, loop: LoopHome
     ) -> Worker:
         said = {"lease_seconds": self._lease_seconds, "concurrency": concurrency, **options}
         known = worker_options(queues, said)

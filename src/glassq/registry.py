@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
@@ -69,6 +69,23 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if self.durability == "memory" else int(self.durability.partition(":")[2])
 
 
+class QueueOption(TypedDict, total=False):
+    """What `app.queue(...)` takes, for type checkers: the fields of `QueueOptions`."""
+
+    on_unknown: FinalAction
+    max_length: int | None
+    full_wait: float
+    max_payload: int
+    shards: int
+    durability: str
+    turn: int
+    weights: Weights | None
+    slots: int | None
+    max_age: float | None
+    max_blocked: float | None
+    job_timeout: float | None
+
+
 class TaskDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for tasks whose decorators leave it out. Times are seconds."""
 
@@ -76,6 +93,15 @@ class TaskDefaults(msgspec.Struct, frozen=True, kw_only=True):
     retry_wait: float | Backoff = 10.0
     on_exhausted: FinalAction = "bury"
     result_ttl: float = 0.0
+
+
+class TaskDefault(TypedDict, total=False):
+    """What `app.defaults(...)` takes, for type checkers: the fields of `TaskDefaults`."""
+
+    max_retries: int
+    retry_wait: float | Backoff
+    on_exhausted: FinalAction
+    result_ttl: float
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +161,7 @@ class Registry:
         self.declare(task.queue)
         self._bus.emit(TaskDeclared(queue=task.queue, task=task.name))
 
-    def default(self, **options: Any) -> TaskDefaults:
+    def default(self, **options: Unpack[TaskDefault]) -> TaskDefaults:
         """Change what holds for tasks whose decorators leave it out, those registered before too."""
         known = TaskDefaults.__struct_fields__
         for option, value in options.items():
@@ -154,7 +180,7 @@ class Registry:
             task, **{option: getattr(self._defaults, option) for option in task.left_out}
         )
 
-    def declare(self, queue: str, **options: Any) -> QueueOptions:
+    def declare(self, queue: str, **options: Unpack[QueueOption]) -> QueueOptions:
         """Make a queue known, or change the options given; returns what is now in force."""
         if is_reserved(check_name("queue", queue)):
             raise BadOption("queue", f"{queue!r} begins as the library's own do; choose another name")

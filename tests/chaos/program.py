@@ -21,6 +21,7 @@ from glassq.errors import EnqueueError, StorageError
 from glassq.model.events import WorkerChanged
 from glassq.storage import Storage
 from glassq.worker.engine import Worker
+from glassq.worker.options import WorkerOption
 from tests.chaos import crashpoints, planted
 from tests.chaos.notes import note, take_notes
 
@@ -214,7 +215,7 @@ def work(concurrency: str = "4", drain: str = "10") -> int:
     return serve(worker, float(drain))
 
 
-def _wishes() -> dict[str, list[str]]:
+def _wishes() -> WorkerOption:
     """With `CHAOS_THIEVES=1`, keys of this process: some are its own, from the others it steals."""
     if os.environ.get("CHAOS_THIEVES", "0") == "0":
         return {}

@@ -69,7 +69,7 @@ def test_turns_are_a_queues_option(app: Glassq) -> None:
     assert app.worker(concurrency=1).run_until_idle(30)
     assert runs == list("aaaabbbb" * 3)
     with pytest.raises(BadOption, match=r"app\.queue\(name, turn=32\)"):
-        app.worker(turn=4)
+        app.worker(turn=4)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("kind", ["mapping", "callable"])

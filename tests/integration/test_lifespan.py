@@ -123,7 +123,7 @@ def test_a_worker_that_cannot_be_made_keeps_the_application_from_beginning(app: 
 
     async def main() -> None:
         with pytest.raises(BadOption, match="did you mean 'window'"):
-            async with serving(FastAPI(lifespan=app.lifespan(own, windwo=3))):
+            async with serving(FastAPI(lifespan=app.lifespan(own, windwo=3))):  # type: ignore[call-arg]
                 pass
 
     asyncio.run(main())

@@ -122,7 +122,7 @@ def test_who_leads(app: Glassq) -> None:
         assert threads() == 0
     wait_until(lambda: threads() == 0, "its end", lambda: "")
     with pytest.raises(BadOption, match="schedules"):
-        app.worker(schedules="yes")
+        app.worker(schedules="yes")  # type: ignore[arg-type]
 
 
 def test_a_scheduler_leads_without_running_jobs(app: Glassq) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -23,7 +24,7 @@ KEYS = [f"user-{number}" for number in range(20)]
 class Shop:
     """An application with one queue of four shards, and what its task saw."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
         self.registry = CollectorRegistry()
         self.history = folder / "history"
         self.app = Glassq(f"sqlite:///{folder}/jobs.db", registry=self.registry, history=self.history)
@@ -139,4 +140,4 @@ def test_another_number_is_refused_where_it_is_used(shop: Shop, tmp_path: Path) 
             other.worker().start()
         for wrong in (0, 257, "8", True):
             with pytest.raises(BadOption, match="shards"):
-                other.queue("orders", shards=wrong)
+                other.queue("orders", shards=wrong)  # type: ignore[arg-type]

@@ -493,9 +493,9 @@ def test_unknown_options_name_the_nearest(app: Glassq) -> None:
     with pytest.raises(BadOption, match="did you mean 'max_retries'"):
         app.fifo("q", max_retry=3)  # type: ignore[arg-type]
     with pytest.raises(BadOption, match="did you mean 'on_unknown'"):
-        app.queue("q", on_unknwon="bury")
+        app.queue("q", on_unknwon="bury")  # type: ignore[call-arg]
     with pytest.raises(BadOption, match="did you mean 'window'"):
-        app.worker(windows=3)
+        app.worker(windows=3)  # type: ignore[call-arg]
     with pytest.raises(BadOption, match="is not an option of a call"):
         app.fifo("q", name="t")(lambda: None).options(kee="k")  # type: ignore[call-arg]
 

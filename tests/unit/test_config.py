@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -18,8 +18,8 @@ from glassq.config.shapes import Field, Group
 from glassq.config.tree import CODE, Node, plant
 from glassq.errors import BadConfiguration, BadOption, BadSetting, ConfigurationError
 from glassq.policy.retry import Backoff
-from glassq.registry import QueueOptions, TaskDefaults
-from glassq.worker.options import WorkerOptions
+from glassq.registry import QueueOption, QueueOptions, TaskDefault, TaskDefaults
+from glassq.worker.options import WorkerOption, WorkerOptions
 
 TWO_WORKERS = """\
 app: shop:app
@@ -207,6 +207,27 @@ def test_every_option_has_a_row(group: Any, options: Any, not_its_own: set[str])
     above = {field.name for field in CONFIGURATION.fields} & set(options.__struct_fields__)
     named = {field.name for field in group.fields} - not_its_own
     assert named | above == set(options.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "elsewhere"),
+    [
+        (QueueOption, QueueOptions, set()),
+        (TaskDefault, TaskDefaults, set()),
+        (WorkerOption, WorkerOptions, {"queues", "concurrency"}),
+    ],
+)
+def test_type_checkers_know_every_option(told: Any, options: Any, elsewhere: set[str]) -> None:
+    """What is told to them has the same names and types. It may leave out None, which then is no value to
+    give, and takes lists where tuples are kept."""
+    types, kept = get_type_hints(told), get_type_hints(options)
+    assert types.keys() | elsewhere == kept.keys()
+    for name, declared in types.items():
+        given, stored = ({*get_args(each)} or {each} for each in (declared, kept[name]))
+        if kept[name] == tuple[str, ...]:
+            assert given == {list[str], tuple[str, ...]}
+        else:
+            assert stored - {type(None)} == given - {type(None)}, name
 
 
 # -- what is refused -------------------------------------------------------------------------------

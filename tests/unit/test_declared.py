@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -69,7 +70,7 @@ def test_a_latency_between_two_bounds_is_refused_with_the_nearest(given: float, 
 
 @pytest.mark.parametrize("option", ["max_age", "max_blocked", "job_timeout"])
 @pytest.mark.parametrize("given", [0, -1, True, "60", float("inf"), float("nan")])
-def test_what_is_no_time_is_refused(option: str, given: object) -> None:
+def test_what_is_no_time_is_refused(option: str, given: Any) -> None:
     """An objective is a number of seconds above 0; a refused one changes nothing."""
     declared = Registry(Bus())
     declared.declare("payments", max_age=60)

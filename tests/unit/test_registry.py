@@ -160,14 +160,14 @@ def test_options_given_later_replace_only_themselves(registry: Registry, heard: 
 def test_an_unknown_option_names_the_nearest(registry: Registry) -> None:
     """And declares nothing."""
     with pytest.raises(BadOption, match=r"^on_unknwon: .*did you mean 'on_unknown'\?"):
-        registry.declare("payments", on_unknwon="halt")
+        registry.declare("payments", on_unknwon="halt")  # type: ignore[call-arg]
     with pytest.raises(BadOption, match=r"^colour: is not an option of a queue$"):
-        registry.declare("payments", colour="red")
+        registry.declare("payments", colour="red")  # type: ignore[call-arg]
     assert registry.queues() == ()
 
 
 @pytest.mark.parametrize("value", ["drop", "", None, True, "HALT"])
-def test_a_queue_ends_in_one_of_two_ways(registry: Registry, value: object) -> None:
+def test_a_queue_ends_in_one_of_two_ways(registry: Registry, value: Any) -> None:
     """`bury` or `halt`; the message shows both and what was given."""
     with pytest.raises(BadOption, match=r'^on_unknown: is "bury" or "halt", got'):
         registry.declare("payments", on_unknown=value)
@@ -257,7 +257,7 @@ def test_defaults_hold_for_what_decorators_leave_out() -> None:
         ("on_exhausted", "drop", "bury"),
     ],
 )
-def test_a_default_is_checked_as_in_a_decorator(option: str, value: object, said: str) -> None:
+def test_a_default_is_checked_as_in_a_decorator(option: str, value: Any, said: str) -> None:
     """Nothing wrong is kept for tasks that come later."""
     with pytest.raises(BadOption, match=said):
         Registry(Bus()).default(**{option: value})

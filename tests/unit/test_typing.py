@@ -94,6 +94,16 @@ def options() -> None:
     app.fifo("q", max_retry=4)  # E: arg-type reportArgumentType
     glassq.fifo("q", retry_wait="4")  # E: arg-type reportArgumentType
     app.fifo("q")(5)  # E: call-overload reportCallIssue,reportArgumentType
+    app.defaults(max_retry=4)  # E: call-arg reportCallIssue
+    app.queue("q", max_lenght=1000)  # E: call-arg reportCallIssue
+    app.queue("q", max_age="1m")  # E: arg-type reportArgumentType
+    app.worker(["q"], windwo=64)  # E: call-arg reportCallIssue
+    app.worker(assigned="tenant-7")  # E: arg-type reportArgumentType
+    app.async_worker(concurency=4)  # E: call-arg reportCallIssue
+    app.lifespan(concurency=4)  # E: call-arg reportCallIssue
+    app.queue("q", turn=32, weights={"k": 2}, durability="replicated:2", on_unknown="bury")
+    app.worker(concurrency=2, assigned=["tenant-*"], steal_from=("k",), schedules=False)
+    app.lifespan(queues=["q"], drain=5, window=16)
 
 async def awaiting() -> None:
     send("o-1", urgent=True).seq  # E: attr-defined reportAttributeAccessIssue,reportUnknownMemberType

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -82,6 +82,21 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.exclusive and not self.assigned:
             raise BadOption("exclusive", "needs assigned=[...]: without keys this worker would run nothing")
+
+
+class WorkerOption(TypedDict, total=False):
+    """What `app.worker(...)` takes beside the queues and the concurrency, for type checkers: the other fields
+    of `WorkerOptions`."""
+
+    lease_seconds: float
+    window: int
+    max_in_flight: int
+    max_crashes: int
+    callback_timeout: float
+    assigned: list[str] | tuple[str, ...]
+    steal_from: list[str] | tuple[str, ...]
+    exclusive: bool
+    schedules: bool | None
 
 
 _MOST_KEYS = 1000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Unpack
 
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +14,15 @@ from glassq.stores.lazy import LazyStore
 from glassq.web.asgi import ASGIApp, build_asgi
 from glassq.web.lifespan import Lifespan, lifespan_with, opened
 from glassq.web.server import HttpServer, serve
+from glassq.worker.options import WorkerOption
+
+
+class LifespanOption(WorkerOption, total=False):
+    """What `app.lifespan(...)` takes for its worker, for type checkers: what `app.async_worker` does."""
+
+    queues: Sequence[str] | None
+    concurrency: int
+    drain: float
 
 
 class Served:
@@ -41,7 +50,9 @@ class Served:
         self._servers.append(server)
         return server
 
-    def lifespan(self, own: Lifespan | None = None, *, worker: bool = True, **options: Any) -> Lifespan:
+    def lifespan(
+        self, own: Lifespan | None = None, *, worker: bool = True, **options: Unpack[LifespanOption]
+    ) -> Lifespan:
         """For FastAPI, Starlette, and whatever else takes a lifespan: `FastAPI(lifespan=app.lifespan())`.
 
         While the application serves, a worker works on its event loop, made by `async_worker` with these
