@@ -436,6 +436,22 @@ def test_awaited(app: Glassq, steps: Steps) -> None:
     assert (steps.ran, workflow.status()) == (["a", "b"], WorkflowStatus.SUCCEEDED)
 
 
+def test_its_end_awaited(app: Glassq, steps: Steps) -> None:
+    """By many at once. As `wait` it says how far it is when the time is over, and raises what that does."""
+
+    async def main() -> list[WorkflowStatus]:
+        workflow = await app.asubmit(steps("a") >> steps.elsewhere("b"))
+        with pytest.raises(ResultTimeout, match="0 of 2 jobs"):
+            await workflow.wait_async(0.02)
+        waiting = asyncio.gather(*(workflow.wait_async(20) for _ in range(100)))
+        async with app.async_worker():
+            return await waiting
+
+    assert asyncio.run(main()) == [WorkflowStatus.SUCCEEDED] * 100
+    with pytest.raises(WorkflowNotFound, match="no workflow has the id"):
+        asyncio.run(app.workflow("~left/0123456789abcdef").wait_async())
+
+
 def test_a_single_step_is_a_workflow(app: Glassq, steps: Steps) -> None:
     """Of one."""
     workflow = app.submit(steps("a"))

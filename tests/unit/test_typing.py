@@ -20,7 +20,7 @@ from collections.abc import Coroutine
 from typing import Any, assert_type
 
 import glassq
-from glassq import Glassq, JobContext, Priority, Receipt, Signature, current_job
+from glassq import Glassq, JobContext, Priority, Receipt, Signature, WorkflowStatus, current_job
 
 app = Glassq("sqlite://")
 
@@ -74,6 +74,8 @@ async def coroutine() -> None:
     assert_type(await send.options(delay=5).aenqueue("o-1", urgent=True), Receipt[bytes])
     assert_type(await app.aenqueue_many([charge.s("o-1")]), list[Receipt[float]])
     assert_type(await (await send("o-1", urgent=True)).aresult(), bytes)
+    workflow = await app.asubmit(charge.s("o-1") >> send.s("o-1", urgent=True))
+    assert_type(await workflow.wait_async(timeout=5), WorkflowStatus)
 
 async def arguments() -> None:
     charge(1)  # E: arg-type reportArgumentType

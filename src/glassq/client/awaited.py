@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
-from typing import TypeVar
 
 from glassq.client.batches import telling
 from glassq.client.following import follow_or_withdraw
-from glassq.client.mailbox import Errand, Mailbox, Posting
+from glassq.client.mailbox import Mailbox, Posting
 from glassq.client.means import Means
 from glassq.client.packing import REPORTED, Call, Packed
 from glassq.client.producer import Producer, cut, edges_of
 from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
 from glassq.model.jobs import Appended, NewJob, Receipt
-from glassq.storage import ShardedStorage
 from glassq.telemetry import Sending
-
-R = TypeVar("R")
 
 
 class AwaitedProducer(Producer):
@@ -45,7 +41,7 @@ class AwaitedProducer(Producer):
         packed = [self._packing.pack(call) for call in calls]
         accepted: dict[int, Receipt] = {}
         # How queues are cut is asked of the store, the first time.
-        for chunk in await self._errand(lambda storage: cut(packed, storage)) if packed else ():
+        for chunk in await self._mailbox.errand(lambda storage: cut(packed, storage)) if packed else ():
             try:
                 with telling(accepted, chunk):
                     sent = await self._asend([packed[at] for at in chunk])
@@ -66,7 +62,7 @@ class AwaitedProducer(Producer):
         started = perf_counter()
         try:
             if not self._opened:
-                await self._errand(lambda _: True)  # its first use opens the store
+                await self._mailbox.errand(lambda _: True)  # its first use opens the store
                 self._opened = True
             with self._bus.around(Sending(queue, outgoing)):
                 jobs = [self._packing.job(each) for each in packed]
@@ -75,7 +71,7 @@ class AwaitedProducer(Producer):
                     out.job_id = answer.id
                     out.seq = answer.seq
             if edges := edges_of(packed, answers):
-                await self._errand(lambda storage: follow_or_withdraw(storage, edges))
+                await self._mailbox.errand(lambda storage: follow_or_withdraw(storage, edges))
         except REPORTED as error:
             self._packing.refused(queue, error)
             if cancelled:
@@ -121,12 +117,6 @@ class AwaitedProducer(Producer):
             with suppress(asyncio.CancelledError):  # it is cancelled already
                 await posting.future
         return posting.outcome()
-
-    async def _errand(self, work: Callable[[ShardedStorage], R]) -> R:
-        errand = Errand(work)
-        self._mailbox.leave(errand)
-        await errand.future
-        return errand.outcome()
 
 
 def _known(queue: str, receipts: Sequence[Receipt]) -> EnqueueUncertain:

@@ -124,6 +124,13 @@ class Mailbox:
                     del self._waiting[queue]
                     raise
 
+    async def errand(self, work: Callable[[ShardedStorage], R]) -> R:
+        """Have something done with the store by a thread that may wait for it; what it returns, or raises."""
+        errand = Errand(work)
+        self.leave(errand)
+        await errand.future
+        return errand.outcome()
+
     def withdraw(self, letter: Letter[Any]) -> bool:
         """Take it out again; False when it is on its way, or there."""
         with self._came:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from glassq.client.asked import KeptReceipt
 from glassq.client.history import find_history, nothing_kept
 from glassq.client.jobs import cancel_job, find_job
-from glassq.client.mailbox import Errand, Mailbox
+from glassq.client.mailbox import Mailbox
 from glassq.client.shown import error_shown
 from glassq.codec import Serializer, read_failure
 from glassq.codec.results import result_loader
@@ -52,7 +52,8 @@ class Results:
         self._storage = storage
         self._clock = clock
         self._serializer = serializer
-        self._mailbox = Mailbox(storage, clock)  # of its own: enqueuing does not wait behind those who wait
+        self.mailbox = Mailbox(storage, clock)
+        """Of those who wait for an end: enqueuing does not wait behind them."""
 
     def receipt(
         self, job_id: str, queue: str, key: str | None, seq: int | None, disposition: Disposition
@@ -92,10 +93,7 @@ class Results:
         """See `Receipt.aresult`."""
         for wait, look in self._looks(job_id, timeout):
             await asyncio.sleep(wait)
-            errand = Errand(look)
-            self._mailbox.leave(errand)
-            await errand.future
-            note = errand.outcome()
+            note = await self.mailbox.errand(look)
             if note is not None:
                 return self._outcome(job_id, note)
         raise _timed_out(job_id, timeout)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
 from glassq.client.jobs import cancel_job
+from glassq.client.mailbox import Mailbox
 from glassq.codec import Serializer
 from glassq.errors import JobNotFound, ResultTimeout, WorkflowNotFound
 from glassq.model.clock import Clock
@@ -20,8 +23,8 @@ from glassq.storage import ShardedStorage
 from glassq.workflows.graph import OPEN, Graph, GraphStep, read_graph
 from glassq.workflows.submitting import first_shards, open_gate
 
-_FIRST_LOOK, _LONGEST_LOOK = 0.01, 0.5
-"""Seconds between two looks of `wait`: from the first to the longest, half as much again each time."""
+_FIRST_LOOK, _LONGEST_LOOK, _GROWTH = 0.01, 0.5, 1.5
+"""Seconds between two looks of `wait`: at first, in the end, and how fast they grow."""
 
 
 class WorkflowStatus(StrEnum):
@@ -48,12 +51,14 @@ class Workflow:
         storage: Callable[[], ShardedStorage],
         clock: Clock,
         serializer: Serializer,
+        mailbox: Mailbox,
         graph: Graph | None = None,
     ) -> None:
         self.id = workflow_id
         self._storage = storage
         self._clock = clock
         self._serializer = serializer
+        self._mailbox = mailbox
         self._graph = graph
 
     @property
@@ -72,22 +77,35 @@ class Workflow:
     def wait(self, timeout: float | None = None) -> WorkflowStatus:
         """Wait until it has ended, and say how; `ResultTimeout` after so many seconds.
 
-        Looks, after 10 ms first, then less and less often, every 0.5 s at last. Blocks: on an event loop, by
-        `asyncio.to_thread`.
+        Looks at once, after 10 ms, then less and less often, every 0.5 s at last; each is a round trip.
+        Raises `WorkflowNotFound`, `StorageError`. Blocks: on an event loop, `wait_async`.
         """
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
-        for pause in _pauses():
-            record = self._record()
-            if record.ended_at is not None:
-                return WorkflowStatus(record.status)
-            left = pause if deadline is None else min(pause, deadline - self._clock.monotonic())
-            if left <= 0:
-                ended = sum(record.ended.values())
-                raise ResultTimeout(
-                    f"{self!r} has not ended within {timeout:g} s: {ended} of {record.total} jobs have"
-                )
-            self._clock.sleep(left)
-        raise AssertionError  # the pauses have no end
+        pauses = self._pauses(timeout)
+        while (record := self._record()).ended_at is None:
+            self._clock.sleep(self._next(pauses, record, timeout))
+        return WorkflowStatus(record.status)
+
+    async def wait_async(self, timeout: float | None = None) -> WorkflowStatus:  # noqa: ASYNC109 - as `wait`
+        """As `wait`, awaited; any number may wait, no thread waits with them. An `a` before its name, as
+        elsewhere, would make it a keyword."""
+        pauses = self._pauses(timeout)
+        while (record := await self._mailbox.errand(lambda _: self._record())).ended_at is None:  # noqa: ASYNC110
+            # Nothing tells a process of what ends in another one.
+            await asyncio.sleep(self._next(pauses, record, timeout))
+        return WorkflowStatus(record.status)
+
+    def _pauses(self, timeout: float | None) -> Iterator[float]:
+        return _pauses(self._clock, self._clock.monotonic() + (math.inf if timeout is None else timeout))
+
+    def _next(self, pauses: Iterator[float], record: FlowRecord, timeout: float | None) -> float:
+        """How long to wait before the next look; `ResultTimeout` when the time is over."""
+        pause = next(pauses, None)
+        if pause is None:
+            ended = sum(record.ended.values())
+            raise ResultTimeout(
+                f"{self!r} has not ended within {timeout:g} s: {ended} of {record.total} jobs have"
+            )
+        return pause
 
     def cancel(self) -> int:
         """Take out all of its jobs that have not ended, the last first, so that nothing more begins; returns
@@ -143,11 +161,12 @@ class Workflow:
         return f"<workflow {self.id}>"
 
 
-def _pauses() -> Iterator[float]:
+def _pauses(clock: Clock, deadline: float) -> Iterator[float]:
+    """Seconds between two looks, until the time is over."""
     pause = _FIRST_LOOK
-    while True:
-        yield pause
-        pause = min(pause * 1.5, _LONGEST_LOOK)
+    while (left := min(pause, deadline - clock.monotonic())) > 0:
+        yield left
+        pause = min(pause * _GROWTH, _LONGEST_LOOK)
 
 
 def _in_order(graph: Graph) -> list[GraphStep]:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 
 from glassq.client.awaited import AwaitedProducer
 from glassq.client.options import check_failure_policy
+from glassq.client.results import Results
 from glassq.codec import Serializer
 from glassq.errors import BadOption
 from glassq.model.clock import Clock
@@ -19,6 +20,7 @@ from glassq.model.names import check_id, check_name, flow_id, is_flow_id
 from glassq.model.quantities import check_seconds
 from glassq.storage import ShardedStorage
 from glassq.telemetry import Bus
+from glassq.workflows.graph import Graph
 from glassq.workflows.handle import Workflow
 from glassq.workflows.planning import planned, shape_of
 from glassq.workflows.submitting import Submission
@@ -32,6 +34,7 @@ class Workflows:
 
     bus: Bus
     _producer: AwaitedProducer
+    _results: Results
     _clock: Clock
     _serializer: Serializer
 
@@ -73,7 +76,7 @@ class Workflows:
         label = label or shape.steps[0].name
         graph = submission.submit(name=label, keep=seconds)
         self.bus.emit(WorkflowSubmitted(workflow=known.flow, name=label))
-        return Workflow(known.flow, lambda: self.storage, self._clock, self._serializer, graph)
+        return self._handle(known.flow, graph)
 
     async def asubmit(
         self,
@@ -92,4 +95,8 @@ class Workflows:
         known = check_id("workflow_id", "a workflow's id", workflow_id)
         if not is_flow_id(known):
             raise BadOption("workflow_id", f"{known!r} is no workflow's id; see Workflow.id")
-        return Workflow(known, lambda: self.storage, self._clock, self._serializer)
+        return self._handle(known)
+
+    def _handle(self, flow: str, graph: Graph | None = None) -> Workflow:
+        mailbox = self._results.mailbox
+        return Workflow(flow, lambda: self.storage, self._clock, self._serializer, mailbox, graph)
