@@ -246,6 +246,28 @@ def test_the_commands_of_how_to_pages_work(page: str, said: str, tmp_path: Path)
     assert said in "".join(shown)
 
 
+def test_the_commands_of_workflows_work(tmp_path: Path) -> None:
+    """A workflow is shown, and cancelled once its name was typed."""
+    page = "how-to/build-a-workflow.md"
+    workflow = run(f"{programs(page)[0]}\napp.close()\nprint(workflow.id)", tmp_path).strip()
+    shown = []
+    for command in commands(page):
+        _, *words = shlex.split(re.sub("~files/[0-9a-f]+", workflow, command))
+        ended = subprocess.run(
+            [*GLASSQ, *words],
+            cwd=tmp_path,
+            input="sales\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        shown.append(ended.stdout)
+    assert re.search(r"^load +tables/\S+ +deferred +clean, check +-$", shown[0], re.MULTILINE)
+    assert shown[1] == f"4 jobs of workflow {workflow} removed or, where they run, asked to stop\n"
+
+
 def test_the_tutorial_works_from_nothing(tmp_path: Path) -> None:
     """Jobs enqueued before any worker existed run in order, and Ctrl-C is a clean stop."""
     (tmp_path / "shop.py").write_text(programs("tutorials/first-queue.md")[0], encoding="utf-8")

@@ -91,6 +91,8 @@ def test_help_names_every_command_and_the_exit_codes(arguments: list[str], capsy
         "config show",
         "stats",
         "peek",
+        "job",
+        "workflow",
         "dead",
         "dead list",
         "dead show",

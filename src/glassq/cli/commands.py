@@ -27,6 +27,7 @@ from glassq.cli.stats import stats
 from glassq.cli.telemetry.command import telemetry
 from glassq.cli.verify import verify
 from glassq.cli.worker import worker
+from glassq.cli.workflow import workflow
 from glassq.errors import ConfigurationError, GlassqError
 from glassq.version import __version__
 
@@ -95,6 +96,7 @@ for command in (
     stats,
     peek,
     job,
+    workflow,
     dead,
     halted,
     pause,

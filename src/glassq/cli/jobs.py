@@ -14,9 +14,11 @@ from glassq.cli.cells import counted
 from glassq.cli.escaping import printable
 from glassq.cli.stores import choose_store, queue_in
 from glassq.cli.terminal import grid, names, numbers, print_json, print_rows, sentences
+from glassq.cli.workflow import cancel_workflow
 from glassq.client.jobs import cancel_job, find_job
 from glassq.client.queues import Queue
 from glassq.model.jobs import Cancellation, JobState, JobView, PeekedJob
+from glassq.model.names import is_flow
 
 
 @click.command(short_help="Show the first jobs of a queue.")
@@ -46,7 +48,7 @@ def peek(words: tuple[str, ...], url: str | None, limit: int, as_json: bool) -> 
     return 0
 
 
-@click.command(short_help="Take one job out before it runs.")
+@click.command(short_help="Take one job out before it runs, or a whole workflow.")
 @click.argument("words", nargs=-1, metavar="[MODULE:APP] ID")
 @options.store_url
 @options.yes
@@ -57,14 +59,20 @@ def cancel(words: tuple[str, ...], url: str | None, yes: bool, as_json: bool) ->
     A job that waits, is scheduled, or holds up a halted lane is removed. One that is running is asked to
     stop: it ends as cancelled only if its task looks, by current_job().check().
 
+    Of a workflow, given by its id, every job is taken out that has not ended; its name is asked for.
+
     \b
     Examples:
       glassq cancel payments/9f2c41d07a6e:17
+      glassq cancel '~files/5f0c2be1a9d34e77'
       glassq cancel shop.jobs:app payments/9f2c41d07a6e:17 --yes --json
 
-    Exit codes: 0 removed or asked, 1 there is no such job or nobody confirmed, 2 wrong usage.
+    Exit codes: 0 removed or asked, 1 there is no such job or workflow or nobody confirmed, 2 wrong usage.
     """
     choice, (job_id,) = choose_store(words, url, "ID")
+    if is_flow(job_id):
+        with choice.opened() as store:
+            return cancel_workflow(store, job_id, yes=yes, as_json=as_json)
     name = queue_in(job_id)
     with choice.opened() as store:
         job = find_job(store.storage, job_id)

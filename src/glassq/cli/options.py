@@ -49,4 +49,4 @@ log_level = click.option(
 log_format = click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-yes = click.option("--yes", is_flag=True, help="Go on without asking for the queue's name.")
+yes = click.option("--yes", is_flag=True, help="Go on without asking for the name.")

@@ -25,8 +25,8 @@ whose name looks like one can be reached.
 ## What is asked, printed and logged
 
 Commands that end or drop jobs (`cancel`, `halted skip`, `dead purge`, and `dead replay --force` where it
-gives up an order) ask for the queue's name to be typed. `--yes` answers for programs; without it, and without
-anybody to type, they change nothing and end with 1.
+gives up an order) ask for the queue's name to be typed, `cancel` of a workflow for the workflow's. `--yes`
+answers for programs; without it, and without anybody to type, they change nothing and end with 1.
 
 Tables are for people and may change. With `--json` a command prints one JSON document whose keys stay: times
 are seconds since the epoch, ages are seconds, a lane without a key has the key `null`. Questions, errors and

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
-from glassq.client.jobs import cancel_job
 from glassq.client.mailbox import Mailbox
 from glassq.codec import Serializer
-from glassq.errors import JobNotFound, ResultTimeout, WorkflowNotFound
+from glassq.errors import ResultTimeout
 from glassq.model.clock import Clock
 from glassq.model.flows import FlowRecord
 from glassq.model.jobs import JobState
 from glassq.model.names import gate_of
-from glassq.policy.dag import topological
 from glassq.sharing import SharedValues
 from glassq.storage import ShardedStorage
-from glassq.workflows.graph import OPEN, Graph, GraphStep, read_graph
+from glassq.workflows.graph import Graph
+from glassq.workflows.records import cancel_flow, find_flow, graph_now
 from glassq.workflows.submitting import first_shards, open_gate
 
 _FIRST_LOOK, _LONGEST_LOOK, _GROWTH = 0.01, 0.5, 1.5
@@ -111,26 +109,13 @@ class Workflow:
         """Take out all of its jobs that have not ended, the last first, so that nothing more begins; returns
         how many were removed or, where they run, asked (see `app.cancel`). It is `cancelled` once these have
         ended. Two round trips for each of them. Raises `WorkflowNotFound`."""
-        storage = self._storage()
-        graph = self.graph()
-        storage.cancel_flow(self.id)
-        cancelled = 0
-        for step in reversed(_in_order(graph)):
-            if step.state == OPEN:
-                with suppress(JobNotFound):  # it has ended meanwhile
-                    cancel_job(storage, step.job)
-                    cancelled += 1
-        return cancelled
+        return cancel_flow(self._storage(), self.id, self._graph)
 
     def graph(self) -> Graph:
         """Its steps and edges, with how its jobs ended: `.mermaid()`, `.json()`. Two round trips. Raises
         `WorkflowNotFound`."""
-        if self._graph is None:
-            self._graph = read_graph(self._record().body)
-        outcomes = self._storage().flow_outcomes(self.id)
-        if not outcomes:
-            self._record()  # nothing has ended yet, or it is not there any more
-        return self._graph.with_states(outcomes)
+        self._graph = graph_now(self._storage(), self.id, self._graph)
+        return self._graph
 
     def jobs(self, step: str) -> tuple[str, ...]:
         """The ids of the jobs of all steps of this name, in the order they were written; empty when there is
@@ -149,13 +134,7 @@ class Workflow:
         open_gate(self._storage(), gate_of(self.id), first_shards(self._graph or self.graph()))
 
     def _record(self) -> FlowRecord:
-        record = self._storage().flow(self.id)
-        if record is None:
-            raise WorkflowNotFound(
-                f"no workflow has the id {self.id!r}: it was never submitted whole, or ended longer ago than "
-                "it is kept (app.submit(..., keep=seconds))"
-            )
-        return record
+        return find_flow(self._storage(), self.id)
 
     def __repr__(self) -> str:
         return f"<workflow {self.id}>"
@@ -167,11 +146,3 @@ def _pauses(clock: Clock, deadline: float) -> Iterator[float]:
     while (left := min(pause, deadline - clock.monotonic())) > 0:
         yield left
         pause = min(pause * _GROWTH, _LONGEST_LOOK)
-
-
-def _in_order(graph: Graph) -> list[GraphStep]:
-    """Its steps, each behind what it waits for."""
-    parents: list[list[int]] = [[] for _ in graph.steps]
-    for edge in graph.edges:
-        parents[edge.child].append(edge.parent)
-    return [graph.steps[place] for place in topological(parents)]

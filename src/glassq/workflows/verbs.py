@@ -10,19 +10,19 @@ from glassq.client.awaited import AwaitedProducer
 from glassq.client.options import check_failure_policy
 from glassq.client.results import Results
 from glassq.codec import Serializer
-from glassq.errors import BadOption
 from glassq.model.clock import Clock
 from glassq.model.compositions import Composable
 from glassq.model.edges import EdgePolicy
 from glassq.model.events import WorkflowSubmitted
 from glassq.model.layouts import shard_of
-from glassq.model.names import check_id, check_name, flow_id, is_flow_id
+from glassq.model.names import check_name, flow_id
 from glassq.model.quantities import check_seconds
 from glassq.storage import ShardedStorage
 from glassq.telemetry import Bus
 from glassq.workflows.graph import Graph
 from glassq.workflows.handle import Workflow
 from glassq.workflows.planning import planned, shape_of
+from glassq.workflows.records import check_flow_id
 from glassq.workflows.submitting import Submission
 
 KEEP = 7 * 86_400.0
@@ -92,10 +92,7 @@ class Workflows:
     def workflow(self, workflow_id: str) -> Workflow:
         """A handle on a workflow by its id, whoever submitted it. No round trip; `BadOption` for what is no
         such id."""
-        known = check_id("workflow_id", "a workflow's id", workflow_id)
-        if not is_flow_id(known):
-            raise BadOption("workflow_id", f"{known!r} is no workflow's id; see Workflow.id")
-        return self._handle(known)
+        return self._handle(check_flow_id(workflow_id))
 
     def _handle(self, flow: str, graph: Graph | None = None) -> Workflow:
         mailbox = self._results.mailbox
