@@ -143,29 +143,26 @@ STATUSES = {
 # -- the interpreter -----------------------------------------------------------------------------------------
 
 
-def hold_in_a_call(seconds: float) -> None:
-    """A call into C that keeps the GIL."""
-    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+def hold_in_a_call(door: str) -> None:
+    """A call into C that keeps the GIL until somebody else opens this FIFO."""
+    os.close(ctypes.PyDLL(None).open(os.fsencode(door), os.O_RDONLY))
 
 
-def hold_in_a_regex(letters: float) -> None:
+def hold_in_a_regex(letters: str) -> None:
     """An expression that backtracks through twice as many ways for each letter, and keeps the GIL."""
     re.match(r"(a|a)*$", "a" * int(letters) + "!")
 
 
-def letters_for(seconds: float) -> float:
-    """How many make it take so long. Not found out by the job itself: between two tries it would let go of
-    the GIL, and the thread that renews leases could be caught in the middle of a write to a SQLite file,
-    which then stays locked for the standby, too."""
+def letters_for(seconds: float) -> int:
+    """How many make it take so long."""
     letters, took = 16, 0.0
     while took < seconds:
         letters += 1
         began = time.monotonic()
-        hold_in_a_regex(letters)
+        hold_in_a_regex(str(letters))
         took = time.monotonic() - began
     return letters
 
 
-HOLDS: dict[str, Callable[[float], None]] = {"call": hold_in_a_call, "regex": hold_in_a_regex}
-AMOUNTS: dict[str, Callable[[float], float]] = {"call": lambda seconds: seconds, "regex": letters_for}
-"""What to tell each of them to hold for so many seconds."""
+HOLDS: dict[str, Callable[[str], None]] = {"call": hold_in_a_call, "regex": hold_in_a_regex}
+"""Until when is told to each of them: until a door is opened, or for how many letters."""

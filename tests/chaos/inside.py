@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from glassq import current_job
 from tests.chaos import program
-from tests.chaos.harms import AMOUNTS, DEATHS, HOLDS, KINDS
+from tests.chaos.gate import between_calls, install_gate
+from tests.chaos.harms import DEATHS, HOLDS, KINDS
 from tests.chaos.notes import note
 from tests.chaos.program import app
 
@@ -34,12 +35,15 @@ def after(kind: str) -> str:
 
 
 @app.fifo(HELD, key="key", name="hold")
-def hold(key: str, how: str, amount: float) -> None:
+def hold(key: str, how: str, until: str) -> None:
     """At the first attempt, keep every other thread of this process from running."""
     job = current_job()
-    note("holding", attempt=job.attempt)
-    if job.attempt == 1:
-        HOLDS[how](amount)
+    if job.attempt > 1:
+        return
+    # A thread that was caught in the middle of a write to a SQLite file would keep it locked, for all others.
+    with between_calls():
+        note("holding", key=key)
+        HOLDS[how](until)
 
 
 @app.fifo(HELD, key="key", name="follow")
@@ -73,11 +77,11 @@ def call_all() -> int:
     return 0
 
 
-def call_holding(how: str, seconds: str) -> int:
+def call_holding(key: str, how: str, until: str) -> int:
     """A job that holds the GIL, and three behind it."""
-    hold("h", how, AMOUNTS[how](float(seconds)))
+    hold(key, how, until)
     for number in range(3):
-        follow("h", number)
+        follow(key, number)
     return 0
 
 
@@ -106,5 +110,6 @@ ROLES: dict[str, Callable[..., int]] = {
 
 def main(arguments: list[str]) -> int:
     """Run a role."""
+    install_gate()
     role, *rest = arguments
     return ROLES[role](*rest)
