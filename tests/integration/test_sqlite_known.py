@@ -25,7 +25,7 @@ LANES = ("a", "b", "c")
 OWNERS = (Owner("n", "one"), Owner("m", "two"))
 ACTIONS = (*[Action.ACK] * 30, Action.RETRY, Action.HALT, Action.BURY, Action.CANCEL)
 STEPS = 500
-_TABLES = ("queues", "jobs", "scheduled", "deferred", "ties", "edges", "dedup", "paused", "lanes", "dead")
+_TABLES = ("queues", "jobs", "scheduled", "ties", "edges", "dedup", "paused", "lanes", "dead")
 
 
 class World:

@@ -90,7 +90,7 @@ def append(
         answers.append(answer)
         if job.dedup is not None:
             _remember(cx, queue, job.dedup, answer, now)
-    opened = _join(cx, known, queue, placed, stood.tail)
+    opened = join(cx, known, queue, placed, stood.tail)
     cx.execute(
         "UPDATE queues SET seq = ?, enqueued = enqueued + ?, tail = ?, seen = ? WHERE id = ?",
         (seq, fresh, stood.tail + opened, now, queue),
@@ -101,7 +101,7 @@ def append(
     return answers, opened > 0 or later
 
 
-def _join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail: int) -> int:
+def join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail: int) -> int:
     """Put jobs into their lanes, which nearly always are there, and the jobs behind all others. Returns how
     many lanes that were idle became ready, in places behind `tail`."""
     opened = 0

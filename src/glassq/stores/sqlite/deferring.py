@@ -5,46 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
+from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, JobState, NewJob
 from glassq.model.names import is_gate, queue_of
 from glassq.model.verdicts import Action
 from glassq.stores.sqlite.ending import Ends
-from glassq.stores.sqlite.rows import OUTCOMES, micros
-from glassq.stores.sqlite.ties import Tie, add_edge, leave, tie, tie_of
+from glassq.stores.sqlite.flowrecords import sweep_flows
+from glassq.stores.sqlite.known import Known
+from glassq.stores.sqlite.rows import OUTCOMES
+from glassq.stores.sqlite.ties import Tie, defer, leave, tie_of
 
 FindQueue = Callable[[Connection, str], int | None]
 """The row of a queue by its name."""
 
 
 def tie_jobs(
-    cx: Connection, find: FindQueue, queue: int, jobs: Sequence[NewJob], answers: Sequence[Appended], now: int
+    cx: Connection,
+    known: Known,
+    find: FindQueue,
+    queue: int,
+    jobs: Sequence[NewJob],
+    answers: Sequence[Appended],
 ) -> bool:
     """Note who waits for whom of jobs that were appended, store those that wait, and release those that have
     nothing to wait for any more; whether any joined its lane."""
-    ends = Ends(cx, queue, now)
+    stood = known.queue(cx, queue)
+    ends = Ends(cx, known, queue, stood.seen)
+    sweep_flows(cx, ends.now, len(jobs))
     made = {answer.id for answer in answers if answer.disposition is Disposition.CREATED}
+    unsettled: set[str] = set()
+    number = stood.enqueued - len(made)
     for job, answer in zip(jobs, answers, strict=True):
-        if answer.disposition is Disposition.DUPLICATE or not (job.after or job.flow):
+        if answer.disposition is Disposition.DUPLICATE:
             continue
-        tie(cx, queue, answer.id, job.flow)
+        number += 1
         if job.after:
-            _defer(cx, queue, job, answer.id)
-            parents = [each.job if isinstance(each.job, str) else answers[each.job].id for each in job.after]
-            for place, (parent, each) in enumerate(zip(parents, job.after, strict=True)):
-                add_edge(cx, parent, answer.id, place, each.name, each.policy)
+            parents: dict[str, tuple[int, After]] = {}
+            for place, each in enumerate(job.after):
+                parent = each.job if isinstance(each.job, str) else answers[each.job].id
+                parents.setdefault(parent, (place, each))
+            defer(cx, queue, answer.id, job, parents, number)
+            ends.own.tied += 1
+            ends.own.deferred += 1
             # It is told of ends when all it waits for is known: else it would be released by the first.
             for parent in parents:
-                _hear(cx, find, ends, parent, answer.id, known=parent in made)
+                if parent not in unsettled:
+                    _hear(cx, find, ends, parent, answer.id, known=parent in made)
+        elif job.flow:
+            ends.tie(queue, answer.id, job.flow)
+        if job.after or job.flow:
+            unsettled.add(answer.id)
     return ends.carry_out()
-
-
-def _defer(cx: Connection, queue: int, job: NewJob, job_id: str) -> None:
-    unique = None if job.dedup is None or job.dedup.window is not None else job.dedup.id
-    ttl = None if job.ttl is None else micros(job.ttl)
-    cx.execute(
-        "INSERT INTO deferred (queue, lane, rank, id, ttl, dedup, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (queue, job.lane, -job.level, job_id, ttl, unique, job.body),
-    )
 
 
 def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, *, known: bool) -> None:
@@ -61,7 +72,7 @@ def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, 
                 leave(cx, parent, result)
             ends.tell_one(parent, child, outcome, final=True)
             return
-        tie(cx, found.queue, parent, outcome=found.outcome, final=found.final)
+        ends.tie(found.queue, parent, outcome=found.outcome, final=found.final)
     if found.outcome is not None:
         ends.tell_one(parent, child, found.outcome, final=found.final)
 
@@ -72,10 +83,10 @@ def _look_up(cx: Connection, queue: int | None, job: str, *, known: bool) -> Tie
     if queue is None:
         return None
     if known:
-        return Tie(queue, None, None, final=False, untold=False)
+        return Tie(queue)
     for table, outcome in (("scheduled", None), ("dead", JobState.BURIED), ("jobs", None)):
         if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? AND id = ?", (queue, job)).fetchone():
-            return Tie(queue, None, outcome, final=False, untold=False)
+            return Tie(queue, outcome=outcome)
     return None
 
 
@@ -89,10 +100,11 @@ def how_it_ended(cx: Connection, queue: int | None, job: str, now: int) -> tuple
     return (JobState.SUCCEEDED, None) if row is None else (OUTCOMES[Action(row[0])], row[1])
 
 
-def withdraw(cx: Connection, queue: int, job: str) -> bool:
+def take_out(cx: Connection, queue: int, job: str) -> bool:
     """Take a deferred job out because somebody asked for it; whether it was there. Who counts it, counts."""
     row = cx.execute(
-        "DELETE FROM deferred WHERE queue = ? AND id = ? AND NOT withdrawn RETURNING dedup", (queue, job)
+        "SELECT dedup FROM ties WHERE job = ? AND queue = ? AND outcome IS NULL AND body IS NOT NULL",
+        (job, queue),
     ).fetchone()
     if row is None:
         return False
@@ -100,4 +112,5 @@ def withdraw(cx: Connection, queue: int, job: str) -> bool:
         cx.execute(
             "DELETE FROM dedup WHERE queue = ? AND id = ? AND job = ? AND until IS NULL", (queue, row[0], job)
         )
+    cx.execute("UPDATE queues SET deferred = deferred - 1 WHERE id = ?", (queue,))
     return True

@@ -8,59 +8,53 @@ so many are told in one transaction; a parent with children left is noted, and a
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from sqlite3 import Connection
-from typing import NamedTuple
 
 from glassq.flowstorage import MAX_DELIVERIES
 from glassq.model.flows import FlowEnded
 from glassq.model.jobs import JobState
 from glassq.stores.sqlite import flowrecords
-from glassq.stores.sqlite.arriving import Placed, place, take_seqs
-from glassq.stores.sqlite.jumps import touch
+from glassq.stores.sqlite.arriving import Placed
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.rows import a_body
+from glassq.stores.sqlite.tallies import Tally
 from glassq.stores.sqlite.ties import (
-    Edge,
+    Child,
     Tie,
+    await_less,
+    child_to_be_told,
     drop_edges,
-    edge_to_be_told,
+    end_tied,
     is_refused,
     leave,
+    let_out,
+    owes,
+    owing_to,
+    revive,
     tell,
     tie,
     tie_of,
     to_be_told,
     untie,
-    waits,
+    withdraw,
 )
-
-
-class _Deferred(NamedTuple):
-    """A child's row."""
-
-    id: str
-    queue: int
-    lane: str
-    rank: int
-    ttl: int | None
-    dedup: str | None
-    withdrawn: int
-    body: bytes
 
 
 class Ends:
     """Ends of jobs at work in one transaction, which is one of `queue`, where it is `now`."""
 
-    def __init__(self, cx: Connection, queue: int, now: int) -> None:
+    def __init__(self, cx: Connection, known: Known, queue: int, now: int) -> None:
         self._cx = cx
+        self._known = known
         self.now = now
-        self._times = {queue: now}
+        self.own = Tally(queue, known.queue(cx, queue), now)
+        """What is added to the counters of that queue."""
+        self._tallies = {queue: self.own}
         self._left = MAX_DELIVERIES
         self._ended: dict[str, Tie] = {}
         self._owing: set[str] = set()
-        self._released: list[_Deferred] = []
-        self._cancelled: Counter[int] = Counter()
-        self._revived: Counter[int] = Counter()
+        self._released: dict[int, list[Child]] = {}
         self._flows: dict[str, None] = {}
         self.released = self.cancelled = 0
         self.relay = False
@@ -73,23 +67,43 @@ class Ends:
         if found is None:
             return False
         if found.flow is not None and found.outcome is not outcome:
-            self.note_in_flow(found.flow, job, outcome)
+            flowrecords.note(self._cx, found, job, outcome, self.now)
+            if outcome is not None and not found.has_company:
+                self._flows[found.flow] = None
         if result is not None:
             leave(self._cx, job, result)
         if outcome is not None and final:
-            self._owing.update(drop_edges(self._cx, job))
-        self._ended[job] = found._replace(outcome=outcome, final=final)  # written when it has been told
+            if found.awaited:  # it ended without having been released
+                self._owing.update(owing_to(self._cx, job))
+            drop_edges(self._cx, job)
+        # Written when it has been told. What it says of its workflow may not be true by then.
+        self._ended[job] = found._replace(outcome=outcome, final=final, left=None)
         return True
 
     def note_in_flow(self, flow: str, job: str, outcome: JobState | None) -> None:
-        """The same of one job of a workflow."""
-        flowrecords.note(self._cx, flow, job, outcome, self.now)
+        """The same of one job of a workflow, by somebody who knows it of another shard."""
+        told = Tie(0, flow, flowrecords.outcome_of(self._cx, flow, job))
+        if told.outcome is not outcome:
+            flowrecords.note(self._cx, told, job, outcome, self.now)
         self._flows[flow] = None
+
+    def tie(
+        self,
+        queue: int,
+        job: str,
+        flow: str | None = None,
+        outcome: JobState | None = None,
+        *,
+        final: bool = False,
+    ) -> None:
+        """From now on others have to hear of the end of a job; nothing if that is noted."""
+        if tie(self._cx, queue, job, flow, outcome, final=final):
+            self._tally(queue).tied += 1
 
     def open_gate(self, queue: int, gate: str) -> None:
         """Let go whoever waits at a gate."""
-        tie(self._cx, queue, gate, outcome=JobState.SUCCEEDED, final=True)
-        self._ended[gate] = Tie(queue, None, JobState.SUCCEEDED, final=True, untold=False)
+        self.tie(queue, gate, outcome=JobState.SUCCEEDED, final=True)
+        self._ended[gate] = Tie(queue, outcome=JobState.SUCCEEDED, final=True)
 
     def tell_one(self, parent: str, child: str, outcome: JobState | None, *, final: bool) -> None:
         """Tell a child of an end, whoever says so; of what this file knows itself, it tells that."""
@@ -97,43 +111,45 @@ class Ends:
         if known is not None:
             outcome, final = known.outcome, known.final
             self._owing.add(parent)
-        edge = edge_to_be_told(self._cx, parent, child, outcome, final=final)
-        if edge is not None:
-            self.tell_edge(edge, outcome, final=final)
+        found = child_to_be_told(self._cx, parent, child, outcome, final=final)
+        self._tell(parent, found, outcome, final=final)
 
-    def tell_edge(self, edge: Edge, outcome: JobState | None, *, final: bool) -> None:
-        """Tell a child; what it does then follows from all that it was told."""
-        self._left -= 1
-        tell(self._cx, edge, outcome, final=final)
-        row = self._cx.execute(
-            "SELECT id, queue, lane, rank, ttl, dedup, withdrawn, body FROM deferred WHERE id = ?",
-            (edge.child,),
-        ).fetchone()
-        child = _Deferred(*row)
-        if edge.refuses(outcome):
-            if final:
-                self._drop(child)
-            elif not child.withdrawn:
-                self._withdraw(child)
-        elif child.withdrawn and not self._revive(child):
-            return
-        elif edge.is_good(outcome) and not waits(self._cx, edge.child):
-            self._cx.execute("DELETE FROM deferred WHERE id = ?", (edge.child,))
-            self._released.append(child)
+    def _tell(self, parent: str, children: Sequence[Child], outcome: JobState | None, *, final: bool) -> None:
+        """Tell children; what each does then follows from all that it was told."""
+        self._left -= len(children)
+        tell(self._cx, parent, children, outcome, final=final)
+        released: list[Child] = []
+        wait_on: list[Child] = []
+        for child in children:
+            if child.refuses(outcome):
+                self._refuse(child, final=final)
+                continue
+            is_back = not child.withdrawn or self._revive(child)
+            if child.is_good(outcome):
+                done = is_back and child.awaited == 1
+                (released if done else wait_on).append(child)
+        if wait_on:
+            await_less(self._cx, wait_on)
+        if released:
+            let_out(self._cx, [child.id for child in released])
+        for child in released:
+            self._tally(child.queue).deferred -= 1
+            self._released.setdefault(child.queue, []).append(child)
 
-    def _drop(self, child: _Deferred) -> None:
-        self._cx.execute("DELETE FROM deferred WHERE id = ?", (child.id,))
+    def _refuse(self, child: Child, *, final: bool) -> None:
+        """Cancel a child: for good, or for as long as that end may be undone."""
         if not child.withdrawn:
             self._cancel(child)
-        self.note(child.id, JobState.CANCELLED)
+        if final:
+            self.note(child.id, JobState.CANCELLED)
+        elif not child.withdrawn:
+            self.note(child.id, JobState.CANCELLED, final=False)
+            withdraw(self._cx, child.id)
 
-    def _withdraw(self, child: _Deferred) -> None:
-        self._cx.execute("UPDATE deferred SET withdrawn = 1, dedup = NULL WHERE id = ?", (child.id,))
-        self._cancel(child)
-        self.note(child.id, JobState.CANCELLED, final=False)
-
-    def _cancel(self, child: _Deferred) -> None:
-        self._cancelled[child.queue] += 1
+    def _cancel(self, child: Child) -> None:
+        tally = self._tally(child.queue)
+        tally.deferred -= 1
+        tally.cancelled += 1
         self.cancelled += 1
         if child.dedup is not None:
             self._cx.execute(
@@ -141,13 +157,15 @@ class Ends:
                 (child.queue, child.dedup, child.id),
             )
 
-    def _revive(self, child: _Deferred) -> bool:
+    def _revive(self, child: Child) -> bool:
         """Bring a child back, unless there is something else against it; whether it is back."""
         if is_refused(self._cx, child.id):
             return False
-        self._cx.execute("UPDATE deferred SET withdrawn = 0 WHERE id = ?", (child.id,))
-        self._revived[child.queue] += 1
+        tally = self._tally(child.queue)
+        tally.deferred += 1
+        tally.replayed += 1
         self.note(child.id, None, final=False)
+        revive(self._cx, child.id)
         return True
 
     # -- at the end --------------------------------------------------------------------------------------
@@ -160,74 +178,58 @@ class Ends:
         for parent in self._owing:
             found = tie_of(self._cx, parent)
             if found is not None:
-                self._close(parent, found, owes=bool(to_be_told(self._cx, parent, found, 1)))
-        self._count()
-        return self._place()
+                self._close(parent, found, untold=owes(self._cx, parent, found))
+        opened = [self._place(queue, jobs) for queue, jobs in self._released.items()]
+        for tally in self._tallies.values():
+            tally.write(self._cx)
+        return any(opened)
 
     def _tell_children(self, job: str, ended: Tie) -> None:
-        edges = to_be_told(self._cx, job, ended, self._left + 1)
-        now = edges[: max(0, self._left)]
-        self._close(job, ended, owes=len(edges) > len(now))
-        for edge in now:
-            self.tell_edge(edge, ended.outcome, final=ended.final)
+        most = max(0, self._left)
+        found = to_be_told(self._cx, job, ended.outcome, most + 1, final=ended.final)
+        self._close(job, ended, untold=len(found) > most)
+        if found:
+            self._tell(job, found[:most], ended.outcome, final=ended.final)
 
-    def _close(self, job: str, ended: Tie, *, owes: bool) -> None:
+    def _close(self, job: str, ended: Tie, *, untold: bool) -> None:
         """Write down how a job ended, and whether it has children that are yet to be told; where there are
         none, and it will not come back, nothing of it is kept."""
-        self.relay = self.relay or owes
-        if ended.final and not owes:
-            untie(self._cx, ended.queue, job)
-            return
-        self._cx.execute(
-            "UPDATE ties SET outcome = ?, final = ?, untold = ? WHERE job = ?",
-            (ended.outcome, ended.final, owes, job),
-        )
+        self.relay = self.relay or untold
+        if ended.final and not untold:
+            untie(self._cx, job)
+            self._tally(ended.queue).tied -= 1
+        else:
+            end_tied(self._cx, job, ended.outcome, final=ended.final, untold=untold)
 
-    def _place(self) -> bool:
-        opened = False
-        of_queue: dict[int, list[_Deferred]] = {}
-        for child in self._released:
-            of_queue.setdefault(child.queue, []).append(child)
-        for queue, jobs in of_queue.items():
-            now = self._time_of(queue)
-            # order: a released job takes its sequence here, behind all that are in its lane.
-            seqs = take_seqs(self._cx, queue, len(jobs))
-            opened |= place(
-                self._cx,
-                queue,
-                [
-                    Placed(
-                        queue=queue,
-                        lane=job.lane,
-                        rank=job.rank,
-                        seq=seq,
-                        id=job.id,
-                        eligible_at=now,
-                        expires_at=None if job.ttl is None else now + job.ttl,
-                        replayed=0,
-                        dedup=job.dedup,
-                        body=a_body(job.body),
-                    )
-                    for seq, job in zip(seqs, jobs, strict=True)
-                ],
+    def _place(self, queue: int, jobs: Sequence[Child]) -> bool:
+        """Put those that are released into their lanes; whether any of these was idle."""
+        tally = self._tally(queue)
+        now = tally.now
+        # order: a released job takes its sequence here, behind all that are in its lane.
+        seqs = tally.take_seqs(len(jobs))
+        self.released += len(jobs)
+        placed = [
+            Placed(
+                queue=queue,
+                lane=job.lane,
+                rank=job.rank,
+                seq=seq,
+                id=job.id,
+                eligible_at=now,
+                expires_at=None if job.ttl is None else now + job.ttl,
+                replayed=0,
+                dedup=job.dedup,
+                body=a_body(job.body),
             )
-        self.released += len(self._released)
-        return opened
+            for seq, job in zip(seqs, jobs, strict=True)
+        ]
+        return tally.join(self._cx, self._known, placed)
 
-    def _count(self) -> None:
-        for queue in {*self._cancelled, *self._revived}:
-            now, cancelled = self._time_of(queue), self._cancelled[queue]
-            self._cx.execute(
-                "UPDATE queues SET settled = settled + :cancelled, cancelled = cancelled + :cancelled,"
-                " settled_at = CASE WHEN :cancelled THEN :now ELSE settled_at END,"
-                " replayed = replayed + :revived WHERE id = :queue",
-                {"cancelled": cancelled, "revived": self._revived[queue], "now": now, "queue": queue},
-            )
-
-    def _time_of(self, queue: int) -> int:
-        if queue not in self._times:
-            self._times[queue] = touch(self._cx, queue, self.now)
-        return self._times[queue]
+    def _tally(self, queue: int) -> Tally:
+        tally = self._tallies.get(queue)
+        if tally is None:
+            tally = self._tallies[queue] = Tally.begin(self._cx, self._known, queue, self.now)
+        return tally
 
     def ended_flows(self) -> tuple[FlowEnded, ...]:
         """Workflows that ended with this, for whoever can tell; what is not asked for here a relay tells."""

@@ -9,23 +9,27 @@ from glassq.model.flows import FlowEnded, FlowRecord, status_of
 from glassq.model.jobs import JobState
 from glassq.model.names import queue_of
 from glassq.stores.sqlite.rows import MICRO
+from glassq.stores.sqlite.ties import Tie
 
 _OUTCOMES = (JobState.SUCCEEDED, JobState.BURIED, JobState.CANCELLED, JobState.EXPIRED)
 _COUNTED = ", ".join(_OUTCOMES)
 _UNOPENED = 86_400_000_000
 """µs for which outcomes are kept of a workflow that nobody has opened."""
-_SWEPT_AT_ONCE = 10
+_SWEPT_FOR_EACH = 10
+_SWEPT_AT_A_BEAT = 1_000
 
 
 def open_flow(cx: Connection, flow: str, name: str, total: int, body: bytes, keep: int, now: int) -> None:
     """Make a workflow's record, unless it is there; what came before may have ended it."""
-    _sweep(cx, now)
+    sweep_flows(cx, now)
     number = _number(cx, flow, now)
-    cx.execute(
-        "UPDATE flows SET name = ?, total = ?, body = ?, keep = ?, began_at = ?, until = NULL"
+    opened = cx.execute(
+        "UPDATE flows SET name = ?, total = ?, keep = ?, began_at = ?, until = NULL"
         " WHERE number = ? AND total IS NULL",
-        (name, total, body, keep, now, number),
+        (name, total, keep, now, number),
     )
+    if opened.rowcount == 1:
+        cx.execute("INSERT INTO graphs (flow, body) VALUES (?, ?)", (number, body))
     _end_if_done(cx, number, now)
 
 
@@ -39,14 +43,20 @@ def _number(cx: Connection, flow: str, now: int) -> int:
     return int(row[0])
 
 
-def note(cx: Connection, flow: str, job: str, outcome: JobState | None, now: int) -> None:
-    """How one of the jobs ended; None: it came back, and so the workflow has not ended."""
-    _sweep(cx, now)
-    number = _number(cx, flow, now)
-    row = cx.execute("SELECT outcome FROM flow_jobs WHERE flow = ? AND job = ?", (number, job)).fetchone()
-    before = None if row is None else row[0]
-    if before == outcome:
-        return
+def outcome_of(cx: Connection, flow: str, job: str) -> JobState | None:
+    """How this job of a workflow ended, as far as was noted."""
+    row = cx.execute(
+        "SELECT outcome FROM flow_jobs WHERE job = ? AND flow = (SELECT number FROM flows WHERE id = ?)",
+        (job, flow),
+    ).fetchone()
+    return None if row is None else JobState(row[0])
+
+
+def note(cx: Connection, tied: Tie, job: str, outcome: JobState | None, now: int) -> None:
+    """One of the jobs, which was noted as `tied` says, ended otherwise; None: it came back, and so the
+    workflow has not ended."""
+    assert tied.flow is not None  # noqa: S101 - the caller saw it
+    number, before = tied.record or _number(cx, tied.flow, now), tied.outcome
     if before is not None:
         cx.execute(f"UPDATE flows SET {before} = {before} - 1 WHERE number = ?", (number,))
     if outcome is None:
@@ -61,7 +71,8 @@ def note(cx: Connection, flow: str, job: str, outcome: JobState | None, now: int
         "INSERT OR REPLACE INTO flow_jobs (flow, job, outcome) VALUES (?, ?, ?)", (number, job, outcome)
     )
     cx.execute(f"UPDATE flows SET {outcome} = {outcome} + 1 WHERE number = ?", (number,))
-    _end_if_done(cx, number, now)
+    if not tied.has_company:
+        _end_if_done(cx, number, now)
 
 
 def _end_if_done(cx: Connection, number: int, now: int) -> None:
@@ -103,7 +114,8 @@ def _ended(counts: list[int]) -> dict[JobState, int]:
 def find(cx: Connection, flow: str, now: int) -> FlowRecord | None:
     """A workflow's record, while it is kept."""
     row: tuple[Any, ...] | None = cx.execute(
-        f"SELECT name, total, body, began_at, ended_at, asked, {_COUNTED} FROM flows"
+        f"SELECT name, total, body, began_at, ended_at, asked, {_COUNTED}"
+        " FROM flows JOIN graphs ON flow = number"
         " WHERE id = ? AND total IS NOT NULL AND (until IS NULL OR until > ?)",
         (flow, now),
     ).fetchone()
@@ -142,18 +154,22 @@ def ask(cx: Connection, flow: str) -> bool:
 
 def forget_flows(cx: Connection, home: str) -> None:
     """Delete what a queue is the home of."""
-    cx.execute("DELETE FROM flow_jobs WHERE flow IN (SELECT number FROM flows WHERE home = ?)", (home,))
+    of_home = "flow IN (SELECT number FROM flows WHERE home = ?)"
+    cx.execute(f"DELETE FROM flow_jobs WHERE {of_home}", (home,))
+    cx.execute(f"DELETE FROM graphs WHERE {of_home}", (home,))
     cx.execute("DELETE FROM flows WHERE home = ?", (home,))
 
 
-def _sweep(cx: Connection, now: int) -> None:
-    """Delete some of what is kept no more: as the end of each job calls this, it keeps up with them."""
+def sweep_flows(cx: Connection, now: int, jobs: int = 0) -> None:
+    """Delete some of what is kept no more: as these come, or with every heartbeat."""
     row = cx.execute("SELECT number FROM flows WHERE until <= ? LIMIT 1", (now,)).fetchone()
     if row is None:
         return
+    most = jobs * _SWEPT_FOR_EACH or _SWEPT_AT_A_BEAT
     gone = cx.execute(
         "DELETE FROM flow_jobs WHERE (flow, job) IN (SELECT flow, job FROM flow_jobs WHERE flow = ? LIMIT ?)",
-        (row[0], _SWEPT_AT_ONCE),
+        (row[0], most),
     ).rowcount
-    if gone < _SWEPT_AT_ONCE:
+    if gone < most:
+        cx.execute("DELETE FROM graphs WHERE flow = ?", row)
         cx.execute("DELETE FROM flows WHERE number = ?", row)

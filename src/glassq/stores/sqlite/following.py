@@ -21,9 +21,10 @@ from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.deferring import how_it_ended
 from glassq.stores.sqlite.ending import Ends
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.naming import Names
 from glassq.stores.sqlite.rows import micros
-from glassq.stores.sqlite.ties import edge_to_be_told, leave, tie_of
+from glassq.stores.sqlite.ties import child_to_be_told, leave, tie_of
 
 
 class FollowingVerbs:
@@ -52,7 +53,7 @@ class FollowingVerbs:
             key = self._names.find(change.cx, queue)
             if key is None:
                 return Delivered()
-            ends = Ends(change.cx, key, change.touch(key))
+            ends = Ends(change.cx, Known(), key, change.touch(key))
             for each in deliveries:
                 _hand_over(change.cx, ends, key, each)
             change.ring = ends.carry_out()
@@ -123,7 +124,7 @@ def _hand_over(cx: Connection, ends: Ends, queue: int, what: Delivery) -> None:
     elif what.to == what.parent:
         ends.open_gate(queue, what.to)
     else:
-        if what.result is not None and edge_to_be_told(
+        if what.result is not None and child_to_be_told(
             cx, what.parent, what.to, what.outcome, final=what.final
         ):
             leave(cx, what.parent, what.result)
@@ -133,8 +134,8 @@ def _hand_over(cx: Connection, ends: Ends, queue: int, what: Delivery) -> None:
 def _to_children(cx: Connection, queue: int, limit: int) -> list[Delivery]:
     """Ends that children are yet to be told of."""
     rows = cx.execute(
-        "SELECT edges.number, child, parent, ties.outcome, ties.final, result FROM ties CROSS JOIN edges"
-        " ON parent = job AND waits AND (edges.outcome IS NOT ties.outcome OR edges.final <> ties.final)"
+        "SELECT child, parent, ties.outcome, ties.final, result FROM ties CROSS JOIN edges"
+        " ON parent = job AND waits = 1 AND (edges.outcome IS NOT ties.outcome OR edges.final <> ties.final)"
         " LEFT JOIN legacies USING (parent) WHERE queue = ? AND untold",
         (queue,),
     )
@@ -147,12 +148,12 @@ def _to_children(cx: Connection, queue: int, limit: int) -> list[Delivery]:
             result=result,
             number=number,
         )
-        for number, child, parent, outcome, final, result in islice(rows, limit)
+        for number, (child, parent, outcome, final, result) in enumerate(islice(rows, limit), 1)
     ]
 
 
 def _to_flows(cx: Connection, home: str, limit: int) -> list[Delivery]:
-    """Workflows whose end was not told. No edge has a number below 1."""
+    """Workflows whose end was not told. What is for children has numbers from 1 on."""
     return [
         Delivery(to=flow, parent=job, outcome=JobState(outcome), number=-number)
         for number, flow, job, outcome in flowrecords.untold(cx, home, limit)

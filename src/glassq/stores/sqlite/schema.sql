@@ -22,6 +22,7 @@ CREATE TABLE queues (
     paused       INTEGER NOT NULL DEFAULT 0,
     paused_at    INTEGER NOT NULL DEFAULT 0,
     tied         INTEGER NOT NULL DEFAULT 0,   -- rows of `ties`: while there are none, no end concerns anybody else
+    deferred     INTEGER NOT NULL DEFAULT 0,   -- unsettled jobs among them that have no place in their lane yet
     served_until INTEGER NOT NULL DEFAULT 0,   -- until when somebody who serves it counts as alive
     standstills  TEXT    NOT NULL DEFAULT ''   -- when nothing of it could be served: <begin>,<end>,<cause>,<amount>,...
 );
@@ -64,57 +65,51 @@ CREATE TABLE scheduled (
 
 CREATE INDEX scheduled_by_due ON scheduled (queue, due_at, number);
 
--- Jobs that wait for others, in the order of their appends. Those that a parent's failure cancelled are settled, and are
--- kept for as long as a replay may bring them back.
-CREATE TABLE deferred (
-    number       INTEGER PRIMARY KEY,
-    queue        INTEGER NOT NULL,
-    lane         TEXT    NOT NULL,
-    rank         INTEGER NOT NULL,
-    id           TEXT    NOT NULL UNIQUE,
-    ttl          INTEGER,
-    dedup        TEXT,
-    withdrawn    INTEGER NOT NULL DEFAULT 0,
-    body         BLOB    NOT NULL
-);
-
-CREATE INDEX deferred_by_queue ON deferred (queue, withdrawn);
-
 -- Jobs whose end concerns others, or who wait or waited for others, until they are settled for good and all have been told;
--- and gates that are being opened.
+-- and gates that are being opened. A deferred job is kept here, and has no place in its lane yet. One that a parent's failure
+-- cancelled has ended, and is kept for as long as a replay may bring it back.
 CREATE TABLE ties (
     job          TEXT    PRIMARY KEY,
     queue        INTEGER NOT NULL,
     flow         TEXT,
     outcome      TEXT,                         -- how it ended; NULL while it is unsettled
     final        INTEGER NOT NULL DEFAULT 0,   -- whether it stays so: no replay can change it
-    untold       INTEGER NOT NULL DEFAULT 0    -- whether there are children that are yet to be told
+    untold       INTEGER NOT NULL DEFAULT 0,   -- whether there are children that are yet to be told
+    awaited      INTEGER NOT NULL DEFAULT 0,   -- how many of its edges wait
+    lane         TEXT,
+    rank         INTEGER,
+    ttl          INTEGER,
+    dedup        TEXT,
+    body         BLOB                          -- NULL in a job that is not kept here
 ) WITHOUT ROWID;
 
 CREATE INDEX ties_untold ON ties (queue) WHERE untold;
 
 -- Who waits, or waited, for whom, until the child is settled for good. `outcome` and `final` are what it was told.
 CREATE TABLE edges (
-    number       INTEGER PRIMARY KEY,
-    parent       TEXT    NOT NULL,
     child        TEXT    NOT NULL,
-    place        INTEGER NOT NULL,             -- among all its parents
+    parent       TEXT    NOT NULL,
+    number       INTEGER NOT NULL,             -- orders the children of a parent as they were appended
+    place        INTEGER NOT NULL,             -- among all parents of the child
     name         TEXT    NOT NULL,
     policy       TEXT    NOT NULL,
     waits        INTEGER NOT NULL DEFAULT 1,   -- until the parent's end is good for the child
     outcome      TEXT,
     final        INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (child, parent)
-);
+    PRIMARY KEY (child, parent)
+) WITHOUT ROWID;
 
-CREATE INDEX edges_by_parent ON edges (parent, waits);
-CREATE INDEX edges_waiting ON edges (child) WHERE waits;
+CREATE INDEX edges_by_parent ON edges (parent, waits, number);
 
 -- Results of parents, while any child may want them.
 CREATE TABLE legacies (
     parent       TEXT    PRIMARY KEY,
     result       BLOB    NOT NULL
-);
+) WITHOUT ROWID;
+
+CREATE TRIGGER legacies_end AFTER DELETE ON edges
+    BEGIN DELETE FROM legacies WHERE parent = OLD.parent AND NOT EXISTS
+        (SELECT 1 FROM edges WHERE edges.parent = OLD.parent); END;
 
 -- Workflows. One that is not opened yet has no `total`.
 CREATE TABLE flows (
@@ -132,12 +127,17 @@ CREATE TABLE flows (
     ended_at     INTEGER,
     told         INTEGER NOT NULL DEFAULT 0,   -- whether its end was told
     keep         INTEGER NOT NULL DEFAULT 0,
-    until        INTEGER,
-    body         BLOB    NOT NULL DEFAULT x''
+    until        INTEGER
 );
 
 CREATE INDEX flows_untold ON flows (home) WHERE ended_at IS NOT NULL AND NOT told;
 CREATE INDEX flows_by_end ON flows (until) WHERE until IS NOT NULL;
+
+-- What whoever opened them says of them: beside them, since each of their jobs writes their row, and this may be long.
+CREATE TABLE graphs (
+    flow         INTEGER PRIMARY KEY,          -- its number
+    body         BLOB    NOT NULL
+);
 
 CREATE TABLE flow_jobs (
     flow         INTEGER NOT NULL,             -- its number

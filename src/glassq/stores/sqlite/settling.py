@@ -72,26 +72,28 @@ def settle(change: Change, known: Known, queue: int, owner: str, what: Settlemen
         return _stop(call, job)
     if what.action is Action.BURY:
         _bury(call, job)
-    _take_out(cx, queue, lane.lane, job, OUTCOMES[what.action], now)
+    _take_out(cx, queue, lane.lane, job)
     lane.without(job)
-    stood.settled += 1
-    stood.seen = now
+    ordinal = stood.settled + 1
     if stood.tied:
-        return _let_others_know(change, call, stood.settled)
-    return _move_on(call, None, SettleStatus.DONE, ordinal=stood.settled)
+        ends = Ends(cx, known, queue, now)
+        final = what.action is not Action.BURY
+        if ends.note(job.id, OUTCOMES[what.action], final=final, result=what.result):
+            return _let_others_know(change, call, ends, ordinal)
+    _count(cx, queue, OUTCOMES[what.action], now)
+    stood.settled = ordinal
+    stood.seen = now
+    return _move_on(call, None, SettleStatus.DONE, ordinal)
 
 
-def _let_others_know(change: Change, call: _Call, ordinal: int) -> Settled:
+def _let_others_know(change: Change, call: _Call, ends: Ends, ordinal: int) -> Settled:
     """Let go who waits for the job, before its lane moves on: a child in it may be what comes next."""
-    cx, known, what = call.cx, call.known, call.what
-    ends = Ends(cx, call.lane.queue, call.now)
-    final = what.action is not Action.BURY
-    if not ends.note(what.job_id, OUTCOMES[what.action], final=final, result=what.result):
-        return _move_on(call, None, SettleStatus.DONE, ordinal)
+    what = call.what
+    ends.own.settle(OUTCOMES[what.action])
     if ends.carry_out():
         change.ring = True
-    known.forget()
-    lane = known.held(cx, call.lane.queue, call.lane.owner, what.lease)
+    # Read again if jobs came before others in it.
+    lane = call.known.held(call.cx, call.lane.queue, call.lane.owner, what.lease)
     assert lane is not None  # noqa: S101 - it was held in this transaction
     settled = _move_on(msgspec.structs.replace(call, lane=lane), None, SettleStatus.DONE, ordinal)
     return msgspec.structs.replace(
@@ -129,10 +131,11 @@ def remove(cx: Connection, queue: int, lane: str, job: StoredJob, outcome: str, 
     """Take a job out and count it as settled."""
     place = place_at(cx, queue, lane, -job.level, job.seq)
     assert place is not None  # noqa: S101 - it was read in this transaction
-    _take_out(cx, queue, lane, place, outcome, now)
+    _take_out(cx, queue, lane, place)
+    _count(cx, queue, outcome, now)
 
 
-def _take_out(cx: Connection, queue: int, lane: str, job: Place, outcome: str, now: int) -> None:
+def _take_out(cx: Connection, queue: int, lane: str, job: Place) -> None:
     if job.dedup is not None:
         cx.execute(
             "DELETE FROM dedup WHERE queue = ? AND id = ? AND job = ? AND until IS NULL",
@@ -145,6 +148,9 @@ def _take_out(cx: Connection, queue: int, lane: str, job: Place, outcome: str, n
     if gone.rowcount != 1:
         # A damaged tree lists it and does not find it by its key: it would run for ever.
         raise LookupError(f"{job.id} is in its lane, and not at its place in it")
+
+
+def _count(cx: Connection, queue: int, outcome: str, now: int) -> None:
     cx.execute(
         f"UPDATE queues SET settled = settled + 1, {outcome} = {outcome} + 1, settled_at = ?1, seen = ?1"
         " WHERE id = ?2",

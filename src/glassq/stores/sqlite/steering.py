@@ -10,9 +10,10 @@ from glassq.model.jobs import Cancellation, JobState, StoredJob
 from glassq.model.verdicts import Action
 from glassq.storage import Replayed
 from glassq.stores.sqlite.arriving import Placed, overtake, place, take_seqs, window_is_stale
-from glassq.stores.sqlite.deferring import withdraw
+from glassq.stores.sqlite.deferring import take_out
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.flowrecords import forget_flows
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.notes import forget_notes, write_down
 from glassq.stores.sqlite.rows import (
     JOB_COLUMNS,
@@ -84,7 +85,7 @@ def _let_others_know(
     """These jobs have ended, or are unsettled again: whoever waits for them hears of it."""
     if not queue_row(cx, queue).tied:
         return
-    ends = Ends(cx, queue, now)
+    ends = Ends(cx, Known(), queue, now)
     for job in jobs:
         ends.note(job, outcome, final=final)
     ends.carry_out()
@@ -92,7 +93,7 @@ def _let_others_know(
 
 def cancel(cx: Connection, queue: int, job_id: str, now: int, keep: Keep) -> Cancellation | None:
     """Take an unsettled job out, or ask the worker that runs it; None when there is none."""
-    if _unschedule(cx, queue, job_id) or withdraw(cx, queue, job_id):
+    if _unschedule(cx, queue, job_id) or take_out(cx, queue, job_id):
         _count_cancelled(cx, queue, 1, now)
         keep.note(cx, queue, job_id, now, "cancelled")
         _let_others_know(cx, queue, [job_id], JobState.CANCELLED, now)
@@ -263,9 +264,10 @@ def purge_waiting(cx: Connection, queue: int, lane: str | None, now: int) -> int
         values,
     )
     beside = f"queue = :queue{only}"
+    deferred = f"{beside} AND outcome IS NULL AND body IS NOT NULL"
     ended = (
         f"SELECT id FROM jobs WHERE {waits} UNION ALL SELECT id FROM scheduled WHERE {beside}"
-        f" UNION ALL SELECT id FROM deferred WHERE {beside} AND NOT withdrawn"
+        f" UNION ALL SELECT job FROM ties WHERE {deferred}"
     )
     tied = _tied(cx, ended, values)
     cx.execute(
@@ -275,7 +277,9 @@ def purge_waiting(cx: Connection, queue: int, lane: str | None, now: int) -> int
     forget_notes(cx, ended, values)
     count = cx.execute(f"DELETE FROM jobs WHERE {waits}", values).rowcount
     count += cx.execute(f"DELETE FROM scheduled WHERE {beside}", values).rowcount
-    count += cx.execute(f"DELETE FROM deferred WHERE {beside} AND NOT withdrawn", values).rowcount
+    deferred_count = cx.execute(f"UPDATE ties SET body = NULL WHERE {deferred}", values).rowcount
+    count += deferred_count
+    cx.execute("UPDATE queues SET deferred = deferred - ? WHERE id = ?", (deferred_count, queue))
     cx.execute(f"DELETE FROM lanes WHERE queue = :queue{only} AND state <> 'held'", values)
     _count_cancelled(cx, queue, count, now)
     _let_others_know(cx, queue, tied, JobState.CANCELLED, now)
@@ -294,17 +298,17 @@ def forget(cx: Connection, queue: int, name: str) -> bool:
 
 
 _HOLDINGS = (
-    ("jobs", "jobs"),
-    ("scheduled", "scheduled jobs"),
-    ("deferred", "deferred jobs, or some that a replay would bring back"),
-    ("dead", "dead letters"),
-    ("ties", "ends of jobs that others are to be told of"),
+    ("jobs WHERE", "jobs"),
+    ("scheduled WHERE", "scheduled jobs"),
+    ("ties WHERE body IS NOT NULL AND", "deferred jobs, or some that a replay would bring back"),
+    ("dead WHERE", "dead letters"),
+    ("ties WHERE", "ends of jobs that others are to be told of"),
 )
 
 
 def holds(cx: Connection, queue: int, name: str) -> str:
     """What keeps a queue from being taken away, in words; nothing when nothing does."""
-    for table, what in _HOLDINGS:
-        if cx.execute(f"SELECT 1 FROM {table} WHERE queue = ? LIMIT 1", (queue,)).fetchone():
+    for those, what in _HOLDINGS:
+        if cx.execute(f"SELECT 1 FROM {those} queue = ? LIMIT 1", (queue,)).fetchone():
             return f"holds {what}"
     return "is served by a worker" if workers(cx, name) else ""

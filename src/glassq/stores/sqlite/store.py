@@ -48,6 +48,7 @@ from glassq.stores.sqlite.deferring import tie_jobs
 from glassq.stores.sqlite.departing import take_from_the_gone
 from glassq.stores.sqlite.disk import Disk
 from glassq.stores.sqlite.doorbell import SqliteDoorbell
+from glassq.stores.sqlite.flowrecords import sweep_flows
 from glassq.stores.sqlite.following import FollowingVerbs
 from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.keeping import KeepingVerbs
@@ -146,10 +147,8 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs):
             change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
         )
         if [job for job in jobs if job.after or job.flow]:
-            now = self._known.queue(change.cx, key).seen
-            self._known.forget()
-            if tie_jobs(change.cx, self._names.find, key, jobs, answers, now):
-                change.ring = True
+            opened = tie_jobs(change.cx, self._known, self._names.find, key, jobs, answers)
+            change.ring = change.ring or opened
         return answers
 
     # -- owning lanes ------------------------------------------------------------------------------------
@@ -192,6 +191,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs):
                 serving.note_served(change.cx, key, change.touch(key))
                 sweep(change.cx, key, change.clock)
         serving.register(change.cx, str(owner), bell, queues, change.now)
+        sweep_flows(change.cx, change.clock)
 
     def claim(
         self,

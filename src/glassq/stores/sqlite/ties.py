@@ -2,52 +2,77 @@
 
 A job is tied while it has children or a workflow, or waits or waited for others, until it is settled for good
 and all its children were told. A gate is tied only while it is being opened. `edges` say who waits for whom.
+Who writes ties counts them: see `tallies`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from glassq.model.edges import EdgePolicy
-from glassq.model.jobs import JobState
+from glassq.model.edges import After, EdgePolicy
+from glassq.model.jobs import JobState, NewJob
+from glassq.stores.sqlite.rows import micros
 
 
 class Tie(NamedTuple):
-    """A tied job: how it ended, if it has, and whether that is final."""
+    """A tied job: how it ended, if it has, and whether that is final; and the record of its workflow."""
 
     queue: int
-    flow: str | None
-    outcome: JobState | None
-    final: bool
-    untold: bool
+    flow: str | None = None
+    outcome: JobState | None = None
+    final: bool = False
+    awaited: int = 0
+    """How many parents it waits for."""
+    record: int | None = None
+    """The number of the workflow's record, if there is one."""
+    left: int | None = None
+    """How many of its jobs had not ended, if that is known."""
+
+    @property
+    def has_company(self) -> bool:
+        """Whether its workflow cannot end with it, as there are others that have not ended."""
+        return self.outcome is None and self.left is not None and self.left > 1
 
 
-class Edge(NamedTuple):
-    """That a child waits for a parent whose end it has to be told."""
+class Child(NamedTuple):
+    """A deferred job, or one that a parent's failure cancelled, and what it says of the end of a parent."""
 
-    number: int
-    child: str
-    policy: EdgePolicy
+    id: str
+    policy: str
+    queue: int
+    lane: str
+    rank: int
+    ttl: int | None
+    dedup: str | None
+    awaited: int
+    withdrawn: bool
+    body: bytes
 
     def is_good(self, outcome: JobState | None) -> bool:
-        """Whether the child waits no more once its parent has ended so."""
-        if self.policy is EdgePolicy.RUN:
+        """Whether it waits no more for a parent that has ended so."""
+        if self.policy == EdgePolicy.RUN:
             return outcome is not None
         return outcome is JobState.SUCCEEDED
 
     def refuses(self, outcome: JobState | None) -> bool:
-        """Whether such an end cancels the child."""
-        return self.policy is EdgePolicy.CANCEL and outcome not in (None, JobState.SUCCEEDED)
+        """Whether such an end cancels it."""
+        return self.policy == EdgePolicy.CANCEL and outcome not in (None, JobState.SUCCEEDED)
 
 
 def tie_of(cx: Connection, job: str) -> Tie | None:
     """The row of a tied job."""
-    row = cx.execute("SELECT queue, flow, outcome, final, untold FROM ties WHERE job = ?", (job,)).fetchone()
+    row = cx.execute(
+        "SELECT queue, flow, outcome, final, awaited, number,"
+        " total - succeeded - buried - cancelled - expired"
+        " FROM ties LEFT JOIN flows ON flows.id = flow WHERE job = ?",
+        (job,),
+    ).fetchone()
     if row is None:
         return None
-    queue, flow, outcome, final, untold = row
-    return Tie(queue, flow, None if outcome is None else JobState(outcome), bool(final), bool(untold))
+    queue, flow, outcome, final, awaited, record, left = row
+    return Tie(queue, flow, outcome and JobState(outcome), bool(final), awaited, record, left)
 
 
 def tie(
@@ -58,58 +83,111 @@ def tie(
     outcome: JobState | None = None,
     *,
     final: bool = False,
-) -> None:
-    """Note that others have to hear of the end of a job; nothing if that is noted."""
+) -> bool:
+    """Note that others have to hear of the end of a job; False when that is noted already."""
     made = cx.execute(
         "INSERT INTO ties (job, queue, flow, outcome, final) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (job, queue, flow, outcome, final),
     )
-    if made.rowcount == 1:
-        cx.execute("UPDATE queues SET tied = tied + 1 WHERE id = ?", (queue,))
+    return made.rowcount == 1
 
 
-def untie(cx: Connection, queue: int, job: str) -> None:
+def defer(
+    cx: Connection, queue: int, job: str, new: NewJob, parents: Mapping[str, tuple[int, After]], number: int
+) -> None:
+    """Keep a job that waits for these: each with its place among them. `number` orders it among the children
+    of each."""
+    unique = None if new.dedup is None or new.dedup.window is not None else new.dedup.id
+    ttl = None if new.ttl is None else micros(new.ttl)
+    cx.execute(
+        "INSERT INTO ties (job, queue, flow, awaited, lane, rank, ttl, dedup, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job, queue, new.flow, len(parents), new.lane, -new.level, ttl, unique, new.body),
+    )
+    cx.executemany(
+        "INSERT INTO edges (child, parent, number, place, name, policy) VALUES (?, ?, ?, ?, ?, ?)",
+        [(job, parent, number, place, each.name, each.policy) for parent, (place, each) in parents.items()],
+    )
+
+
+def untie(cx: Connection, job: str) -> None:
     """Nobody has to hear of this job any more."""
     cx.execute("DELETE FROM ties WHERE job = ?", (job,))
-    cx.execute("UPDATE queues SET tied = tied - 1 WHERE id = ?", (queue,))
 
 
-_TO_BE_TOLD = "parent = ? AND waits AND (outcome IS NOT ? OR final <> ?)"
-
-
-def to_be_told(cx: Connection, job: str, tie: Tie, limit: int) -> list[Edge]:
-    """Children that wait for this end and have not been told of it, in the order of their appends."""
-    rows = cx.execute(
-        f"SELECT number, child, policy FROM edges WHERE {_TO_BE_TOLD} ORDER BY number LIMIT ?",
-        (job, tie.outcome, tie.final, limit),
-    )
-    return [Edge(number, child, EdgePolicy(policy)) for number, child, policy in rows.fetchall()]
-
-
-def edge_to_be_told(
-    cx: Connection, parent: str, child: str, outcome: JobState | None, *, final: bool
-) -> Edge | None:
-    """The edge between these two, if the child waits for such an end and has not been told of it."""
-    row = cx.execute(
-        f"SELECT number, child, policy FROM edges WHERE child = ? AND {_TO_BE_TOLD}",
-        (child, parent, outcome, final),
-    ).fetchone()
-    return None if row is None else Edge(row[0], row[1], EdgePolicy(row[2]))
-
-
-def tell(cx: Connection, edge: Edge, outcome: JobState | None, *, final: bool) -> None:
-    """The child was told."""
+def end_tied(cx: Connection, job: str, outcome: JobState | None, *, final: bool, untold: bool) -> None:
+    """Write down how a tied job ended, and whether there are children who are yet to be told. What has ended
+    for good is never released."""
     cx.execute(
-        "UPDATE edges SET outcome = ?, final = ?, waits = ? WHERE number = ?",
-        (outcome, final, not edge.is_good(outcome), edge.number),
+        "UPDATE ties SET outcome = ?1, final = ?2, untold = ?3, body = CASE WHEN ?2 THEN NULL ELSE body END"
+        " WHERE job = ?4",
+        (outcome, final, untold, job),
     )
 
 
-def waits(cx: Connection, child: str) -> bool:
-    """Whether there is anything left that a job waits for."""
-    return (
-        cx.execute("SELECT 1 FROM edges WHERE child = ? AND waits LIMIT 1", (child,)).fetchone() is not None
+# -- children --------------------------------------------------------------------------------------------
+
+_TO_BE_TOLD = "parent = ? AND waits = 1 AND (edges.outcome IS NOT ? OR edges.final <> ?)"
+_CHILDREN = (
+    "SELECT child, policy, queue, lane, rank, ttl, dedup, awaited, ties.outcome IS NOT NULL, body"
+    " FROM edges CROSS JOIN ties ON job = child WHERE"
+)
+
+
+def to_be_told(cx: Connection, job: str, outcome: JobState | None, limit: int, *, final: bool) -> list[Child]:
+    """Children that wait for this end and have not been told of it, in the order of their appends."""
+    rows = cx.execute(f"{_CHILDREN} {_TO_BE_TOLD} ORDER BY number LIMIT ?", (job, outcome, final, limit))
+    return list(map(Child._make, rows))
+
+
+def child_to_be_told(
+    cx: Connection, parent: str, child: str, outcome: JobState | None, *, final: bool
+) -> list[Child]:
+    """This child, if it waits for such an end of this parent and has not been told of it."""
+    rows = cx.execute(f"{_CHILDREN} child = ? AND {_TO_BE_TOLD}", (child, parent, outcome, final))
+    return list(map(Child._make, rows))
+
+
+def owes(cx: Connection, job: str, ended: Tie) -> bool:
+    """Whether any child waits for this end and has not been told of it."""
+    row = cx.execute(
+        f"SELECT 1 FROM edges WHERE {_TO_BE_TOLD} LIMIT 1", (job, ended.outcome, ended.final)
+    ).fetchone()
+    return row is not None
+
+
+def tell(
+    cx: Connection, parent: str, children: Sequence[Child], outcome: JobState | None, *, final: bool
+) -> None:
+    """These children were told. One that waits no more for this parent never will again."""
+    cx.executemany(
+        "UPDATE edges SET outcome = ?, final = ?, waits = ? WHERE child = ? AND parent = ?",
+        [(outcome, final, not child.is_good(outcome), child.id, parent) for child in children],
     )
+
+
+def await_less(cx: Connection, children: Iterable[Child]) -> None:
+    """These wait for one parent less, and are not released."""
+    cx.executemany("UPDATE ties SET awaited = awaited - 1 WHERE job = ?", [(child.id,) for child in children])
+
+
+def let_out(cx: Connection, jobs: Iterable[str]) -> None:
+    """These are deferred no more: they have their places."""
+    cx.executemany(
+        "UPDATE ties SET awaited = 0, lane = NULL, rank = NULL, ttl = NULL, dedup = NULL, body = NULL"
+        " WHERE job = ?",
+        [(job,) for job in jobs],
+    )
+
+
+def withdraw(cx: Connection, child: str) -> None:
+    """It is cancelled, by an end that may be undone."""
+    cx.execute("UPDATE ties SET outcome = ?, dedup = NULL WHERE job = ?", (JobState.CANCELLED, child))
+
+
+def revive(cx: Connection, child: str) -> None:
+    """It is deferred again."""
+    cx.execute("UPDATE ties SET outcome = NULL WHERE job = ?", (child,))
 
 
 def is_refused(cx: Connection, child: str) -> bool:
@@ -121,28 +199,18 @@ def is_refused(cx: Connection, child: str) -> bool:
     return row is not None
 
 
-def add_edge(cx: Connection, parent: str, child: str, place: int, name: str, policy: EdgePolicy) -> None:
-    """Note that a child waits for a parent; nothing if it does already."""
-    cx.execute(
-        "INSERT INTO edges (parent, child, place, name, policy) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING",
-        (parent, child, place, name, policy),
-    )
-
-
-def drop_edges(cx: Connection, child: str) -> list[str]:
-    """A child is settled for good: it waits for nobody, and nobody keeps a result for it. Returns parents it
-    was yet to be told of."""
-    owing = cx.execute(
-        "SELECT parent FROM edges JOIN ties ON job = parent WHERE child = ? AND waits AND untold", (child,)
-    ).fetchall()
-    cx.execute(
-        "DELETE FROM legacies WHERE parent IN (SELECT parent FROM edges WHERE child = ?1) AND NOT EXISTS"
-        " (SELECT 1 FROM edges WHERE edges.parent = legacies.parent AND child <> ?1)",
+def owing_to(cx: Connection, child: str) -> list[str]:
+    """Parents who have ended, and whose end the child is yet to be told of."""
+    rows = cx.execute(
+        "SELECT parent FROM edges CROSS JOIN ties ON job = parent WHERE child = ? AND waits AND untold",
         (child,),
     )
+    return [parent for (parent,) in rows]
+
+
+def drop_edges(cx: Connection, child: str) -> None:
+    """A child is settled for good: it waits for nobody, and nobody keeps a result for it."""
     cx.execute("DELETE FROM edges WHERE child = ?", (child,))
-    return [parent for (parent,) in owing]
 
 
 def leave(cx: Connection, parent: str, result: bytes) -> None:

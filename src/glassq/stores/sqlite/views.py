@@ -113,7 +113,9 @@ def _find_scheduled(cx: Connection, queue: int, job_id: str) -> JobRecord | None
 
 def _find_deferred(cx: Connection, queue: int, job_id: str) -> JobRecord | None:
     row = cx.execute(
-        "SELECT lane, rank, body FROM deferred WHERE queue = ? AND id = ? AND NOT withdrawn", (queue, job_id)
+        "SELECT lane, rank, body FROM ties WHERE queue = ? AND job = ? AND outcome IS NULL"
+        " AND body IS NOT NULL",
+        (queue, job_id),
     ).fetchone()
     if row is None:
         return None
@@ -184,6 +186,7 @@ class _Totals(msgspec.Struct, frozen=True):
     settled_at: int
     paused: bool
     granted: int
+    deferred: int
 
 
 def stats(cx: Connection, queue: int | None, name: str, now: int) -> QueueStats:
@@ -193,7 +196,7 @@ def stats(cx: Connection, queue: int | None, name: str, now: int) -> QueueStats:
     totals = _Totals(
         *cx.execute(
             "SELECT enqueued, replayed, settled, succeeded, buried, cancelled, expired, settled_at, paused,"
-            " granted FROM queues WHERE id = ?",
+            " granted, deferred FROM queues WHERE id = ?",
             (queue,),
         ).fetchone()
     )
@@ -228,7 +231,7 @@ def _first_due(cx: Connection, queue: int) -> int | None:
 def _depth(cx: Connection, queue: int, totals: _Totals) -> dict[str, int]:
     """Unsettled jobs by state. What runs is leased even in a paused lane; halted comes before paused."""
     scheduled = _count(cx, "scheduled WHERE queue = ?", queue)
-    deferred = _count(cx, "deferred WHERE queue = ? AND withdrawn = 0", queue)
+    deferred = totals.deferred
     left = totals.enqueued + totals.replayed - totals.settled - scheduled - deferred
     leased = _count(cx, "lanes WHERE queue = ? AND state = 'held' AND runs", queue)
     halted_jobs = _count(cx, f"{_JOBS_OF} state = 'halted'", queue)
