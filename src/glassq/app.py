@@ -120,7 +120,7 @@ class Glassq(Scheduled, Workflows, Served):
         self._worker_numbers = count()
         self._history = None if history is None else HistoryFile(history)
         self._begin_incarnation()
-        self._results = Results(self._store.get, self._clock, self._serializer)
+        self._results = Results(self._store.get, self._clock, self._serializer, self.registry)
         means = Means(
             storage=self._store.get,
             registry=self.registry,

@@ -302,7 +302,8 @@ class JobExpired(JobCancelled):
 
 
 class ResultNotKept(JobError):
-    """When what a job returned was not, or is no longer, kept; or could not be. What it did is done."""
+    """When what a job returned was not, or is no longer, kept; or could not be, or is not what its task
+    declares. What it did is done."""
 
 
 class ReplayRefused(JobError):

@@ -60,9 +60,13 @@ class Served:
         opened before the first request all the same.
 
         `own` is the application's own lifespan; what it sets up is there before the first job begins and
-        until the last one has ended. The store stays open at the end, so that an application may begin
-        again, as its tests have it do; `close` closes it. What `async_worker` raises is raised when the
-        application begins, as is `StorageError` while a worker cannot reach its store.
+        until the last one has ended. What `async_worker` raises is raised when the application begins, as is
+        `StorageError` while a worker cannot reach its store.
+
+        The store stays open at the end, whoever opened it: sync jobs that outlast the drain renew their lease
+        there, what other threads and other lifespans still enqueue goes there, one in memory would be lost,
+        and an application may begin again, as its tests have it do. The end of the process closes it. To have
+        it closed before, call `close` at the end of `own`; the application cannot begin again then.
         """
         if worker:
             return lifespan_with(lambda: self.async_worker(**options), own)

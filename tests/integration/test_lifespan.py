@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from glassq import Glassq
-from glassq.errors import BadOption
+from glassq.errors import BadOption, StorageUnavailable
 
 
 @pytest.fixture
@@ -89,6 +89,33 @@ def test_an_application_may_begin_again(app: Glassq) -> None:
         asyncio.run(main(number))
     assert ran == [1, 11, 2, 12, 3], "what is enqueued afterwards waits for the next time"
     assert app.queue("q").stats().ready == 1
+
+
+def test_an_application_may_close_its_store_at_its_end(app: Glassq) -> None:
+    """In its own lifespan, which ends when the worker has; a job that still ran has ended by then."""
+    seen: list[str] = []
+
+    @app.fifo("q")
+    async def job() -> None:
+        seen.append("begin")
+        await asyncio.sleep(0.05)
+        seen.append("end")
+
+    @asynccontextmanager
+    async def own(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(app.close)
+        seen.append("closed")
+
+    async def main() -> None:
+        async with serving(FastAPI(lifespan=app.lifespan(own))):
+            await job()
+            await until(lambda: seen)
+
+    asyncio.run(main())
+    assert seen == ["begin", "end", "closed"]
+    with pytest.raises(StorageUnavailable, match="this application is closed"):
+        job.enqueue()
 
 
 def test_an_application_that_only_enqueues(app: Glassq, store_url: str) -> None:

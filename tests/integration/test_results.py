@@ -8,6 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -77,6 +80,74 @@ def test_a_result_comes_back_to_whoever_waits(app: Glassq) -> None:
     )
     assert view.ended_at is not None
     assert view == app.job(receipt.id)
+
+
+class Money(msgspec.Struct):
+    """Something with a type of its own."""
+
+    cents: int
+    due: date
+
+
+@dataclass
+class Bill:
+    """What contains it, and itself."""
+
+    parts: tuple[Money, ...]
+    inner: Bill | None = None
+
+
+def test_a_result_is_what_its_task_says_it_returns(app: Glassq) -> None:
+    """Restored by the annotation, at any depth and of an `async def` as well; by the receipt and by the id.
+    What JSON cannot be turned back into, or is not annotated, comes as JSON has it; so does everything where
+    the task is not known, as in a process that has only the id."""
+    money = Money(5, date(2026, 3, 1))
+
+    @app.fifo("q", result_ttl=60)
+    def bill() -> Bill:
+        return Bill((money,), Bill(()))
+
+    @app.fifo("q", result_ttl=60)
+    async def by_day() -> dict[int, set[Decimal]]:
+        return {1: {Decimal("0.10")}}
+
+    @app.fifo("q", result_ttl=60)
+    def plain():  # type: ignore[no-untyped-def]  # noqa: ANN202
+        return money
+
+    @app.fifo("q", result_ttl=60)
+    def odd() -> tuple[threading.Lock, ...]:
+        return ()
+
+    first = bill()
+    receipts: list[Receipt[Any]] = [first, by_day.enqueue(), plain(), odd()]
+    work(app)
+    found = [Bill((money,), Bill(())), {1: {Decimal("0.10")}}, {"cents": 5, "due": "2026-03-01"}, []]
+    assert [receipt.result(0) for receipt in receipts] == found
+    assert app.job(first.id).result(0) == found[0]
+    assert asyncio.run(first.aresult(0)) == found[0]
+    with Glassq(app._store.place.target, registry=CollectorRegistry()) as stranger:
+        assert stranger.job(first.id).result(0) == {
+            "parts": [{"cents": 5, "due": "2026-03-01"}],
+            "inner": {"parts": [], "inner": None},
+        }
+
+
+def test_a_result_that_is_not_what_its_task_declares(app: Glassq) -> None:
+    """Is not handed out as something else: the error says what is declared and what was found. The job has
+    succeeded."""
+
+    @app.fifo("q", result_ttl=60, name="count")
+    def count() -> int:
+        return "three"  # type: ignore[return-value]
+
+    receipt = count()
+    work(app)
+    with pytest.raises(
+        ResultNotKept, match=r"succeeded, but the result of count is declared as int, .*got `str`"
+    ):
+        receipt.result(0)
+    assert receipt.status().state is JobState.SUCCEEDED
 
 
 def test_many_are_awaited_without_threads(app: Glassq) -> None:

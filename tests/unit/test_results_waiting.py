@@ -16,8 +16,10 @@ from glassq.model.jobs import NewJob
 from glassq.model.keeping import Note
 from glassq.model.leases import Owner, Settlement
 from glassq.model.verdicts import Action
+from glassq.registry import Registry
 from glassq.stores.open import open_storage
 from glassq.stores.sharded import ShardedQueues
+from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
 
 ALICE = Owner("alice", "first")
@@ -74,7 +76,7 @@ def clock() -> Sleeps:
 @pytest.fixture
 def results(store: Looked, clock: Sleeps) -> Results:
     """Who answers."""
-    return Results(lambda: store, clock, JsonSerializer())
+    return Results(lambda: store, clock, JsonSerializer(), Registry(Bus()))
 
 
 def put(store: Looked) -> str:

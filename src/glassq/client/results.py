@@ -12,7 +12,8 @@ from glassq.client.jobs import cancel_job, find_job
 from glassq.client.mailbox import Mailbox
 from glassq.client.shown import error_shown
 from glassq.codec import Serializer, read_failure
-from glassq.codec.results import result_loader
+from glassq.codec.hints import NO_HINT
+from glassq.codec.results import restore_result, result_task
 from glassq.errors import (
     JobCancelled,
     JobExpired,
@@ -33,6 +34,7 @@ from glassq.model.jobs import (
     bound,
 )
 from glassq.model.keeping import Note
+from glassq.registry import Registry
 from glassq.storage import ShardedStorage
 
 R = TypeVar("R")
@@ -48,8 +50,15 @@ _SEARCH: Final = 30.0
 class Results:
     """Answers for receipts and jobs. Thread-safe."""
 
-    def __init__(self, storage: Callable[[], ShardedStorage], clock: Clock, serializer: Serializer) -> None:
+    def __init__(
+        self,
+        storage: Callable[[], ShardedStorage],
+        clock: Clock,
+        serializer: Serializer,
+        registry: Registry,
+    ) -> None:
         self._storage = storage
+        self._registry = registry
         self._clock = clock
         self._serializer = serializer
         self.mailbox = Mailbox(storage, clock)
@@ -134,7 +143,9 @@ class Results:
         if note.result is None:
             raise ResultNotKept(f"{job_id} succeeded, and its worker kept nothing of what it returned")
         try:
-            return result_loader(note.result, self._serializer)()
+            task = self._registry.find(result_task(note.result))
+            hint = NO_HINT if task is None else task.codec.returned
+            return restore_result(note.result, self._serializer, hint)
         except SerializationFailed as error:
             raise ResultNotKept(f"{job_id} succeeded, but {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from glassq.codec.hints import Hint, returned_hint
 from glassq.codec.likeness import difference, same
 from glassq.codec.restoring import Call, NotAsDeclared, Restorer
 from glassq.codec.serializers import JsonSerializer, Serializer
@@ -93,6 +94,11 @@ class ArgumentCodec:
                 f"{self._task}: what was left for its argument {argument!r} cannot be that: "
                 f"{type(error).__qualname__}: {error}"
             ) from error
+
+    @cached_property
+    def returned(self) -> Hint:
+        """What the task's hint says of its results."""
+        return returned_hint(self._signature, self._func)
 
     @cached_property
     def _restorer(self) -> Restorer:

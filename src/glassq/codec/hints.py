@@ -1,4 +1,4 @@
-"""What a task's type hints say about restoring its arguments from JSON."""
+"""What a task's type hints say about restoring its arguments, and its results, from JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """One parameter's type, as far as JSON can be restored by it.
+    """The type of one parameter, or of what is returned, as far as JSON can be restored by it.
 
     `type` is `Any` when it cannot; `declared` says in words what the code says, for error messages.
     """
@@ -28,15 +28,28 @@ def _plain(declared: str) -> Hint:
 NO_HINT = _plain("has no type hint")
 
 
+def returned_hint(signature: inspect.Signature, func: Callable[..., Any]) -> Hint:
+    """The hint for what the function returns; of an `async def`, for what its coroutine does. Costs as
+    `hints_of`."""
+    return _hint_of(signature.return_annotation, _names(func))
+
+
 def hints_of(signature: inspect.Signature, func: Callable[..., Any]) -> dict[str, Hint]:
     """A hint for every parameter. Costs milliseconds; called once per task, at its first job, when all
     names its annotations mention exist."""
-    names = getattr(inspect.unwrap(func), "__globals__", {})
-    return {each.name: _hint_of(each, names) for each in signature.parameters.values()}
+    names = _names(func)
+    return {
+        each.name: _hint_of(each.annotation, names, or_none=each.default is None)
+        for each in signature.parameters.values()
+    }
 
 
-def _hint_of(parameter: inspect.Parameter, names: dict[str, Any]) -> Hint:
-    annotation = parameter.annotation
+def _names(func: Callable[..., Any]) -> dict[str, Any]:
+    names: dict[str, Any] = getattr(inspect.unwrap(func), "__globals__", {})
+    return names
+
+
+def _hint_of(annotation: Any, names: dict[str, Any], *, or_none: bool = False) -> Hint:
     if annotation is inspect.Parameter.empty:
         return NO_HINT
     declared = f"is declared as {_in_words(annotation)}"
@@ -44,7 +57,7 @@ def _hint_of(parameter: inspect.Parameter, names: dict[str, Any]) -> Hint:
         resolved = _resolve(annotation, names)
     except Exception:  # licensed: around user code, an annotation is an expression of theirs
         return _plain(f"{declared}, which names something that does not exist at run time")
-    if parameter.default is None:
+    if or_none:
         resolved = Optional[resolved]  # noqa: UP045 - `x: int = None` is common, and means this
     decoder = _decoder_of(resolved)
     if decoder is None:

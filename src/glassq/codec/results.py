@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from glassq.codec.envelope import Envelope, open_envelope, seal
-from glassq.codec.serializers import Serializer
+from glassq.codec.hints import Hint
+from glassq.codec.serializers import JsonSerializer, Serializer
 from glassq.errors import SerializationFailed
 
 MAX_RESULT = 1 << 20
@@ -51,6 +52,27 @@ def result_payload(data: bytes, serializer: str) -> bytes:
 def result_loader(data: bytes, serializer: Serializer) -> Callable[[], Any]:
     """What makes the result; raises as `result_payload`."""
     return lambda: serializer.loads(result_payload(data, serializer.name))
+
+
+def result_task(data: bytes) -> str:
+    """The name of the task that returned it."""
+    return open_envelope(data).task
+
+
+def restore_result(data: bytes, serializer: Serializer, hint: Hint) -> Any:
+    """The result: of JSON what its task's hint says it is, else what the serializer makes of it. Raises as
+    `result_payload`, and `SerializationFailed` for what is not as declared."""
+    payload = result_payload(data, serializer.name)
+    if not isinstance(serializer, JsonSerializer):
+        return serializer.loads(payload)
+    try:
+        return hint.decoder.decode(payload)
+    except Exception as error:  # licensed: around user code (a class that looks at what it is made of)
+        serializer.loads(payload)  # raises for damaged bytes, which are no fault of the hint's
+        raise SerializationFailed(
+            f"the result of {result_task(data)} {hint.declared}, and what it returned is not that: {error}; "
+            "let its annotation say what it returns"
+        ) from error
 
 
 def holds_result(data: bytes) -> bool:

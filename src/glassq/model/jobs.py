@@ -174,13 +174,13 @@ class Receipt(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
     disposition: Disposition = Disposition.CREATED
 
     def result(self, timeout: float | None = None) -> R_co:  # noqa: ARG002 - of those that can wait
-        """What the job returned, waited for.
+        """What the job returned, waited for; restored by the annotation of its task, as arguments are.
 
         Waits `timeout` seconds at most (None: for as long as it takes) and costs a round trip for each look:
         the second after 10 ms, later ones every half second. Raises `JobFailed` with the remote type, message
         and traceback, `JobCancelled`, `JobExpired`, `ResultTimeout`, and `ResultNotKept` for a job that keeps
-        no result, or whose result's time is over. A job that waits to be tried again, or for a human, has
-        not ended.
+        no result, whose result's time is over, or that returned something else than its task declares. A job
+        that waits to be tried again, or for a human, has not ended.
         """
         raise self._not_kept()
 
@@ -275,7 +275,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """How far it said it is, the last time it did."""
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the job returned, waited for: as `Receipt.result`."""
+        """What the job returned, waited for: as `Receipt.result`. Plain JSON values in a process that does
+        not know its task."""
         return answers_of(self).result(self.id, timeout)
 
     async def aresult(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as `result`
