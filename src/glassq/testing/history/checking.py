@@ -8,6 +8,7 @@ from typing import Any
 from glassq.testing.history import lines as kinds
 from glassq.testing.history.facts import Facts
 from glassq.testing.history.following import check_waits
+from glassq.testing.history.holders import Holders
 from glassq.testing.history.keeping import check_dead, check_kept
 from glassq.testing.history.losing import check_losses
 from glassq.testing.history.ordering import check_acceptance, check_settlements, check_starts
@@ -34,11 +35,12 @@ def check(history: History, *, losses_expected: bool = False) -> Report:
         )
     _note_dumps(facts, findings)
     check_acceptance(facts, findings)
-    check_starts(facts, findings)
+    holders = Holders(facts)
+    check_starts(facts, holders, findings)
     check_settlements(facts, findings)
     takeovers = Takeovers(facts)
     check_fence(facts, takeovers, findings)
-    check_ends(facts, findings)
+    check_ends(facts, holders, findings)
     overlaps = check_overlaps(facts, takeovers, findings)
     by_set_clock = takeovers.check(findings) if history.one_clock else 0
     losses = check_losses(facts, findings, expected=losses_expected)

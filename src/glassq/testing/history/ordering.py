@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from glassq.testing.history.facts import Accepted, Facts, LaneName, Settling
+from glassq.testing.history.holders import Holders
 from glassq.testing.history.lines import Start
 from glassq.testing.history.report import Findings
 
@@ -82,7 +83,7 @@ def _unchanged(facts: Facts, findings: Findings) -> None:
 # -- first starts ------------------------------------------------------------------------------------
 
 
-def check_starts(facts: Facts, findings: Findings) -> None:
+def check_starts(facts: Facts, holders: Holders, findings: Findings) -> None:
     """I2: first starts ascend per lane and level; a begun head is not overtaken by its lane."""
     if not facts.history.complete:
         findings.note(
@@ -91,8 +92,8 @@ def check_starts(facts: Facts, findings: Findings) -> None:
         return
     for lane, starts in facts.starts.items():
         _first_starts(facts, starts, findings)
-        _begun_heads(facts, lane, starts, findings)
-    _left_behind(facts, findings)
+        _begun_heads(facts, holders, lane, starts, findings)
+    _left_behind(facts, holders, findings)
 
 
 def _life_of(facts: Facts, job_id: str, queue: str, seq: int) -> int | None:
@@ -126,15 +127,44 @@ def _first_starts(facts: Facts, starts: list[Start], findings: Findings) -> None
             highest[start.level] = (place, start)
 
 
-def _begun_heads(facts: Facts, lane: LaneName, starts: list[Start], findings: Findings) -> None:
+def _begun_heads(
+    facts: Facts, holders: Holders, lane: LaneName, starts: list[Start], findings: Findings
+) -> None:
     head: Start | None = None
+    gone_back: dict[str, Start] = {}
     for start in starts:
         if start.where in facts.late:
             continue
-        if head is not None and head.id != start.id and not _may_be_over(facts, lane, head, start):
-            what = f"{start.id} began in lane {lane[1]!r} while {head.id} had begun and was not settled"
-            findings.add("I2", what, head, start)
+        gone_back.pop(start.id, None)
+        overtaken = [each for each in gone_back.values() if _comes_before(each, start)]
+        if head is not None and head.id != start.id:
+            if _ran_ahead(facts, head, start.id):
+                gone_back[head.id] = head
+            else:
+                overtaken.append(head)
+        for each in overtaken:
+            if not _may_be_over(facts, lane, each, start) and not holders.unaware(each, start.m):
+                what = f"{start.id} began in lane {lane[1]!r} while {each.id} had begun and was not settled"
+                findings.add("I2", what, each, start)
+            gone_back.pop(each.id, None)
         head = start
+
+
+def _comes_before(waiting: Start, start: Start) -> bool:
+    """Whether a job is in its lane before one that begins. One that went back has not begun for its store,
+    which may give a higher level the turn."""
+    is_placed = not (waiting.replayed or start.replayed)
+    return is_placed and waiting.level == start.level and waiting.seq < start.seq
+
+
+def _ran_ahead(facts: Facts, head: Start, job_id: str) -> bool:
+    """Whether a head began when this job's settlement had been sent, of which nothing came: the job is still
+    before it in their lane. The head's own settlement was perhaps never sent: it may wait for that answer."""
+    return any(
+        settling.final and settling.done is None and settling.asked.m <= head.m + _GRAIN
+        for settling in facts.settlings_in.get((head.queue, head.lane, head.token), ())
+        if settling.asked.id == job_id
+    )
 
 
 def _may_be_over(facts: Facts, lane: LaneName, head: Start, start: Start) -> bool:
@@ -154,7 +184,7 @@ def _may_be_over(facts: Facts, lane: LaneName, head: Start, start: Start) -> boo
     )
 
 
-def _left_behind(facts: Facts, findings: Findings) -> None:
+def _left_behind(facts: Facts, holders: Holders, findings: Findings) -> None:
     """A job still in its lane is not older than one of the same lane and level that has begun."""
     for queue, dump in facts.dumps.items():
         begun: dict[tuple[str, int], tuple[tuple[int, int], Start]] = {}
@@ -170,6 +200,8 @@ def _left_behind(facts: Facts, findings: Findings) -> None:
             known = begun.get((left.lane, left.level))
             life = _life_of(facts, left.id, queue, left.seq)
             if left.replayed or known is None or life is None or (life, left.seq) >= known[0]:
+                continue
+            if _ran_ahead(facts, known[1], left.id) or holders.unaware(known[1], dump.m):
                 continue
             what = f"{left.id} (seq {left.seq}) is still in, and {known[1].id} (seq {known[1].seq}) has begun"
             findings.add("I2", f"{what}, of lane {left.lane!r}, level {left.level}", known[1], dump)

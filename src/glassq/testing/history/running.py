@@ -8,6 +8,7 @@ from itertools import pairwise
 from glassq.testing.history import lines as kinds
 from glassq.testing.history.clocks import StoreClock
 from glassq.testing.history.facts import NEVER, Facts, LaneName, Settling, first_newer
+from glassq.testing.history.holders import Holders
 from glassq.testing.history.report import Findings
 from glassq.testing.history.takeovers import Takeovers
 
@@ -55,7 +56,7 @@ def _given_before(
     return None
 
 
-def check_ends(facts: Facts, findings: Findings) -> None:
+def check_ends(facts: Facts, holders: Holders, findings: Findings) -> None:
     """I5: what was settled for good is over, unless it was buried and brought back."""
     starts: dict[str, list[kinds.Start]] = defaultdict(list)
     for of_lane in facts.starts.values():
@@ -70,7 +71,7 @@ def check_ends(facts: Facts, findings: Findings) -> None:
         if final and job_id in left and not _brought_back(facts, final[-1], NEVER):
             what = f"{job_id} was settled for good and is still in queue {final[-1].asked.queue}"
             findings.add("I5", what, final[-1].answer, left[job_id])
-    _second_late_starts(facts, findings)
+    _second_late_starts(facts, holders, findings)
 
 
 def _started_again(facts: Facts, settling: Settling, starts: list[kinds.Start], findings: Findings) -> None:
@@ -104,12 +105,13 @@ def _brought_back(facts: Facts, settling: Settling, by: float) -> bool:
     )
 
 
-def _second_late_starts(facts: Facts, findings: Findings) -> None:
-    """One start may slip in between looking at the lease and starting; whoever wakes up looks again."""
+def _second_late_starts(facts: Facts, holders: Holders, findings: Findings) -> None:
+    """One start may slip in between looking at the lease and starting; whoever wakes up looks again. Another
+    owner may also be there because the store has forgotten this one."""
     for starts in facts.starts.values():
         seen: dict[int, kinds.Start] = {}
         for start in starts:
-            if start.where not in facts.late:
+            if start.where not in facts.late or holders.unaware(start, start.m):
                 continue
             before = seen.setdefault(start.token, start)
             if before is not start:
