@@ -82,6 +82,8 @@ class LaneRun:
         self._lane = lane
         self.held = lane
         """The lane as the worker's other threads see it."""
+        self.place = (lane.lease.queue, lane.lease.lane)
+        """The lane, whatever the lease: two stays in it are never served at the same time."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
         self._waits = grant.waits
@@ -318,6 +320,12 @@ class LaneRun:
     def fail(self) -> None:
         """What should not happen has happened: the lane waits for the end of its lease."""
         self._with.settler.lose(self._lane, "failed")
+
+    def give_way(self) -> None:
+        """This worker was given the lane again: its store knows nothing of this stay any more, because its
+        lease ended or was lost with other data. Nothing more begins in it."""
+        if not self._lane.leaving:  # else a settlement is on its way, whose answer says what became of it
+            self._with.settler.lose(self._lane, "taken_over")
 
     def leave(self) -> None:
         """Hear of everything that was sent, and give the lane back if that has not happened."""
