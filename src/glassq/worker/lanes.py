@@ -82,8 +82,6 @@ class LaneRun:
         self._lane = lane
         self.held = lane
         """The lane as the worker's other threads see it."""
-        self.place = (lane.lease.queue, lane.lease.lane)
-        """The lane, whatever the lease: two stays in it are never served at the same time."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
         self._waits = grant.waits
@@ -121,6 +119,12 @@ class LaneRun:
     def lease(self) -> Lease:
         """The lease of the lane."""
         return self._lane.lease
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its lane, whatever the lease: two stays in it are never served at the same time."""
+        lease = self._lane.lease
+        return lease.queue, lease.lane
 
     def run(self, follow: Callable[[str], Lease | None]) -> None:
         """Serve the lane until it is empty, given up or lost. `follow` takes the lane that is served after
