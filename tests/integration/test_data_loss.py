@@ -15,7 +15,7 @@ import redis
 from prometheus_client import CollectorRegistry
 
 from glassq import Glassq, current_job
-from glassq.model.events import DataLossDetected, LaneLost, WriteFenced
+from glassq.model.events import DataLossDetected, LaneClaimed, LaneLost, WriteFenced
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Owner, Renewed
 from glassq.worker.engine import Worker
@@ -137,6 +137,42 @@ def test_flushall_is_told_by_everybody_and_survived(
         lost, *later = busy.tokens
         assert all(token > lost for token in later + idle.tokens)
     assert sum("lost data of queue orders (emptied)" in record.getMessage() for record in caplog.records) == 3
+
+
+def test_a_lane_that_was_lost_with_its_job_waits_for_it(tmp_path: Path, port: int) -> None:
+    """The emptied server gives the lane to the worker that still runs a job of it: the next one begins when
+    that has ended, and other lanes go on meanwhile."""
+    given: list[LaneClaimed] = []
+    lost: list[LaneLost] = []
+    with (
+        running(system_server(), tmp_path, port=port) as url,
+        redis.Redis(port=port) as admin,
+        parties(url, 1) as [busy],
+    ):
+        busy.app.bus.subscribe(given.append, LaneClaimed)
+        busy.app.bus.subscribe(lost.append, LaneLost)
+        beside: list[str] = []
+
+        @busy.app.fifo(QUEUE, key="key")
+        def quick(key: str) -> None:
+            beside.append(key)
+
+        busy.may_end.clear()
+        busy.enqueue(1)
+        with busy.worker():
+            assert busy.begun.wait(PATIENCE)
+            admin.flushall()
+            busy.enqueue(2)
+            until(lambda: len(given) == 2, "the lane to be given anew")
+            for number in range(5):
+                quick(f"k{number}")
+            until(lambda: len(beside) == 5, "the other lanes")
+            assert [event.lease.token for event in given[:1]] == busy.tokens, "a job began beside the first"
+            until(lambda: [event.lease for event in lost] == [given[0].lease], "the first stay to be over")
+            busy.may_end.set()
+            until(lambda: busy.ran == [0, 0, 1], "the jobs that were enqueued anew")
+            until(lambda: busy.app.storage.stats([QUEUE])[0].depth == 0, "them to be settled")
+        assert busy.tokens[1:] == [given[1].lease.token] * 2
 
 
 def test_a_restart_without_its_data_is_told(tmp_path: Path, port: int) -> None:

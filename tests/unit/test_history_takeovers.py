@@ -107,3 +107,25 @@ def test_a_clock_that_was_set_is_seen_between_two_answers() -> None:
     assert back.jumped_between(5.0, 5.5)
     assert not back.jumped_between(0.0, 3.9)
     assert not back.jumped_between(6.2, 8.0)
+
+
+def test_a_worker_that_gets_its_lane_back_runs_one_attempt_at_a_time(tmp_path: Path) -> None:
+    """It outlives its lease in a job and is given the lane again: the next attempt begins when that job has
+    ended. Side by side would be a finding, although the lease was over."""
+    play = Play(tmp_path)
+    process = Process(play)
+    process.enqueue(1)
+    assert process.start()
+    first, process.grant = process.grant, None
+    play.pass_time(LEASE + 1)
+    assert process.claim()
+    second, attempts = process.grant, process.attempts
+    process.grant, process.attempts = first, 0
+    process.end()
+    process.grant, process.attempts = second, attempts
+    process.drain()
+    lines = play.dump()
+    assert check(read([write_history(lines, tmp_path / "history")])).findings == []
+    ended, began = lines_of(lines, "end")[0], lines_of(lines, "start")[1]
+    ended["m"], began["m"] = began["m"], ended["m"]
+    assert check(read([write_history(lines, tmp_path / "history")])).counts == {"I6": 1}

@@ -19,14 +19,17 @@ class Hall:
     """A pool whose threads wait, with what they took, until the test lets them go on."""
 
     def __init__(
-        self, size: int, fits: Callable[[str, Iterable[str]], bool] = lambda _work, _others: True
+        self,
+        size: int,
+        fits: Callable[[str, Iterable[str]], bool] = lambda _work, _others: True,
+        place: Callable[[str], str] = lambda work: work,
     ) -> None:
         self.served: list[str] = []
         self.began = threading.Semaphore(0)
         self.may_end = threading.Semaphore(0)
         self.freed = threading.Semaphore(0)
         self.pool: LanePool[str] = LanePool(
-            size, "lane", serve=self.serve, on_free=self.freed.release, fits=fits
+            size, "lane", serve=self.serve, on_free=self.freed.release, fits=fits, place=place
         )
 
     def serve(self, work: str) -> None:
@@ -283,3 +286,30 @@ def test_what_does_not_fit_is_passed_over() -> None:
     hall.let_all_end()
     assert hall.began.acquire(timeout=10)
     assert hall.served[2:] == ["a2"]
+
+
+def test_what_is_of_one_place_is_served_one_after_the_other() -> None:
+    """The later one stays aside, and neither it nor its place keeps others waiting."""
+    hall = Hall(2, place=lambda work: work[0])
+    hall.pool.put(["a1"])
+    assert hall.began.acquire(timeout=10)
+    assert hall.pool.put(["a2", "b1"]) == ["a1"]
+    assert hall.began.acquire(timeout=10)
+    assert hall.pool.put(["a3", "b2"]) == ["a2", "b1"]
+    assert (len(hall.pool), sorted(hall.served)) == (0, ["a1", "b1"])
+    assert not hall.began.acquire(timeout=0.05)
+    hall.let_all_end()
+    for _ in range(3):
+        assert hall.began.acquire(timeout=10)
+    assert [work for work in hall.served if work[0] == "a"] == ["a1", "a2", "a3"]
+    assert [work for work in hall.served if work[0] == "b"] == ["b1", "b2"]
+
+
+def test_what_stayed_aside_is_taken_back_with_the_rest() -> None:
+    """Without what it waited for it waits for a thread."""
+    hall = Hall(1, place=lambda work: work[0])
+    hall.fill("a1", "b1")
+    assert hall.pool.put(["a2", "b2"]) == ["a1", "b1"]
+    assert hall.pool.take_back(lambda work: work in ("b1", "a2")) == ["b1", "a2"]
+    assert (len(hall.pool), hall.pool.oldest()) == (1, "b2")
+    hall.let_all_end()

@@ -133,6 +133,7 @@ class SteppedWorker(Worker):
         except WorkerCrashed:
             pass  # it has got out of all that the worker was doing
         finally:
+            self._pool.rest()
             self._way.let_speak()
             if not self.alive:
                 self._bury()

@@ -191,6 +191,7 @@ class Worker:
             serve=self._serve,
             on_free=self._doorbell.ring,
             fits=self._fits,
+            place=lambda stay: stay.place,
         )
         self._reach = Reach(self._clock, self._pool)
 
@@ -385,7 +386,8 @@ class Worker:
                 )
             )
         try:
-            self._pool.put(stays)
+            for earlier in self._pool.put(stays):
+                earlier.give_way()
         except RuntimeError:
             log.exception("no thread for %d lanes; they are given back", len(stays))
             self._give_back(stays)

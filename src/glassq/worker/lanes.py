@@ -120,6 +120,12 @@ class LaneRun:
         """The lease of the lane."""
         return self._lane.lease
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its lane, whatever the lease: two stays in it are never served at the same time."""
+        lease = self._lane.lease
+        return lease.queue, lease.lane
+
     def run(self, follow: Callable[[str], Lease | None]) -> None:
         """Serve the lane until it is empty, given up or lost. `follow` takes the lane that is served after
         it, and returns its lease when the end of a turn in this queue has to say that it begins."""
@@ -318,6 +324,12 @@ class LaneRun:
     def fail(self) -> None:
         """What should not happen has happened: the lane waits for the end of its lease."""
         self._with.settler.lose(self._lane, "failed")
+
+    def give_way(self) -> None:
+        """This worker was given the lane again: its store knows nothing of this stay any more, because its
+        lease ended or was lost with other data. Nothing more begins in it."""
+        if not self._lane.leaving:  # else a settlement is on its way, whose answer says what became of it
+            self._with.settler.lose(self._lane, "taken_over")
 
     def leave(self) -> None:
         """Hear of everything that was sent, and give the lane back if that has not happened."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from glassq.shielding import Log
@@ -16,7 +16,8 @@ Work = TypeVar("Work")
 
 class LanePool(Generic[Work]):
     """At most `size` threads, started when first needed, that `serve` what waits, in its order; but for what
-    does not `fit` beside what is being served.
+    does not `fit` beside what is being served. What is of the same `place` is never served at the same time:
+    the later one stays aside, and waits for a thread once the earlier one is done with.
 
     Daemon threads: user code that never returns must not keep the interpreter from exiting. What such a
     job leaves behind is what a crash leaves behind, and is treated as one.
@@ -30,6 +31,7 @@ class LanePool(Generic[Work]):
         serve: Callable[[Work], None],
         on_free: Callable[[], None],
         fits: Callable[[Work, Iterable[Work]], bool] = lambda _work, _others: True,
+        place: Callable[[Work], Hashable] = id,
     ) -> None:
         self.size = self._wanted = size
         """How many threads there may be."""
@@ -37,8 +39,10 @@ class LanePool(Generic[Work]):
         self._serve = serve
         self._on_free = on_free
         self._fits = fits
+        self._place = place
         self._at_work: dict[int, Work] = {}
         self._waiting: deque[Work] = deque()
+        self._aside: list[Work] = []
         lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
         self._low_at = 0
@@ -65,12 +69,19 @@ class LanePool(Generic[Work]):
         """How much was served since the beginning."""
         return self._served
 
-    def put(self, works: Sequence[Work]) -> None:
-        """Let these wait behind what waits. `RuntimeError` when the system gives no first thread."""
+    def put(self, works: Sequence[Work]) -> list[Work]:
+        """Let these wait behind what waits; returns what is in the place of some of them, which stay aside.
+        `RuntimeError` when the system gives no first thread."""
         with self._filled:
-            self._call_threads(len(self._waiting) + len(works))
-            self._waiting.extend(works)
+            there = (*self._at_work.values(), *self._waiting, *self._aside)
+            earlier = {self._place(each): each for each in there}
+            aside = [work for work in works if self._place(work) in earlier]
+            ready = [work for work in works if work not in aside] if aside else works
+            self._call_threads(len(self._waiting) + len(ready))
+            self._waiting.extend(ready)
             self._low_at = len(self._waiting) // 2
+            self._aside.extend(aside)
+            return [earlier[self._place(work)] for work in aside]
 
     def want(self, threads: int | None = None) -> None:
         """Let no more threads than these work at the same time; None: all there may be."""
@@ -82,16 +93,23 @@ class LanePool(Generic[Work]):
         """What waits longest, if anything does: for a thread of this pool that is done with something and
         is still wanted."""
         with self._filled:
-            self._at_work.pop(threading.get_ident(), None)
+            self._end_work()
             work = None if self._busy > self._wanted else self._next()
             self._served += work is not None
             return work
 
+    def rest(self) -> None:
+        """The calling thread, which is not one of the pool's, serves nothing any more."""
+        with self._filled:
+            self._end_work()
+
     def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
         """All that waits and is wanted back, in its order: no thread will serve it."""
         with self._filled:
-            chosen = [work for work in self._waiting if wanted(work)]
+            chosen = [work for work in (*self._waiting, *self._aside) if wanted(work)]
             self._waiting = deque(work for work in self._waiting if work not in chosen)
+            self._aside = [work for work in self._aside if work not in chosen]
+            self._let_in()
             return chosen
 
     def oldest(self) -> Work | None:
@@ -141,6 +159,21 @@ class LanePool(Generic[Work]):
                 return work
         return None
 
+    def _end_work(self) -> None:
+        """The calling thread is done with what it served."""
+        self._at_work.pop(threading.get_ident(), None)
+        if self._aside:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """What stayed aside for something that is gone waits for a thread."""
+        taken = {self._place(each) for each in (*self._at_work.values(), *self._waiting)}
+        aside, self._aside = self._aside, []
+        for work in aside:
+            (self._aside if self._place(work) in taken else self._waiting).append(work)
+            taken.add(self._place(work))
+        self._filled.notify(len(aside) - len(self._aside))
+
     def _add_thread(self) -> bool:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{self._threads + 1}", daemon=True)
         try:
@@ -162,7 +195,7 @@ class LanePool(Generic[Work]):
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
                 with self._filled:
-                    self._at_work.pop(threading.get_ident(), None)
+                    self._end_work()
                     self._busy -= 1
                     self._served += 1
                 del work  # a waiting thread must not keep its last job alive

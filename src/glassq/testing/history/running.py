@@ -181,6 +181,10 @@ def _across(
                 continue  # judged by `_within`
             overlaps += 1
             old, new = sorted((older, start), key=lambda each: each.token)
+            if takeovers.of_one_worker((*lane, old.token), (*lane, new.token)):
+                what = f"one worker ran {new.id} beside {old.id} of the same lane, which it had lost"
+                findings.add("I6", what, older, start)
+                continue
             taken = takes.get(new.token)
             if taken is None or takeovers.handed_over((*lane, old.token), taken):
                 continue

@@ -52,6 +52,10 @@ class Takeovers:
         node, incarnation = _node(self._owners[old])
         return any(came <= taken.m and other != incarnation for came, other in self._incarnations[node])
 
+    def of_one_worker(self, old: Stay, new: Stay) -> bool:
+        """Whether one worker was given the lane both times: it knows which of its attempts still runs."""
+        return old in self._owners and self._owners[old] == self._owners.get(new)
+
     def accuse(self, taken: kinds.LeaseTaken, what: str, findings: Findings, *lines: kinds.Line) -> None:
         """Add a finding, once for each claim."""
         if _stay(taken) not in self._accused:
