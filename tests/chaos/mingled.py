@@ -13,17 +13,18 @@ from tests.chaos.notes import note, take_notes
 from tests.chaos.program import Caller, Ending, app, awaited, plain, rude
 
 _AT_ONCE = 8
-_BLOCKED = 1.3
-"""Seconds for which a job blocks the loop of its worker: longer than a lease."""
+_BLOCKED = 2.0
+"""Seconds for which a job blocks the loop of its worker: longer than a lease, and than it takes to notice."""
 
 
 def produce(name: str, keys: str) -> int:
-    """Await calls in several tasks of one loop, until SIGTERM."""
+    """Await calls in several tasks of one loop, until SIGTERM; first of all one of a job that blocks."""
     ending = Ending()
     callers = [Caller(f"{name}-{number}", int(keys)) for number in range(_AT_ONCE)]
     note("up")
 
     async def main() -> None:
+        await rude(callers[0].key(), callers[0].next(), _BLOCKED)
         await asyncio.gather(*[_call(caller, ending) for caller in callers])
 
     asyncio.run(main())
@@ -44,7 +45,7 @@ async def _call_once(caller: Caller) -> None:
     cancelled on its way."""
     chosen, key, number = caller.random.random(), caller.key(), caller.next()
     seconds = caller.random.choice((0.0, 0.002, 0.02))
-    if chosen < 0.005:
+    if chosen < 0.003:
         await rude(key, number, _BLOCKED)
     elif chosen < 0.1:
         await app.aenqueue_many([(plain, awaited)[each % 2].s(key, number, 0.0) for each in range(6)])

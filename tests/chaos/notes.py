@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,14 @@ from unittest import mock
 import redis
 
 import glassq.app
+from glassq.model.events import AttemptStarted
 from glassq.model.leases import Claimed, Owner
 from glassq.storage import Storage
+from glassq.telemetry import Bus
+from glassq.worker.holdings import HeldLane
+
+_A_WHILE = 0.02
+"""Seconds: less than any stop in a test lasts."""
 
 
 def note(event: str, **entry: Any) -> None:
@@ -42,6 +49,25 @@ def take_notes() -> None:
         return connect(self)  # type: ignore[no-untyped-call]
 
     mock.patch.object(redis.Connection, "_connect", knock).start()
+
+
+def note_slow_beginnings(bus: Bus) -> None:
+    """Note each job that begins a while after this worker has looked whether the lane is still its own, and
+    when it looked: this thread, or the whole process, stood still between the two."""
+    looks = threading.local()
+    ours = HeldLane.ours
+
+    def look(self: HeldLane) -> bool:
+        looks.at = time.monotonic()
+        return ours(self)
+
+    def started(event: AttemptStarted) -> None:
+        if time.monotonic() - looks.at > _A_WHILE:
+            lease = event.lease
+            note("begun_late", queue=lease.queue, lane=lease.lane, token=lease.token, looked=looks.at)
+
+    mock.patch.object(HeldLane, "ours", look).start()
+    bus.subscribe(started, AttemptStarted)
 
 
 class Noted:

@@ -23,7 +23,7 @@ from glassq.storage import Storage
 from glassq.worker.engine import Worker
 from glassq.worker.options import WorkerOption
 from tests.chaos import crashpoints, planted
-from tests.chaos.notes import note, take_notes
+from tests.chaos.notes import note, note_slow_beginnings, take_notes
 
 QUEUE = "chaos"
 SHARDS = int(os.environ.get("CHAOS_SHARDS", "1"))
@@ -210,6 +210,7 @@ def feed(name: str) -> int:
 
 def work(concurrency: str = "4", drain: str = "10") -> int:
     """A worker process, until a signal; 1 when something outlasted the drain."""
+    note_slow_beginnings(app.bus)
     worker = app.worker(concurrency=int(concurrency), **_wishes())
     crashpoints.stop_by(worker)
     return serve(worker, float(drain))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -21,6 +22,7 @@ from tests.chaos.conftest import Stages
 from tests.chaos.figures import Figures
 from tests.chaos.sizes import Sizes
 from tests.chaos.stage import Stage
+from tests.chaos.test_kills import LEASE
 from tests.conformance.redisservers import free_port
 from tests.processes import wait_until
 
@@ -57,14 +59,14 @@ def test_processes_started_by_tasks(store_url: str, stages: Stages, sizes: Sizes
 def test_a_child_that_outlives_its_worker(store_url: str, stages: Stages, figures: Figures) -> None:
     """A worker that is killed while a child of its task lives on is as dead as any other: its lane is taken
     over as if there were no child."""
-    stage = stages(store_url, PYTHONWARNINGS=WARNINGS)
+    stage = stages(store_url, lease=LEASE[urlsplit(store_url).scheme], PYTHONWARNINGS=WARNINGS)
     assert stage.start("outlived", module=FORKING).wait() == 0
     worker = stage.start("work", "1", module=FORKING)
     stage.wait_for(lambda: stage.events("outliving"), "the child")
     child = stage.events("outliving")[0]["child"]
     try:
         standby = stage.start("work", "1", module=FORKING)
-        stage.wait_for(lambda: len(stage.events("up")) == 2, "the standby")
+        stage.wait_for(lambda: len(stage.events("running")) == 2, "the standby")
         killed = worker.kill()
         stage.wait_for(lambda: settled(stage, "forks") == 2, "the takeover")
         os.kill(child, 0)  # it is still there

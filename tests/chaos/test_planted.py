@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from glassq.testing.history import Report
 from tests.chaos.conftest import Stages
+from tests.chaos.processes import Process
 from tests.chaos.stage import Stage
-from tests.chaos.test_stops import sleep_between_jobs, stays_of, wait_for_takeover
+from tests.chaos.test_stops import sleep_between_jobs
 
 ENDINGS = ("settle.ok", "settle.fenced", "lease.lost")
 """How a sleeper's job ends for it: it settles, is refused, or has heard before that its lane is lost."""
@@ -19,22 +22,33 @@ def invariants(report: Report) -> set[str]:
 
 
 def sleep_through_a_takeover(stage: Stage) -> Report:
-    """A worker stands still in the middle of a job until another one runs it, then reports its own end."""
-    sleeper = stage.worker(1)
-    stage.start("enqueue", "4", "0.6").wait()
-    stage.wait_for(lambda: stage.events("start"), "the first job")
+    """A worker stands still in the middle of a job until another one is in the middle of it, too; then it
+    reports its own end."""
+    held, again = stage.folder / "held", stage.folder / "again"
+    sleeper = worker_in_a_job(stage, held)
+    stage.start("enqueue", "4", "0").wait()
+    stage.wait_for(lambda: in_a_job(stage, sleeper), "the first job")
     sleeper.stop()
-    held = stays_of(stage, sleeper)
-    stage.worker(1)
-    wait_for_takeover(stage, held)
-    first = stage.events("start")[0]["id"]
-    stage.wait_for(lambda: [each["id"] for each in stage.events("start")].count(first) == 2, "it again")
+    other = worker_in_a_job(stage, again)
+    stage.wait_for(lambda: in_a_job(stage, other), "it again")
+    held.touch()
     sleeper.go_on()
     stage.wait_for(
         lambda: sleeper.pid in {each["pid"] for each in stage.events(*ENDINGS)},
         "the sleeper's own end of it",
     )
+    again.touch()
     return stage.judge()
+
+
+def worker_in_a_job(stage: Stage, until: Path) -> Process:
+    """A worker whose first job lasts until there is this file."""
+    return stage.worker(1, GLASSQ_CRASH_AT="hold@in_function", CHAOS_HOLD=str(until))
+
+
+def in_a_job(stage: Stage, worker: Process) -> bool:
+    """Whether its first job has begun."""
+    return worker.pid in {event["pid"] for event in stage.events("at_point")}
 
 
 def test_a_sleeper_is_refused(store_url: str, stages: Stages) -> None:

@@ -106,7 +106,7 @@ def test_striking_faults_strike_at_their_request(echo: Echo, fault: Fault) -> No
             answer = ask(client, b"second\n")
             assert b"second\n".startswith(answer)
             assert answer != b"second\n"
-        assert proxy.faults_done == 1
+        wait_until(lambda: proxy.faults_done == 1, "the fault", lambda: proxy.faults_done, timeout=10)
         if fault in (Fault.DROP, Fault.RESET, Fault.SWALLOW_REQUESTS):
             assert echo.heard == [b"first\n"]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.chaos.conftest import Stages
 from tests.chaos.figures import Figures
 from tests.chaos.servers import AOF_EVERYSEC, RedisServer, ServerClock, serving
 from tests.chaos.sizes import Sizes
+from tests.chaos.stage import Stage
 from tests.chaos.test_takeovers import LANES, held_lanes, ready, taken_lanes
 
 HOUR = 3600
@@ -33,14 +35,27 @@ def test_an_hour_ahead_or_back_takes_no_lane_from_the_living(
                 step(server, clock, offset, restarting=restarting)
                 stage.figures.count(clock_steps=1)
                 stage.wait_for_more("enqueue.ok", 5)
-                # Owners renew by the new clock before the next step.
-                stage.wait_for_more("lease.renewed", 3)
+                wait_for_renewals(stage)
                 stage.wait_for_more("settle.ok", 20)
         clock.set(2 * HOUR)  # all delayed jobs are due by now
         stage.check_history()
     assert not stage.events("lease.lost", "settle.fenced", "loss")
     if not restarting:  # else an answer with a new lease in it may have been lost, so that it ends unused
         assert {event["cause"] for event in stage.events("lease.taken")} == {"ready"}
+
+
+def wait_for_renewals(stage: Stage) -> None:
+    """Until every owner has renewed by the new clock: a token has one fresh lease between two renewals."""
+    before = renewals(stage)
+    enough = {each.pid: before[each.pid] + 2 for each in stage.alive("work")}  # one may have begun before
+    stage.wait_for(
+        lambda: all(renewals(stage)[pid] >= number for pid, number in enough.items()), "all owners to renew"
+    )
+
+
+def renewals(stage: Stage) -> Counter[int]:
+    """How often each worker has renewed what it holds."""
+    return Counter(event["pid"] for event in stage.events("lease.renewed"))
 
 
 def step(server: RedisServer, clock: ServerClock, offset: int, *, restarting: bool) -> None:

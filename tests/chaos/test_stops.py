@@ -95,7 +95,8 @@ def test_stands_still_past_its_lease(
     store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures
 ) -> None:
     """SIGSTOP at any moment until others have taken every lane, then SIGCONT: what the sleeper reports is
-    refused. What it was about to begin it may still begin, once in a stay, and seldom; nothing more."""
+    refused. What it was about to begin, having looked at its lease, it may still begin, once in a stay;
+    nothing more."""
     stage = stages(store_url)
     begin(stage)
     ends = time.monotonic() + sizes.budget
@@ -108,6 +109,8 @@ def test_stands_still_past_its_lease(
         wait_for_takeover(stage, held)
         woken = sleeper.go_on()
         wait_for_end(stage, held)
+        sleeper.signal(signal.SIGTERM)
+        assert sleeper.wait() == 0
         late = [
             event
             for event in stage.events("start")
@@ -116,12 +119,11 @@ def test_stands_still_past_its_lease(
         figures.count(stops=1, lanes_lost=len(held), begun_after_waking=len(late))
         # Between looking at its lease and beginning a job it may have been stopped, so one can slip through.
         assert len({stay_of(event) for event in late}) == len(late), f"begun under passed tokens: {late}"
-        sleeper.signal(signal.SIGTERM)
-        assert sleeper.wait() == 0
+        looks = {stay_of(event): event["looked"] for event in stage.events("begun_late")}
+        unlooked = [event for event in late if looks.get(stay_of(event), woken) >= woken]
+        assert not unlooked, f"looked at a lease that was over, and begun: {unlooked}"
         if time.monotonic() > ends:
             break
-    slipped, lost = figures.counts["begun_after_waking"], figures.counts["lanes_lost"]
-    assert slipped <= 1 + lost // 10, f"{slipped} jobs begun in {lost} lanes that were lost"
     stage.check_history()
     assert_reruns(stage)
 

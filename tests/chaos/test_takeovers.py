@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from tests.chaos.bounds import assert_takeovers
 from tests.chaos.conftest import Stages
 from tests.chaos.figures import Figures
 from tests.chaos.processes import Process
 from tests.chaos.sizes import Sizes
 from tests.chaos.stage import Stage
+from tests.chaos.test_kills import LEASE
 from tests.chaos.tracing import RECLAIMED
 
 LANES = 4
@@ -16,7 +19,7 @@ LANES = 4
 def test_a_standby_takes_over(store_url: str, stages: Stages, sizes: Sizes, figures: Figures) -> None:
     """A worker that holds four lanes is killed beside an idle one, again and again: that one has them within
     half a lease, mostly within 50 ms (SQLite), or within a second after their leases (Redis)."""
-    stage = stages(store_url)
+    stage = stages(store_url, lease=LEASE[urlsplit(store_url).scheme])
     owner = ready(stage)
     deaths: dict[int, float] = {}
     for _ in range(sizes.pick(8, 100) if stage.store == "sqlite" else sizes.pick(3, 30)):

@@ -15,6 +15,7 @@ from typing import Any
 
 from glassq import Glassq, current_job
 from glassq.errors import EnqueueUncertain, StorageError
+from glassq.model.events import WorkerChanged
 
 app = Glassq(lease_seconds=float(os.environ.get("LEASE", "15")), node_id=os.environ.get("NODE"))
 
@@ -88,10 +89,16 @@ def insist(producer: str, count: str, seconds: str) -> None:
             note(event="enqueued", id=receipt.id, seq=receipt.seq, n=number, producer=producer)
 
 
+def note_up(event: WorkerChanged) -> None:
+    """It hears signals and rings from here on, and sees others die."""
+    if event.state == "running":
+        note(event="up")
+
+
 def work(concurrency: str = "4", drain: str = "10") -> int:
     """A worker process, until a signal."""
     worker = app.worker(concurrency=int(concurrency))
-    note(event="up")
+    app.bus.subscribe(note_up, WorkerChanged)
     clean = worker.run(drain=float(drain))
     note(event="down", clean=clean)
     return 0 if clean else 1

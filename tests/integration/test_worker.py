@@ -27,7 +27,7 @@ from glassq.errors import (
     SerializationFailed,
     StorageUnavailable,
 )
-from glassq.model.events import AttemptSettled, AttemptStarted, CallbackFailed, Event
+from glassq.model.events import AttemptSettled, AttemptStarted, CallbackFailed, Event, WorkerChanged
 from glassq.model.jobs import NewJob
 from glassq.model.verdicts import Outcome
 from glassq.policy.retry import Backoff
@@ -388,12 +388,21 @@ def test_queues_declared_after_the_start_are_served(app: Glassq) -> None:
 def test_run_until_idle_says_when_time_is_up(app: Glassq) -> None:
     """False at the timeout; the running job ends and the worker is stopped before it returns."""
     ended: list[int] = []
+    begun, stopping = threading.Event(), threading.Event()
 
     @app.fifo("q")
     def slow() -> None:
-        time.sleep(0.3)
+        begun.set()
+        assert stopping.wait(20)
         ended.append(1)
 
+    def watch(event: WorkerChanged) -> None:
+        if event.state == "running":
+            assert begun.wait(20)
+        elif event.state == "draining":
+            stopping.set()
+
+    app.bus.subscribe(watch, WorkerChanged)
     slow()
     worker = app.worker()
     assert worker.run_until_idle(timeout=0.05) is False
