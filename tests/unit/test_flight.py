@@ -92,18 +92,21 @@ class PlayedCourse:
         """Whether the oldest has another answer."""
         return bool(self._on_their_way) and self._on_their_way[0] in self.store.answers
 
-    def send(self, job_id: str, next_id: str) -> bool:
-        """Sent, if it may be."""
-        if self.may_send:
-            self.store.sent.append(f"{job_id} then {next_id}")
-            self._on_their_way.append(job_id)
-        return self.may_send
+    def send(self, job_id: str, next_id: str) -> int | None:
+        """Sent, if it may be; and heard is what the test has put there."""
+        if not self.may_send:
+            return None
+        self.store.sent.append(f"{job_id} then {next_id}")
+        self._on_their_way.append(job_id)
+        return self._take_in()
 
-    def hear(self, *, wait: bool = False) -> int:
+    def hear(self) -> int:
         """Waits for nothing: what is waited for is routine at this moment."""
-        if wait:
-            self.waited += 1
-            self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
+        self.waited += 1
+        self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
+        return self._take_in()
+
+    def _take_in(self) -> int:
         before = len(self._heard)
         while self._on_their_way and self._on_their_way[0] in self.routine:
             self._heard.append(self._on_their_way.popleft())

@@ -65,14 +65,16 @@ class ArgumentCodec:
     def decode(self, payload: bytes, later: Collection[str] = ()) -> Call:
         """Positional and keyword arguments; `CorruptRecord` when the task cannot be called with them and
         those that are given `later`."""
-        args, kwargs = self._restore(payload) if self._restores else self._load(payload)
+        args, kwargs = call = self._restore(payload) if self._restores else self._load(payload)
+        if not later and (len(args), *kwargs) in self._known_shapes:
+            return call
         try:
             self._check_whole(args, kwargs, later)
         except TypeError as error:
             raise CorruptRecord(
                 f"{self._task}: this job was enqueued for another signature: {error}"
             ) from error
-        return args, kwargs
+        return call
 
     @property
     def serializer(self) -> Serializer:

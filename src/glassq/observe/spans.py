@@ -74,6 +74,11 @@ def nobody_traces() -> bool:
     return not is_provided() and not trace.get_current_span().get_span_context().is_valid
 
 
+def nobody_provides() -> bool:
+    """Whether an attempt of a job that brings no trace along has no span."""
+    return not is_provided()
+
+
 _installed = vars(trace)
 
 

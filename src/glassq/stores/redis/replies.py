@@ -249,6 +249,31 @@ def routine(change: int, *, others: bool) -> bytes:
     return b":1:%d:%d:0" % (others, change)
 
 
+def settled_alike(queue: str, replies: Sequence[bytes]) -> list[Settled]:
+    """The answers of settlements that were done, and whose answers end in the same `routine` way."""
+    if not replies:
+        return []
+    last, told = settled_one(queue, replies[-1]), []
+    others, change = last.others, last.change
+    for reply in replies:
+        now, stood, about = reply.split(b"|")
+        told.append(
+            Settled(
+                status=SettleStatus.DONE,
+                now=int(now) / MICRO,
+                ordinal=int(about[_DONE : about.index(b":", _DONE)]),
+                held=True,
+                others=others,
+                change=change,
+                found=watermark(stood),
+            )
+        )
+    return told
+
+
+_DONE = len("done:")
+
+
 def dead_record(queue: str, value: bytes) -> DeadRecord:
     """A dead letter: the lengths of its texts, the numbers, the texts, the job as it was in its list."""
     header, _, rest = value.partition(b"|")
