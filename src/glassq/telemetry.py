@@ -131,15 +131,12 @@ class Bus:
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""
         observers = self._observers.get(type(event))
-        if not observers:
-            return
-        self._tell(observers, event)
+        if observers:
+            self._tell(observers, event)
 
     def emit_promptly(self, event: Event) -> None:
         """Tell those alone who are not patient. The others are told of it by `emit_late`."""
-        observers = self._prompt.get(type(event))
-        if observers:
-            self._tell(observers, event)
+        self._tell(self._prompt.get(type(event), ()), event)
 
     def emit_late(self, events: Sequence[Event]) -> None:
         """Tell those who are patient, together, of what the others were told promptly."""

@@ -135,13 +135,11 @@ class Stay:
         told = (AttemptSettled, AttemptAbandoned, SettlementDelayed, LaneLost, WriteFenced)
         bus.subscribe(self.events.append, *told)
         settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
-        self.passed: list[float] = []
         self.flight = InFlight(
             settler,
             self.lane,
             most=most,
-            hear=lambda answer, _: self.heard.append(answer),
-            passed=self.passed.append,
+            hear=self.heard.append,
         )
         self.course = PlayedCourse(self.store)
 
@@ -299,7 +297,7 @@ def test_routine_answers_are_heard_one_by_one_and_told_together(stay: Stay) -> N
     stay.begin()
     stay.course.routine |= {"a", "b", "c"}
     assert stay.go_on("a", "b") == [True, True]
-    assert (len(stay.passed), stay.events, stay.flight.empty) == (2, [], True)
+    assert (stay.flight.asked, stay.events, stay.flight.empty) == (stay.clock.monotonic(), [], True)
     assert stay.go_on("c", "d") == [True, True]
     assert stay.told(AttemptSettled) == ["a", "b", "c"]
     assert stay.store.sent == ["a then a'", "b then b'", "c then c'", "d then d'"]

@@ -53,7 +53,7 @@ class Desk:
 
     def plainly(self, job: StoredJob) -> Ended | None:
         """One kind."""
-        return self.plain.perform(job, self.clock.wall(), NO_WAITS)
+        return self.plain.perform(job, (self.clock.wall(), self.clock.monotonic()), NO_WAITS)
 
     def generally(self, job: StoredJob) -> Ended:
         """The other one."""

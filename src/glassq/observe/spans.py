@@ -74,11 +74,6 @@ def nobody_traces() -> bool:
     return not is_provided() and not trace.get_current_span().get_span_context().is_valid
 
 
-def nobody_provides() -> bool:
-    """Whether an attempt of a job that brings no trace along has no span."""
-    return not is_provided()
-
-
 _installed = vars(trace)
 
 
@@ -89,6 +84,12 @@ def is_provided() -> bool:
     if _installed.get("_TRACER_PROVIDER", trace) is None and not _is_named():
         return False
     return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
+
+
+def nobody_provides() -> bool:
+    """Whether nobody has: an attempt of a job that brings no trace along has no span then."""
+    no_provider = _installed.get("_TRACER_PROVIDER", trace) is None and not _is_named()
+    return no_provider or not is_provided()
 
 
 @cache

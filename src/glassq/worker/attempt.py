@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from glassq.registry import Registry, TaskDefinition
 from glassq.storage import Storage
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor
-from glassq.worker.fence import Fence, give_up
+from glassq.worker.fence import check, give_up
 from glassq.worker.holdings import HeldLane
 from glassq.worker.links import Links
 from glassq.worker.loops import LoopHome, OwnLoop
@@ -295,7 +296,7 @@ class Attempts:
             token=lease.token,
             enqueued_at=job.eligible_at,
             slot=slot_in(decoded.headers) if decoded.headers else None,
-            _check=Fence(lane, self.clock, started, task.timeout),
+            _check=partial(check, lane, self.clock, started, task.timeout),
             _links=links,
             _tell=self.tell,
             _keep=decoded.keep,

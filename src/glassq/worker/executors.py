@@ -77,10 +77,8 @@ class ThreadExecutor:
         return Ran(Outcome.SUCCEEDED, value, None, ended - started)
 
     def run_bare(self, lane: HeldLane, job: JobContext, task: TaskDefinition, call: Call) -> Ran:
-        """The same with nothing around, after a last look at the lane."""
-        return contextvars.copy_context().run(self._run_bare, lane, job, task, call)
-
-    def _run_bare(self, lane: HeldLane, job: JobContext, task: TaskDefinition, call: Call) -> Ran:
+        """Run a task as `run` does, after a last look at the lane: with nothing around, and in the context of
+        the caller, who has made one for it."""
         running_job.set(job)
         args, kwargs = call
         clock = self._clock.monotonic
@@ -93,7 +91,8 @@ class ThreadExecutor:
                 value = task.func(*args, **kwargs)
             finally:
                 ended = clock()
-                end_if_forked(self._generation, job)
+                if generation() is not self._generation:
+                    end_if_forked(self._generation, job)
             if task.timeout is not None and ended - started > task.timeout:
                 raise AttemptTimeout(late(job, task.timeout))
             if type(value) is CoroutineType:

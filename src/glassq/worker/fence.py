@@ -10,27 +10,14 @@ from glassq.model.clock import Clock
 from glassq.worker.holdings import HeldLane
 
 
-class Fence:
-    """Answers `JobContext.check` for the jobs of one lane. `timeout` is that of the attempt that began at
-    `started`."""
-
-    __slots__ = ("_clock", "_lane", "_started", "_timeout")
-
-    def __init__(self, lane: HeldLane, clock: Clock, started: float, timeout: float | None) -> None:
-        self._lane = lane
-        self._clock = clock
-        self._started = started
-        self._timeout = timeout
-
-    def __call__(self, job: JobContext) -> None:
-        """Raise what ends this attempt, if anything does."""
-        if job.id in self._lane.cancelled:
-            raise JobCancelled(f"somebody asked to cancel {job.id}")
-        if not self._lane.ours():
-            give_up(self._lane, job)
-        timeout = self._timeout
-        if timeout is not None and self._clock.monotonic() - self._started > timeout:
-            raise AttemptTimeout(late(job, timeout))
+def check(lane: HeldLane, clock: Clock, started: float, timeout: float | None, job: JobContext) -> None:
+    """What `JobContext.check` asks: raises what ends an attempt that began at `started`, if anything does."""
+    if job.id in lane.cancelled:
+        raise JobCancelled(f"somebody asked to cancel {job.id}")
+    if not lane.ours():
+        give_up(lane, job)
+    if timeout is not None and clock.monotonic() - started > timeout:
+        raise AttemptTimeout(late(job, timeout))
 
 
 def give_up(lane: HeldLane, job: JobContext) -> NoReturn:

@@ -39,10 +39,6 @@ class _Gone(msgspec.Struct, frozen=True):
     at: float
 
 
-def _note_nothing(_at: float) -> None:
-    """For whoever does not ask when it was heard from the store."""
-
-
 def _tell_nothing() -> None:
     """Where nothing that began is told late."""
 
@@ -50,14 +46,13 @@ def _tell_nothing() -> None:
 class InFlight:
     """One lane's settlements that were sent and not heard of yet, oldest first.
 
-    `hear` is called with each answer, and when what it answers was sent. A lane that is lost meanwhile is
+    `hear` is called with each answer that may say something new. A lane that is lost meanwhile is
     marked so, and what is left then is reported as abandoned. Belongs to the lane's thread.
 
     While a lane is run ahead and nothing happens, settlements go on a course (`begin`, `go_on`). Before the
-    next job begins it is looked whether an answer is there, and routine; `passed` is called with when what it
-    answers was sent. What it says is taken in, and told, for several together: done many times in a row that
-    costs half of what it does when everything else comes in between. Whatever is not routine ends the course,
-    and what is on its way then is heard like any other.
+    next job begins it is looked whether an answer is there, and routine. What it says is taken in, and told,
+    for several together: done many times in a row that costs half of what it does when everything else comes
+    in between. Whatever is not routine ends the course, and what is on its way then is heard like any other.
     """
 
     def __init__(
@@ -66,8 +61,8 @@ class InFlight:
         lane: HeldLane,
         *,
         most: int,
-        hear: Callable[[Settled, float], None],
-        passed: Callable[[float], None] | None = None,
+        hear: Callable[[Settled], None],
+        asked: float = 0.0,
     ) -> None:
         self._settler = settler
         self._lane = lane
@@ -75,7 +70,8 @@ class InFlight:
         self._hear = hear
         self._sent: deque[_Sent] = deque()
         self._gives_up = False
-        self._passed = passed or _note_nothing
+        self.asked = asked
+        """When that was sent which was answered last."""
         self._course: Course | None = None
         self._like: Settlement | None = None
         self._tell_begun: Callable[[], None] = _tell_nothing
@@ -168,7 +164,7 @@ class InFlight:
         if heard:
             for _ in range(heard):
                 self._untold.append(self._gone.popleft())
-            self._passed(self._untold[-1].at)
+            self.asked = self._untold[-1].at
 
     def _tell(self) -> None:
         """Tell of the settlements whose routine answers were heard."""
@@ -225,4 +221,5 @@ class InFlight:
             return
         self._lane.leaving = self._gives_up or not answer.held
         self._settler.settled(self._lane, sent.ended, answer)
-        self._hear(answer, sent.at)
+        self.asked = sent.at
+        self._hear(answer)

@@ -98,13 +98,13 @@ class LaneRun:
         self._follow: Callable[[str], Lease | None] = _nothing_follows
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
-        self.since = self._asked = services.clock.monotonic()
+        self.since = services.clock.monotonic()
         self._in_flight = InFlight(
             services.settler,
             lane,
             most=services.options.max_in_flight,
             hear=self._take_in,
-            passed=self._note_heard,
+            asked=self.since,
         )
         self._has_courses = True
         self._plain: PlainAttempts | None = None
@@ -150,37 +150,35 @@ class LaneRun:
         """Attempt a job and settle it, or at least send its settlement."""
         self._watch_order(job)
         ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
-        self._finish(ended, self._note_ended(ended))
+        self._served += 1
+        self.ran += ended.ran.seconds
+        self._past = _FRESH
+        self._finish(ended, self._with.clock.monotonic())
 
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, patience = self._in_flight, self._patience
+        flight, patience, monotonic = self._in_flight, self._patience, self._with.clock.monotonic
         while len(self._jobs) > 1 and self._may_start():
             job = self._jobs.popleft()
-            ended = plain.perform(job, self._store_now(), self._waits)
+            ended = plain.perform(job, self._heard, self._waits)
             if ended is None:
                 plain.tell()
                 self._serve(job)
                 return
+            now, ran = monotonic(), ended.ran.seconds
             self._watch_order(job)
-            now = self._note_ended(ended)
+            self._served += 1
+            self.ran += ran
             if (
                 ended.verdict is not ACKED
-                or ended.ran.seconds > _QUICK
-                or now - self._asked >= patience
+                or ran > _QUICK
+                or now - flight.asked >= patience
                 or self._leaving() is not Leaving.STAY
                 or not flight.go_on(ended, self._jobs[0].id, now)
             ):
                 self._finish(ended, now)
                 return
-
-    def _note_ended(self, ended: Ended) -> float:
-        """Count an attempt that has ended; the time."""
-        self._served += 1
-        self.ran += ended.ran.seconds
-        self._past = _FRESH
-        return self._with.clock.monotonic()
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -233,7 +231,8 @@ class LaneRun:
                 answer = self._with.settler.move_on(self._lane, self._settlement(ended, self._leaving()))
         if answer is not None:
             self._ahead = _is_quick(ended)
-            self._take_in(answer, now)
+            self._in_flight.asked = now
+            self._take_in(answer)
 
     def _interrupted(self, ended: Ended) -> None:
         """An attempt that was cancelled because its event loop is left: while stopping, its job goes back
@@ -276,7 +275,7 @@ class LaneRun:
         return (
             ended.ran.seconds <= _QUICK
             and ended.verdict.action is Action.ACK
-            and now - self._asked < self._patience
+            and now - self._in_flight.asked < self._patience
             and ended.callback is None
         )
 
@@ -322,9 +321,8 @@ class LaneRun:
         self._window = max(1, min(size, self._turn - self._served)) if self._others else size
         return self._window
 
-    def _take_in(self, answer: Settled, asked: float) -> None:
+    def _take_in(self, answer: Settled) -> None:
         """What the store said: its time, whether others wait, what replaces a used up or stale window."""
-        self._asked = asked
         self._note_time(answer.now)
         self._others = answer.others
         self._held = answer.held and not self._passed_on  # of what was sent before that, too
@@ -335,10 +333,6 @@ class LaneRun:
             self._change = answer.change
         elif answer.change != self._change:  # the next settlement, which is waited for, brings a new window
             self._ahead = False
-
-    def _note_heard(self, asked: float) -> None:
-        """The store has answered what it was asked then, and said nothing new."""
-        self._asked = asked
 
     def fail(self) -> None:
         """What should not happen has happened: the lane waits for the end of its lease."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+from functools import partial
+
 import msgspec
 
 from glassq.codec import open_plain
@@ -13,7 +16,7 @@ from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.registry import TaskDefinition
 from glassq.worker.attempt import Attempts, Decoded, Ended, Standing
-from glassq.worker.fence import Fence
+from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
 
 _FRESH = Standing()
@@ -35,8 +38,9 @@ class PlainAttempts:
         self._is_plain = False
         self._untold: list[AttemptStarted] = []
 
-    def perform(self, job: StoredJob, store_now: float, waits: Waits) -> Ended | None:
-        """As `Attempts.perform`. None when this job is not plain: nothing has happened to it then."""
+    def perform(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
+        """As `Attempts.perform`; `heard` is what the store's clock has said, and when by this process's. None
+        when this job is not plain: nothing has happened to it then."""
         call = open_plain(job.body) if job.expires_at is None else None
         if call is None:
             return None
@@ -50,8 +54,9 @@ class PlainAttempts:
             arguments = task.codec.decode(payload)
         except CorruptRecord:
             return None
-        context = self._begin(job, task, store_now, waits)
-        ran = self._attempts.executor.run_bare(self._lane, context, task, arguments)
+        context = self._begin(job, task, heard, waits)
+        # In a context of its own, as in every attempt.
+        ran = copy_context().run(self._attempts.executor.run_bare, self._lane, context, task, arguments)
         decoded = Decoded(task, _NO_HEADERS, *arguments)
         if ran.error is not None or self._lane.lost:
             return self._attempts.conclude(self._lane, job, _FRESH, decoded, ran)
@@ -75,9 +80,11 @@ class PlainAttempts:
             untold, self._untold = self._untold, []
             self._attempts.bus.emit_late(untold)
 
-    def _begin(self, job: StoredJob, task: TaskDefinition, store_now: float, waits: Waits) -> JobContext:
+    def _begin(
+        self, job: StoredJob, task: TaskDefinition, heard: tuple[float, float], waits: Waits
+    ) -> JobContext:
         lane, attempts, started = self._lane, self._attempts, self._attempts.clock.monotonic()
-        in_queue, causes = waits.split(job.eligible_at, store_now)
+        in_queue, causes = waits.split(job.eligible_at, heard[0] + started - heard[1])
         event = AttemptStarted(
             lease=lane.lease,
             task=task.name,
@@ -102,7 +109,7 @@ class PlainAttempts:
             attempt=1,
             token=lane.lease.token,
             enqueued_at=job.eligible_at,
-            _check=Fence(lane, self._attempts.clock, started, task.timeout),
+            _check=partial(check, lane, attempts.clock, started, task.timeout),
             _tell=attempts.tell,
         )
 

@@ -64,7 +64,7 @@ def stored_job(queue: str, value: bytes) -> StoredJob:
         if not mark:
             raise ValueError("no body")
         return StoredJob(
-            id=full_id(queue, local),
+            id=f"{queue}/{local}",
             seq=int(seq),
             level=int(level),
             body=body,
@@ -78,7 +78,7 @@ def stored_job(queue: str, value: bytes) -> StoredJob:
 
 def jobs(queue: str, values: Sequence[bytes]) -> tuple[StoredJob, ...]:
     """A window."""
-    return tuple(stored_job(queue, value) for value in values)
+    return tuple([stored_job(queue, value) for value in values])
 
 
 class ClaimReply(msgspec.Struct, frozen=True):
@@ -250,28 +250,27 @@ def routine(change: int, *, others: bool) -> bytes:
 
 
 def settled_alike(queue: str, replies: Sequence[bytes]) -> list[Settled]:
-    """The answers of settlements that were done, and whose answers end in the same `routine` way."""
+    """The answers of settlements that were done, and whose answers end in the same `routine` way, from one
+    connection and in its order.
+
+    Where the queue stood is read of the first and the last alone, as counters only grow; unless ordinals did
+    not: then something is wrong, and of each.
+    """
     if not replies:
         return []
-    last, told = settled_one(queue, replies[-1]), []
-    others, change = last.others, last.change
-    for reply in replies:
-        now, stood, about = reply.split(b"|")
-        told.append(
-            Settled(
-                status=SettleStatus.DONE,
-                now=int(now) / MICRO,
-                ordinal=int(about[_DONE : about.index(b":", _DONE)]),
-                held=True,
-                others=others,
-                change=change,
-                found=watermark(stood),
-            )
-        )
-    return told
+    first, last = settled_one(queue, replies[0]), settled_one(queue, replies[-1])
+    held, others, change, done = last.held, last.others, last.change, last.status
+    told, before = [first], first.ordinal
+    for reply in replies[1:-1]:
+        ordinal = int(reply[reply.index(_BEFORE_ORDINAL) + len(_BEFORE_ORDINAL) :].partition(b":")[0])
+        if not before < ordinal < last.ordinal:
+            return [settled_one(queue, each) for each in replies]
+        before, now = ordinal, int(reply[: reply.index(b"|")]) / MICRO
+        told.append(Settled(status=done, now=now, ordinal=ordinal, held=held, others=others, change=change))
+    return [*told, last] if len(replies) > 1 else told
 
 
-_DONE = len("done:")
+_BEFORE_ORDINAL = b"|done:"
 
 
 def dead_record(queue: str, value: bytes) -> DeadRecord:
