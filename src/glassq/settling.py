@@ -30,22 +30,23 @@ class Course(Protocol):
     before. What else they say may be asked for later, for several together. Belongs to the lane's thread.
     """
 
-    def send(self, job_id: str, next_id: str) -> bool:
-        """Settle this job while the next one begins: it is on its way before anything that is sent later.
+    @property
+    def is_over(self) -> bool:
+        """Whether an answer was heard that is not routine, or never will be: the course is to be left."""
+        ...
 
-        False when it was not sent: then it is to be sent by `Storage.settle_later`, after the course was
+    def send(self, job_id: str, next_id: str) -> int | None:
+        """Settle this job while the next one begins: it is on its way before anything that is sent later.
+        Then take in the answers that have come. Returns how many of them were routine, up to the first that
+        is not: that one ends the course.
+
+        None when it was not sent: then it is to be sent by `Storage.settle_later`, after the course was
         left.
         """
         ...
 
-    def hear(self, *, wait: bool = False) -> int:
-        """Take in the answers that have come; to `wait`, at least one. Returns how many of them were routine,
-        up to the first that is not: that one ends the course."""
-        ...
-
-    @property
-    def is_over(self) -> bool:
-        """Whether an answer was heard that is not routine, or never will be: the course is to be left."""
+    def hear(self) -> int:
+        """Wait for the oldest answer; what has come with it is taken in and told as by `send`."""
         ...
 
     def answers(self) -> list[Settled]:

@@ -57,16 +57,23 @@ def begin(store: RedisStorage, grant: Grant) -> Course:
     return course
 
 
-def send(course: Course, grant: Grant, *indices: int) -> bool:
-    """These jobs have succeeded, one after the other."""
-    return all(course.send(grant.jobs[index].id, grant.jobs[index + 1].id) for index in indices)
-
-
-def hear(course: Course, count: int) -> None:
-    """So many routine answers come."""
+def send(course: Course, grant: Grant, *indices: int) -> int | None:
+    """These jobs have succeeded, one after the other; how many answers came meanwhile, None when one of them
+    was not sent."""
     heard = 0
+    for index in indices:
+        more = course.send(grant.jobs[index].id, grant.jobs[index + 1].id)
+        if more is None:
+            return None
+        heard += more
+    return heard
+
+
+def hear(course: Course, count: int, heard: int | None) -> None:
+    """So many routine answers come, with those that were heard already."""
+    assert heard is not None
     while heard < count and not course.is_over:
-        heard += course.hear(wait=True)
+        heard += course.hear()
     assert heard == count
 
 
@@ -74,8 +81,7 @@ def test_jobs_on_a_course_are_settled_in_their_order(store: RedisStorage) -> Non
     """The answers in full are those of single settlements, and nothing is left to be heard."""
     grant = claim(store)
     course = begin(store, grant)
-    assert send(course, grant, 1, 2, 3)
-    hear(course, 3)
+    hear(course, 3, send(course, grant, 1, 2, 3))
     answers = course.answers()
     assert [(each.status, each.ordinal, each.held) for each in answers] == [
         (SettleStatus.DONE, ordinal, True) for ordinal in (2, 3, 4)
@@ -88,12 +94,11 @@ def test_the_first_answer_with_news_ends_a_course(store: RedisStorage) -> None:
     """Somebody else has asked to cancel a job of the lane: the worker hears of it with the next answer."""
     grant = claim(store)
     course = begin(store, grant)
-    assert send(course, grant, 1)
-    hear(course, 1)
+    hear(course, 1, send(course, grant, 1))
     with closing(RedisStorage.open(store.address)) as other:
         other.cancel(grant.jobs[5].id)
-    assert send(course, grant, 2, 3)
-    assert course.hear(wait=True) == 0
+    assert send(course, grant, 2, 3) == 0
+    assert course.hear() == 0
     assert course.is_over
     left = [each.answer() for each in course.leave()]
     assert [each.status for each in left] == [SettleStatus.DONE] * 2
@@ -105,8 +110,8 @@ def test_a_lane_of_somebody_else_ends_a_course(store: RedisStorage) -> None:
     grant = claim(store)
     course = begin(store, grant)
     store.release(ALICE, [grant.lease])
-    assert send(course, grant, 1)
-    assert course.hear(wait=True) == 0
+    assert send(course, grant, 1) == 0
+    assert course.hear() == 0
     assert course.is_over
     assert [each.answer().status for each in course.leave()] == [SettleStatus.FENCED]
 
@@ -118,7 +123,7 @@ def test_nothing_is_sent_on_a_course_right_after_this_process_has_steered_its_qu
     grant = claim(store)
     course = begin(store, grant)
     store.pause(QUEUE)
-    assert not send(course, grant, 1)
+    assert send(course, grant, 1) is None
     assert course.leave() == []
 
 
@@ -126,11 +131,12 @@ def test_a_course_ends_with_its_connection(store: RedisStorage, installed: str) 
     """What was on its way may have been done, and is to be repeated; nothing more is sent."""
     grant = claim(store)
     course = begin(store, grant)
-    assert send(course, grant, 1)
-    hear(course, 1)
+    hear(course, 1, send(course, grant, 1))
     with redis.Redis.from_url(installed) as client:
         client.client_kill_filter(_type="normal", skipme=True)
-    assert not (send(course, grant, 2) and send(course, grant, 3) and course.hear(wait=True))
+    heard = send(course, grant, 2, 3)
+    assert not heard
+    assert course.hear() == 0
     for each in course.leave():
         with pytest.raises(StorageUnavailable):
             each.answer()

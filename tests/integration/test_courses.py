@@ -47,7 +47,7 @@ def test_a_course_comes_to_what_single_settlements_come_to(
     begun: list[str] = []
     course, send = RedisStorage.course, RedisCourse.send
 
-    def sending(self: RedisCourse, job_id: str, next_id: str) -> bool:
+    def sending(self: RedisCourse, job_id: str, next_id: str) -> int | None:
         begun.append(job_id)
         return send(self, job_id, next_id)
 

@@ -21,11 +21,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sent: list[str] = []
     send = RedisCourse.send
 
-    def sending(self: RedisCourse, job_id: str, next_id: str) -> bool:
-        was_sent = send(self, job_id, next_id)
-        if was_sent:
+    def sending(self: RedisCourse, job_id: str, next_id: str) -> int | None:
+        heard = send(self, job_id, next_id)
+        if heard is not None:
             sent.append(job_id)
-        return was_sent
+        return heard
 
     monkeypatch.setattr(RedisCourse, "send", sending)
     return sent

@@ -92,18 +92,21 @@ class PlayedCourse:
         """Whether the oldest has another answer."""
         return bool(self._on_their_way) and self._on_their_way[0] in self.store.answers
 
-    def send(self, job_id: str, next_id: str) -> bool:
-        """Sent, if it may be."""
-        if self.may_send:
-            self.store.sent.append(f"{job_id} then {next_id}")
-            self._on_their_way.append(job_id)
-        return self.may_send
+    def send(self, job_id: str, next_id: str) -> int | None:
+        """Sent, if it may be; and heard is what the test has put there."""
+        if not self.may_send:
+            return None
+        self.store.sent.append(f"{job_id} then {next_id}")
+        self._on_their_way.append(job_id)
+        return self._take_in()
 
-    def hear(self, *, wait: bool = False) -> int:
+    def hear(self) -> int:
         """Waits for nothing: what is waited for is routine at this moment."""
-        if wait:
-            self.waited += 1
-            self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
+        self.waited += 1
+        self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
+        return self._take_in()
+
+    def _take_in(self) -> int:
         before = len(self._heard)
         while self._on_their_way and self._on_their_way[0] in self.routine:
             self._heard.append(self._on_their_way.popleft())
@@ -132,13 +135,11 @@ class Stay:
         told = (AttemptSettled, AttemptAbandoned, SettlementDelayed, LaneLost, WriteFenced)
         bus.subscribe(self.events.append, *told)
         settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
-        self.passed: list[float] = []
         self.flight = InFlight(
             settler,
             self.lane,
             most=most,
-            hear=lambda answer, _: self.heard.append(answer),
-            passed=self.passed.append,
+            hear=self.heard.append,
         )
         self.course = PlayedCourse(self.store)
 
@@ -296,7 +297,7 @@ def test_routine_answers_are_heard_one_by_one_and_told_together(stay: Stay) -> N
     stay.begin()
     stay.course.routine |= {"a", "b", "c"}
     assert stay.go_on("a", "b") == [True, True]
-    assert (len(stay.passed), stay.events, stay.flight.empty) == (2, [], True)
+    assert (stay.flight.asked, stay.events, stay.flight.empty) == (stay.clock.monotonic(), [], True)
     assert stay.go_on("c", "d") == [True, True]
     assert stay.told(AttemptSettled) == ["a", "b", "c"]
     assert stay.store.sent == ["a then a'", "b then b'", "c then c'", "d then d'"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from glassq.codec.arguments import DEFAULT_MAX_PAYLOAD, ArgumentCodec
-from glassq.codec.envelope import ENVELOPE_VERSION, Envelope, Gift, Place, open_envelope, seal
+from glassq.codec.envelope import ENVELOPE_VERSION, Envelope, Gift, Place, open_envelope, open_plain, seal
 from glassq.codec.failures import describe_failure, failure_bytes, read_failure
+from glassq.codec.restoring import Call
 from glassq.codec.serializers import MAX_NESTING, JsonSerializer, Serializer
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ENVELOPE_VERSION",
     "MAX_NESTING",
     "ArgumentCodec",
+    "Call",
     "Envelope",
     "Gift",
     "JsonSerializer",
@@ -20,6 +22,7 @@ __all__ = [
     "describe_failure",
     "failure_bytes",
     "open_envelope",
+    "open_plain",
     "read_failure",
     "seal",
 ]

@@ -66,14 +66,19 @@ class ArgumentCodec:
     def decode(self, payload: bytes, later: Collection[str] = ()) -> Call:
         """Positional and keyword arguments; `CorruptRecord` when the task cannot be called with them and
         those that are given `later`."""
-        args, kwargs = self._restore(payload) if self._restores else self._load(payload)
+        try:
+            args, kwargs = call = self._restorer.restore(payload) if self._restores else self._load(payload)
+        except (NotAsDeclared, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise self._unreadable(error) from error
+        if not later and (len(args), *kwargs) in self._known_shapes:
+            return call
         try:
             self._check_whole(args, kwargs, later)
         except TypeError as error:
             raise CorruptRecord(
                 f"{self._task}: this job was enqueued for another signature: {error}"
             ) from error
-        return args, kwargs
+        return call
 
     @property
     def serializer(self) -> Serializer:
@@ -188,16 +193,13 @@ class ArgumentCodec:
             f"{self._task}: argument {argument!r} {middle} given {type(value).__qualname__}: {detail}"
         )
 
-    def _restore(self, payload: bytes) -> Call:
-        try:
-            return self._restorer.restore(payload)
-        except NotAsDeclared as error:
-            raise CorruptRecord(
+    def _unreadable(self, error: Exception) -> CorruptRecord:
+        if isinstance(error, NotAsDeclared):
+            return CorruptRecord(
                 f"{self._task}: the stored argument {error.argument!r} {error.hint.declared}, "
                 "and cannot be restored as that"
-            ) from error
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise CorruptRecord(f"{self._task}: the stored arguments cannot be read: {error}") from error
+            )
+        return CorruptRecord(f"{self._task}: the stored arguments cannot be read: {error}")
 
     def _load(self, payload: bytes) -> Call:
         try:

@@ -48,14 +48,6 @@ class Stretch(NamedTuple):
     cause: int
     amount: int
 
-    def since(self, eligible: int) -> int:
-        """How much of it a job has waited that became eligible then. Of merged ones, in proportion."""
-        if eligible <= self.begin:
-            return self.amount
-        if eligible >= self.end:
-            return 0
-        return self.amount * (self.end - eligible) // (self.end - self.begin)
-
 
 Waited: TypeAlias = tuple[float, dict[str, float]]
 """What a job has waited, in seconds, and what for. (Made for every job: a plain tuple costs least.)"""
@@ -100,12 +92,17 @@ class Waits:
             if waited >= self._amount:
                 return seconds, {**self._all_seconds, _REST: (waited - self._amount) / MICRO}
         parts = self.parts(began, waited)
-        return seconds, {cause: part / MICRO for cause, part in parts.items()}
+        spent: dict[str, float] = {}
+        for cause in parts:  # done for each job of a backlog: no call more than it takes
+            spent[cause] = parts[cause] / MICRO
+        return seconds, spent
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
         """The parts of a wait that began then and lasted so long. They sum to it."""
         parts = self._shares(began)
-        rest = waited - sum(parts.values())
+        rest = waited
+        for cause in parts:
+            rest -= parts[cause]
         if rest < 0:  # a clock stepped back in between
             parts, rest = _no_more_than(parts, waited), 0
         parts[_REST] = rest
@@ -118,11 +115,17 @@ class Waits:
         self._all_seconds = {cause: part / MICRO for cause, part in parts.items()}
 
     def _shares(self, began: int) -> dict[str, int]:
+        """How much a job has waited that became eligible then, by cause. Of merged ones, in proportion."""
         parts: dict[str, int] = {}
-        for stretch in self._stretches:
-            share = stretch.since(began)
+        for begin, end, number, amount in self._stretches:
+            if began <= begin:
+                share = amount
+            elif began < end:
+                share = amount * (end - began) // (end - begin)
+            else:
+                continue
             if share > 0:
-                cause = KEPT_CAUSES[stretch.cause]
+                cause = KEPT_CAUSES[number]
                 parts[cause] = parts.get(cause, 0) + share
         return parts
 

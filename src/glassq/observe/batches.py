@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Generic, TypeVar
 
@@ -39,6 +39,13 @@ class Batch(Generic[T]):
         """To be counted, sooner or later."""
         notes = self._notes
         notes.append(what)
+        if len(notes) >= self._most:
+            self.settle()
+
+    def note_all(self, whats: Iterable[T]) -> None:
+        """The same of several."""
+        notes = self._notes
+        notes.extend(whats)
         if len(notes) >= self._most:
             self.settle()
 

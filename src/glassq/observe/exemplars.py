@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from opentelemetry.trace import SpanContext, TraceFlags, format_span_id, format_trace_id
@@ -27,6 +28,7 @@ class _Remembered(threading.local):
 
 
 _last = _Remembered()
+_headers_of = attrgetter("headers")
 
 
 def remember(job_id: str, attempt: int, context: SpanContext) -> None:
@@ -38,6 +40,11 @@ def remember(job_id: str, attempt: int, context: SpanContext) -> None:
 def may_be_traced(headers: Mapping[str, str]) -> bool:
     """Whether an attempt with these headers, which began or ended in this thread, can have an exemplar."""
     return bool(headers) or _last.attempt is not None
+
+
+def any_may_be_traced(attempts: Sequence[TracedAttempt]) -> bool:
+    """The same of several, which began or ended in this thread."""
+    return _last.attempt is not None or any(map(_headers_of, attempts))
 
 
 def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:
@@ -74,6 +81,15 @@ class AttemptRef(Protocol):
     @property
     def attempt(self) -> int:
         """Which attempt of it, from 1."""
+        ...
+
+
+class TracedAttempt(AttemptRef, Protocol):
+    """An attempt with the headers of its job."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What travels with the job."""
         ...
 
 

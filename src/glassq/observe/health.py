@@ -118,7 +118,7 @@ class Health:
         bus.subscribe(self._worker_changed, WorkerChanged)
         bus.subscribe(self._worker_beat, WorkerBeat)
         bus.subscribe(self._lane_claimed, LaneClaimed)
-        bus.subscribe(self._storage_called, StorageCalled)
+        bus.subscribe(self._storage_called, StorageCalled, together=self._storage_called_often)
         bus.subscribe(self._loop_changed, LoopBlocked, LoopFreed)
 
     def told(self, stats: Sequence[QueueStats]) -> None:
@@ -340,6 +340,11 @@ class Health:
     def _storage_called(self, event: StorageCalled) -> None:
         self._last_error = event.error
         if event.error is None:
+            self._last_answer = self._clock.monotonic()
+
+    def _storage_called_often(self, events: Sequence[StorageCalled]) -> None:
+        self._last_error = events[-1].error
+        if None in [event.error for event in events]:
             self._last_answer = self._clock.monotonic()
 
     def _loop_changed(self, event: LoopBlocked | LoopFreed) -> None:

@@ -6,8 +6,7 @@ a counter that is born at 1 never shows as an increase.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -44,7 +43,8 @@ from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.observe import catalogue
 from glassq.observe.activity import Activity
 from glassq.observe.batches import Batch
-from glassq.observe.exemplars import AttemptRef, Ration, may_be_traced
+from glassq.observe.children import Children, QueueChildren, TaskChildren
+from glassq.observe.exemplars import any_may_be_traced, may_be_traced
 from glassq.observe.families import ByValue, Families, families_of
 from glassq.observe.running import Running, running_on
 from glassq.observe.series import Histogram
@@ -68,126 +68,13 @@ def observe_metrics(
     _Counting(families_of(registry), store, clock or SystemClock(), running_on(bus)).attach(bus)
 
 
-C = TypeVar("C")
-
-
-class _TracedHistogram:
-    """A histogram's child whose observations carry an exemplar now and then."""
-
-    __slots__ = ("observe", "observe_all", "take")
-
-    def __init__(self, child: Histogram, clock: Clock) -> None:
-        self.observe = child.observe
-        """Count one measurement."""
-        self.observe_all = child.observe_all
-        """Count measurements without exemplars."""
-        self.take = Ration(clock).take
-        """The exemplar for it, see `Ration.take`."""
-
-
-class _TaskChildren:
-    """The bound children of one task on one queue."""
-
-    def __init__(self, families: Families, queue: str, task: str, clock: Clock) -> None:
-        self.enqueued = families.counter(catalogue.JOBS_ENQUEUED, queue, task)
-        self.processed = families.counters(catalogue.JOBS_PROCESSED, queue, task)
-        self.attempts = families.counters(catalogue.JOB_ATTEMPTS, queue, task)
-        self.failures = families.counters(catalogue.JOB_FAILURES, queue, task)
-        self.buried = families.counters(catalogue.JOBS_BURIED, queue, task)
-        self.retries = families.counter(catalogue.JOB_RETRIES, queue, task)
-        self.duration = _TracedHistogram(
-            families.histogram(catalogue.PROCESSING_DURATION, queue, task), clock
-        )
-        self._rations = {kind: Ration(clock) for kind in catalogue.FAILURE_KINDS}
-        self.successes: Batch[float] = families.batch(self._count_successes, "successes", queue, task)
-        """Run times of jobs that succeeded and have no trace to point to."""
-
-    def _count_successes(self, seconds: Sequence[float]) -> None:
-        self.attempts["succeeded"].inc(len(seconds))
-        self.processed["succeeded"].inc(len(seconds))
-        self.duration.observe_all(seconds)
-
-    def failed(self, kind: str, of: AttemptRef, headers: Mapping[str, str] = _NO_HEADERS) -> None:
-        """Count one failure, with its trace when it has one."""
-        ration = self._rations.get(kind) if may_be_traced(headers) else None
-        self.failures[kind].inc(exemplar=ration.take(of, headers) if ration else None)
-
-
-class _QueueChildren:
-    """The bound children of one queue, and of its tasks."""
-
-    def __init__(self, families: Families, queue: str, clock: Clock) -> None:
-        self._families = families
-        self._queue = queue
-        self._clock = clock
-        self.enqueue_failures = families.counters(catalogue.ENQUEUE_FAILURES, queue)
-        self.deduplicated = families.counter(catalogue.JOBS_DEDUPLICATED, queue)
-        self.slots = families.counters(catalogue.SCHEDULE_SLOTS, queue)
-        self.enqueue_seconds = families.histogram(catalogue.ENQUEUE_DURATION, queue)
-        self.payload_bytes = families.histogram(catalogue.PAYLOAD_BYTES, queue)
-        self.reclaimed = families.counters(catalogue.JOBS_RECLAIMED, queue)
-        self.waits = families.counters(catalogue.JOB_WAIT, queue)
-        self.time_in_queue = _TracedHistogram(families.histogram(catalogue.TIME_IN_QUEUE, queue), clock)
-        self.end_to_end = _TracedHistogram(families.histogram(catalogue.END_TO_END_DURATION, queue), clock)
-        self.violations = families.counters(catalogue.ORDER_VIOLATIONS, queue)
-        self.acquisitions = families.counters(catalogue.LEASE_ACQUISITIONS, queue)
-        self.losses = families.counters(catalogue.LEASE_LOSSES, queue)
-        self.stolen = families.counter(catalogue.LANES_STOLEN, queue)
-        self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
-        self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
-        self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
-        self.starts: Batch[tuple[float | None, Mapping[str, float] | None]] = families.batch(
-            self._count_starts, "starts", queue
-        )
-        """Times in queue and what they were spent on, where they count, of attempts that have no trace to
-        point to."""
-        self.ends: Batch[float] = families.batch(self.end_to_end.observe_all, "ends", queue)
-        """Times from eligible to settled of jobs that succeeded and have no trace to point to."""
-        self.tasks = _Children(self._unknown)
-        """The children of its tasks: those of `_unknown` for a task that is not declared."""
-        self.declare(catalogue.UNKNOWN_TASK)
-
-    def declare(self, task: str) -> None:
-        """Make the children of a task, when it is new."""
-        if task not in self.tasks:
-            self.tasks[task] = _TaskChildren(self._families, self._queue, task, self._clock)
-
-    def _count_starts(self, starts: Sequence[tuple[float | None, Mapping[str, float] | None]]) -> None:
-        self.trace_contexts["missing"].inc(len(starts))
-        self.time_in_queue.observe_all([waited for waited, _ in starts if waited is not None])
-        totals: dict[str, float] = {}
-        for _, waits in starts:
-            for cause, seconds in (waits or _NOTHING).items():
-                totals[cause] = totals.get(cause, 0.0) + seconds
-        self.count_waits(totals.items())
-
-    def count_waits(self, waits: Iterable[tuple[str, float]]) -> None:
-        """Count what time in queue was spent on, holding the lock."""
-        for cause, seconds in waits:
-            self.waits[cause].inc(seconds)
-
-    def _unknown(self, _: str) -> _TaskChildren:
-        return self.tasks[catalogue.UNKNOWN_TASK]
-
-
-class _Children(dict[str, C]):
-    """Children by the name of a queue or task, and whose to take for a name that is not known."""
-
-    def __init__(self, missing: Callable[[str], C]) -> None:
-        super().__init__()
-        self._missing = missing
-
-    def __missing__(self, name: str) -> C:
-        return self._missing(name)
-
-
 class _Counting:
     """The observer of one application. A forked child counts from 0 into the same children."""
 
     def __init__(self, families: Families, store: Callable[[], str], clock: Clock, running: Running) -> None:
         self._families = families
         self._clock = clock
-        self._queues = _Children(self._new_queue)
+        self._queues = Children(self._new_queue)
         self._storage_seconds: dict[tuple[str, str], Batch[float]] = {}
         self._storage_errors: dict[str, ByValue] = {}
         self._activity = Activity(clock, running)
@@ -218,10 +105,7 @@ class _Counting:
             (self._activity.worker_beat, WorkerBeat),
             (self._activity.loop_changed, LoopBlocked, LoopFreed),
             (self._loop_blocked, LoopBlocked),
-            (self._started, AttemptStarted),
-            (self._settled, AttemptSettled),
             (self._abandoned, AttemptAbandoned),
-            (self._stored, StorageCalled),
             (self._workflow_ended, WorkflowEnded),
             (self._context_read, TraceContextRead),
             (self._data_lost, DataLossDetected),
@@ -230,8 +114,11 @@ class _Counting:
             (self._detached, ObserverDetached),
         ):
             bus.subscribe(observer, *events)
+        bus.subscribe(self._started, AttemptStarted, together=self._started_together)
+        bus.subscribe(self._settled, AttemptSettled, together=self._settled_together)
+        bus.subscribe(self._stored, StorageCalled, together=self._stored_together)
 
-    def _new_queue(self, name: str) -> _QueueChildren:
+    def _new_queue(self, name: str) -> QueueChildren:
         """The children of a queue that is seen for the first time, every one at 0; of a shard those of its
         queue."""
         if whole(name) != name:
@@ -240,7 +127,7 @@ class _Counting:
             return children
         label = self._families.queues.label(name)
         # Two threads may be first: both must end up with the children that know the declared tasks.
-        children = self._queues.setdefault(name, _QueueChildren(self._families, label, self._clock))
+        children = self._queues.setdefault(name, QueueChildren(self._families, label, self._clock))
         self._activity.declare(name, label)
         return children
 
@@ -325,8 +212,35 @@ class _Counting:
                 exemplar = queue.end_to_end.take(event, event.headers) if traced else None
                 queue.end_to_end.observe(lasted, exemplar)
 
+    def _started_together(self, events: Sequence[AttemptStarted]) -> None:
+        if any_may_be_traced(events):
+            for event in events:
+                self._started(event)
+        else:
+            starts = self._queues[events[0].lease.queue].starts
+            starts.note_all([(event.time_in_queue, event.waits) for event in events])
+
+    def _settled_together(self, events: Sequence[AttemptSettled]) -> None:
+        first = events[0]
+        ends = [
+            event.end_to_end
+            for event in events
+            if event.end_to_end is not None
+            and event.outcome is _SUCCEEDED
+            and event.verdict.action is _ACK
+            and event.task == first.task
+        ]
+        # As nearly always: all that is told of them is how long they took.
+        if len(ends) < len(events) or any_may_be_traced(events):
+            for event in events:
+                self._settled(event)
+        else:
+            queue = self._queues[first.lease.queue]
+            queue.tasks[first.task].successes.note_all([event.seconds for event in events])
+            queue.ends.note_all(ends)
+
     @staticmethod
-    def _count_attempt(task: _TaskChildren, event: AttemptSettled, *, traced: bool) -> None:
+    def _count_attempt(task: TaskChildren, event: AttemptSettled, *, traced: bool) -> None:
         headers, succeeded = event.headers, event.outcome is _SUCCEEDED
         if event.ran:
             task.attempts["succeeded" if succeeded else "failed"].inc()
@@ -336,7 +250,7 @@ class _Counting:
             task.failed(event.outcome, event, headers)
 
     @staticmethod
-    def _count_verdict(task: _TaskChildren, verdict: Verdict) -> None:
+    def _count_verdict(task: TaskChildren, verdict: Verdict) -> None:
         match verdict.action:
             case Action.ACK:
                 task.processed["succeeded"].inc()
@@ -381,13 +295,17 @@ class _Counting:
             self._queues[event.queue].data_losses.inc()
 
     def _stored(self, event: StorageCalled) -> None:
-        seconds = self._storage_seconds.get((event.store, event.operation))
+        self._stored_together((event,))
+
+    def _stored_together(self, events: Sequence[StorageCalled]) -> None:
+        first = events[0]
+        seconds = self._storage_seconds.get((first.store, first.operation))
         if seconds is None:
-            seconds = self._seconds_of(event.store, event.operation)
-        seconds.note(event.seconds)
-        if event.error is not None:
+            seconds = self._seconds_of(first.store, first.operation)
+        seconds.note_all([event.seconds for event in events])
+        for error in [event.error for event in events if event.error is not None]:
             with self._families.lock:
-                self._errors_of(event.store)[event.error].inc()
+                self._errors_of(first.store)[error].inc()
 
     def _seconds_of(self, store: str, operation: str) -> Batch[float]:
         # On first use, not at 0: a process calls few of the operations, and no alert counts these.

@@ -27,7 +27,8 @@ class Running:
     def attach(self, bus: Bus) -> None:
         """Hear of the attempts of one application."""
         bus.subscribe(self._started, AttemptStarted)
-        bus.subscribe(self._ended, AttemptSettled, AttemptAbandoned, SettlementDelayed)
+        ends = AttemptSettled, AttemptAbandoned, SettlementDelayed
+        bus.subscribe(self._ended, *ends, together=self._ended_together)
 
     def attempts(self) -> Sequence[AttemptStarted]:
         """Those that run now."""
@@ -43,6 +44,13 @@ class Running:
         current = self._attempts.get(event.lease)
         if current is not None and current.job_id == event.job_id:
             self._attempts.pop(event.lease, None)
+
+    def _ended_together(self, events: Sequence[AttemptSettled]) -> None:
+        """Of one lease: no more than one of them can be its current one."""
+        lease = events[0].lease
+        current = self._attempts.get(lease)
+        if current is not None and current.job_id in [event.job_id for event in events]:
+            self._attempts.pop(lease, None)
 
 
 _ON: WeakKeyDictionary[Bus, Running] = WeakKeyDictionary()

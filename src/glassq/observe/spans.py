@@ -86,6 +86,12 @@ def is_provided() -> bool:
     return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
 
 
+def nobody_provides() -> bool:
+    """Whether nobody has: an attempt of a job that brings no trace along has no span then."""
+    no_provider = _installed.get("_TRACER_PROVIDER", trace) is None and not _is_named()
+    return no_provider or not is_provided()
+
+
 @cache
 def _is_named() -> bool:
     return OTEL_PYTHON_TRACER_PROVIDER in os.environ

@@ -30,7 +30,15 @@ from glassq.model.events import (
 from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.propagation import extract, inject, with_baggage
-from glassq.observe.spans import Attributes, SpanSource, flush_spans, is_provided, nobody_traces, this_process
+from glassq.observe.spans import (
+    Attributes,
+    SpanSource,
+    flush_spans,
+    is_provided,
+    nobody_provides,
+    nobody_traces,
+    this_process,
+)
 from glassq.observe.traceoptions import TraceOptions
 from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending
 
@@ -61,7 +69,7 @@ class Tracing:
 
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
-        self._bus.wrap(self)
+        self._bus.wrap(self, idle=nobody_provides)
         self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
         self._bus.subscribe(self._worker_changed, WorkerChanged)
 

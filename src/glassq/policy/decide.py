@@ -21,8 +21,10 @@ class Rules(msgspec.Struct, frozen=True):
     on_unknown: FinalAction = "halt"
 
 
+ACKED = Verdict(Action.ACK)
+"""The verdict for an attempt that succeeded in a lane that is held."""
 _ENDINGS = {
-    Outcome.SUCCEEDED: Verdict(Action.ACK),
+    Outcome.SUCCEEDED: ACKED,
     Outcome.EXPIRED: Verdict(Action.EXPIRE, Outcome.EXPIRED),
     Outcome.CANCELLED: Verdict(Action.CANCEL, Outcome.CANCELLED),
     Outcome.INTERRUPTED: Verdict(Action.DROP, Outcome.INTERRUPTED),

@@ -205,9 +205,11 @@ class InstrumentedStorage:
         """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""
         queue = settlement.lease.queue
 
-        def answered(before: Known, seconds: float, answer: Settled) -> None:
-            self._told("settle", seconds)
-            self._learn_of(queue, before, answer)
+        def answered(seconds: Sequence[float], before: Sequence[Known], answers: Sequence[Settled]) -> None:
+            self._bus.emit_together(
+                [StorageCalled(store=self.kind, operation="settle", seconds=each) for each in seconds]
+            )
+            self._memory.learn_settled(queue, zip(before, answers, strict=True))
 
         inner = self._inner.course(owner, settlement, others=others)
         known, heard = partial(self._memory.known, queue), partial(self._heard, queue)
@@ -380,45 +382,51 @@ class _TimedCourse:
         self,
         inner: Course,
         known: Callable[[], Known],
-        answered: Callable[[Known, float, Settled], None],
+        answered: Callable[[Sequence[float], Sequence[Known], Sequence[Settled]], None],
         heard: Callable[[Settling, Known, float], Settling],
     ) -> None:
         self._inner = inner
         self._known = known
         self._answered = answered
         self._as_heard = heard
+        self.is_over = False
+        """See `Course.is_over`."""
+        self._before = known()
         self._sent: deque[tuple[Known, float]] = deque()
         self._heard: list[tuple[Known, float]] = []
 
-    @property
-    def is_over(self) -> bool:
-        """See `Course.is_over`."""
-        return self._inner.is_over
-
-    def send(self, job_id: str, next_id: str) -> bool:
+    def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
-        about = self._known(), perf_counter()
-        if not self._inner.send(job_id, next_id):
-            return False
-        self._sent.append(about)
-        return True
+        started = perf_counter()
+        heard = self._inner.send(job_id, next_id)
+        if heard is not None:
+            self._sent.append((self._before, started))
+            self._note(heard)
+        return heard
 
-    def hear(self, *, wait: bool = False) -> int:
+    def hear(self) -> int:
         """See `Course.hear`."""
-        count = self._inner.hear(wait=wait)
-        if count:
-            now, sent = perf_counter(), self._sent
-            for _ in range(count):
-                before, started = sent.popleft()
-                self._heard.append((before, now - started))
-        return count
+        heard = self._inner.hear()
+        self._note(heard)
+        return heard
+
+    def _note(self, heard: int) -> None:
+        self.is_over = self._inner.is_over
+        now, sent = perf_counter(), self._sent
+        for _ in range(heard):
+            before, started = sent.popleft()
+            self._heard.append((before, now - started))
 
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
         heard, self._heard = self._heard, []
         answers = self._inner.answers()
-        for (before, seconds), answer in zip(heard, answers, strict=True):
-            self._answered(before, seconds, answer)
+        if answers:
+            before, seconds = zip(*heard, strict=True)
+            self._answered(seconds, before, answers)
+            # What is known is asked for as often as something is learned. To know less than there is to know
+            # is as good: what was acknowledged before that is what an answer is compared with.
+            self._before = self._known()
         return answers
 
     def leave(self) -> list[Settling]:

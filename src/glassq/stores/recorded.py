@@ -306,6 +306,9 @@ def _after(jobs: Sequence[NewJob], answers: Sequence[Appended]) -> dict[str, lis
     }
 
 
+H = TypeVar("H", int, int | None)
+
+
 class _RecordedCourse:
     """A course whose settlements are written down when they are sent, and the answers when they are there."""
 
@@ -328,23 +331,25 @@ class _RecordedCourse:
         """See `Course.is_over`."""
         return self._inner.is_over
 
-    def send(self, job_id: str, next_id: str) -> bool:
+    def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`. Written down before, as it may be carried out at once."""
         what = msgspec.structs.replace(self._like, job_id=job_id, next_id=next_id)
         self._settling([what])
         self._sent.append(what)
-        sent = self._inner.send(job_id, next_id)
-        if not sent:
+        heard = self._inner.send(job_id, next_id)
+        if heard is None:
             self._sent.pop()
-        return sent
+        return self._write_down(heard)
 
-    def hear(self, *, wait: bool = False) -> int:
+    def hear(self) -> int:
         """See `Course.hear`."""
-        count = self._inner.hear(wait=wait)
-        if count:
+        return self._write_down(self._inner.hear())
+
+    def _write_down(self, heard: H) -> H:
+        if heard:
             answers = self._inner.answers()
             self._answers += self._settled([self._sent.popleft() for _ in answers], lambda: answers)
-        return count
+        return heard
 
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""

@@ -10,6 +10,7 @@ import msgspec
 
 from glassq.forking import begin_in_children
 from glassq.model.events import DataLossDetected
+from glassq.model.leases import Settled
 from glassq.model.watermarks import Watermark
 from glassq.policy.loss import Loss, take_in
 from glassq.telemetry import Bus
@@ -72,6 +73,25 @@ class Memory:
             loss, watermark = take_in(known.watermark, before.watermark, found, left)
             self._known[queue] = Known(watermark, known.losses + (loss is not None))
         if loss is not None:
+            self._tell(queue, loss)
+
+    def learn_settled(self, queue: str, answers: Iterable[tuple[Known, Settled]]) -> None:
+        """Take in the answers of settlements of one queue, in the order they were sent, each with what was
+        known before it."""
+        losses = []
+        with self._lock:
+            known = self._known.get(queue, _NOTHING)
+            watermark, count = known.watermark, known.losses
+            for before, answer in answers:
+                found = answer.found
+                if count == before.losses and found is not None:
+                    left = found.after(settled=answer.ordinal)
+                    loss, watermark = take_in(watermark, before.watermark, found, left)
+                    if loss is not None:
+                        losses.append(loss)
+                        count += 1
+            self._known[queue] = Known(watermark, count)
+        for loss in losses:
             self._tell(queue, loss)
 
     def forget(self, queue: str) -> None:

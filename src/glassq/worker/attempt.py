@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -13,7 +13,6 @@ from glassq.codec.accounts import Account, account_bytes
 from glassq.codec.results import seal_result
 from glassq.context import JobContext, nobody_listens, slot_in
 from glassq.errors import (
-    AttemptTimeout,
     CorruptRecord,
     FormatMismatch,
     JobCancelled,
@@ -31,7 +30,8 @@ from glassq.policy.decide import Rules, decide, end
 from glassq.registry import Registry, TaskDefinition
 from glassq.storage import Storage
 from glassq.telemetry import Attempting, Bus
-from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor, late
+from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor
+from glassq.worker.fence import check, give_up
 from glassq.worker.holdings import HeldLane
 from glassq.worker.links import Links
 from glassq.worker.loops import LoopHome, OwnLoop
@@ -105,7 +105,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Attempts:
-    """Performs attempts for one worker."""
+    """Performs attempts for one worker. What it is made of is there for `PlainAttempts`, too."""
 
     def __init__(
         self,
@@ -121,16 +121,16 @@ class Attempts:
         worker: str = "",
         tell: Callable[[JobContext, float | None, str], None] = nobody_listens,
     ) -> None:
-        self._registry = registry
+        self.registry = registry
         self._worker = worker
-        self._tell = tell
-        self._bus = bus
-        self._clock = clock
+        self.tell = tell
+        self.bus = bus
+        self.clock = clock
         self._storage = storage
-        self._serializer = serializer
+        self.serializer = serializer
         self._max_crashes = max_crashes
         self._random = random
-        self._executor = ThreadExecutor(bus, clock)
+        self.executor = ThreadExecutor(bus, clock)
         self._on_loop = LoopExecutor(bus, clock, loop or OwnLoop(LoopWatch(bus, clock)))
 
     def perform(
@@ -162,6 +162,18 @@ class Attempts:
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         links = self._links(job, decoded)
         ran = self._run(lane, job, number, decoded, waited, links)
+        return self.conclude(lane, job, past, decoded, ran, links)
+
+    def conclude(
+        self,
+        lane: HeldLane,
+        job: StoredJob,
+        past: Standing,
+        decoded: Decoded,
+        ran: Ran,
+        links: Links | None = None,
+    ) -> Ended:
+        """What becomes of a job whose code ran."""
         failure: Failure | None = None
         if ran.error is not None:
             failure = describe_failure(ran.error)
@@ -176,7 +188,16 @@ class Attempts:
             trail = {} if links is None else links.trail
             result = seal_result(name, decoded.task.codec.serializer, ran.value, trail)
         ended = Ended(
-            job, number, name, headers, decoded, ran, verdict, did_run=True, failure=failure, result=result
+            job=job,
+            attempt=past.attempts + 1,
+            task_name=name,
+            headers=headers,
+            decoded=decoded,
+            ran=ran,
+            verdict=verdict,
+            did_run=True,
+            failure=failure,
+            result=result,
         )
         return self._accounted_for(lane, ended, decoded.keep) if decoded.keep else ended
 
@@ -221,7 +242,7 @@ class Attempts:
             envelope = open_envelope(job.body)
         except (CorruptRecord, FormatMismatch) as error:
             return Refused(Outcome.UNDECODABLE, error, "", {})
-        task = self._registry.find(envelope.task)
+        task = self.registry.find(envelope.task)
         if task is None:
             unknown = UnknownTask(envelope.task)
             return Refused(Outcome.UNKNOWN_TASK, unknown, envelope.task, envelope.headers, keep=envelope.keep)
@@ -235,9 +256,9 @@ class Attempts:
 
     def _arguments(self, task: TaskDefinition, envelope: Envelope) -> Decoded | Refused:
         try:
-            if envelope.serializer != self._serializer:
+            if envelope.serializer != self.serializer:
                 problem = (
-                    f"was serialized with {envelope.serializer!r}, this worker reads {self._serializer!r}"
+                    f"was serialized with {envelope.serializer!r}, this worker reads {self.serializer!r}"
                 )
                 raise CorruptRecord(f"a job of {task.name} {problem}")
             place = envelope.place
@@ -264,7 +285,7 @@ class Attempts:
     ) -> Ran:
         task, lease = decoded.task, lane.lease
         in_queue, causes = waited or (None, None)
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         context = JobContext(
             id=job.id,
             queue=lane.queue,
@@ -275,12 +296,12 @@ class Attempts:
             token=lease.token,
             enqueued_at=job.eligible_at,
             slot=slot_in(decoded.headers) if decoded.headers else None,
-            _check=partial(self._check, lane, started, task.timeout),
+            _check=partial(check, lane, self.clock, started, task.timeout),
             _links=links,
-            _tell=self._tell,
+            _tell=self.tell,
             _keep=decoded.keep,
         )
-        self._bus.emit(
+        self.bus.emit(
             AttemptStarted(
                 lease=lease,
                 task=task.name,
@@ -305,29 +326,16 @@ class Attempts:
             # fence: looked at again as the last thing before user code. This process may have stood still
             # while observers and Arounds were told, and another one may have run the job to its end.
             if not lane.ours():
-                self._give_up(lane, context)
+                give_up(lane, context)
             return task.func(*decoded.args, **decoded.kwargs, **arguments)
 
-        executor = self._on_loop if task.is_async else self._executor
+        executor = self._on_loop if task.is_async else self.executor
         return executor.run(subject, call, task.timeout)
-
-    def _check(self, lane: HeldLane, started: float, timeout: float | None, context: JobContext) -> None:
-        if context.id in lane.cancelled:
-            raise JobCancelled(f"somebody asked to cancel {context.id}")
-        if not lane.ours():
-            self._give_up(lane, context)
-        if timeout is not None and self._clock.monotonic() - started > timeout:
-            raise AttemptTimeout(late(context, timeout))
-
-    @staticmethod
-    def _give_up(lane: HeldLane, context: JobContext) -> NoReturn:
-        lane.lapsed = True
-        raise LeaseLost(f"the lane of {context.id} is no longer this worker's; stop, it runs elsewhere")
 
     # -- decide ----------------------------------------------------------------------------------------
 
     def _decide(self, lane: HeldLane, known: Decoded | None, ran: Ran, past: Standing) -> Verdict:
-        options = self._registry.options(lane.queue)
+        options = self.registry.options(lane.queue)
         rules = known.task.rules(options) if known else Rules(on_unknown=options.on_unknown)
         return decide(
             ran.outcome, rules, failures=past.failures, holds_lease=not lane.lost, random=self._random()
@@ -346,24 +354,6 @@ def _heeding(lane: HeldLane, job: StoredJob, ran: Ran) -> Ran:
     if isinstance(ran.error, LeaseLost) and not lane.ours():
         return Ran(Outcome.LEASE_LOST, None, ran.error, ran.seconds)
     return ran
-
-
-_SAYS_NOTHING_MORE = frozenset(
-    {
-        *("name", "queue", "func", "signature", "codec", "key", "ttl", "priority", "left_out"),
-        *("max_retries", "retry_wait", "on_exhausted", "on_error", "timeout", "is_async"),
-    }
-)
-"""What a task may say without changing what is told of its successes. Any other option may, those to come
-included."""
-
-
-def says_only_success(task: TaskDefinition) -> bool:
-    """Whether of a success of this task no more is to be told than that."""
-    fields = msgspec.structs.fields(task)
-    return all(
-        field.name in _SAYS_NOTHING_MORE or getattr(task, field.name) == field.default for field in fields
-    )
 
 
 def says_only_that(what: Settlement) -> bool:

@@ -12,13 +12,17 @@ from typing import Any
 
 import msgspec
 
+from glassq.codec import Call
 from glassq.context import JobContext, running_job
 from glassq.errors import AttemptTimeout
 from glassq.forking import Generation, generation
 from glassq.model.clock import Clock
 from glassq.model.verdicts import Outcome
+from glassq.registry import TaskDefinition
 from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus
+from glassq.worker.fence import give_up, late
+from glassq.worker.holdings import HeldLane
 from glassq.worker.loops import Errand, Interrupted, LoopHome
 
 log = Log("glassq.worker")
@@ -68,6 +72,31 @@ class ThreadExecutor:
                     raise AttemptTimeout(late(subject.job, timeout))
                 if type(value) is CoroutineType:
                     raise _never_awaited(value, subject.task)
+        except BaseException as error:  # licensed: around user code; SystemExit is its exception too
+            return failed(error, ended - started)
+        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+
+    def run_bare(self, lane: HeldLane, job: JobContext, task: TaskDefinition, call: Call) -> Ran:
+        """Run a task as `run` does, after a last look at the lane: with nothing around, and in the context of
+        the caller, who has made one for it."""
+        running_job.set(job)
+        args, kwargs = call
+        clock = self._clock.monotonic
+        started = ended = clock()
+        try:
+            try:
+                # fence: the last thing before user code, as in every attempt.
+                if lane.lost or lane.lapsed or started >= lane.deadline:
+                    give_up(lane, job)
+                value = task.func(*args, **kwargs)
+            finally:
+                ended = clock()
+                if generation() is not self._generation:
+                    end_if_forked(self._generation, job)
+            if task.timeout is not None and ended - started > task.timeout:
+                raise AttemptTimeout(late(job, task.timeout))
+            if type(value) is CoroutineType:
+                raise _never_awaited(value, task.name)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
             return failed(error, ended - started)
         return Ran(Outcome.SUCCEEDED, value, None, ended - started)
@@ -177,8 +206,3 @@ def end_if_forked(parent: Generation, job: object) -> None:
     if generation() is not parent:
         log.critical("a child forked by %s returned from it and is ended; use os._exit in the child", job)
         os._exit(_EX_SOFTWARE)
-
-
-def late(job: JobContext, timeout: float) -> str:
-    """The text of a timeout."""
-    return f"attempt {job.attempt} of {job.id} is past its timeout of {timeout:g} s"

@@ -39,17 +39,20 @@ class _Gone(msgspec.Struct, frozen=True):
     at: float
 
 
+def _tell_nothing() -> None:
+    """Where nothing that began is told late."""
+
+
 class InFlight:
     """One lane's settlements that were sent and not heard of yet, oldest first.
 
-    `hear` is called with each answer, and when what it answers was sent. A lane that is lost meanwhile is
+    `hear` is called with each answer that may say something new. A lane that is lost meanwhile is
     marked so, and what is left then is reported as abandoned. Belongs to the lane's thread.
 
     While a lane is run ahead and nothing happens, settlements go on a course (`begin`, `go_on`). Before the
-    next job begins it is looked whether an answer is there, and routine; `passed` is called with when what it
-    answers was sent. What it says is taken in, and told, for several together: done many times in a row that
-    costs half of what it does when everything else comes in between. Whatever is not routine ends the course,
-    and what is on its way then is heard like any other.
+    next job begins it is looked whether an answer is there, and routine. What it says is taken in, and told,
+    for several together: done many times in a row that costs half of what it does when everything else comes
+    in between. Whatever is not routine ends the course, and what is on its way then is heard like any other.
     """
 
     def __init__(
@@ -58,8 +61,8 @@ class InFlight:
         lane: HeldLane,
         *,
         most: int,
-        hear: Callable[[Settled, float], None],
-        passed: Callable[[float], None] | None = None,
+        hear: Callable[[Settled], None],
+        asked: float = 0.0,
     ) -> None:
         self._settler = settler
         self._lane = lane
@@ -67,15 +70,25 @@ class InFlight:
         self._hear = hear
         self._sent: deque[_Sent] = deque()
         self._gives_up = False
-        self._passed = passed or _note_nothing
+        self.asked = asked
+        """When that was sent which was answered last."""
         self._course: Course | None = None
         self._like: Settlement | None = None
+        self._tell_begun: Callable[[], None] = _tell_nothing
         self._gone: deque[_Gone] = deque()
         self._untold: list[_Gone] = []
 
-    def begin(self, course: Course | None, like: Settlement) -> None:
-        """Send what is `like` this settlement on a course from now on, as nothing else is on its way."""
-        self._course, self._like = course, like
+    @property
+    def is_on_course(self) -> bool:
+        """Whether settlements like that of `begin` go on a course now."""
+        return self._course is not None
+
+    def begin(
+        self, course: Course | None, like: Settlement, tell_begun: Callable[[], None] = _tell_nothing
+    ) -> None:
+        """Send what is `like` this settlement on a course from now on, as nothing else is on its way. Before
+        it is told what ended on it, `tell_begun` is called."""
+        self._course, self._like, self._tell_begun = course, like, tell_begun
 
     def go_on(self, ended: Ended, next_id: str, at: float) -> bool:
         """Put one more on the wire, as `send` does, on the course. False when it has ended, and nothing was
@@ -84,13 +97,17 @@ class InFlight:
         if course is None:
             return False
         while len(gone) >= self._most and not course.is_over:
-            self._pass(course.hear(wait=True))
-        # order: on the wire when this returns, in this thread, before the lane's next job begins.
-        if self._lane.lost or course.is_over or not course.send(ended.job.id, next_id):
+            self._pass(course.hear())
+        heard = None
+        if not (self._lane.lost or course.is_over):
+            # order: on the wire when this returns, in this thread, before the lane's next job begins.
+            heard = course.send(ended.job.id, next_id)
+        if heard is None:
             self._leave_course()
             return False
         gone.append(_Gone(ended, next_id, at))
-        self._pass(course.hear())
+        if heard:
+            self._pass(heard)
         if course.is_over:
             self._hear_what_came()
         elif self._untold and (len(self._untold) >= self._most or at - self._untold[0].at > _LATE):
@@ -126,7 +143,7 @@ class InFlight:
     def hear_all(self) -> None:
         """Take in all answers, waiting for them."""
         while self._course is not None and self._gone and not self._course.is_over:
-            self._pass(self._course.hear(wait=True))
+            self._pass(self._course.hear())
         self._leave_course()
         while self._sent:
             self._hear_oldest()
@@ -147,14 +164,15 @@ class InFlight:
         if heard:
             for _ in range(heard):
                 self._untold.append(self._gone.popleft())
-            self._passed(self._untold[-1].at)
+            self.asked = self._untold[-1].at
 
     def _tell(self) -> None:
         """Tell of the settlements whose routine answers were heard."""
+        self._tell_begun()
         course, (untold, self._untold) = self._course, (self._untold, [])
         if course is not None and untold:
-            for gone, answer in zip(untold, course.answers(), strict=True):
-                self._settler.settled(self._lane, gone.ended, answer)
+            ends = [gone.ended for gone in untold]
+            self._settler.settled_together(self._lane, zip(ends, course.answers(), strict=True))
 
     def _leave_course(self) -> None:
         """What is on its way on the course is heard from now on like any other."""
@@ -203,8 +221,5 @@ class InFlight:
             return
         self._lane.leaving = self._gives_up or not answer.held
         self._settler.settled(self._lane, sent.ended, answer)
-        self._hear(answer, sent.at)
-
-
-def _note_nothing(_at: float) -> None:
-    """For whoever does not ask when it was heard from the store."""
+        self.asked = sent.at
+        self._hear(answer)

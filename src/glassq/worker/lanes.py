@@ -14,7 +14,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
-from glassq.registry import TaskDefinition
+from glassq.policy.decide import ACKED
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
@@ -22,7 +22,6 @@ from glassq.worker.attempt import (
     Attempts,
     Ended,
     Standing,
-    says_only_success,
     says_only_that,
     settlement,
 )
@@ -30,6 +29,7 @@ from glassq.worker.callbacks import Callbacks
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
+from glassq.worker.plain import PlainAttempts
 from glassq.worker.settle import Settler
 
 log = Log("glassq.worker")
@@ -98,17 +98,16 @@ class LaneRun:
         self._follow: Callable[[str], Lease | None] = _nothing_follows
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
-        self.since = self._asked = services.clock.monotonic()
+        self.since = services.clock.monotonic()
         self._in_flight = InFlight(
             services.settler,
             lane,
             most=services.options.max_in_flight,
             hear=self._take_in,
-            passed=self._note_heard,
+            asked=self.since,
         )
         self._has_courses = True
-        self._last_task: TaskDefinition | None = None
-        self._last_is_plain = False
+        self._plain: PlainAttempts | None = None
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
@@ -135,6 +134,8 @@ class LaneRun:
         if self._begun or self._begin():
             while self._may_start():
                 self._serve(self._jobs.popleft())
+                if self._plain is not None and self._in_flight.is_on_course:
+                    self._run_ahead(self._plain)
 
     def begin_after(self, queue: str) -> Lease | None:
         """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
@@ -158,7 +159,35 @@ class LaneRun:
         self._served += 1
         self.ran += ended.ran.seconds
         self._past = _FRESH
-        now = self._with.clock.monotonic()
+        self._finish(ended, self._with.clock.monotonic())
+
+    def _run_ahead(self, plain: PlainAttempts) -> None:
+        """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
+        `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
+        flight, patience, monotonic = self._in_flight, self._patience, self._with.clock.monotonic
+        while len(self._jobs) > 1 and self._may_start():
+            job = self._jobs.popleft()
+            ended = plain.perform(job, self._heard, self._waits)
+            if ended is None:
+                plain.tell()
+                self._serve(job)
+                return
+            now, ran = monotonic(), ended.ran.seconds
+            self._watch_order(job)
+            self._served += 1
+            self.ran += ran
+            if (
+                ended.verdict is not ACKED
+                or ran > _QUICK
+                or now - flight.asked >= patience
+                or self._leaving() is not Leaving.STAY
+                or not flight.go_on(ended, self._jobs[0].id, now)
+            ):
+                self._finish(ended, now)
+                return
+
+    def _finish(self, ended: Ended, now: float) -> None:
+        """Settle what has ended, or send its settlement."""
         leaving = self._leaving() if self._may_send(ended, now) else None
         if leaving is Leaving.STAY and self._ahead and self._jobs:
             self._go_on(ended, now)
@@ -172,26 +201,20 @@ class LaneRun:
     def _go_on(self, ended: Ended, now: float) -> None:
         """Send that this job has succeeded and the next one begins: on a course, where there is one and this
         job is like all others on it."""
-        flight, is_plain = self._in_flight, self._is_plain(ended)
+        flight, plain = self._in_flight, self._plain
+        if plain is None:
+            plain = self._plain = PlainAttempts(self._with.attempts, self._lane)
+        is_plain = plain.says_no_more(ended)
         if is_plain and flight.go_on(ended, self._jobs[0].id, now):
             return
         settlement = self._settlement(ended, Leaving.STAY, begun=True)
         if is_plain and flight.empty and self._has_courses and says_only_that(settlement):
             course = self._with.storage.course(self._with.owner, settlement, others=self._others)
             self._has_courses = course is not None
-            flight.begin(course, settlement)
+            flight.begin(course, settlement, tell_begun=plain.tell)
             if flight.go_on(ended, self._jobs[0].id, now):
                 return
         flight.send(ended, settlement, now)
-
-    def _is_plain(self, ended: Ended) -> bool:
-        """Whether nothing is told of this success but that, nothing kept of it, and nobody traces it."""
-        if ended.decoded is None or ended.headers or ended.keep or ended.result is not None:
-            return False
-        task = ended.decoded.task
-        if task is not self._last_task:
-            self._last_task, self._last_is_plain = task, says_only_success(task)
-        return self._last_is_plain
 
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
@@ -214,7 +237,8 @@ class LaneRun:
                 answer = self._with.settler.move_on(self._lane, self._settlement(ended, self._leaving()))
         if answer is not None:
             self._ahead = _is_quick(ended)
-            self._take_in(answer, now)
+            self._in_flight.asked = now
+            self._take_in(answer)
 
     def _interrupted(self, ended: Ended) -> None:
         """An attempt that was cancelled because its event loop is left: while stopping, its job goes back
@@ -257,7 +281,7 @@ class LaneRun:
         return (
             ended.ran.seconds <= _QUICK
             and ended.verdict.action is Action.ACK
-            and now - self._asked < self._patience
+            and now - self._in_flight.asked < self._patience
             and ended.callback is None
         )
 
@@ -303,9 +327,8 @@ class LaneRun:
         self._window = max(1, min(size, self._turn - self._served)) if self._others else size
         return self._window
 
-    def _take_in(self, answer: Settled, asked: float) -> None:
+    def _take_in(self, answer: Settled) -> None:
         """What the store said: its time, whether others wait, what replaces a used up or stale window."""
-        self._asked = asked
         self._note_time(answer.now)
         self._others = answer.others
         self._held = answer.held and not self._passed_on  # of what was sent before that, too
@@ -316,10 +339,6 @@ class LaneRun:
             self._change = answer.change
         elif answer.change != self._change:  # the next settlement, which is waited for, brings a new window
             self._ahead = False
-
-    def _note_heard(self, asked: float) -> None:
-        """The store has answered what it was asked then, and said nothing new."""
-        self._asked = asked
 
     def fail(self) -> None:
         """What should not happen has happened: the lane waits for the end of its lease."""

@@ -41,7 +41,8 @@ class LanePool(Generic[Work]):
         self._fits = fits
         self._place = place
         self._at_work: dict[int, Work] = {}
-        self._waiting: deque[Work] = deque()
+        self.waiting: deque[Work] = deque()
+        """What waits for a thread, the longest first; the pool alone changes it."""
         self._aside: list[Work] = []
         lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
@@ -53,11 +54,11 @@ class LanePool(Generic[Work]):
 
     def free(self) -> int:
         """Wanted threads that nothing waits for yet."""
-        return max(0, self._wanted - self._busy - len(self._waiting))
+        return max(0, self._wanted - self._busy - len(self.waiting))
 
     def __len__(self) -> int:
         """How much waits for a thread."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     @property
     def busy(self) -> int:
@@ -73,13 +74,13 @@ class LanePool(Generic[Work]):
         """Let these wait behind what waits; returns what is in the place of some of them, which stay aside.
         `RuntimeError` when the system gives no first thread."""
         with self._filled:
-            there = (*self._at_work.values(), *self._waiting, *self._aside)
+            there = (*self._at_work.values(), *self.waiting, *self._aside)
             earlier = {self._place(each): each for each in there}
             aside = [work for work in works if self._place(work) in earlier]
             ready = [work for work in works if work not in aside] if aside else works
-            self._call_threads(len(self._waiting) + len(ready))
-            self._waiting.extend(ready)
-            self._low_at = len(self._waiting) // 2
+            self._call_threads(len(self.waiting) + len(ready))
+            self.waiting.extend(ready)
+            self._low_at = len(self.waiting) // 2
             self._aside.extend(aside)
             return [earlier[self._place(work)] for work in aside]
 
@@ -87,7 +88,7 @@ class LanePool(Generic[Work]):
         """Let no more threads than these work at the same time; None: all there may be."""
         with self._filled:
             self._wanted = self.size if threads is None else min(threads, self.size)
-            self._call_threads(len(self._waiting))
+            self._call_threads(len(self.waiting))
 
     def take(self) -> Work | None:
         """What waits longest, if anything does: for a thread of this pool that is done with something and
@@ -106,8 +107,8 @@ class LanePool(Generic[Work]):
     def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
         """All that waits and is wanted back, in its order: no thread will serve it."""
         with self._filled:
-            chosen = [work for work in (*self._waiting, *self._aside) if wanted(work)]
-            self._waiting = deque(work for work in self._waiting if work not in chosen)
+            chosen = [work for work in (*self.waiting, *self._aside) if wanted(work)]
+            self.waiting = deque(work for work in self.waiting if work not in chosen)
             self._aside = [work for work in self._aside if work not in chosen]
             self._let_in()
             return chosen
@@ -115,7 +116,7 @@ class LanePool(Generic[Work]):
     def oldest(self) -> Work | None:
         """What waits longest; it stays."""
         with self._filled:
-            return self._waiting[0] if self._waiting else None
+            return self.waiting[0] if self.waiting else None
 
     def wait_until_low(self, timeout: float) -> bool:
         """Until half of what was put last was taken up, or the timeout, or the end; whether the former, told
@@ -135,7 +136,7 @@ class LanePool(Generic[Work]):
     def wake(self) -> None:
         """End a wait for room."""
         with self._low:
-            self._low_at = len(self._waiting)
+            self._low_at = len(self.waiting)
             self._low.notify_all()
 
     def _call_threads(self, works: int) -> None:
@@ -146,15 +147,15 @@ class LanePool(Generic[Work]):
         self._filled.notify(min(works, max(0, self._wanted - self._busy)))
 
     def _is_low(self) -> bool:
-        return len(self._waiting) <= self._low_at
+        return len(self.waiting) <= self._low_at
 
     def _next(self) -> Work | None:
         """What comes next for the calling thread."""
-        for place, work in enumerate(self._waiting):
+        for place, work in enumerate(self.waiting):
             if self._fits(work, self._at_work.values()):
-                del self._waiting[place]
+                del self.waiting[place]
                 self._at_work[threading.get_ident()] = work
-                if len(self._waiting) == self._low_at:
+                if len(self.waiting) == self._low_at:
                     self._low.notify_all()
                 return work
         return None
@@ -167,10 +168,10 @@ class LanePool(Generic[Work]):
 
     def _let_in(self) -> None:
         """What stayed aside for something that is gone waits for a thread."""
-        taken = {self._place(each) for each in (*self._at_work.values(), *self._waiting)}
+        taken = {self._place(each) for each in (*self._at_work.values(), *self.waiting)}
         aside, self._aside = self._aside, []
         for work in aside:
-            (self._aside if self._place(work) in taken else self._waiting).append(work)
+            (self._aside if self._place(work) in taken else self.waiting).append(work)
             taken.add(self._place(work))
         self._filled.notify(len(aside) - len(self._aside))
 

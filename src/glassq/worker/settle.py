@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
@@ -128,23 +128,7 @@ class Settler:
 
     def settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
         """Tell that an attempt was settled."""
-        done = ended.verdict.action not in (Action.RETRY, Action.HALT)
-        self._bus.emit(
-            AttemptSettled(
-                lease=lane.lease,
-                task=ended.task_name,
-                job_id=ended.job.id,
-                seq=ended.job.seq,
-                attempt=ended.attempt,
-                outcome=ended.ran.outcome,
-                verdict=ended.verdict,
-                seconds=ended.ran.seconds,
-                ran=ended.did_run,
-                end_to_end=max(0.0, answer.now - ended.job.eligible_at) if done else None,
-                ordinal=answer.ordinal,
-                headers=ended.headers,
-            )
-        )
+        self._bus.emit(_settled(lane, ended, answer))
         if ended.failure is not None:
             self._failed(lane, ended, ended.failure, ended.verdict)
         if answer.relay:
@@ -153,6 +137,10 @@ class Settler:
             self._bus.emit(
                 WorkflowEnded(workflow=flow.id, name=flow.name, status=flow.status, seconds=flow.seconds)
             )
+
+    def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
+        """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
+        self._bus.emit_together([_settled(lane, ended, answer) for ended, answer in ends])
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -171,3 +159,21 @@ class Settler:
                 failure=failure,
             )
         )
+
+
+def _settled(lane: HeldLane, ended: Ended, answer: Settled) -> AttemptSettled:
+    done = ended.verdict.action not in (Action.RETRY, Action.HALT)
+    return AttemptSettled(
+        lease=lane.lease,
+        task=ended.task_name,
+        job_id=ended.job.id,
+        seq=ended.job.seq,
+        attempt=ended.attempt,
+        outcome=ended.ran.outcome,
+        verdict=ended.verdict,
+        seconds=ended.ran.seconds,
+        ran=ended.did_run,
+        end_to_end=max(0.0, answer.now - ended.job.eligible_at) if done else None,
+        ordinal=answer.ordinal,
+        headers=ended.headers,
+    )

@@ -42,48 +42,52 @@ class RedisCourse:
         self._cut = len(self._queue) + 1
         self._beginning, self._end = requests.going_on(key, owner, what, stream.run)
         self._routine = replies.routine(what.change, others=others)
+        self.is_over = False
+        """See `Course.is_over`."""
         self._unheard: deque[Pending] = deque()
         self._heard: list[bytes] = []
 
-    def send(self, job_id: str, next_id: str) -> bool:
+    def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
         if self._steering.has_steered and self._steering.is_fresh(self._queue):
-            return False
+            return None
         job, following = job_id[self._cut :].encode(), next_id[self._cut :].encode()
         request = requests.GO_ON % (self._beginning, len(job), job, len(following), following, self._end)
         sent = Pending(self._stream)
         try:
             if not self._stream.send(request, (sent,)):
-                return False
+                return None
         except exceptions.RedisError:
             pass  # perhaps it was sent: that is its answer
-        self._unheard.append(sent)
-        return True
-
-    def hear(self, *, wait: bool = False) -> int:
-        """See `Course.hear`."""
         unheard = self._unheard
-        if not unheard:
+        unheard.append(sent)
+        oldest = unheard[0]
+        return self._take_in() if oldest.done or self._stream.look_for(oldest) else 0
+
+    def hear(self) -> int:
+        """See `Course.hear`."""
+        if not self._unheard:
             return 0
-        if wait:
-            self._stream.wait_for(unheard[0])
-        elif not unheard[0].arrived():
-            return 0
-        before = len(unheard)
-        while unheard and unheard[0].done and self._is_routine(reply := unheard[0].value):
+        self._stream.wait_for(self._unheard[0])
+        return self._take_in()
+
+    def _take_in(self) -> int:
+        """Of what has come, all that is routine: how many there were."""
+        unheard, heard, routine = self._unheard, 0, self._routine
+        while unheard and unheard[0].done:
+            reply = unheard[0].value
+            if type(reply) is not bytes or not reply.endswith(routine) or b"|done:" not in reply:
+                self.is_over = True
+                break
             self._heard.append(reply)
             unheard.popleft()
-        return before - len(unheard)
-
-    @property
-    def is_over(self) -> bool:
-        """See `Course.is_over`."""
-        return bool(self._unheard) and self._unheard[0].done
+            heard += 1
+        return heard
 
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
         heard, self._heard = self._heard, []
-        return [replies.settled_one(self._queue, reply) for reply in heard]
+        return replies.settled_alike(self._queue, heard)
 
     def leave(self) -> list[Sent[Settled]]:
         """See `Course.leave`."""
@@ -92,9 +96,6 @@ class RedisCourse:
             Sent(self._server, self._began, sent, lambda reply: replies.settled_one(self._queue, reply))
             for sent in left
         ]
-
-    def _is_routine(self, reply: object) -> bool:
-        return type(reply) is bytes and reply.endswith(self._routine) and b"|done:" in reply
 
 
 def begin_course(

@@ -172,7 +172,10 @@ class Stream:
                 self._wake(request)
             self._waiting.popleft()
             if request is leader and not self._line.holds_more:
-                self._hand_on(leader)
+                if self._sleepers:
+                    self._hand_on(leader)
+                else:
+                    leader.leads = self._led = False
         return True
 
     def _leave(self, request: Pending) -> None:
@@ -186,8 +189,7 @@ class Stream:
     def _hand_on(self, leader: Pending) -> None:
         """The first of those who sleep leads from now on."""
         leader.leads = self._led = False
-        sleeper = self._first_asleep() if self._sleepers else None
-        if sleeper is not None:
+        if self._sleepers and (sleeper := self._first_asleep()) is not None:
             self._led = sleeper.leads = True
             self._wake(sleeper)
 

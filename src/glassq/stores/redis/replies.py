@@ -64,7 +64,7 @@ def stored_job(queue: str, value: bytes) -> StoredJob:
         if not mark:
             raise ValueError("no body")
         return StoredJob(
-            id=full_id(queue, local),
+            id=f"{queue}/{local}",
             seq=int(seq),
             level=int(level),
             body=body,
@@ -78,7 +78,7 @@ def stored_job(queue: str, value: bytes) -> StoredJob:
 
 def jobs(queue: str, values: Sequence[bytes]) -> tuple[StoredJob, ...]:
     """A window."""
-    return tuple(stored_job(queue, value) for value in values)
+    return tuple([stored_job(queue, value) for value in values])
 
 
 class ClaimReply(msgspec.Struct, frozen=True):
@@ -247,6 +247,30 @@ def routine(change: int, *, others: bool) -> bytes:
     """How the answer to a settlement ends that is routine (see `glassq.settling.Course`): the lane is held,
     others wait or do not, its change counter is this, and there is no new window."""
     return b":1:%d:%d:0" % (others, change)
+
+
+def settled_alike(queue: str, replies: Sequence[bytes]) -> list[Settled]:
+    """The answers of settlements that were done, and whose answers end in the same `routine` way, from one
+    connection and in its order.
+
+    Where the queue stood is read of the first and the last alone, as counters only grow; unless ordinals did
+    not: then something is wrong, and of each.
+    """
+    if not replies:
+        return []
+    first, last = settled_one(queue, replies[0]), settled_one(queue, replies[-1])
+    held, others, change, done = last.held, last.others, last.change, last.status
+    told, before = [first], first.ordinal
+    for reply in replies[1:-1]:
+        ordinal = int(reply[reply.index(_BEFORE_ORDINAL) + len(_BEFORE_ORDINAL) :].partition(b":")[0])
+        if not before < ordinal < last.ordinal:
+            return [settled_one(queue, each) for each in replies]
+        before, now = ordinal, int(reply[: reply.index(b"|")]) / MICRO
+        told.append(Settled(status=done, now=now, ordinal=ordinal, held=held, others=others, change=change))
+    return [*told, last] if len(replies) > 1 else told
+
+
+_BEFORE_ORDINAL = b"|done:"
 
 
 def dead_record(queue: str, value: bytes) -> DeadRecord:

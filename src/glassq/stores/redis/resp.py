@@ -84,6 +84,10 @@ class Answers:
                 self._at = begin
                 value = self._line(kind, data[at + 1 : end])
             if self._open:
+                items, size = self._open[-1]
+                if value is not NOTHING and len(items) + 1 < size:  # as nearly all in a window
+                    items.append(value)
+                    continue
                 value = self._put(value)
             if value is not NOTHING:
                 self.left = self._at < len(data)

@@ -1,0 +1,240 @@
+"""A plain job's attempt comes to what any attempt comes to; a job that is not plain is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+import pytest
+
+from glassq import Glassq, current_job
+from glassq.codec import Envelope, seal
+from glassq.model.events import AttemptStarted, Event
+from glassq.model.jobs import StoredJob
+from glassq.model.leases import Lease
+from glassq.model.verdicts import Action, Outcome
+from glassq.model.waits import NO_WAITS
+from glassq.telemetry import Attempting, Bus, Sending
+from glassq.testing.clock import FakeClock
+from glassq.worker.attempt import Attempts, Ended, Standing
+from glassq.worker.holdings import HeldLane
+from glassq.worker.plain import PlainAttempts
+
+LEASE = Lease("orders", "c-7", 41)
+LEFT: ContextVar[str] = ContextVar("left", default="nothing")
+
+
+class Desk:
+    """A lane, and attempts of both kinds in it."""
+
+    def __init__(self) -> None:
+        self.app, self.bus, self.clock = Glassq("sqlite://"), Bus(), FakeClock()
+        self.ran: list[Any] = []
+        self.events: list[Event] = []
+        self.bus.subscribe(self.events.append, AttemptStarted)
+        self.attempts = Attempts(
+            self.app.registry, self.bus, self.clock, serializer="json", max_crashes=5, random=lambda: 0.5
+        )
+        self.lane = HeldLane(LEASE, self.clock.monotonic() + 15, self.clock)
+        self.plain = PlainAttempts(self.attempts, self.lane)
+
+    def job(self, name: str = "charge", *, arguments: bytes = b"[[7],{}]", **more: Any) -> StoredJob:
+        """A call of a task, as it is stored."""
+        about = {key: more.pop(key) for key in ("headers", "serializer", "keep") if key in more}
+        envelope = Envelope(name, "json", {}, arguments)
+        body = seal(msgspec.structs.replace(envelope, **about))
+        eligible = self.clock.wall() - 3
+        return StoredJob(
+            **{"id": "orders/p:1", "seq": 1, "level": 3, "body": body, "eligible_at": eligible, **more}
+        )
+
+    def plainly(self, job: StoredJob) -> Ended | None:
+        """One kind."""
+        return self.plain.perform(job, (self.clock.wall(), self.clock.monotonic()), NO_WAITS)
+
+    def generally(self, job: StoredJob) -> Ended:
+        """The other one."""
+        return self.attempts.perform(self.lane, job, Standing(), self.clock.wall(), NO_WAITS)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """Where jobs come to."""
+    return Desk()
+
+
+def succeeds(_: int) -> str:
+    """Returns something."""
+    return "done"
+
+
+def fails(_: int) -> None:
+    """Raises."""
+    raise ValueError("declined")
+
+
+def leaves(_: int) -> None:
+    """Ends what it runs in."""
+    raise SystemExit(3)
+
+
+def forgets_to_await(_: int) -> Any:
+    """Returns a coroutine, as a decorated async function does."""
+
+    async def inner() -> None: ...
+
+    return inner()
+
+
+@pytest.mark.parametrize("code", [succeeds, fails, leaves, forgets_to_await])
+def test_both_kinds_of_attempts_come_to_the_same(desk: Desk, code: Callable[[int], Any]) -> None:
+    """The same is told before it, the same is decided, and kept of it."""
+    desk.app.fifo("orders", name="charge")(code)
+    job = desk.job()
+    plainly, generally = desk.plainly(job), desk.generally(job)
+    assert plainly is not None
+    assert desk.events[0] == desk.events[1]
+    assert (plainly.ran.outcome, repr(plainly.ran.error)) == (
+        generally.ran.outcome,
+        repr(generally.ran.error),
+    )
+    kept = [
+        msgspec.structs.replace(each, ran=generally.ran, failure=each.failure and each.failure.type)
+        for each in (plainly, generally)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_code_sees_the_same_job_in_both(desk: Desk) -> None:
+    """All of `current_job()`, and nothing of what the job before has left in its context."""
+
+    @desk.app.fifo("orders", name="charge")
+    def charge(_: int) -> None:
+        job = current_job()
+        assert job is not None
+        job.check()
+        desk.ran.append((LEFT.get(), {name: getattr(job, name) for name in _shown(job)}))
+        LEFT.set("something")
+
+    desk.plainly(desk.job())
+    desk.generally(desk.job())
+    desk.plainly(desk.job())
+    assert desk.ran[0] == desk.ran[1] == desk.ran[2]
+    assert (desk.ran[0][0], LEFT.get(), current_job()) == ("nothing", "nothing", None)
+
+
+def _shown(job: Any) -> list[str]:
+    return [name for name in job.__struct_fields__ if name != "_check"]
+
+
+def test_a_timeout_is_a_timeout(desk: Desk) -> None:
+    """However the attempt was made: found when the code has ended."""
+
+    @desk.app.fifo("orders", name="charge", timeout=2)
+    def charge(_: int) -> None:
+        desk.clock.advance(3)
+
+    ended = desk.plainly(desk.job())
+    assert ended is not None
+    assert (ended.ran.outcome, ended.verdict.action) == (Outcome.TIMEOUT, Action.RETRY)
+
+
+@pytest.mark.parametrize(("stood_still", "runs"), [(14.0, True), (15.0, False)])
+def test_user_code_does_not_begin_on_a_lease_that_ended_meanwhile(
+    desk: Desk, stood_still: float, runs: bool
+) -> None:
+    """O5: the last look is right before it, after observers were told."""
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    desk.bus.subscribe(lambda _: desk.clock.advance(stood_still), AttemptStarted)
+    ended = desk.plainly(desk.job())
+    assert ended is not None
+    assert desk.ran == ([7] if runs else [])
+    assert ended.ran.outcome is (Outcome.SUCCEEDED if runs else Outcome.LEASE_LOST)
+    assert ended.verdict.action is (Action.ACK if runs else Action.DROP)
+    assert desk.lane.lapsed is not runs
+
+
+def test_an_attempt_in_a_lane_that_was_lost_meanwhile_is_dropped(desk: Desk) -> None:
+    """O5: only the holder settles, whatever its code has come to."""
+
+    @desk.app.fifo("orders", name="charge")
+    def charge(_: int) -> None:
+        desk.lane.lost = True
+
+    ended = desk.plainly(desk.job())
+    assert ended is not None
+    assert ended.verdict.action is Action.DROP
+
+
+def test_who_is_patient_hears_of_all_that_began(desk: Desk) -> None:
+    """Together, in their order, once."""
+    together: list[list[Event]] = []
+    desk.bus.subscribe(lambda _: None, AttemptStarted, together=lambda events: together.append([*events]))
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    for seq in (1, 2, 3):
+        desk.plainly(desk.job(seq=seq))
+    assert together == []
+    desk.plain.tell()
+    desk.plain.tell()
+    assert together == [desk.events]
+    assert len(desk.events) == 3
+
+
+# -- what is not plain --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "about"),
+    [
+        ({}, {"headers": {"traceparent": "00-1"}}),
+        ({}, {"keep": 60.0}),
+        ({}, {"expires_at": 9e9}),
+        ({}, {"body": b"what nobody wrote"}),
+        ({}, {"body": b'{"v":1,"t":"charge","s":"json","h":{},"c":1}\n[[7],{}]'}),
+        ({}, {"serializer": "pickle"}),
+        ({}, {"arguments": b"[[7,8],{}]"}),
+        ({}, {"name": "unheard_of"}),
+        ({"on_success": print}, {}),
+        ({"result_ttl": 60}, {}),
+    ],
+    ids=str,
+)
+def test_what_is_not_plain_is_left_alone(desk: Desk, options: dict[str, Any], about: dict[str, Any]) -> None:
+    """Nothing was told of it, and nothing ran."""
+    desk.app.fifo("orders", name="charge", **options)(desk.ran.append)
+    assert desk.plainly(desk.job(**about)) is None
+    assert (desk.ran, desk.events) == ([], [])
+
+
+def test_async_tasks_are_not_plain(desk: Desk) -> None:
+    """They run on an event loop."""
+
+    @desk.app.fifo("orders", name="charge")
+    async def charge(_: int) -> None: ...
+
+    assert desk.plainly(desk.job()) is None
+
+
+def test_nothing_is_plain_that_somebody_wraps(desk: Desk) -> None:
+    """An Around may do anything to an attempt."""
+
+    @contextlib.contextmanager
+    def around(_: Sending | Attempting) -> Iterator[None]:
+        yield
+
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    desk.bus.wrap(around)
+    assert desk.plainly(desk.job()) is None
+    desk.bus.unwrap(around)
+    assert desk.plainly(desk.job()) is not None
+
+
+def test_a_task_whose_options_change_is_looked_at_again(desk: Desk) -> None:
+    """As by the application's defaults: what it says now counts."""
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    assert desk.plainly(desk.job()) is not None
+    desk.app.registry.default(result_ttl=60)
+    assert desk.plainly(desk.job()) is None
