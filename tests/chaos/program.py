@@ -56,6 +56,16 @@ def plain(key: str | None, number: int, seconds: float) -> None:
     time.sleep(seconds)
 
 
+@app.fifo(QUEUE, key="key", name="step")
+def step(key: str | None, number: int) -> int:
+    """Leave its number, and look now and then whether the step before has left the one before."""
+    crashpoints.reach("in_function")
+    job = current_job()
+    if number and number % 3 == 0 and job is not None:
+        note("inherited", found=job.upstream.get("step"), wanted=number - 1)
+    return number
+
+
 @app.fifo(QUEUE, key="key", name="faulty", max_retries=3, retry_wait=0.05)
 def faulty(key: str | None, number: int, failures: int) -> None:
     """Fail at first, then succeed."""

@@ -11,18 +11,20 @@ from glassq import Composable, chain, parallel
 from glassq.errors import EnqueueError, ResultTimeout, StorageError, WorkflowError
 from tests.chaos import crashpoints, program
 from tests.chaos.notes import note, take_notes
-from tests.chaos.program import Caller, Ending, app, plain
+from tests.chaos.program import Caller, Ending, app, plain, step
 
 
-def produce(name: str, keys: str, branches: str = "0") -> int:
-    """Submit workflows until SIGTERM: one after the other by chance, or with so many branches, when the one
-    before has ended."""
+def produce(name: str, keys: str, branches: str = "0", steps: str = "0") -> int:
+    """Submit workflows until SIGTERM: one after the other by chance, or with so many branches or steps, when
+    the one before has ended."""
     ending, caller = Ending(), Caller(name, int(keys))
     note("up")
     while not ending.asked:
         try:
             if int(branches):
-                _see_through(ending, caller, int(branches))
+                _see_through(ending, _diamond(caller, int(branches)))
+            elif int(steps):
+                _see_through(ending, chain(*(step.s("one", number) for number in range(int(steps)))))
             else:
                 app.submit(_shape(caller), name="weaving", keep=60)
         except (EnqueueError, StorageError, WorkflowError) as error:
@@ -31,14 +33,18 @@ def produce(name: str, keys: str, branches: str = "0") -> int:
     return 0
 
 
-def _see_through(ending: Ending, caller: Caller, branches: int) -> None:
-    """A wide diamond, until it has ended."""
-    first, last, *between = [plain.s(caller.key(), caller.next(), 0.0) for _ in range(branches + 2)]
-    diamond = app.submit(first >> parallel(*between) >> last, name="diamond", keep=60)
+def _see_through(ending: Ending, shape: Composable) -> None:
+    """A large one, until it has ended."""
+    workflow = app.submit(shape, name="large", keep=60)
     while not ending.asked:
         with suppress(ResultTimeout):
-            note("woven", status=diamond.wait(0.5))
+            note("woven", status=workflow.wait(0.5))
             return
+
+
+def _diamond(caller: Caller, branches: int) -> Composable:
+    first, last, *between = [plain.s(caller.key(), caller.next(), 0.0) for _ in range(branches + 2)]
+    return first >> parallel(*between) >> last
 
 
 def _shape(caller: Caller) -> Composable:

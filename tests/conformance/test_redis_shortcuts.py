@@ -208,6 +208,41 @@ def tell_of_children(server: str) -> list[Any]:
     return story.answers
 
 
+def tell_of_steps(server: str, going_on: scripts.Script, patch: pytest.MonkeyPatch) -> list[Any]:
+    """A story of chains that are run ahead, whose further steps this script settles; its answers."""
+    story, before = Story(server), scripts.SETTLE
+    flow = f"~{QUEUE}/f"
+    story.store.open_flow(flow, name="chain", total=9, body=b"", keep_seconds=60)
+    for woven in (None, flow):
+        steps = [NewJob(body=bytes([each]), flow=woven, after=(After(each),)) for each in range(6)]
+        ids = story.append(NewJob(body=b"first|", flow=woven), *steps)
+        grant, results = story.claim(window=9), cycle((b"left", None))
+        for job, following in zip(ids, [None, *ids[2:6], None], strict=False):
+            begun = following is not None
+            patch.setattr(scripts, "SETTLE", going_on if begun else before)
+            what = Settlement(
+                lease=grant.lease,
+                job_id=job,
+                action=Action.ACK,
+                next_id=following,
+                change=grant.change,
+                window=9,
+                ahead=5,
+                begun=begun,
+                result=next(results),
+            )
+            story.clock.sleep(0.001)
+            for owner in (BOB, ALICE, ALICE):  # not his; repeated
+                [answer] = story.store.settle(owner, [what])
+                found = answer.found and answer.found.counts
+                story.answers.append(msgspec.structs.replace(answer, found=found))
+        story.settle(grant, ids[6], None)
+    patch.setattr(scripts, "SETTLE", before)
+    story.answers.append(story.store.flow_outcomes(flow))
+    story.store.close()
+    return story.answers
+
+
 def dump(admin: redis.Redis) -> dict[str, Any]:
     """All that a queue's keys hold, but what the server's own clock and name are in."""
     held: dict[str, Any] = {}
@@ -264,6 +299,24 @@ def test_the_shortcut_of_a_chains_step_means_the_same(server: str, monkeypatch: 
         whole = commands(admin)
     assert shortened["lset"] >= 4
     assert "lset" not in whole
+
+
+def test_the_shortcut_of_a_step_that_is_run_ahead_means_the_same(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows has its place, and what it was left, with and without it."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held = tell_of_steps(server, scripts.SETTLE, monkeypatch), dump(admin)
+        shortened = commands(admin)
+        admin.flushall()
+        admin.config_resetstat()
+        assert tell_of_steps(server, WHOLE_SETTLE, monkeypatch) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert sum(getattr(answer, "released", 0) for answer in answers) == 12
+    assert whole["hmget"] - shortened["hmget"] == 8  # only a whole settlement reads the lane
 
 
 def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

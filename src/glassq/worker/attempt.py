@@ -160,7 +160,7 @@ class Attempts:
             )
             return self._accounted_for(lane, ended, decoded.keep) if decoded.keep else ended
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
-        links = self._links(job, decoded)
+        links = self._links(lane, job, decoded)
         ran = self._run(lane, job, number, decoded, waited, links)
         return self.conclude(lane, job, past, decoded, ran, links)
 
@@ -269,10 +269,10 @@ class Attempts:
 
     # -- run -------------------------------------------------------------------------------------------
 
-    def _links(self, job: StoredJob, decoded: Decoded) -> Links | None:
+    def _links(self, lane: HeldLane, job: StoredJob, decoded: Decoded) -> Links | None:
         if decoded.place is None or self._storage is None:
             return None
-        return Links(decoded.task, decoded.place, job.id, self._storage)
+        return Links(decoded.task, decoded.place, job.id, self._storage, lane.catch_up)
 
     def _run(
         self,

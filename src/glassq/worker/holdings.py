@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Lease
@@ -15,13 +16,15 @@ class HeldLane:
     somebody asked to cancel while they run. While `leaving`, a settlement is under way or has given the
     lane up: that the store does not know the lease any more is no loss. `lapsed` once a job was kept from
     beginning, or told to stop, because the lease was over: a renewal that comes through later does not give
-    this stay back. `queue` is what people know, of which the lease may name a shard, and so is `key`, None
-    for jobs without one."""
+    this stay back. `catch_up` hears of all that was sent in it, and says whether it is still held; in other
+    threads than the lane's it only says so. `queue` is what people know, of which the lease may name a shard,
+    and so is `key`, None for jobs without one."""
 
     __slots__ = (
         "_clock",
         "callback_since",
         "cancelled",
+        "catch_up",
         "deadline",
         "key",
         "lapsed",
@@ -41,11 +44,17 @@ class HeldLane:
         self.leaving = False
         self.cancelled: frozenset[str] = frozenset()
         self.callback_since: float | None = None
+        self.catch_up: Callable[[], bool] = _was_sent_nothing
         self._clock = clock
 
     def ours(self) -> bool:
         """Whether the lane is this worker's, as far as it can know without asking the store."""
         return not (self.lost or self.lapsed) and self._clock.monotonic() < self.deadline
+
+
+def _was_sent_nothing() -> bool:
+    """Of a lane that is not run."""
+    return True
 
 
 class Holdings:

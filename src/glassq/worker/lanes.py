@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -129,6 +131,7 @@ class LaneRun:
         """Serve the lane until it is empty, given up or lost. `follow` takes the lane that is served after
         it, and returns its lease when the end of a turn in this queue has to say that it begins."""
         self._follow = follow
+        self._lane.catch_up = partial(self._catch_up, threading.get_ident())
         if not self._granted_begun:  # it waited here for a thread
             self._waits = self._waits.and_then(self._heard[0], self._store_now(), FAIRNESS)
         if self._begun or self._begin():
@@ -151,6 +154,13 @@ class LaneRun:
         """Whether all that was sent has been answered. Does not wait; takes in what has come."""
         self._in_flight.hear_arrived()
         return self._in_flight.empty
+
+    def _catch_up(self, thread: int) -> bool:
+        """Hear of all that was sent, in the middle of an attempt; whether the lane is not lost. What was sent
+        belongs to the lane's thread: others have to do with what the store knows."""
+        if threading.get_ident() == thread:
+            self._in_flight.hear_all()
+        return not self._lane.lost
 
     def _serve(self, job: StoredJob) -> None:
         """Attempt a job and settle it, or at least send its settlement."""

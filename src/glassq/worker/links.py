@@ -7,7 +7,7 @@ from typing import Any
 
 from glassq.codec import Place, Serializer
 from glassq.codec.results import result_headers, result_loader, result_payload
-from glassq.errors import CorruptRecord, FormatMismatch, StorageError, UpstreamMissing
+from glassq.errors import CorruptRecord, FormatMismatch, StorageError, StorageUnavailable, UpstreamMissing
 from glassq.model.flows import Upstream
 from glassq.model.upstreams import Left, Upstreams, why_nothing
 from glassq.registry import TaskDefinition
@@ -21,13 +21,22 @@ log = Log("glassq.worker")
 class Links:
     """Of one attempt of a job that comes after others, or belongs to a workflow.
 
-    What those before it left is read once, and only when somebody wants to know.
+    What those before it left is read once, and only when somebody wants to know. The one before it in its
+    lane may have been settled without waiting: `catch_up` hears of that before (see `HeldLane`).
     """
 
-    def __init__(self, task: TaskDefinition, place: Place, job_id: str, storage: Storage) -> None:
+    def __init__(
+        self,
+        task: TaskDefinition,
+        place: Place,
+        job_id: str,
+        storage: Storage,
+        catch_up: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.place = place
         self._job_id = job_id
         self._storage = storage
+        self._catch_up = catch_up
         self.trail: dict[str, str] = {}
         """Headers for those behind it, which Arounds may add to."""
         self._task = task
@@ -104,5 +113,7 @@ class Links:
 
     def _upstream(self) -> tuple[Upstream, ...]:
         if self._found is None:
+            if self.place.behind and not self._catch_up():
+                raise StorageUnavailable(f"the lane of {self._job_id} is lost; it runs elsewhere")
             self._found = self._storage.upstream(self._job_id) if self.place.behind else ()
         return self._found

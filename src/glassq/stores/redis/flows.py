@@ -97,7 +97,10 @@ class FlowVerbs:
             return ()
         job = member_name(queue, job_id)
         while True:
-            skip, *told = self._ask(scripts.UPSTREAM, queue, job, skip, _AT_ONCE, _ENOUGH)
+            answer = self._ask(scripts.UPSTREAM, queue, job, skip, _AT_ONCE, _ENOUGH)
+            if answer is None:
+                raise StorageUnavailable(f"the job before {job_id} has not ended yet; ask again when it has")
+            skip, *told = answer
             found += [
                 _upstream(queue, *told[at : at + _UPSTREAM_PARTS])
                 for at in range(0, len(told), _UPSTREAM_PARTS)

@@ -95,7 +95,7 @@ def _woven(files: tuple[str, ...]) -> str:
     """A function that makes what is done about jobs which wait for others, with what a script has not got
     itself: what stands in it costs nothing in the calls that have no use for it."""
     needed = [name for name in ("settled", "arriving") if name not in files]
-    body = "".join(map(_read, (*needed, "holding", "failing", "edges", "workflows", "outcomes")))
+    body = "".join(map(_read, (*needed, "holding", "places", "failing", "edges", "workflows", "outcomes")))
     return f"local woven\nlocal function weaving()\nif woven then return woven end\n{body}end\n\n"
 
 

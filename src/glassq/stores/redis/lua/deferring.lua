@@ -10,7 +10,11 @@ local function deferring()
   local function note_edge(parent, child)
     local edges = P .. 'je:' .. parent
     local place = places[parent]
-    if not place then place = tonumber(call('ZREVRANGE', edges, 0, 0, 'WITHSCORES')[2] or -1) + 1 end
+    if not place then
+      local last = call('ZREVRANGE', edges, 0, 0, 'WITHSCORES')[2]
+      -- Before all others comes one that has its place behind this parent (see `places`).
+      place = tonumber(last or call('HEXISTS', P .. 'js', parent) - 1) + 1
+    end
     places[parent] = place + call('ZADD', edges, 'NX', text(place), child)
   end
 

@@ -53,6 +53,9 @@
 -- jn hash  job -> how many parents that is, if it has several;  jf hash  job of jx -> because of how many of them
 -- ju hash  job -> <workflow>, a line end, and <length>:<length of name>:<parent><name> of each parent: of those with
 --          the flag w that have either
+-- js hash  parent -> <policy><child>, a line end, the parent's workflow or '', a line end, that parent's own parent or
+--          '', a line end, and <level><lane>: of a parent in its lane whose one child has its place behind it already
+--          and is in none of jd, jw and je. See `places`
 -- jr hash  parent -> <letter>, or that and a + and what it left: as long as children that heard of its end are
 --          unsettled;  jm hash  parent -> how many these are beyond one
 -- je:<parent> zset  who waits for it -> place: jobs of this shard, and of others;  jp set  parents without the flag w;

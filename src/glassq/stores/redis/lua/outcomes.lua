@@ -51,11 +51,15 @@ end
 
 local function tell(what)
   local id, letter, own = what.id, what.letter, what.own
+  local place = call('HGET', P .. 'js', id)
+  if place and letter == 's' then take_over(id, place, what.result) elseif place then places().recall(id, place) end
   if not own then
     own = call('HGET', P .. 'ju', id)
     if own and not STAYS[letter] then
       call('HDEL', P .. 'ju', id)
-      each_parent(own, let_go)
+      each_parent(own, function(parent)
+        if letter ~= 'c' or not places().leave(id, parent) then let_go(parent) end
+      end)
     end
   end
   if has_jp and not STAYS[letter] and call('SREM', P .. 'jp', id) == 1 then

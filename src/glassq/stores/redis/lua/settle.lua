@@ -228,6 +228,17 @@ local function move_on(what)
   return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
 end
 
+-- A job that had its place before its turn has waited only since the one before it ended. That took long: those that
+-- are run ahead are quick.
+local function refresh(what, id)
+  local key = list_key(string.match(what.head, '^%d+:(%d)'), what.lane)
+  local job = call('LINDEX', key, 0)
+  if not (job and is_job(job, id)) then return end
+  call('LSET', key, 0, (string.gsub(job, '^(%d+:%d:)%d+', '%1' .. instant, 1)))
+  what.changes = text(call('HINCRBY', lane_key(what.lane), 'ch', '1'))
+  call('HDEL', lane_key(what.lane), 'go')
+end
+
 local marks, answers, texts = digest, '', nil
 for index, what in ipairs(all) do
   local status, ordinal, held, jobs, came = what.status, 0, false, nil, nil
@@ -248,6 +259,7 @@ for index, what in ipairs(all) do
     if came then
       settled = settled + came.cancelled
       if came.woke then ready = call('ZCARD', P .. READY) end
+      if came.follows and what.leaving ~= 'go_on' then refresh(what, came.follows) end
       if #levels > 1 then what.changes = call('HGET', lane_key(what.lane), 'ch') or '0' end
     end
     held, jobs = move_on(what)
