@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -15,6 +17,8 @@ from glassq.model.events import AttemptFailed, AttemptSettled, AttemptStarted, L
 from glassq.model.leases import Owner, Settlement
 from glassq.stores.redis.course import RedisCourse
 from glassq.stores.redis.store import RedisStorage
+from glassq.stores.sqlite.course import SqliteCourse
+from glassq.stores.sqlite.store import SqliteStorage
 
 KINDS = ("quick",) * 12 + ("slow", "fails_once", "fails", "told", "expires")
 KEYS = ("a", "b", "c")
@@ -30,39 +34,55 @@ class Play(NamedTuple):
     stored: int
 
 
-@pytest.fixture
-def url(redis_url: str) -> str:
-    """An empty server."""
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
-    return redis_url
+class Store(NamedTuple):
+    """Whose courses are tried, and where it is found, empty."""
+
+    storage: type[Any]
+    course: type[Any]
+    empty: Callable[[], str]
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each store in turn."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_url")
+
+        def emptied() -> str:
+            with redis.Redis.from_url(url) as client:
+                client.flushall()
+            return url
+
+        return Store(RedisStorage, RedisCourse, emptied)
+    names = iter(range(9))
+    return Store(SqliteStorage, SqliteCourse, lambda: f"sqlite:///{tmp_path}/{next(names)}.db")
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_course_comes_to_what_single_settlements_come_to(
-    url: str, seed: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random programs, run both ways: the same attempts in the same order in each lane, with the same ends,
     and the same in the store and in the metrics."""
     begun: list[str] = []
-    course, send = RedisStorage.course, RedisCourse.send
+    course, send = store.storage.course, store.course.send
 
-    def sending(self: RedisCourse, job_id: str, next_id: str) -> int | None:
-        begun.append(job_id)
-        return send(self, job_id, next_id)
+    def sending(self: Any, job_id: str, next_id: str) -> int | None:
+        heard: int | None = send(self, job_id, next_id)
+        if heard is not None:
+            begun.append(job_id)
+        return heard
 
-    monkeypatch.setattr(RedisCourse, "send", sending)
-    together = play(url, Random(seed))
+    monkeypatch.setattr(store.course, "send", sending)
+    together = play(store.empty(), Random(seed))
     assert len(begun) > 50
     begun.clear()
-    with redis.Redis.from_url(url) as client:
-        client.flushall()
 
-    def none(self: RedisStorage, owner: Owner, settlement: Settlement, *, others: bool) -> None:
+    def none(self: Any, owner: Owner, settlement: Settlement, *, others: bool) -> None:
         assert course(self, owner, settlement, others=others) is not None
 
-    monkeypatch.setattr(RedisStorage, "course", none)
-    singly = play(url, Random(seed))
+    monkeypatch.setattr(store.storage, "course", none)
+    singly = play(store.empty(), Random(seed))
     assert begun == []
     assert together == singly
 

@@ -32,6 +32,12 @@ def time_of(seen: int, clock: int) -> int:
     return seen if seen - STILL < clock < seen else clock
 
 
+def is_usual(seen: int, now: int) -> bool:
+    """Whether so little time has passed that nothing is to be done about it: no lease is shorter than a
+    second."""
+    return seen <= now <= seen + MICRO
+
+
 def note(cx: Connection, queue: int, now: int) -> None:
     """Something happens here now."""
     cx.execute("UPDATE queues SET seen = ? WHERE id = ?", (now, queue))
@@ -45,7 +51,7 @@ def catch_up(cx: Connection, queue: int, seen: int, now: int) -> None:
     No owner can have renewed by that clock, so none may be judged by it: each gets one lease, once per token,
     which a live owner renews in and a dead one lets run out.
     """
-    if seen <= now <= seen + MICRO:  # no lease is shorter than a second
+    if is_usual(seen, now):
         return
     times = {"queue": queue, "now": now, "back": seen - now}
     if seen > now:

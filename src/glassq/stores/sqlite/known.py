@@ -64,13 +64,27 @@ class HeldLane(msgspec.Struct):
         # fence: both the number and the owner; a lane that vanished with its last job is nobody's.
         return self.token == lease.token and self.owner == owner
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its owner runs the job that comes first, of which nothing is known, and may go on."""
+        return self.runs and self.fresh and self.begun_rank is None and not self.paused
+
     def first(self, cx: Connection) -> Place | None:
         """The job that comes first, were none to have begun."""
         if not self.places and not self.whole:
-            self._reach = min(_FURTHEST, self._reach * 2)
-            self.places = deque(first_places(cx, self.queue, self.lane, self._reach))
-            self.whole = len(self.places) < self._reach
+            self._read(cx)
         return self.places[0] if self.places else None
+
+    def second(self, cx: Connection) -> Place | None:
+        """The job behind that one."""
+        if len(self.places) <= 1 and not self.whole:
+            self._read(cx)
+        return self.places[1] if len(self.places) > 1 else None
+
+    def _read(self, cx: Connection) -> None:
+        self._reach = min(_FURTHEST, self._reach * 2)
+        self.places = deque(first_places(cx, self.queue, self.lane, self._reach))
+        self.whole = len(self.places) < self._reach
 
     def without(self, job: Place) -> None:
         """That job is gone."""
@@ -109,6 +123,11 @@ class Known:
         if row is None:
             row = self._queues[queue] = queue_row(cx, queue)
         return row
+
+    def is_tied(self, queue: int | None) -> bool:
+        """Whether jobs of the queue were last seen to concern others. Outside of a transaction a hint."""
+        row = None if queue is None else self._queues.get(queue)
+        return row is not None and row.tied > 0
 
     def others(self, cx: Connection, queue: int) -> bool:
         """Whether a lane of the queue waits for a worker and may be served."""

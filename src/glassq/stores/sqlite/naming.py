@@ -35,6 +35,10 @@ class Names:
         self._ids[name] = key = int(row[0])
         return key
 
+    def known(self, name: str) -> int | None:
+        """The queue's row, as far as it was looked for."""
+        return self._ids.get(name)
+
     def make(self, cx: Connection, name: str) -> int:
         """The queue's row, made at its first append. Not remembered here: it may be rolled back."""
         known = self.find(cx, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,10 +16,10 @@ from glassq.errors import StorageError
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.model.watermarks import Watermark
+from glassq.model.watermarks import Counts, Watermark
 from glassq.stores.sqlite.changes import Change
 from glassq.stores.sqlite.ending import Ends
-from glassq.stores.sqlite.jumps import note, pass_time
+from glassq.stores.sqlite.jumps import is_usual, note, pass_time, time_of
 from glassq.stores.sqlite.known import HeldLane, Known
 from glassq.stores.sqlite.notes import write_down
 from glassq.stores.sqlite.rows import (
@@ -292,6 +293,63 @@ def _hold(call: _Call) -> None:
         (lane.queue, lane.lane),
     )
     call.known.forget()
+
+
+class Run(NamedTuple):
+    """What does not change while a lane is run ahead and nothing happens: whose it is, its change counter,
+    and whether others wait for the queue."""
+
+    owner: str
+    lease: Lease
+    change: int
+    others: bool
+
+
+class Stepped(NamedTuple):
+    """A job that succeeded while its lane went on with the next one: when, which of the queue's settled jobs
+    it is, and where the queue stood before."""
+
+    now: int
+    ordinal: int
+    incarnation: str
+    seq: int
+    enqueued: int
+
+    def in_full(self, run: Run) -> Settled:
+        """The whole answer."""
+        return Settled(
+            status=SettleStatus.DONE,
+            now=self.now / MICRO,
+            ordinal=self.ordinal,
+            held=True,
+            others=run.others,
+            change=run.change,
+            found=Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.ordinal - 1)),
+        )
+
+
+def step(
+    cx: Connection, known: Known, queue: int, run: Run, job_id: str, next_id: str, clock: int
+) -> Stepped | None:
+    """What `settle` does with a job that succeeded and whose lane goes on, where there is nothing to do but
+    that, and nothing to say that is not known: the head is the first in its lane, the one that is named comes
+    next, the lane is as it was, and others wait for the queue as before. None, and nothing is done, where
+    there is more to it."""
+    lane = known.held(cx, queue, run.owner, run.lease)
+    if lane is None or not lane.is_plain or lane.change != run.change:
+        return None
+    job, follower = lane.first(cx), lane.second(cx)
+    if job is None or job.id != job_id or follower is None or follower.id != next_id:
+        return None  # order: what was named is not what comes
+    stood = known.queue(cx, queue)
+    now = time_of(stood.seen, clock)
+    if stood.tied or stood.paused or known.others(cx, queue) != run.others or not is_usual(stood.seen, now):
+        return None
+    _take_out(cx, queue, lane.lane, job, OUTCOMES[Action.ACK], now)
+    lane.without(job)
+    stood.settled += 1
+    stood.seen = now
+    return Stepped(now, stood.settled, stood.incarnation, stood.seq, stood.enqueued)
 
 
 def open_again(cx: Connection, queue: int, lane: str, place: int, now: int) -> None:

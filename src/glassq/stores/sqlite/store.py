@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from sqlite3 import Connection
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
 from glassq.flowstorage import parents_of
 from glassq.model.clock import Clock
-from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
-from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
+from glassq.model.jobs import Appended, Cancellation, NewJob, StoredJob
 from glassq.model.layouts import Layout
 from glassq.model.leases import (
     Claimed,
@@ -24,7 +22,6 @@ from glassq.model.leases import (
     SettleStatus,
 )
 from glassq.model.names import job_id, queue_of
-from glassq.model.stats import QueueStats
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
 from glassq.settling import Answered
@@ -32,18 +29,16 @@ from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
     PLAIN_TERMS,
-    DeadRecord,
-    HaltedRecord,
     Replayed,
     Terms,
-    WaitingRecord,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, looking, serving, settling, steering, views
+from glassq.stores.sqlite import arriving, claiming, serving, settling, steering
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.course import SqliteCourse
 from glassq.stores.sqlite.deferring import tie_jobs
 from glassq.stores.sqlite.departing import take_from_the_gone
 from glassq.stores.sqlite.disk import Disk
@@ -55,8 +50,9 @@ from glassq.stores.sqlite.keeping import KeepingVerbs
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
-from glassq.stores.sqlite.naming import Names, all_names, lay_out, layouts
+from glassq.stores.sqlite.naming import Names, lay_out
 from glassq.stores.sqlite.notes import sweep
+from glassq.stores.sqlite.reading import ReadingVerbs
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.stores.sqlite.steering import Keep
 from glassq.systemclock import SystemClock
@@ -65,7 +61,7 @@ R = TypeVar("R")
 U = TypeVar("U")
 
 
-class SqliteStorage(FollowingVerbs, KeepingVerbs):
+class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
     """`glassq.storage.Storage` on one SQLite file. Thread-safe; usable again in a forked child."""
 
     kind = "sqlite"
@@ -247,8 +243,13 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs):
 
         return self._changes.insist(settle, shared=True)
 
-    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> None:
-        """See `Storage.course`: what is settled here is answered at once."""
+    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> SqliteCourse | None:
+        """See `Storage.course`. One transaction for each job. None while jobs of the queue concern others."""
+        queue = settlement.lease.queue
+        if self._known.is_tied(self._names.known(queue)):
+            return None
+        run = settling.Run(str(owner), settlement.lease, settlement.change, others)
+        return SqliteCourse(self._connections, self._known, self._names, self._liveness, self._clock, run)
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
         """See `Storage.settle_later`. What is settled here is answered at once."""
@@ -350,48 +351,6 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs):
         self._names.forget(queue)
         return not held
 
-    def get(self, job_id: str) -> JobRecord | None:
-        """See `Storage.get`."""
-        return self._read(queue_of(job_id), None, lambda cx, key: views.find(cx, key, job_id))
-
-    def waiting(self, queue: str, limit: int) -> list[WaitingRecord]:
-        """See `Storage.waiting`."""
-        return self._read(queue, [], lambda cx, key: views.waiting(cx, key, limit))
-
-    def dead(self, queue: str, limit: int) -> list[DeadRecord]:
-        """See `Storage.dead`."""
-        return self._read(queue, [], lambda cx, key: views.dead(cx, key, limit))
-
-    def halted(self, queue: str, limit: int) -> list[HaltedRecord]:
-        """See `Storage.halted`."""
-        return self._read(queue, [], lambda cx, key: views.halted(cx, key, limit))
-
-    def lanes(self, queue: str, *, by: LaneOrder, limit: int, look: int) -> LanesSeen:
-        """See `Storage.lanes`. One snapshot, for which no writer waits."""
-        clock = self._clock
-        return self._read(queue, LanesSeen(), lambda cx, key: looking.lanes(cx, key, clock, by, limit, look))
-
-    def workers(self, queue: str) -> list[WorkerStats]:
-        """See `Storage.workers`. One snapshot."""
-        with self._connections.reading() as cx:
-            return looking.workers(cx, self._names.find(cx, queue), queue, micros(self._clock.wall()))
-
-    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        """See `Storage.stats`. All queues in one snapshot."""
-        with self._connections.reading() as cx:
-            now = micros(self._clock.wall())
-            return [views.stats(cx, self._names.find(cx, name), name, now) for name in queues]
-
-    def queues(self) -> list[str]:
-        """See `Storage.queues`."""
-        with self._connections.reading() as cx:
-            return all_names(cx)
-
-    def layouts(self) -> dict[str, Layout]:
-        """See `Storage.layouts`."""
-        with self._connections.reading() as cx:
-            return layouts(cx)
-
     def lay_out(self, queue: str, count: int) -> Layout:
         """See `Storage.lay_out`. One transaction."""
         layout = self._changes.insist(lambda change: lay_out(change.cx, self._names, queue, count))
@@ -418,12 +377,6 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs):
             return work(change, key)
 
         return self._changes.insist(steer)
-
-    def _read(self, queue: str, unknown: U, look: Callable[[Connection, int], R]) -> R | U:
-        """What there is to see of a queue; `unknown` answers for no such queue."""
-        with self._connections.reading() as cx:
-            key = self._names.find(cx, queue)
-            return unknown if key is None else look(cx, key)
 
     def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:
         """The queue of a lease this process may act on; None when it was inherited by fork or never was."""
