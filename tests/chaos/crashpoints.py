@@ -34,7 +34,7 @@ import glassq.app
 from glassq.app import Glassq
 from glassq.model import events
 from glassq.model.leases import Settled
-from glassq.settling import Settling
+from glassq.settling import Course, Settling
 from glassq.storage import Storage
 from glassq.stores.redis.line import Line
 from glassq.telemetry import Attempting, Sending
@@ -162,7 +162,7 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
         if name == "course":
-            return _no_course
+            return partial(self._watch_course, value) if self._inner.kind == "sqlite" else _no_course
         if name == "settle_later":
             return partial(self._watch_sending, value)
         return partial(self._watch, name, value) if name in VERBS + RELAYED else value
@@ -171,6 +171,11 @@ class Watched:
     def _watch_sending(call: Callable[..., Settling], *args: Any) -> Settling:
         reach("before_settle")
         return WatchedSettling(_asking("settle", call, *args))
+
+    @staticmethod
+    def _watch_course(call: Callable[..., Course | None], *args: Any, **kwargs: Any) -> WatchedCourse | None:
+        inner = call(*args, **kwargs)
+        return None if inner is None else WatchedCourse(inner)
 
     @staticmethod
     def _watch(verb: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -184,6 +189,24 @@ class Watched:
 
 def _no_course(*_: object, **__: object) -> None:
     """The points are those of settlements that are sent one by one."""
+
+
+class WatchedCourse:
+    """A course on which each job is settled at once, that passes the same points as a settlement."""
+
+    def __init__(self, inner: Course) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def send(self, job_id: str, next_id: str) -> Any:
+        """See `Course.send`."""
+        reach("before_settle")
+        was_sent = _asking("settle", self._inner.send, job_id, next_id)
+        if was_sent:
+            reach("after_settle")
+        return was_sent
 
 
 class WatchedSettling:
