@@ -27,16 +27,13 @@ from glassq.stores.sqlite.ties import (
     drop_edges,
     end_tied,
     is_refused,
-    leave,
     let_out,
-    owes,
     owing_to,
     revive,
     tell,
     tie,
     tie_of,
     to_be_told,
-    untie,
     withdraw,
 )
 
@@ -67,24 +64,23 @@ class Ends:
         if found is None:
             return False
         if found.flow is not None and found.outcome is not outcome:
-            flowrecords.note(self._cx, found, job, outcome, self.now)
+            flowrecords.note(self._cx, found, outcome, self.now)
             if outcome is not None and not found.has_company:
                 self._flows[found.flow] = None
-        if result is not None:
-            leave(self._cx, job, result)
         if outcome is not None and final:
             if found.awaited:  # it ended without having been released
                 self._owing.update(owing_to(self._cx, job))
             drop_edges(self._cx, job)
         # Written when it has been told. What it says of its workflow may not be true by then.
-        self._ended[job] = found._replace(outcome=outcome, final=final, left=None)
+        self._ended[job] = found._replace(outcome=outcome, final=final, result=result, left=None)
         return True
 
     def note_in_flow(self, flow: str, job: str, outcome: JobState | None) -> None:
         """The same of one job of a workflow, by somebody who knows it of another shard."""
-        told = Tie(0, flow, flowrecords.outcome_of(self._cx, flow, job))
+        told = Tie(self.own.queue, flow, flowrecords.outcome_of(self._cx, flow, job))
         if told.outcome is not outcome:
-            flowrecords.note(self._cx, told, job, outcome, self.now)
+            flowrecords.note(self._cx, told, outcome, self.now)
+            flowrecords.note_foreign(self._cx, told, job, outcome)
         self._flows[flow] = None
 
     def tie(
@@ -114,10 +110,22 @@ class Ends:
         found = child_to_be_told(self._cx, parent, child, outcome, final=final)
         self._tell(parent, found, outcome, final=final)
 
-    def _tell(self, parent: str, children: Sequence[Child], outcome: JobState | None, *, final: bool) -> None:
-        """Tell children; what each does then follows from all that it was told."""
+    def _tell(
+        self,
+        parent: str,
+        children: Sequence[Child],
+        outcome: JobState | None,
+        *,
+        final: bool,
+        at_last: bool = False,
+    ) -> None:
+        """Tell children; what each does then follows from all that it was told. `at_last`: of a success, and
+        these are all who wait for it, so nobody asks again who was told."""
         self._left -= len(children)
-        tell(self._cx, parent, children, outcome, final=final)
+        # Of those that are released now it says that they were told of all.
+        written = [child for child in children if child.awaited > 1 or child.withdrawn or not at_last]
+        if written:
+            tell(self._cx, parent, written, outcome, final=final)
         released: list[Child] = []
         wait_on: list[Child] = []
         for child in children:
@@ -178,7 +186,8 @@ class Ends:
         for parent in self._owing:
             found = tie_of(self._cx, parent)
             if found is not None:
-                self._close(parent, found, untold=owes(self._cx, parent, found))
+                left = to_be_told(self._cx, parent, found.outcome, 1, final=found.final)
+                self._close(parent, found, untold=bool(left))
         opened = [self._place(queue, jobs) for queue, jobs in self._released.items()]
         for tally in self._tallies.values():
             tally.write(self._cx)
@@ -189,17 +198,15 @@ class Ends:
         found = to_be_told(self._cx, job, ended.outcome, most + 1, final=ended.final)
         self._close(job, ended, untold=len(found) > most)
         if found:
-            self._tell(job, found[:most], ended.outcome, final=ended.final)
+            at_last = ended.outcome is JobState.SUCCEEDED and len(found) <= most
+            self._tell(job, found[:most], ended.outcome, final=ended.final, at_last=at_last)
 
     def _close(self, job: str, ended: Tie, *, untold: bool) -> None:
-        """Write down how a job ended, and whether it has children that are yet to be told; where there are
-        none, and it will not come back, nothing of it is kept."""
+        """Write down how a job ended, and whether it has children that are yet to be told."""
         self.relay = self.relay or untold
+        end_tied(self._cx, job, ended, untold=untold)
         if ended.final and not untold:
-            untie(self._cx, job)
             self._tally(ended.queue).tied -= 1
-        else:
-            end_tied(self._cx, job, ended.outcome, final=ended.final, untold=untold)
 
     def _place(self, queue: int, jobs: Sequence[Child]) -> bool:
         """Put those that are released into their lanes; whether any of these was idle."""

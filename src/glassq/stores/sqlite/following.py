@@ -77,9 +77,11 @@ class FollowingVerbs:
         """See `FlowStorage.upstream`."""
         with self._connections.reading() as cx:
             rows = cx.execute(
-                "SELECT edges.parent, name, outcome, result FROM edges LEFT JOIN legacies USING (parent)"
-                " WHERE child = ? AND outcome IS NOT NULL AND edges.parent NOT GLOB '!*' ORDER BY place",
-                (job_id,),
+                "SELECT parent, name, coalesce(edges.outcome, ?), whose.result FROM edges"
+                " CROSS JOIN ties AS own ON own.job = child LEFT JOIN ties AS whose ON whose.job = parent"
+                " WHERE child = ? AND (edges.outcome IS NOT NULL OR own.body IS NULL)"
+                " AND parent NOT GLOB '!*' ORDER BY place",
+                (JobState.SUCCEEDED, job_id),
             )
             return tuple(
                 Upstream(job, name, JobState(outcome), result) for job, name, outcome, result in rows
@@ -127,7 +129,7 @@ def _hand_over(cx: Connection, ends: Ends, queue: int, what: Delivery) -> None:
         if what.result is not None and child_to_be_told(
             cx, what.parent, what.to, what.outcome, final=what.final
         ):
-            leave(cx, what.parent, what.result)
+            leave(cx, queue, what.parent, what.outcome, what.result)
         ends.tell_one(what.parent, what.to, what.outcome, final=what.final)
 
 
@@ -136,7 +138,7 @@ def _to_children(cx: Connection, queue: int, limit: int) -> list[Delivery]:
     rows = cx.execute(
         "SELECT child, parent, ties.outcome, ties.final, result FROM ties CROSS JOIN edges"
         " ON parent = job AND waits = 1 AND (edges.outcome IS NOT ties.outcome OR edges.final <> ties.final)"
-        " LEFT JOIN legacies USING (parent) WHERE queue = ? AND untold",
+        " WHERE queue = ? AND untold",
         (queue,),
     )
     return [

@@ -16,6 +16,7 @@ from sqlite3 import Connection
 
 import msgspec
 
+from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease
 from glassq.stores.sqlite.rows import (
     OTHERS_READY,
@@ -24,7 +25,10 @@ from glassq.stores.sqlite.rows import (
     QueueRow,
     first_places,
     others_ready,
+    place_in,
     queue_row,
+    stored_job,
+    window_rows,
 )
 
 _FURTHEST = 64
@@ -71,6 +75,13 @@ class HeldLane(msgspec.Struct):
             self.places = deque(first_places(cx, self.queue, self.lane, self._reach))
             self.whole = len(self.places) < self._reach
         return self.places[0] if self.places else None
+
+    def window(self, cx: Connection, size: int) -> tuple[StoredJob, ...]:
+        """The next jobs, none of which has begun; their places are known then, too."""
+        rows = window_rows(cx, self.queue, self.lane, size)
+        self.places = deque(map(place_in, rows))
+        self.whole = len(rows) < size
+        return tuple(map(stored_job, rows))
 
     def without(self, job: Place) -> None:
         """That job is gone."""

@@ -34,7 +34,6 @@ from glassq.stores.sqlite.rows import (
     others_ready,
     place_at,
     place_of,
-    window,
 )
 
 
@@ -238,20 +237,22 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
     """The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with the first of the
     jobs that are left. `current`: what it goes on with already."""
     cx, known, lane, what = call.cx, call.known, call.lane, call.what
-    follower = lane.first(cx)  # order: whatever the worker named
     kept = what.leaving is Leaving.KEEP
     stays = kept or (
         what.leaving is Leaving.STAY and not lane.paused and not known.queue(cx, lane.queue).paused
     )
     jobs: tuple[StoredJob, ...] = ()
+    if stays and not kept and what.next_id is None:
+        jobs = lane.window(cx, max(1, what.window))
+    follower = lane.first(cx)  # order: whatever the worker named
     if kept:
         _hold(call)  # for the callback; what comes next has not begun
     elif follower is None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (lane.queue, lane.lane))
         known.left(lane)
     elif stays:
-        if follower.id != what.next_id or what.change != lane.change:
-            jobs = window(cx, lane.queue, lane.lane, max(1, what.window))
+        if not jobs and (follower.id != what.next_id or what.change != lane.change):
+            jobs = lane.window(cx, max(1, what.window))
         if follower != current:  # else named by a call that is repeated: what happened since is not forgotten
             _start(call)
     else:

@@ -27,6 +27,8 @@ class Tie(NamedTuple):
     """How many parents it waits for."""
     record: int | None = None
     """The number of the workflow's record, if there is one."""
+    result: bytes | None = None
+    """What it left, just now."""
     left: int | None = None
     """How many of its jobs had not ended, if that is known."""
 
@@ -62,17 +64,17 @@ class Child(NamedTuple):
 
 
 def tie_of(cx: Connection, job: str) -> Tie | None:
-    """The row of a tied job."""
+    """The row of a tied job; None when nobody is to be told of it, or everybody was for good."""
     row = cx.execute(
         "SELECT queue, flow, outcome, final, awaited, number,"
         " total - succeeded - buried - cancelled - expired"
-        " FROM ties LEFT JOIN flows ON flows.id = flow WHERE job = ?",
+        " FROM ties LEFT JOIN flows ON flows.id = flow WHERE job = ? AND (untold OR NOT final)",
         (job,),
     ).fetchone()
     if row is None:
         return None
     queue, flow, outcome, final, awaited, record, left = row
-    return Tie(queue, flow, outcome and JobState(outcome), bool(final), awaited, record, left)
+    return Tie(queue, flow, outcome and JobState(outcome), bool(final), awaited, record, left=left)
 
 
 def tie(
@@ -110,18 +112,27 @@ def defer(
     )
 
 
-def untie(cx: Connection, job: str) -> None:
-    """Nobody has to hear of this job any more."""
-    cx.execute("DELETE FROM ties WHERE job = ?", (job,))
-
-
-def end_tied(cx: Connection, job: str, outcome: JobState | None, *, final: bool, untold: bool) -> None:
+def end_tied(cx: Connection, job: str, ended: Tie, *, untold: bool) -> None:
     """Write down how a tied job ended, and whether there are children who are yet to be told. What has ended
-    for good is never released."""
+    for good is never released; when all were told of it, it is kept as long as anybody may ask for it."""
+    if not (ended.final and not untold and ended.flow is None and ended.result is None):
+        cx.execute(
+            "UPDATE ties SET outcome = ?1, final = ?2, untold = ?3,"
+            " body = CASE WHEN ?2 THEN NULL ELSE body END,"
+            " result = CASE WHEN EXISTS (SELECT 1 FROM edges WHERE parent = ?4) THEN coalesce(result, ?5) END"
+            " WHERE job = ?4",
+            (ended.outcome, ended.final, untold, job, ended.result),
+        )
+    if ended.final and not untold and ended.flow is None:
+        cx.execute("DELETE FROM ties WHERE job = ? AND result IS NULL", (job,))
+
+
+def leave(cx: Connection, queue: int, parent: str, outcome: JobState | None, result: bytes) -> None:
+    """Keep a result for the children of a job that has ended for good, and is not tied."""
     cx.execute(
-        "UPDATE ties SET outcome = ?1, final = ?2, untold = ?3, body = CASE WHEN ?2 THEN NULL ELSE body END"
-        " WHERE job = ?4",
-        (outcome, final, untold, job),
+        "INSERT INTO ties (job, queue, outcome, final, result) VALUES (?, ?, ?, 1, ?)"
+        " ON CONFLICT DO UPDATE SET result = coalesce(result, excluded.result)",
+        (parent, queue, outcome, result),
     )
 
 
@@ -130,7 +141,7 @@ def end_tied(cx: Connection, job: str, outcome: JobState | None, *, final: bool,
 _TO_BE_TOLD = "parent = ? AND waits = 1 AND (edges.outcome IS NOT ? OR edges.final <> ?)"
 _CHILDREN = (
     "SELECT child, policy, queue, lane, rank, ttl, dedup, awaited, ties.outcome IS NOT NULL, body"
-    " FROM edges CROSS JOIN ties ON job = child WHERE"
+    " FROM edges CROSS JOIN ties ON job = child AND body IS NOT NULL WHERE"
 )
 
 
@@ -146,14 +157,6 @@ def child_to_be_told(
     """This child, if it waits for such an end of this parent and has not been told of it."""
     rows = cx.execute(f"{_CHILDREN} child = ? AND {_TO_BE_TOLD}", (child, parent, outcome, final))
     return list(map(Child._make, rows))
-
-
-def owes(cx: Connection, job: str, ended: Tie) -> bool:
-    """Whether any child waits for this end and has not been told of it."""
-    row = cx.execute(
-        f"SELECT 1 FROM edges WHERE {_TO_BE_TOLD} LIMIT 1", (job, ended.outcome, ended.final)
-    ).fetchone()
-    return row is not None
 
 
 def tell(
@@ -211,12 +214,3 @@ def owing_to(cx: Connection, child: str) -> list[str]:
 def drop_edges(cx: Connection, child: str) -> None:
     """A child is settled for good: it waits for nobody, and nobody keeps a result for it."""
     cx.execute("DELETE FROM edges WHERE child = ?", (child,))
-
-
-def leave(cx: Connection, parent: str, result: bytes) -> None:
-    """Keep a result for the children, if there are any."""
-    cx.execute(
-        "INSERT INTO legacies (parent, result) SELECT ?1, ?2"
-        " WHERE EXISTS (SELECT 1 FROM edges WHERE parent = ?1) ON CONFLICT DO NOTHING",
-        (parent, result),
-    )
