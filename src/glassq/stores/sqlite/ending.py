@@ -26,6 +26,7 @@ from glassq.stores.sqlite.ties import (
     child_to_be_told,
     drop_edges,
     end_tied,
+    has_children,
     is_refused,
     let_out,
     owing_to,
@@ -53,7 +54,9 @@ class Ends:
         self._owing: set[str] = set()
         self._released: dict[int, list[Child]] = {}
         self._flows: dict[str, None] = {}
-        self.released = self.cancelled = 0
+        self.placed: list[Placed] = []
+        """Jobs that joined their lanes."""
+        self.cancelled = 0
         self.relay = False
 
     def note(
@@ -196,6 +199,8 @@ class Ends:
     def _tell_children(self, job: str, ended: Tie) -> None:
         most = max(0, self._left)
         found = to_be_told(self._cx, job, ended.outcome, most + 1, final=ended.final)
+        if ended.result is not None and not found and not has_children(self._cx, job):
+            ended = ended._replace(result=None)
         self._close(job, ended, untold=len(found) > most)
         if found:
             at_last = ended.outcome is JobState.SUCCEEDED and len(found) <= most
@@ -214,7 +219,6 @@ class Ends:
         now = tally.now
         # order: a released job takes its sequence here, behind all that are in its lane.
         seqs = tally.take_seqs(len(jobs))
-        self.released += len(jobs)
         placed = [
             Placed(
                 queue=queue,
@@ -230,6 +234,7 @@ class Ends:
             )
             for seq, job in zip(seqs, jobs, strict=True)
         ]
+        self.placed += placed
         return tally.join(self._cx, self._known, placed)
 
     def _tally(self, queue: int) -> Tally:

@@ -58,7 +58,10 @@ class FollowingVerbs:
                 _hand_over(change.cx, ends, key, each)
             change.ring = ends.carry_out()
             return Delivered(
-                released=ends.released, cancelled=ends.cancelled, ended=ends.ended_flows(), relay=ends.relay
+                released=len(ends.placed),
+                cancelled=ends.cancelled,
+                ended=ends.ended_flows(),
+                relay=ends.relay,
             )
 
         return self._changes.insist(deliver)

@@ -12,7 +12,9 @@ that is not known to have been committed, leaves nothing that is trusted.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import Any
 
 import msgspec
 
@@ -53,8 +55,10 @@ class HeldLane(msgspec.Struct):
     paused: bool
     places: deque[Place] = msgspec.field(default_factory=deque)
     whole: bool = False
-    """Whether all of its jobs were read, in this transaction."""
+    """Whether these are all of its jobs."""
     _reach: int = 1
+    _all: tuple[StoredJob, ...] | None = None
+    """All of its jobs, when they all came in one transaction and none was settled since."""
 
     @property
     def begun(self) -> tuple[int, int] | None:
@@ -78,13 +82,27 @@ class HeldLane(msgspec.Struct):
 
     def window(self, cx: Connection, size: int) -> tuple[StoredJob, ...]:
         """The next jobs, none of which has begun; their places are known then, too."""
+        if self._all is not None:
+            return self._all[:size]
         rows = window_rows(cx, self.queue, self.lane, size)
         self.places = deque(map(place_in, rows))
         self.whole = len(rows) < size
         return tuple(map(stored_job, rows))
 
+    def consists_of(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """It was empty, and these came into it: as `window_rows` would read them."""
+        self.places = deque(map(place_in, rows))
+        self.whole = True
+        self._all = tuple(map(stored_job, rows))
+
+    def with_more(self) -> None:
+        """Jobs came into it behind those that are known."""
+        self.whole = False
+        self._all = None
+
     def without(self, job: Place) -> None:
         """That job is gone."""
+        self._all = None
         if self.places and self.places[0] == job:
             self.places.popleft()
         else:
@@ -138,10 +156,7 @@ class Known:
             lane = self._held[queue, lease.lane] = HeldLane(queue, lease.lane, *row[:9])
             self._others[queue] = bool(row[9])
             self._queues.setdefault(queue, QueueRow(*row[10:]))
-        if not lane.belongs(owner, lease):
-            return None
-        lane.whole = False
-        return lane
+        return lane if lane.belongs(owner, lease) else None
 
     def left(self, lane: HeldLane) -> None:
         """There is no such lane any more."""
@@ -153,6 +168,9 @@ class Known:
     def joins(self, queue: int, lane: str, first: int, last: int) -> bool:
         """Whether jobs of ranks from `first` to `last` come into a lane that there is, and behind whatever
         its owner, if it has one, may have read. They are taken to be in it from now on."""
+        held = self._held.get((queue, lane))
+        if held is not None:
+            held.with_more()
         lowest = self._quiet.get((queue, lane))
         if lowest is None or first < lowest:
             return False

@@ -16,6 +16,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
+from glassq.stores.sqlite.arriving import rows_in
 from glassq.stores.sqlite.changes import Change
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.jumps import note, pass_time
@@ -87,17 +88,19 @@ def settle(change: Change, known: Known, queue: int, owner: str, what: Settlemen
 
 def _let_others_know(change: Change, call: _Call, ends: Ends, ordinal: int) -> Settled:
     """Let go who waits for the job, before its lane moves on: a child in it may be what comes next."""
-    what = call.what
+    what, was_empty = call.what, call.lane.whole and not call.lane.places
     ends.own.settle(OUTCOMES[what.action])
     if ends.carry_out():
         change.ring = True
     # Read again if jobs came before others in it.
     lane = call.known.held(call.cx, call.lane.queue, call.lane.owner, what.lease)
     assert lane is not None  # noqa: S101 - it was held in this transaction
+    if was_empty and lane is call.lane:
+        lane.consists_of(rows_in(ends.placed, lane.queue, lane.lane))
     settled = _move_on(msgspec.structs.replace(call, lane=lane), None, SettleStatus.DONE, ordinal)
     return msgspec.structs.replace(
         settled,
-        released=ends.released + ends.cancelled,
+        released=len(ends.placed) + ends.cancelled,
         ended=ends.ended_flows(),
         relay=ends.relay,
     )

@@ -115,16 +115,16 @@ def defer(
 def end_tied(cx: Connection, job: str, ended: Tie, *, untold: bool) -> None:
     """Write down how a tied job ended, and whether there are children who are yet to be told. What has ended
     for good is never released; when all were told of it, it is kept as long as anybody may ask for it."""
-    if not (ended.final and not untold and ended.flow is None and ended.result is None):
-        cx.execute(
-            "UPDATE ties SET outcome = ?1, final = ?2, untold = ?3,"
-            " body = CASE WHEN ?2 THEN NULL ELSE body END,"
-            " result = CASE WHEN EXISTS (SELECT 1 FROM edges WHERE parent = ?4) THEN coalesce(result, ?5) END"
-            " WHERE job = ?4",
-            (ended.outcome, ended.final, untold, job, ended.result),
-        )
-    if ended.final and not untold and ended.flow is None:
-        cx.execute("DELETE FROM ties WHERE job = ? AND result IS NULL", (job,))
+    if ended.final and not untold and ended.flow is None and ended.result is None:
+        gone = cx.execute("DELETE FROM ties WHERE job = ? AND result IS NULL", (job,))
+        if gone.rowcount == 1:
+            return
+    cx.execute(
+        "UPDATE ties SET outcome = ?, final = ?, untold = ?, result = coalesce(result, ?) WHERE job = ?",
+        (ended.outcome, ended.final, untold, ended.result, job),
+    )
+    if ended.final and ended.awaited:
+        cx.execute("UPDATE ties SET body = NULL WHERE job = ?", (job,))
 
 
 def leave(cx: Connection, queue: int, parent: str, outcome: JobState | None, result: bytes) -> None:
@@ -149,6 +149,11 @@ def to_be_told(cx: Connection, job: str, outcome: JobState | None, limit: int, *
     """Children that wait for this end and have not been told of it, in the order of their appends."""
     rows = cx.execute(f"{_CHILDREN} {_TO_BE_TOLD} ORDER BY number LIMIT ?", (job, outcome, final, limit))
     return list(map(Child._make, rows))
+
+
+def has_children(cx: Connection, job: str) -> bool:
+    """Whether anybody waits, or waited, for a job."""
+    return cx.execute("SELECT 1 FROM edges WHERE parent = ? LIMIT 1", (job,)).fetchone() is not None
 
 
 def child_to_be_told(
