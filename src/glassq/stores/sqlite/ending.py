@@ -25,10 +25,12 @@ from glassq.stores.sqlite.ties import (
     await_less,
     child_to_be_told,
     drop_edges,
+    drop_result,
     end_tied,
     has_children,
     is_refused,
     let_out,
+    let_out_heir,
     owing_to,
     revive,
     tell,
@@ -63,19 +65,22 @@ class Ends:
         self, job: str, outcome: JobState | None, *, final: bool = True, result: bytes | None = None
     ) -> bool:
         """A job has ended, or (None) is unsettled again; whether anybody has to hear of it."""
-        found = self._ended.pop(job, None) or tie_of(self._cx, job)
+        found = self._ended.pop(job, None) or self._known.tie(job) or tie_of(self._cx, job)
         if found is None:
             return False
         if found.flow is not None and found.outcome is not outcome:
             flowrecords.note(self._cx, found, outcome, self.now)
+            self._known.note_in_flow(found, outcome)
             if outcome is not None and not found.has_company:
                 self._flows[found.flow] = None
         if outcome is not None and final:
             if found.awaited:  # it ended without having been released
                 self._owing.update(owing_to(self._cx, job))
-            drop_edges(self._cx, job)
+            if found.parents:
+                drop_edges(self._cx, job)
         # Written when it has been told. What it says of its workflow may not be true by then.
-        self._ended[job] = found._replace(outcome=outcome, final=final, result=result, left=None)
+        found.outcome, found.final, found.result, found.left = outcome, final, result, None
+        self._ended[job] = found
         return True
 
     def note_in_flow(self, flow: str, job: str, outcome: JobState | None) -> None:
@@ -84,6 +89,7 @@ class Ends:
         if told.outcome is not outcome:
             flowrecords.note(self._cx, told, outcome, self.now)
             flowrecords.note_foreign(self._cx, told, job, outcome)
+            self._known.forget()
         self._flows[flow] = None
 
     def tie(
@@ -120,15 +126,10 @@ class Ends:
         outcome: JobState | None,
         *,
         final: bool,
-        at_last: bool = False,
     ) -> None:
-        """Tell children; what each does then follows from all that it was told. `at_last`: of a success, and
-        these are all who wait for it, so nobody asks again who was told."""
+        """Tell children; what each does then follows from all that it was told."""
         self._left -= len(children)
-        # Of those that are released now it says that they were told of all.
-        written = [child for child in children if child.awaited > 1 or child.withdrawn or not at_last]
-        if written:
-            tell(self._cx, parent, written, outcome, final=final)
+        tell(self._cx, parent, children, outcome, final=final)
         released: list[Child] = []
         wait_on: list[Child] = []
         for child in children:
@@ -142,8 +143,11 @@ class Ends:
         if wait_on:
             await_less(self._cx, wait_on)
         if released:
-            let_out(self._cx, [child.id for child in released])
-        for child in released:
+            let_out(self._cx, released)
+            self._release(released)
+
+    def _release(self, children: Sequence[Child]) -> None:
+        for child in children:
             self._tally(child.queue).deferred -= 1
             self._released.setdefault(child.queue, []).append(child)
 
@@ -190,6 +194,8 @@ class Ends:
             found = tie_of(self._cx, parent)
             if found is not None:
                 left = to_be_told(self._cx, parent, found.outcome, 1, final=found.final)
+                if not left and not has_children(self._cx, parent):
+                    drop_result(self._cx, parent)
                 self._close(parent, found, untold=bool(left))
         opened = [self._place(queue, jobs) for queue, jobs in self._released.items()]
         for tally in self._tallies.values():
@@ -199,12 +205,24 @@ class Ends:
     def _tell_children(self, job: str, ended: Tie) -> None:
         most = max(0, self._left)
         found = to_be_told(self._cx, job, ended.outcome, most + 1, final=ended.final)
+        if len(found) == 1 and most and found[0].inherits_from(ended.outcome):
+            self._leave_all(job, ended, found[0])
+            return
         if ended.result is not None and not found and not has_children(self._cx, job):
-            ended = ended._replace(result=None)
+            ended.result = None
         self._close(job, ended, untold=len(found) > most)
         if found:
-            at_last = ended.outcome is JobState.SUCCEEDED and len(found) <= most
-            self._tell(job, found[:most], ended.outcome, final=ended.final, at_last=at_last)
+            self._tell(job, found[:most], ended.outcome, final=ended.final)
+
+    def _leave_all(self, job: str, ended: Tie, child: Child) -> None:
+        """What an only child, who waits for nobody else, has to know of a success comes into its own row: so
+        nothing is written that is taken away again when it ends."""
+        self._left -= 1
+        let_out_heir(self._cx, child, job, ended.result)
+        ended.result = None
+        self._close(job, ended, untold=False)
+        self._release([child])
+        self._known.released(child.id, child.queue, child.flow)
 
     def _close(self, job: str, ended: Tie, *, untold: bool) -> None:
         """Write down how a job ended, and whether it has children that are yet to be told."""
@@ -245,5 +263,7 @@ class Ends:
 
     def ended_flows(self) -> tuple[FlowEnded, ...]:
         """Workflows that ended with this, for whoever can tell; what is not asked for here a relay tells."""
+        if not self._flows:
+            return ()
         told = [flowrecords.tell(self._cx, flow) for flow in self._flows]
         return tuple(each for each in told if each is not None)

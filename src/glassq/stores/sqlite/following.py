@@ -24,7 +24,7 @@ from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.naming import Names
 from glassq.stores.sqlite.rows import micros
-from glassq.stores.sqlite.ties import child_to_be_told, leave, tie_of
+from glassq.stores.sqlite.ties import child_to_be_told, heritage, leave, tie_of
 
 
 class FollowingVerbs:
@@ -79,15 +79,9 @@ class FollowingVerbs:
     def upstream(self, job_id: str) -> tuple[Upstream, ...]:
         """See `FlowStorage.upstream`."""
         with self._connections.reading() as cx:
-            rows = cx.execute(
-                "SELECT parent, name, coalesce(edges.outcome, ?), whose.result FROM edges"
-                " CROSS JOIN ties AS own ON own.job = child LEFT JOIN ties AS whose ON whose.job = parent"
-                " WHERE child = ? AND (edges.outcome IS NOT NULL OR own.body IS NULL)"
-                " AND parent NOT GLOB '!*' ORDER BY place",
-                (JobState.SUCCEEDED, job_id),
-            )
             return tuple(
-                Upstream(job, name, JobState(outcome), result) for job, name, outcome, result in rows
+                Upstream(job, name, JobState(outcome), result)
+                for job, name, outcome, result in heritage(cx, job_id)
             )
 
     # -- workflows ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from glassq.model.jobs import StoredJob
+from glassq.model.jobs import JobState, StoredJob
 from glassq.model.leases import Lease
 from glassq.stores.sqlite.rows import (
     OTHERS_READY,
@@ -32,10 +32,15 @@ from glassq.stores.sqlite.rows import (
     stored_job,
     window_rows,
 )
+from glassq.stores.sqlite.ties import Tie
 
 _FURTHEST = 64
 """Places of a lane that are read at once. Two at first, then twice as many each time they are used up: where
 another process writes between any two settlements more than two would be read in vain."""
+
+
+_MOST_TIES = 1_000
+_NO_TIE = (0, None)
 
 
 class HeldLane(msgspec.Struct):
@@ -116,13 +121,15 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_held", "_others", "_queues", "_quiet", "version")
+    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "version")
 
     def __init__(self) -> None:
         self._queues: dict[int, QueueRow] = {}
         self._others: dict[int, bool] = {}
         self._held: dict[tuple[int, str], HeldLane] = {}
         self._quiet: dict[tuple[int, str], int] = {}
+        self._ties: dict[str, tuple[int, str | None]] = {}
+        self._flows: dict[str, tuple[int, int]] = {}
         self.version: int | None = None
 
     def forget(self) -> None:
@@ -131,6 +138,8 @@ class Known:
         self._others.clear()
         self._held.clear()
         self._quiet.clear()
+        self._ties.clear()
+        self._flows.clear()
 
     def queue(self, cx: Connection, queue: int) -> QueueRow:
         """A queue's counters. Whoever writes others changes these, too."""
@@ -162,6 +171,36 @@ class Known:
         """There is no such lane any more."""
         self._held.pop((lane.queue, lane.lane), None)
         self._quiet.pop((lane.queue, lane.lane), None)
+
+    # -- tied jobs -----------------------------------------------------------------------------------------
+
+    def released(self, job: str, queue: int, flow: str | None) -> None:
+        """A job that waited for nobody but its only parent has its place now; others may wait for it."""
+        if len(self._ties) < _MOST_TIES:
+            self._ties[job] = (queue, flow)
+
+    def tie(self, job: str) -> Tie | None:
+        """The row of such a job, which ends now."""
+        queue, flow = self._ties.pop(job, _NO_TIE)
+        if flow is None:
+            return Tie(queue) if queue else None
+        counted = self._flows.get(flow)
+        return None if counted is None else Tie(queue, flow, record=counted[0], left=counted[1])
+
+    def note_in_flow(self, before: Tie, outcome: JobState | None) -> None:
+        """A job of a workflow, of which that was known, has ended so. As long as others have not, it is known
+        how many."""
+        if before.flow is None:
+            return
+        if (
+            before.record is not None
+            and before.left is not None
+            and outcome is not None
+            and before.has_company
+        ):
+            self._flows[before.flow] = (before.record, before.left - 1)
+        else:
+            self._flows.pop(before.flow, None)
 
     # -- joining a lane ------------------------------------------------------------------------------------
 

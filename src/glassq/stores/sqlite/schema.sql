@@ -76,20 +76,24 @@ CREATE TABLE ties (
     outcome      TEXT,                         -- how it ended; NULL while it is unsettled
     final        INTEGER NOT NULL DEFAULT 0,   -- whether it stays so: no replay can change it
     untold       INTEGER NOT NULL DEFAULT 0,   -- whether there are children that are yet to be told
-    awaited      INTEGER NOT NULL DEFAULT 0,   -- how many of its edges wait
+    parents      INTEGER NOT NULL DEFAULT 0,   -- how many edges it has as a child
+    awaited      INTEGER NOT NULL DEFAULT 0,   -- how many of these wait
     lane         TEXT,
     rank         INTEGER,
     ttl          INTEGER,
     dedup        TEXT,
     body         BLOB,                         -- NULL in a job that is not kept here
-    result       BLOB                          -- for its children
+    result       BLOB,                         -- for its children
+    heir_of      TEXT,                         -- its only parent, once that succeeded: then there is no edge
+    heir_as      TEXT,                         -- the edge's name
+    legacy       BLOB                          -- the parent's result, which nobody else may want
 ) WITHOUT ROWID;
 
 CREATE INDEX ties_untold ON ties (queue) WHERE untold;
 CREATE INDEX ties_by_flow ON ties (flow) WHERE flow IS NOT NULL;
 
--- Who waits, or waited, for whom, until the child is settled for good. `outcome` and `final` are what it was told; the last
--- that it waited for, where that succeeded, need not be written: it was told, or it would be deferred.
+-- Who waits, or waited, for whom, until the child is settled for good. `outcome` and `final` are what it was told.
+-- A child of one parent that succeeded is told of it in its own row, and has no edge any more.
 CREATE TABLE edges (
     child        TEXT    NOT NULL,
     parent       TEXT    NOT NULL,
@@ -105,8 +109,8 @@ CREATE TABLE edges (
 
 CREATE INDEX edges_by_parent ON edges (parent, waits, number);
 
--- A result is kept while any child may want it.
-CREATE TRIGGER results_end AFTER DELETE ON edges BEGIN
+-- A result is kept while any child may want it that was told of it.
+CREATE TRIGGER results_end AFTER DELETE ON edges WHEN OLD.outcome IS NOT NULL BEGIN
     UPDATE ties SET result = NULL WHERE job = OLD.parent AND result IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM edges WHERE edges.parent = OLD.parent);
     DELETE FROM ties WHERE job = OLD.parent AND result IS NULL AND flow IS NULL AND final AND NOT untold;

@@ -97,7 +97,9 @@ def _let_others_know(change: Change, call: _Call, ends: Ends, ordinal: int) -> S
     assert lane is not None  # noqa: S101 - it was held in this transaction
     if was_empty and lane is call.lane:
         lane.consists_of(rows_in(ends.placed, lane.queue, lane.lane))
-    settled = _move_on(msgspec.structs.replace(call, lane=lane), None, SettleStatus.DONE, ordinal)
+    if lane is not call.lane:
+        call = msgspec.structs.replace(call, lane=lane)
+    settled = _move_on(call, None, SettleStatus.DONE, ordinal)
     return msgspec.structs.replace(
         settled,
         released=len(ends.placed) + ends.cancelled,

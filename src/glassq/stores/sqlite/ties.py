@@ -11,20 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import NamedTuple
 
+import msgspec
+
 from glassq.model.edges import After, EdgePolicy
 from glassq.model.jobs import JobState, NewJob
+from glassq.model.names import is_gate
 from glassq.stores.sqlite.rows import micros
 
 
-class Tie(NamedTuple):
+class Tie(msgspec.Struct):
     """A tied job: how it ended, if it has, and whether that is final; and the record of its workflow."""
 
     queue: int
     flow: str | None = None
     outcome: JobState | None = None
     final: bool = False
+    parents: int = 0
+    """How many edges it has as a child."""
     awaited: int = 0
-    """How many parents it waits for."""
+    """How many of these wait."""
     record: int | None = None
     """The number of the workflow's record, if there is one."""
     result: bytes | None = None
@@ -43,11 +48,14 @@ class Child(NamedTuple):
 
     id: str
     policy: str
+    name: str
     queue: int
+    flow: str | None
     lane: str
     rank: int
     ttl: int | None
     dedup: str | None
+    parents: int
     awaited: int
     withdrawn: bool
     body: bytes
@@ -58,6 +66,10 @@ class Child(NamedTuple):
             return outcome is not None
         return outcome is JobState.SUCCEEDED
 
+    def inherits_from(self, outcome: JobState | None) -> bool:
+        """Whether it waits for nobody else, nor ever did."""
+        return outcome is JobState.SUCCEEDED and self.parents == 1 and not self.withdrawn
+
     def refuses(self, outcome: JobState | None) -> bool:
         """Whether such an end cancels it."""
         return self.policy == EdgePolicy.CANCEL and outcome not in (None, JobState.SUCCEEDED)
@@ -66,15 +78,15 @@ class Child(NamedTuple):
 def tie_of(cx: Connection, job: str) -> Tie | None:
     """The row of a tied job; None when nobody is to be told of it, or everybody was for good."""
     row = cx.execute(
-        "SELECT queue, flow, outcome, final, awaited, number,"
+        "SELECT queue, flow, outcome, final, parents, awaited, number,"
         " total - succeeded - buried - cancelled - expired"
         " FROM ties LEFT JOIN flows ON flows.id = flow WHERE job = ? AND (untold OR NOT final)",
         (job,),
     ).fetchone()
     if row is None:
         return None
-    queue, flow, outcome, final, awaited, record, left = row
-    return Tie(queue, flow, outcome and JobState(outcome), bool(final), awaited, record, left=left)
+    queue, flow, outcome, final, parents, awaited, record, left = row
+    return Tie(queue, flow, outcome and JobState(outcome), bool(final), parents, awaited, record, left=left)
 
 
 def tie(
@@ -102,9 +114,9 @@ def defer(
     unique = None if new.dedup is None or new.dedup.window is not None else new.dedup.id
     ttl = None if new.ttl is None else micros(new.ttl)
     cx.execute(
-        "INSERT INTO ties (job, queue, flow, awaited, lane, rank, ttl, dedup, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (job, queue, new.flow, len(parents), new.lane, -new.level, ttl, unique, new.body),
+        "INSERT INTO ties (job, queue, flow, parents, awaited, lane, rank, ttl, dedup, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job, queue, new.flow, len(parents), len(parents), new.lane, -new.level, ttl, unique, new.body),
     )
     cx.executemany(
         "INSERT INTO edges (child, parent, number, place, name, policy) VALUES (?, ?, ?, ?, ?, ?)",
@@ -119,12 +131,12 @@ def end_tied(cx: Connection, job: str, ended: Tie, *, untold: bool) -> None:
         gone = cx.execute("DELETE FROM ties WHERE job = ? AND result IS NULL", (job,))
         if gone.rowcount == 1:
             return
+    no_more = ", body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL" if ended.final else ""
     cx.execute(
-        "UPDATE ties SET outcome = ?, final = ?, untold = ?, result = coalesce(result, ?) WHERE job = ?",
+        "UPDATE ties SET outcome = ?, final = ?, untold = ?, result = coalesce(result, ?)"
+        f"{no_more} WHERE job = ?",
         (ended.outcome, ended.final, untold, ended.result, job),
     )
-    if ended.final and ended.awaited:
-        cx.execute("UPDATE ties SET body = NULL WHERE job = ?", (job,))
 
 
 def leave(cx: Connection, queue: int, parent: str, outcome: JobState | None, result: bytes) -> None:
@@ -140,7 +152,8 @@ def leave(cx: Connection, queue: int, parent: str, outcome: JobState | None, res
 
 _TO_BE_TOLD = "parent = ? AND waits = 1 AND (edges.outcome IS NOT ? OR edges.final <> ?)"
 _CHILDREN = (
-    "SELECT child, policy, queue, lane, rank, ttl, dedup, awaited, ties.outcome IS NOT NULL, body"
+    "SELECT child, policy, name, queue, flow, lane, rank, ttl, dedup, parents, awaited,"
+    " ties.outcome IS NOT NULL, body"
     " FROM edges CROSS JOIN ties ON job = child AND body IS NOT NULL WHERE"
 )
 
@@ -179,13 +192,38 @@ def await_less(cx: Connection, children: Iterable[Child]) -> None:
     cx.executemany("UPDATE ties SET awaited = awaited - 1 WHERE job = ?", [(child.id,) for child in children])
 
 
-def let_out(cx: Connection, jobs: Iterable[str]) -> None:
+def let_out(cx: Connection, children: Iterable[Child]) -> None:
     """These are deferred no more: they have their places."""
-    cx.executemany(
-        "UPDATE ties SET awaited = 0, lane = NULL, rank = NULL, ttl = NULL, dedup = NULL, body = NULL"
-        " WHERE job = ?",
-        [(job,) for job in jobs],
+    cx.executemany(f"UPDATE ties SET {_NOT_DEFERRED} WHERE job = ?", [(child.id,) for child in children])
+
+
+_NOT_DEFERRED = "awaited = 0, lane = NULL, rank = NULL, ttl = NULL, dedup = NULL, body = NULL"
+
+
+def let_out_heir(cx: Connection, child: Child, parent: str, result: bytes | None) -> None:
+    """The same of one who waited for nobody else than this parent, which succeeded."""
+    cx.execute("DELETE FROM edges WHERE child = ? AND parent = ?", (child.id, parent))
+    cx.execute(
+        f"UPDATE ties SET {_NOT_DEFERRED}, parents = 0, heir_of = ?, heir_as = ?, legacy = ? WHERE job = ?",
+        (parent, child.name, result, child.id),
     )
+
+
+def heritage(cx: Connection, job: str) -> list[tuple[str, str, str, bytes | None]]:
+    """Of each parent of a job that has been told how it ended: its id, name, outcome and result."""
+    row = cx.execute(
+        "SELECT heir_of, heir_as, legacy FROM ties WHERE job = ? AND heir_of IS NOT NULL", (job,)
+    ).fetchone()
+    if row is not None:
+        parent, name, result = row
+        found = [(parent, name, JobState.SUCCEEDED, result)]
+    else:
+        found = cx.execute(
+            "SELECT parent, name, edges.outcome, result FROM edges LEFT JOIN ties ON job = parent"
+            " WHERE child = ? AND edges.outcome IS NOT NULL ORDER BY place",
+            (job,),
+        ).fetchall()
+    return [each for each in found if not is_gate(each[0])]
 
 
 def withdraw(cx: Connection, child: str) -> None:
@@ -214,6 +252,11 @@ def owing_to(cx: Connection, child: str) -> list[str]:
         (child,),
     )
     return [parent for (parent,) in rows]
+
+
+def drop_result(cx: Connection, parent: str) -> None:
+    """Nobody may want the result of a job that has ended for good."""
+    cx.execute("UPDATE ties SET result = NULL WHERE job = ?", (parent,))
 
 
 def drop_edges(cx: Connection, child: str) -> None:
