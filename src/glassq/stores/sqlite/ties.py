@@ -101,7 +101,7 @@ def tie(
     """Note that others have to hear of the end of a job; False when that is noted already."""
     made = cx.execute(
         "INSERT INTO ties (job, queue, flow, outcome, final) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (job, queue, flow, outcome, final),
+        (job, queue, flow, _text(outcome), int(final)),
     )
     return made.rowcount == 1
 
@@ -131,12 +131,26 @@ def end_tied(cx: Connection, job: str, ended: Tie, *, untold: bool) -> None:
         gone = cx.execute("DELETE FROM ties WHERE job = ? AND result IS NULL", (job,))
         if gone.rowcount == 1:
             return
-    no_more = ", body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL" if ended.final else ""
-    cx.execute(
-        "UPDATE ties SET outcome = ?, final = ?, untold = ?, result = coalesce(result, ?)"
-        f"{no_more} WHERE job = ?",
-        (ended.outcome, ended.final, untold, ended.result, job),
-    )
+    outcome = _text(ended.outcome)
+    if not ended.final:
+        cx.execute(
+            "UPDATE ties SET outcome = ?, final = 0, untold = ? WHERE job = ?", (outcome, int(untold), job)
+        )
+    elif ended.result is None:
+        cx.execute(f"UPDATE ties SET outcome = ?, {_FOR_GOOD} WHERE job = ?", (outcome, int(untold), job))
+    else:
+        cx.execute(
+            f"UPDATE ties SET outcome = ?, {_FOR_GOOD}, result = coalesce(result, ?) WHERE job = ?",
+            (outcome, int(untold), ended.result, job),
+        )
+
+
+_FOR_GOOD = "final = 1, untold = ?, body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL"
+
+
+def _text(outcome: JobState | None) -> str | None:
+    """As it is written. SQLite's module looks around for what could make text of anything but plain text."""
+    return None if outcome is None else str(outcome)
 
 
 def leave(cx: Connection, queue: int, parent: str, outcome: JobState | None, result: bytes) -> None:
@@ -156,11 +170,12 @@ _CHILDREN = (
     " ties.outcome IS NOT NULL, body"
     " FROM edges CROSS JOIN ties ON job = child AND body IS NOT NULL WHERE"
 )
+_ALL_TO_BE_TOLD = f"{_CHILDREN} {_TO_BE_TOLD} ORDER BY number LIMIT ?"
 
 
 def to_be_told(cx: Connection, job: str, outcome: JobState | None, limit: int, *, final: bool) -> list[Child]:
     """Children that wait for this end and have not been told of it, in the order of their appends."""
-    rows = cx.execute(f"{_CHILDREN} {_TO_BE_TOLD} ORDER BY number LIMIT ?", (job, outcome, final, limit))
+    rows = cx.execute(_ALL_TO_BE_TOLD, (job, _text(outcome), int(final), limit))
     return list(map(Child._make, rows))
 
 
@@ -183,7 +198,10 @@ def tell(
     """These children were told. One that waits no more for this parent never will again."""
     cx.executemany(
         "UPDATE edges SET outcome = ?, final = ?, waits = ? WHERE child = ? AND parent = ?",
-        [(outcome, final, not child.is_good(outcome), child.id, parent) for child in children],
+        [
+            (_text(outcome), int(final), int(not child.is_good(outcome)), child.id, parent)
+            for child in children
+        ],
     )
 
 
@@ -194,19 +212,20 @@ def await_less(cx: Connection, children: Iterable[Child]) -> None:
 
 def let_out(cx: Connection, children: Iterable[Child]) -> None:
     """These are deferred no more: they have their places."""
-    cx.executemany(f"UPDATE ties SET {_NOT_DEFERRED} WHERE job = ?", [(child.id,) for child in children])
+    cx.executemany(_LET_OUT, [(child.id,) for child in children])
 
 
 _NOT_DEFERRED = "awaited = 0, lane = NULL, rank = NULL, ttl = NULL, dedup = NULL, body = NULL"
+_LET_OUT = f"UPDATE ties SET {_NOT_DEFERRED} WHERE job = ?"
+_LET_OUT_HEIR = (
+    f"UPDATE ties SET {_NOT_DEFERRED}, parents = 0, heir_of = ?, heir_as = ?, legacy = ? WHERE job = ?"
+)
 
 
 def let_out_heir(cx: Connection, child: Child, parent: str, result: bytes | None) -> None:
     """The same of one who waited for nobody else than this parent, which succeeded."""
     cx.execute("DELETE FROM edges WHERE child = ? AND parent = ?", (child.id, parent))
-    cx.execute(
-        f"UPDATE ties SET {_NOT_DEFERRED}, parents = 0, heir_of = ?, heir_as = ?, legacy = ? WHERE job = ?",
-        (parent, child.name, result, child.id),
-    )
+    cx.execute(_LET_OUT_HEIR, (parent, child.name, result, child.id))
 
 
 def heritage(cx: Connection, job: str) -> list[tuple[str, str, str, bytes | None]]:
