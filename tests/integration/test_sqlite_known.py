@@ -21,11 +21,12 @@ from glassq.stores.sqlite.store import SqliteStorage
 from glassq.testing.clock import FakeClock
 
 QUEUE = "q"
+FLOW = "~q/0123456789abcdef"
 LANES = ("a", "b", "c")
 OWNERS = (Owner("n", "one"), Owner("m", "two"))
 ACTIONS = (*[Action.ACK] * 30, Action.RETRY, Action.HALT, Action.BURY, Action.CANCEL)
 STEPS = 500
-_TABLES = ("queues", "jobs", "scheduled", "ties", "edges", "dedup", "paused", "lanes", "dead")
+_TABLES = ("queues", "jobs", "scheduled", "ties", "edges", "flows", "dedup", "paused", "lanes", "dead")
 
 
 class World:
@@ -38,6 +39,7 @@ class World:
         for number, handle in enumerate(self.handles):
             handle._producer = f"p{number}"
         self.handles[0].append(QUEUE, [NewJob(body=b"first", lane="a")])
+        self.handles[0].open_flow(FLOW, name="f", total=40, body=b"", keep_seconds=60.0)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("UPDATE queues SET incarnation = 'life'")
         self._look = sqlite3.connect(path, isolation_level=None)
@@ -121,6 +123,7 @@ class Script:
                 due=None if after else chance.choice((None,) * 9 + (3.0,)),
                 dedup=chance.choice((None,) * 6 + (Dedup("d"), Dedup("e", 5.0))),
                 after=after,
+                flow=chance.choice((None, None, None, FLOW)),
             )
             for after in (self._after() for _ in range(chance.choice((1, 1, 1, 2, 3))))
         ]
@@ -188,6 +191,7 @@ class Script:
             next_id=worker.jobs[1].id if len(worker.jobs) > 1 and chance.random() < 0.95 else None,
             change=worker.change,
             window=chance.randint(1, 6),
+            result=chance.choice((None, b"left")),
             reason="why",
             wait=1.0,
         )

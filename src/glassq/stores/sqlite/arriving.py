@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from operator import itemgetter
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
@@ -116,6 +117,17 @@ def join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail:
         opened += way is _Way.OPENED
     cx.executemany(_INSERT, jobs)
     return opened
+
+
+def rows_in(jobs: Sequence[Placed], queue: int, lane: str) -> list[tuple[Any, ...]]:
+    """Those of these jobs that are in a lane, as `window_rows` reads them."""
+    rows = [
+        (job.id, job.seq, job.rank, job.body, job.eligible_at, job.expires_at, job.replayed, job.dedup)
+        for job in jobs
+        if job.queue == queue and job.lane == lane
+    ]
+    rows.sort(key=itemgetter(2, 1))
+    return rows
 
 
 def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:

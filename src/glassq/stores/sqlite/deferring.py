@@ -69,7 +69,7 @@ def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, 
         if found is None:
             outcome, result = how_it_ended(cx, queue, parent, ends.now)
             if result is not None:
-                leave(cx, parent, result)
+                leave(cx, ends.own.queue, parent, outcome, result)
             ends.tell_one(parent, child, outcome, final=True)
             return
         ends.tie(found.queue, parent, outcome=found.outcome, final=found.final)

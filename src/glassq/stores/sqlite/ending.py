@@ -25,18 +25,18 @@ from glassq.stores.sqlite.ties import (
     await_less,
     child_to_be_told,
     drop_edges,
+    drop_result,
     end_tied,
+    has_children,
     is_refused,
-    leave,
     let_out,
-    owes,
+    let_out_heir,
     owing_to,
     revive,
     tell,
     tie,
     tie_of,
     to_be_told,
-    untie,
     withdraw,
 )
 
@@ -56,35 +56,40 @@ class Ends:
         self._owing: set[str] = set()
         self._released: dict[int, list[Child]] = {}
         self._flows: dict[str, None] = {}
-        self.released = self.cancelled = 0
+        self.placed: list[Placed] = []
+        """Jobs that joined their lanes."""
+        self.cancelled = 0
         self.relay = False
 
     def note(
         self, job: str, outcome: JobState | None, *, final: bool = True, result: bytes | None = None
     ) -> bool:
         """A job has ended, or (None) is unsettled again; whether anybody has to hear of it."""
-        found = self._ended.pop(job, None) or tie_of(self._cx, job)
+        found = self._ended.pop(job, None) or self._known.tie(job) or tie_of(self._cx, job)
         if found is None:
             return False
         if found.flow is not None and found.outcome is not outcome:
-            flowrecords.note(self._cx, found, job, outcome, self.now)
+            flowrecords.note(self._cx, found, outcome, self.now)
+            self._known.note_in_flow(found, outcome)
             if outcome is not None and not found.has_company:
                 self._flows[found.flow] = None
-        if result is not None:
-            leave(self._cx, job, result)
         if outcome is not None and final:
             if found.awaited:  # it ended without having been released
                 self._owing.update(owing_to(self._cx, job))
-            drop_edges(self._cx, job)
+            if found.parents:
+                drop_edges(self._cx, job)
         # Written when it has been told. What it says of its workflow may not be true by then.
-        self._ended[job] = found._replace(outcome=outcome, final=final, left=None)
+        found.outcome, found.final, found.result, found.left = outcome, final, result, None
+        self._ended[job] = found
         return True
 
     def note_in_flow(self, flow: str, job: str, outcome: JobState | None) -> None:
         """The same of one job of a workflow, by somebody who knows it of another shard."""
-        told = Tie(0, flow, flowrecords.outcome_of(self._cx, flow, job))
+        told = Tie(self.own.queue, flow, flowrecords.outcome_of(self._cx, flow, job))
         if told.outcome is not outcome:
-            flowrecords.note(self._cx, told, job, outcome, self.now)
+            flowrecords.note(self._cx, told, outcome, self.now)
+            flowrecords.note_foreign(self._cx, told, job, outcome)
+            self._known.forget()
         self._flows[flow] = None
 
     def tie(
@@ -114,7 +119,14 @@ class Ends:
         found = child_to_be_told(self._cx, parent, child, outcome, final=final)
         self._tell(parent, found, outcome, final=final)
 
-    def _tell(self, parent: str, children: Sequence[Child], outcome: JobState | None, *, final: bool) -> None:
+    def _tell(
+        self,
+        parent: str,
+        children: Sequence[Child],
+        outcome: JobState | None,
+        *,
+        final: bool,
+    ) -> None:
         """Tell children; what each does then follows from all that it was told."""
         self._left -= len(children)
         tell(self._cx, parent, children, outcome, final=final)
@@ -131,8 +143,11 @@ class Ends:
         if wait_on:
             await_less(self._cx, wait_on)
         if released:
-            let_out(self._cx, [child.id for child in released])
-        for child in released:
+            let_out(self._cx, released)
+            self._release(released)
+
+    def _release(self, children: Sequence[Child]) -> None:
+        for child in children:
             self._tally(child.queue).deferred -= 1
             self._released.setdefault(child.queue, []).append(child)
 
@@ -178,7 +193,10 @@ class Ends:
         for parent in self._owing:
             found = tie_of(self._cx, parent)
             if found is not None:
-                self._close(parent, found, untold=owes(self._cx, parent, found))
+                left = to_be_told(self._cx, parent, found.outcome, 1, final=found.final)
+                if not left and not has_children(self._cx, parent):
+                    drop_result(self._cx, parent)
+                self._close(parent, found, untold=bool(left))
         opened = [self._place(queue, jobs) for queue, jobs in self._released.items()]
         for tally in self._tallies.values():
             tally.write(self._cx)
@@ -187,19 +205,31 @@ class Ends:
     def _tell_children(self, job: str, ended: Tie) -> None:
         most = max(0, self._left)
         found = to_be_told(self._cx, job, ended.outcome, most + 1, final=ended.final)
+        if len(found) == 1 and most and found[0].inherits_from(ended.outcome):
+            self._leave_all(job, ended, found[0])
+            return
+        if ended.result is not None and not found and not has_children(self._cx, job):
+            ended.result = None
         self._close(job, ended, untold=len(found) > most)
         if found:
             self._tell(job, found[:most], ended.outcome, final=ended.final)
 
+    def _leave_all(self, job: str, ended: Tie, child: Child) -> None:
+        """What an only child, who waits for nobody else, has to know of a success comes into its own row: so
+        nothing is written that is taken away again when it ends."""
+        self._left -= 1
+        let_out_heir(self._cx, child, job, ended.result)
+        ended.result = None
+        self._close(job, ended, untold=False)
+        self._release([child])
+        self._known.released(child.id, child.queue, child.flow)
+
     def _close(self, job: str, ended: Tie, *, untold: bool) -> None:
-        """Write down how a job ended, and whether it has children that are yet to be told; where there are
-        none, and it will not come back, nothing of it is kept."""
+        """Write down how a job ended, and whether it has children that are yet to be told."""
         self.relay = self.relay or untold
+        end_tied(self._cx, job, ended, untold=untold)
         if ended.final and not untold:
-            untie(self._cx, job)
             self._tally(ended.queue).tied -= 1
-        else:
-            end_tied(self._cx, job, ended.outcome, final=ended.final, untold=untold)
 
     def _place(self, queue: int, jobs: Sequence[Child]) -> bool:
         """Put those that are released into their lanes; whether any of these was idle."""
@@ -207,7 +237,6 @@ class Ends:
         now = tally.now
         # order: a released job takes its sequence here, behind all that are in its lane.
         seqs = tally.take_seqs(len(jobs))
-        self.released += len(jobs)
         placed = [
             Placed(
                 queue=queue,
@@ -223,6 +252,7 @@ class Ends:
             )
             for seq, job in zip(seqs, jobs, strict=True)
         ]
+        self.placed += placed
         return tally.join(self._cx, self._known, placed)
 
     def _tally(self, queue: int) -> Tally:
@@ -233,5 +263,7 @@ class Ends:
 
     def ended_flows(self) -> tuple[FlowEnded, ...]:
         """Workflows that ended with this, for whoever can tell; what is not asked for here a relay tells."""
+        if not self._flows:
+            return ()
         told = [flowrecords.tell(self._cx, flow) for flow in self._flows]
         return tuple(each for each in told if each is not None)

@@ -45,34 +45,36 @@ def _number(cx: Connection, flow: str, now: int) -> int:
 
 def outcome_of(cx: Connection, flow: str, job: str) -> JobState | None:
     """How this job of a workflow ended, as far as was noted."""
-    row = cx.execute(
-        "SELECT outcome FROM flow_jobs WHERE job = ? AND flow = (SELECT number FROM flows WHERE id = ?)",
-        (job, flow),
-    ).fetchone()
-    return None if row is None else JobState(row[0])
+    row = cx.execute("SELECT outcome FROM ties WHERE job = ? AND flow = ?", (job, flow)).fetchone()
+    return None if row is None or row[0] is None else JobState(row[0])
 
 
-def note(cx: Connection, tied: Tie, job: str, outcome: JobState | None, now: int) -> None:
+def note(cx: Connection, tied: Tie, outcome: JobState | None, now: int) -> None:
     """One of the jobs, which was noted as `tied` says, ended otherwise; None: it came back, and so the
-    workflow has not ended."""
+    workflow has not ended. Who calls this writes that down in the job's row."""
     assert tied.flow is not None  # noqa: S101 - the caller saw it
     number, before = tied.record or _number(cx, tied.flow, now), tied.outcome
     if before is not None:
         cx.execute(f"UPDATE flows SET {before} = {before} - 1 WHERE number = ?", (number,))
     if outcome is None:
-        cx.execute("DELETE FROM flow_jobs WHERE flow = ? AND job = ?", (number, job))
         cx.execute(
             "UPDATE flows SET ended_at = NULL, told = 0, until = NULL"
             " WHERE number = ? AND ended_at IS NOT NULL",
             (number,),
         )
         return
-    cx.execute(
-        "INSERT OR REPLACE INTO flow_jobs (flow, job, outcome) VALUES (?, ?, ?)", (number, job, outcome)
-    )
     cx.execute(f"UPDATE flows SET {outcome} = {outcome} + 1 WHERE number = ?", (number,))
     if not tied.has_company:
         _end_if_done(cx, number, now)
+
+
+def note_foreign(cx: Connection, tied: Tie, job: str, outcome: JobState | None) -> None:
+    """Write down how a job ended that is not in this file."""
+    cx.execute(
+        "INSERT INTO ties (job, queue, flow, outcome, final) VALUES (?, ?, ?, ?, 1)"
+        " ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
+        (job, tied.queue, tied.flow, outcome),
+    )
 
 
 def _end_if_done(cx: Connection, number: int, now: int) -> None:
@@ -100,8 +102,8 @@ def tell(cx: Connection, flow: str) -> FlowEnded | None:
 def untold(cx: Connection, home: str, limit: int) -> list[tuple[int, str, str, str]]:
     """Workflows of a home whose end was not told: number, id, and one of their jobs with its outcome."""
     return cx.execute(
-        "SELECT number, id, job, outcome FROM flows CROSS JOIN flow_jobs ON flow = number"
-        " AND job = (SELECT min(job) FROM flow_jobs WHERE flow = number)"
+        "SELECT number, id, job, outcome FROM flows CROSS JOIN ties"
+        " ON job = (SELECT min(job) FROM ties WHERE flow = flows.id AND outcome IS NOT NULL)"
         " WHERE home = ? AND ended_at IS NOT NULL AND NOT told LIMIT ?",
         (home, limit),
     ).fetchall()
@@ -137,7 +139,7 @@ def find(cx: Connection, flow: str, now: int) -> FlowRecord | None:
 def outcomes(cx: Connection, flow: str, now: int) -> dict[str, JobState]:
     """How a workflow's jobs ended, while its record is kept."""
     rows = cx.execute(
-        "SELECT job, outcome FROM flow_jobs WHERE flow = (SELECT number FROM flows"
+        "SELECT job, outcome FROM ties WHERE outcome IS NOT NULL AND flow = (SELECT id FROM flows"
         " WHERE id = ? AND total IS NOT NULL AND (until IS NULL OR until > ?))",
         (flow, now),
     )
@@ -154,22 +156,32 @@ def ask(cx: Connection, flow: str) -> bool:
 
 def forget_flows(cx: Connection, home: str) -> None:
     """Delete what a queue is the home of."""
-    of_home = "flow IN (SELECT number FROM flows WHERE home = ?)"
-    cx.execute(f"DELETE FROM flow_jobs WHERE {of_home}", (home,))
-    cx.execute(f"DELETE FROM graphs WHERE {of_home}", (home,))
-    cx.execute("DELETE FROM flows WHERE home = ?", (home,))
+    for number, flow in cx.execute("SELECT number, id FROM flows WHERE home = ?", (home,)).fetchall():
+        _forget_jobs(cx, flow, -1)
+        _forget(cx, number)
 
 
 def sweep_flows(cx: Connection, now: int, jobs: int = 0) -> None:
     """Delete some of what is kept no more: as these come, or with every heartbeat."""
-    row = cx.execute("SELECT number FROM flows WHERE until <= ? LIMIT 1", (now,)).fetchone()
+    row = cx.execute("SELECT number, id FROM flows WHERE until <= ? LIMIT 1", (now,)).fetchone()
     if row is None:
         return
+    number, flow = row
     most = jobs * _SWEPT_FOR_EACH or _SWEPT_AT_A_BEAT
-    gone = cx.execute(
-        "DELETE FROM flow_jobs WHERE (flow, job) IN (SELECT flow, job FROM flow_jobs WHERE flow = ? LIMIT ?)",
-        (row[0], most),
+    if _forget_jobs(cx, flow, most) < most:
+        _forget(cx, number)
+
+
+def _forget_jobs(cx: Connection, flow: str, most: int) -> int:
+    """Delete jobs of a workflow that nobody is to be told of any more (-1: all of them), but for results that
+    others than its jobs may want; returns how many these were."""
+    ended = "flow = ? AND final AND NOT untold"
+    cx.execute(f"UPDATE ties SET flow = NULL WHERE {ended} AND result IS NOT NULL", (flow,))
+    return cx.execute(
+        f"DELETE FROM ties WHERE job IN (SELECT job FROM ties WHERE {ended} LIMIT ?)", (flow, most)
     ).rowcount
-    if gone < most:
-        cx.execute("DELETE FROM graphs WHERE flow = ?", row)
-        cx.execute("DELETE FROM flows WHERE number = ?", row)
+
+
+def _forget(cx: Connection, number: int) -> None:
+    cx.execute("DELETE FROM graphs WHERE flow = ?", (number,))
+    cx.execute("DELETE FROM flows WHERE number = ?", (number,))

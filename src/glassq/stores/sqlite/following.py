@@ -24,7 +24,7 @@ from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.naming import Names
 from glassq.stores.sqlite.rows import micros
-from glassq.stores.sqlite.ties import child_to_be_told, leave, tie_of
+from glassq.stores.sqlite.ties import child_to_be_told, heritage, leave, tie_of
 
 
 class FollowingVerbs:
@@ -58,7 +58,10 @@ class FollowingVerbs:
                 _hand_over(change.cx, ends, key, each)
             change.ring = ends.carry_out()
             return Delivered(
-                released=ends.released, cancelled=ends.cancelled, ended=ends.ended_flows(), relay=ends.relay
+                released=len(ends.placed),
+                cancelled=ends.cancelled,
+                ended=ends.ended_flows(),
+                relay=ends.relay,
             )
 
         return self._changes.insist(deliver)
@@ -76,13 +79,9 @@ class FollowingVerbs:
     def upstream(self, job_id: str) -> tuple[Upstream, ...]:
         """See `FlowStorage.upstream`."""
         with self._connections.reading() as cx:
-            rows = cx.execute(
-                "SELECT edges.parent, name, outcome, result FROM edges LEFT JOIN legacies USING (parent)"
-                " WHERE child = ? AND outcome IS NOT NULL AND edges.parent NOT GLOB '!*' ORDER BY place",
-                (job_id,),
-            )
             return tuple(
-                Upstream(job, name, JobState(outcome), result) for job, name, outcome, result in rows
+                Upstream(job, name, JobState(outcome), result)
+                for job, name, outcome, result in heritage(cx, job_id)
             )
 
     # -- workflows ---------------------------------------------------------------------------------------
@@ -127,7 +126,7 @@ def _hand_over(cx: Connection, ends: Ends, queue: int, what: Delivery) -> None:
         if what.result is not None and child_to_be_told(
             cx, what.parent, what.to, what.outcome, final=what.final
         ):
-            leave(cx, what.parent, what.result)
+            leave(cx, queue, what.parent, what.outcome, what.result)
         ends.tell_one(what.parent, what.to, what.outcome, final=what.final)
 
 
@@ -136,7 +135,7 @@ def _to_children(cx: Connection, queue: int, limit: int) -> list[Delivery]:
     rows = cx.execute(
         "SELECT child, parent, ties.outcome, ties.final, result FROM ties CROSS JOIN edges"
         " ON parent = job AND waits = 1 AND (edges.outcome IS NOT ties.outcome OR edges.final <> ties.final)"
-        " LEFT JOIN legacies USING (parent) WHERE queue = ? AND untold",
+        " WHERE queue = ? AND untold",
         (queue,),
     )
     return [

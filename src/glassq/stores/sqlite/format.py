@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,8 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         if _format(connection) == 0:  # another process may have made the tables while we waited
             if _value(connection, "SELECT count(*) FROM sqlite_master"):
                 raise ConfigurationError(f"{name} is another program's database; name a file of glassq's own")
-            for statement in _SCHEMA.read_text().split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
+            for statement in _statements(_SCHEMA.read_text()):
+                connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
@@ -39,6 +39,16 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: `executescript` would commit what was begun."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):  # a trigger has several in it
+            yield statement
+            statement = ""
 
 
 def _format(connection: sqlite3.Connection) -> int:

@@ -12,10 +12,13 @@ that is not known to have been committed, leaves nothing that is trusted.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import Any
 
 import msgspec
 
+from glassq.model.jobs import JobState, StoredJob
 from glassq.model.leases import Lease
 from glassq.stores.sqlite.rows import (
     OTHERS_READY,
@@ -24,12 +27,20 @@ from glassq.stores.sqlite.rows import (
     QueueRow,
     first_places,
     others_ready,
+    place_in,
     queue_row,
+    stored_job,
+    window_rows,
 )
+from glassq.stores.sqlite.ties import Tie
 
 _FURTHEST = 64
 """Places of a lane that are read at once. Two at first, then twice as many each time they are used up: where
 another process writes between any two settlements more than two would be read in vain."""
+
+
+_MOST_TIES = 1_000
+_NO_TIE = (0, None)
 
 
 class HeldLane(msgspec.Struct):
@@ -49,8 +60,10 @@ class HeldLane(msgspec.Struct):
     paused: bool
     places: deque[Place] = msgspec.field(default_factory=deque)
     whole: bool = False
-    """Whether all of its jobs were read, in this transaction."""
+    """Whether these are all of its jobs."""
     _reach: int = 1
+    _all: tuple[StoredJob, ...] | None = None
+    """All of its jobs, when they all came in one transaction and none was settled since."""
 
     @property
     def begun(self) -> tuple[int, int] | None:
@@ -86,8 +99,29 @@ class HeldLane(msgspec.Struct):
         self.places = deque(first_places(cx, self.queue, self.lane, self._reach))
         self.whole = len(self.places) < self._reach
 
+    def window(self, cx: Connection, size: int) -> tuple[StoredJob, ...]:
+        """The next jobs, none of which has begun; their places are known then, too."""
+        if self._all is not None:
+            return self._all[:size]
+        rows = window_rows(cx, self.queue, self.lane, size)
+        self.places = deque(map(place_in, rows))
+        self.whole = len(rows) < size
+        return tuple(map(stored_job, rows))
+
+    def consists_of(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """It was empty, and these came into it: as `window_rows` would read them."""
+        self.places = deque(map(place_in, rows))
+        self.whole = True
+        self._all = tuple(map(stored_job, rows))
+
+    def with_more(self) -> None:
+        """Jobs came into it behind those that are known."""
+        self.whole = False
+        self._all = None
+
     def without(self, job: Place) -> None:
         """That job is gone."""
+        self._all = None
         if self.places and self.places[0] == job:
             self.places.popleft()
         else:
@@ -101,13 +135,15 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_held", "_others", "_queues", "_quiet", "version")
+    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "version")
 
     def __init__(self) -> None:
         self._queues: dict[int, QueueRow] = {}
         self._others: dict[int, bool] = {}
         self._held: dict[tuple[int, str], HeldLane] = {}
         self._quiet: dict[tuple[int, str], int] = {}
+        self._ties: dict[str, tuple[int, str | None]] = {}
+        self._flows: dict[str, tuple[int, int]] = {}
         self.version: int | None = None
 
     def forget(self) -> None:
@@ -116,6 +152,8 @@ class Known:
         self._others.clear()
         self._held.clear()
         self._quiet.clear()
+        self._ties.clear()
+        self._flows.clear()
 
     def queue(self, cx: Connection, queue: int) -> QueueRow:
         """A queue's counters. Whoever writes others changes these, too."""
@@ -146,21 +184,51 @@ class Known:
             lane = self._held[queue, lease.lane] = HeldLane(queue, lease.lane, *row[:9])
             self._others[queue] = bool(row[9])
             self._queues.setdefault(queue, QueueRow(*row[10:]))
-        if not lane.belongs(owner, lease):
-            return None
-        lane.whole = False
-        return lane
+        return lane if lane.belongs(owner, lease) else None
 
     def left(self, lane: HeldLane) -> None:
         """There is no such lane any more."""
         self._held.pop((lane.queue, lane.lane), None)
         self._quiet.pop((lane.queue, lane.lane), None)
 
+    # -- tied jobs -----------------------------------------------------------------------------------------
+
+    def released(self, job: str, queue: int, flow: str | None) -> None:
+        """A job that waited for nobody but its only parent has its place now; others may wait for it."""
+        if len(self._ties) < _MOST_TIES:
+            self._ties[job] = (queue, flow)
+
+    def tie(self, job: str) -> Tie | None:
+        """The row of such a job, which ends now."""
+        queue, flow = self._ties.pop(job, _NO_TIE)
+        if flow is None:
+            return Tie(queue) if queue else None
+        counted = self._flows.get(flow)
+        return None if counted is None else Tie(queue, flow, record=counted[0], left=counted[1])
+
+    def note_in_flow(self, before: Tie, outcome: JobState | None) -> None:
+        """A job of a workflow, of which that was known, has ended so. As long as others have not, it is known
+        how many."""
+        if before.flow is None:
+            return
+        if (
+            before.record is not None
+            and before.left is not None
+            and outcome is not None
+            and before.has_company
+        ):
+            self._flows[before.flow] = (before.record, before.left - 1)
+        else:
+            self._flows.pop(before.flow, None)
+
     # -- joining a lane ------------------------------------------------------------------------------------
 
     def joins(self, queue: int, lane: str, first: int, last: int) -> bool:
         """Whether jobs of ranks from `first` to `last` come into a lane that there is, and behind whatever
         its owner, if it has one, may have read. They are taken to be in it from now on."""
+        held = self._held.get((queue, lane))
+        if held is not None:
+            held.with_more()
         lowest = self._quiet.get((queue, lane))
         if lowest is None or first < lowest:
             return False

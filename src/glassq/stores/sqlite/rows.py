@@ -55,11 +55,15 @@ def stored_job(row: tuple[Any, ...]) -> StoredJob:
 
 def window(cx: Connection, queue: int, lane: str, size: int) -> tuple[StoredJob, ...]:
     """The next jobs of a lane none of which has begun: highest level first, then by sequence."""
-    rows = cx.execute(
-        f"SELECT {JOB_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?",
+    return tuple(map(stored_job, window_rows(cx, queue, lane, size)))
+
+
+def window_rows(cx: Connection, queue: int, lane: str, size: int) -> list[tuple[Any, ...]]:
+    """The rows of a window: see `stored_job` and `place_in`."""
+    return cx.execute(
+        f"SELECT {JOB_COLUMNS}, dedup FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?",
         (queue, lane, size),
-    )
-    return tuple(map(stored_job, rows))
+    ).fetchall()
 
 
 def head(cx: Connection, queue: int, lane: str, begun: tuple[int, int] | None) -> StoredJob | None:
@@ -82,6 +86,11 @@ class Place(NamedTuple):
     rank: int
     seq: int
     dedup: str | None
+
+
+def place_in(row: tuple[Any, ...]) -> Place:
+    """A job's place, of a window's row."""
+    return Place(row[0], row[2], row[1], row[7])
 
 
 def first_places(cx: Connection, queue: int, lane: str, count: int) -> list[Place]:

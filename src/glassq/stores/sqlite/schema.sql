@@ -21,8 +21,8 @@ CREATE TABLE queues (
     settled_at   INTEGER NOT NULL DEFAULT 0,
     paused       INTEGER NOT NULL DEFAULT 0,
     paused_at    INTEGER NOT NULL DEFAULT 0,
-    tied         INTEGER NOT NULL DEFAULT 0,   -- rows of `ties`: while there are none, no end concerns anybody else
-    deferred     INTEGER NOT NULL DEFAULT 0,   -- unsettled jobs among them that have no place in their lane yet
+    tied         INTEGER NOT NULL DEFAULT 0,   -- jobs whose end is yet to be told: while there are none, none concerns others
+    deferred     INTEGER NOT NULL DEFAULT 0,   -- of these, unsettled jobs that have no place in their lane yet
     served_until INTEGER NOT NULL DEFAULT 0,   -- until when somebody who serves it counts as alive
     standstills  TEXT    NOT NULL DEFAULT ''   -- when nothing of it could be served: <begin>,<end>,<cause>,<amount>,...
 );
@@ -67,7 +67,8 @@ CREATE INDEX scheduled_by_due ON scheduled (queue, due_at, number);
 
 -- Jobs whose end concerns others, or who wait or waited for others, until they are settled for good and all have been told;
 -- and gates that are being opened. A deferred job is kept here, and has no place in its lane yet. One that a parent's failure
--- cancelled has ended, and is kept for as long as a replay may bring it back.
+-- cancelled has ended, and is kept for as long as a replay may bring it back. One that was told of for good is still kept for
+-- as long as a child may want its result, or the record of its workflow is.
 CREATE TABLE ties (
     job          TEXT    PRIMARY KEY,
     queue        INTEGER NOT NULL,
@@ -75,17 +76,24 @@ CREATE TABLE ties (
     outcome      TEXT,                         -- how it ended; NULL while it is unsettled
     final        INTEGER NOT NULL DEFAULT 0,   -- whether it stays so: no replay can change it
     untold       INTEGER NOT NULL DEFAULT 0,   -- whether there are children that are yet to be told
-    awaited      INTEGER NOT NULL DEFAULT 0,   -- how many of its edges wait
+    parents      INTEGER NOT NULL DEFAULT 0,   -- how many edges it has as a child
+    awaited      INTEGER NOT NULL DEFAULT 0,   -- how many of these wait
     lane         TEXT,
     rank         INTEGER,
     ttl          INTEGER,
     dedup        TEXT,
-    body         BLOB                          -- NULL in a job that is not kept here
+    body         BLOB,                         -- NULL in a job that is not kept here
+    result       BLOB,                         -- for its children
+    heir_of      TEXT,                         -- its only parent, once that succeeded: then there is no edge
+    heir_as      TEXT,                         -- the edge's name
+    legacy       BLOB                          -- the parent's result, which nobody else may want
 ) WITHOUT ROWID;
 
 CREATE INDEX ties_untold ON ties (queue) WHERE untold;
+CREATE INDEX ties_by_flow ON ties (flow) WHERE flow IS NOT NULL;
 
 -- Who waits, or waited, for whom, until the child is settled for good. `outcome` and `final` are what it was told.
+-- A child of one parent that succeeded is told of it in its own row, and has no edge any more.
 CREATE TABLE edges (
     child        TEXT    NOT NULL,
     parent       TEXT    NOT NULL,
@@ -101,15 +109,12 @@ CREATE TABLE edges (
 
 CREATE INDEX edges_by_parent ON edges (parent, waits, number);
 
--- Results of parents, while any child may want them.
-CREATE TABLE legacies (
-    parent       TEXT    PRIMARY KEY,
-    result       BLOB    NOT NULL
-) WITHOUT ROWID;
-
-CREATE TRIGGER legacies_end AFTER DELETE ON edges
-    BEGIN DELETE FROM legacies WHERE parent = OLD.parent AND NOT EXISTS
-        (SELECT 1 FROM edges WHERE edges.parent = OLD.parent); END;
+-- A result is kept while any child may want it that was told of it.
+CREATE TRIGGER results_end AFTER DELETE ON edges WHEN OLD.outcome IS NOT NULL BEGIN
+    UPDATE ties SET result = NULL WHERE job = OLD.parent AND result IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM edges WHERE edges.parent = OLD.parent);
+    DELETE FROM ties WHERE job = OLD.parent AND result IS NULL AND flow IS NULL AND final AND NOT untold;
+END;
 
 -- Workflows. One that is not opened yet has no `total`.
 CREATE TABLE flows (
@@ -138,13 +143,6 @@ CREATE TABLE graphs (
     flow         INTEGER PRIMARY KEY,          -- its number
     body         BLOB    NOT NULL
 );
-
-CREATE TABLE flow_jobs (
-    flow         INTEGER NOT NULL,             -- its number
-    job          TEXT    NOT NULL,
-    outcome      TEXT    NOT NULL,
-    PRIMARY KEY (flow, job)
-) WITHOUT ROWID;
 
 -- What was accepted lately, or (`until` is NULL) is not settled yet.
 CREATE TABLE dedup (

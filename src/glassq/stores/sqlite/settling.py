@@ -17,6 +17,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Counts, Watermark
+from glassq.stores.sqlite.arriving import rows_in
 from glassq.stores.sqlite.changes import Change
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.jumps import is_usual, note, pass_time, time_of
@@ -35,7 +36,6 @@ from glassq.stores.sqlite.rows import (
     others_ready,
     place_at,
     place_of,
-    window,
 )
 
 
@@ -89,17 +89,21 @@ def settle(change: Change, known: Known, queue: int, owner: str, what: Settlemen
 
 def _let_others_know(change: Change, call: _Call, ends: Ends, ordinal: int) -> Settled:
     """Let go who waits for the job, before its lane moves on: a child in it may be what comes next."""
-    what = call.what
+    what, was_empty = call.what, call.lane.whole and not call.lane.places
     ends.own.settle(OUTCOMES[what.action])
     if ends.carry_out():
         change.ring = True
     # Read again if jobs came before others in it.
     lane = call.known.held(call.cx, call.lane.queue, call.lane.owner, what.lease)
     assert lane is not None  # noqa: S101 - it was held in this transaction
-    settled = _move_on(msgspec.structs.replace(call, lane=lane), None, SettleStatus.DONE, ordinal)
+    if was_empty and lane is call.lane:
+        lane.consists_of(rows_in(ends.placed, lane.queue, lane.lane))
+    if lane is not call.lane:
+        call = msgspec.structs.replace(call, lane=lane)
+    settled = _move_on(call, None, SettleStatus.DONE, ordinal)
     return msgspec.structs.replace(
         settled,
-        released=ends.released + ends.cancelled,
+        released=len(ends.placed) + ends.cancelled,
         ended=ends.ended_flows(),
         relay=ends.relay,
     )
@@ -239,20 +243,22 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
     """The head is gone: the lane vanishes, goes back to the ready lanes, or goes on with the first of the
     jobs that are left. `current`: what it goes on with already."""
     cx, known, lane, what = call.cx, call.known, call.lane, call.what
-    follower = lane.first(cx)  # order: whatever the worker named
     kept = what.leaving is Leaving.KEEP
     stays = kept or (
         what.leaving is Leaving.STAY and not lane.paused and not known.queue(cx, lane.queue).paused
     )
     jobs: tuple[StoredJob, ...] = ()
+    if stays and not kept and what.next_id is None:
+        jobs = lane.window(cx, max(1, what.window))
+    follower = lane.first(cx)  # order: whatever the worker named
     if kept:
         _hold(call)  # for the callback; what comes next has not begun
     elif follower is None:
         cx.execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (lane.queue, lane.lane))
         known.left(lane)
     elif stays:
-        if follower.id != what.next_id or what.change != lane.change:
-            jobs = window(cx, lane.queue, lane.lane, max(1, what.window))
+        if not jobs and (follower.id != what.next_id or what.change != lane.change):
+            jobs = lane.window(cx, max(1, what.window))
         if follower != current:  # else named by a call that is repeated: what happened since is not forgotten
             _start(call)
     else:
@@ -345,7 +351,8 @@ def step(
     now = time_of(stood.seen, clock)
     if stood.tied or stood.paused or known.others(cx, queue) != run.others or not is_usual(stood.seen, now):
         return None
-    _take_out(cx, queue, lane.lane, job, OUTCOMES[Action.ACK], now)
+    _take_out(cx, queue, lane.lane, job)
+    _count(cx, queue, OUTCOMES[Action.ACK], now)
     lane.without(job)
     stood.settled += 1
     stood.seen = now

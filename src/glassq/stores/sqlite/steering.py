@@ -302,7 +302,7 @@ _HOLDINGS = (
     ("scheduled WHERE", "scheduled jobs"),
     ("ties WHERE body IS NOT NULL AND", "deferred jobs, or some that a replay would bring back"),
     ("dead WHERE", "dead letters"),
-    ("ties WHERE", "ends of jobs that others are to be told of"),
+    ("ties WHERE (untold OR NOT final) AND", "ends of jobs that others are to be told of"),
 )
 
 
