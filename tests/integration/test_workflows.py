@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from glassq import From, Glassq, WorkflowStatus, chain, current_job, parallel
 from glassq.errors import (
     BadOption,
+    JobNotFound,
     QueueFull,
     ResultTimeout,
     SerializationFailed,
@@ -436,6 +438,33 @@ def test_awaited(app: Glassq, steps: Steps) -> None:
     assert (steps.ran, workflow.status()) == (["a", "b"], WorkflowStatus.SUCCEEDED)
 
 
+def test_a_job_that_never_was_is_not_waited_for(app: Glassq, steps: Steps) -> None:
+    """A call, a batch or a workflow behind an id of a queue that the store never had, or of a shard that the
+    queue never had, is refused whole, with the queue that was meant; one that is gone counts as before."""
+    app.queue("cut", shards=2)
+    gone, cut = steps.step("a"), app.fifo("cut", key="key", name="cut")(lambda key: key)("k")
+    drain(app)
+    shard, _, name = cut.id.partition("/")
+    for unknown, said in (
+        ("lefft/abcdabcdabcd:1", "has no queue 'lefft'; did you mean 'left'?"),
+        (f"cut#7/{name}", "queue 'cut' never had so many shards"),
+    ):
+        child = steps.other.options(depends_on=[gone, unknown])
+        with pytest.raises(JobNotFound, match=re.escape(f"{unknown!r}, as ")) as refused:
+            child("b")
+        assert said in str(refused.value)
+        with pytest.raises(JobNotFound):
+            app.enqueue_many([child.s("b")])
+        with pytest.raises(JobNotFound):
+            asyncio.run(child.aenqueue("b"))
+        with pytest.raises(JobNotFound):
+            app.submit(steps("first") >> steps.elsewhere("second", depends_on=[unknown]))
+    assert [stats.depth for stats in app.storage.stats(["left", "right"])] == [0, 0]
+    steps.other.options(depends_on=[gone, cut, f"{'cut#1' if shard == 'cut#0' else 'cut#0'}/{name}"])("b")
+    drain(app)
+    assert steps.ran == ["a", "b"]
+
+
 def test_its_end_awaited(app: Glassq, steps: Steps) -> None:
     """By many at once. As `wait` it says how far it is when the time is over, and raises what that does."""
 
@@ -579,6 +608,8 @@ def test_what_is_checked_before_anything_is_stored(app: Glassq, steps: Steps) ->
         app.submit(steps("a"), name="two words")
     with pytest.raises(BadOption, match="no job's id"):
         steps.step.options(depends_on=["nonsense"])
+    with pytest.raises(BadOption, match="depends_on: has left/p:1 twice"):
+        steps.step.options(depends_on={"a": "left/p:1", "b": "left/p:1"})
     with pytest.raises(BadOption, match="delay: and depends_on exclude each other"):
         steps.step.options(depends_on=["left/p:1"], delay=3)
     assert nothing_stored(app)

@@ -93,8 +93,12 @@ class Submission:
 
         A round trip for each chunk of up to 100 steps of one shard (fewer where steps of several shards wait
         for each other), one for each step that is waited for in another shard, one for the record, and one
-        for each shard that has first steps.
+        for each shard that has first steps. `JobNotFound`, and nothing is stored, when a step comes after a
+        job that never was.
         """
+        self._producer.homes.check(
+            self._storage, [after for packed in self._planned.packed for after in packed.after]
+        )
         shards = [shard_of(self._storage.shards(each.queue), each.lane) for each in self._planned.packed]
         try:
             for chunk in chunks_of(self._planned, shards):
