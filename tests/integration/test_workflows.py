@@ -27,6 +27,7 @@ from glassq.errors import (
 )
 from glassq.model.jobs import Cancellation, JobState
 from glassq.model.leases import Settlement
+from glassq.model.names import nth_id
 from glassq.storage import Storage
 
 
@@ -450,7 +451,7 @@ def test_a_job_that_never_was_is_not_waited_for(app: Glassq, steps: Steps) -> No
         (f"cut#7/{name}", "queue 'cut' never had so many shards"),
     ):
         child = steps.other.options(depends_on=[gone, unknown])
-        with pytest.raises(JobNotFound, match=re.escape(f"{unknown!r}, as ")) as refused:
+        with pytest.raises(JobNotFound, match=re.escape(f"{unknown!r}: ")) as refused:
             child("b")
         assert said in str(refused.value)
         with pytest.raises(JobNotFound):
@@ -463,6 +464,28 @@ def test_a_job_that_never_was_is_not_waited_for(app: Glassq, steps: Steps) -> No
     steps.other.options(depends_on=[gone, cut, f"{'cut#1' if shard == 'cut#0' else 'cut#0'}/{name}"])("b")
     drain(app)
     assert steps.ran == ["a", "b"]
+
+
+def test_a_job_that_is_yet_to_come_is_not_waited_for(app: Glassq, steps: Steps) -> None:
+    """An id that its producer has not given out, of this queue or of another: refused, and of calls that are
+    sent together no other one. Of a workflow nothing runs."""
+    later = nth_id(steps.step("a").id, 1_000_000)
+    for task in (steps.step, steps.other):
+        child = task.options(depends_on=[later])
+        with pytest.raises(JobNotFound, match="its producer has not come so far"):
+            child("b")
+
+        async def many(task: Any = task, child: Any = child) -> list[Any]:
+            calls = [task.aenqueue("c"), child.aenqueue("b"), task.aenqueue("c")]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        first, refused, last = asyncio.run(many())
+        assert (first.queue, last.queue, type(refused)) == (task.definition.queue,) * 2 + (JobNotFound,)
+        with pytest.raises(SubmitFailed, match="its producer has not come so far"):
+            app.submit(steps("b") >> task.options(depends_on=[later]).s("b"))
+    drain(app)
+    assert steps.ran == ["a", *("c" * 4)]
+    assert [stats.depth for stats in app.storage.stats(["left", "right"])] == [0, 0]
 
 
 def test_its_end_awaited(app: Glassq, steps: Steps) -> None:

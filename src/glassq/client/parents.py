@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from glassq.errors import JobNotFound
+from glassq.flowstorage import never_was
 from glassq.model.edges import After
 from glassq.model.names import is_shard, nearest, queue_of, whole
 from glassq.storage import ShardedStorage
@@ -35,9 +35,9 @@ class Homes:
             if queue not in queues:
                 near = nearest(queue, queues)
                 hint = f"; did you mean {near!r}?" if near else ""
-                raise _never(job, f"{storage.address} has no queue {queue!r}{hint}")
+                raise never_was(job, f"{storage.address} has no queue {queue!r}{hint}")
             if is_shard(home) and _number(home) > _number(storage.shards(queue)[-1]):
-                raise _never(job, f"queue {queue!r} never had so many shards")
+                raise never_was(job, f"queue {queue!r} never had so many shards")
             self._known.add(home)
 
 
@@ -45,7 +45,3 @@ def _number(shard: str) -> int:
     """Of a shard; a queue that is whole comes before all of its shards. They are numbered in the order in
     which they were made, and no number is used twice."""
     return int(shard.partition("#")[2] or -1)
-
-
-def _never(job: str, why: str) -> JobNotFound:
-    return JobNotFound(f"depends_on: no job ever had the id {job!r}, as {why}")

@@ -12,7 +12,7 @@ import msgspec
 
 from glassq.client.batches import ENVELOPE_BYTES
 from glassq.client.producer import Producer
-from glassq.errors import EnqueueError, EnqueueUncertain, StorageError, SubmitFailed
+from glassq.errors import EnqueueError, EnqueueUncertain, JobNotFound, StorageError, SubmitFailed
 from glassq.flowstorage import MAX_DELIVERIES
 from glassq.model.flows import Delivered, Delivery
 from glassq.model.jobs import JobState
@@ -108,7 +108,7 @@ class Submission:
                 self._flow, name=name, total=len(self._jobs), body=pack_graph(graph), keep_seconds=keep
             )
             open_gate(self._storage, gate_of(self._flow), first_shards(graph))
-        except (StorageError, EnqueueError) as error:
+        except (StorageError, EnqueueError, JobNotFound) as error:
             self._note_uncertain(error)
             raise SubmitFailed(f"{type(error).__name__}: {error}", self._take_back()) from error
         return graph
