@@ -268,7 +268,7 @@ class NoCurrentJob(JobError):
 
 
 class JobNotFound(JobError):
-    """When no unsettled job, lane or dead letter has this id or key."""
+    """When no unsettled job, lane or dead letter has this id or key; or a call comes after what never was."""
 
 
 class JobFailed(JobError):

@@ -17,6 +17,10 @@ A parent's end is *good* for a child when it succeeded, or when the edge says `E
 cancels a child with `EdgePolicy.CANCEL`, which counts as settled then. When the end is not final (the parent
 is a dead letter, or was itself cancelled because of one) such a child is kept: the replay of that dead letter
 defers it anew, which counts as replayed, and a purge of it drops the child.
+
+A job that is not there counts as ended. But the numbers of a producer ascend: where a parent has one beyond
+the last that its producer was given, as far as the store knows that, and at least when it is the one that
+appends, `append` or `follow` raise `JobNotFound`, and store nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from glassq.errors import JobNotFound
 from glassq.model.edges import EdgePolicy
 from glassq.model.flows import Delivered, Delivery, FlowRecord, Upstream
 from glassq.model.jobs import JobState, NewJob
@@ -55,6 +60,11 @@ def parents_of(jobs: Sequence[NewJob]) -> int:
     if count > MAX_PARENTS:
         raise ValueError(f"the jobs of one append may wait for {MAX_PARENTS} others in all, got {count}")
     return count
+
+
+def never_was(job_id: str, why: str = "its producer has not come so far") -> JobNotFound:
+    """For a job that is to be waited for, and whose id was not given out."""
+    return JobNotFound(f"depends_on: no job ever had the id {job_id!r}: {why}")
 
 
 class FlowStorage(Protocol):

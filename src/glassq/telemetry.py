@@ -1,7 +1,7 @@
 """The event bus and the two planes of extension: observers are told, Arounds wrap.
 
 An `Observer` is told after the fact and cannot change it. An `Around` is a synchronous context manager
-around an enqueue or an attempt (trace context, database sessions). There is no third plane.
+around an enqueue, a submit or an attempt (trace context, database sessions). There is no third plane.
 """
 
 from __future__ import annotations
@@ -49,6 +49,16 @@ class Sending(msgspec.Struct, frozen=True):
     jobs: Sequence[Outgoing]
 
 
+class Submitting(msgspec.Struct, frozen=True):
+    """What an Around wraps when a workflow is submitted: the appends of its jobs, each of which is wrapped by
+    itself, too. `queue` is that of its first step."""
+
+    flow: str
+    name: str
+    queue: str
+    steps: int
+
+
 class AttemptLinks(Protocol):
     """How headers go from job to job."""
 
@@ -70,7 +80,8 @@ class Attempting(msgspec.Struct, frozen=True):
     """What an Around may know of the jobs before it, and leave to those behind; None where there are none."""
 
 
-Around = Callable[[Sending | Attempting], AbstractContextManager[Any]]
+Subject = Sending | Submitting | Attempting
+Around = Callable[[Subject], AbstractContextManager[Any]]
 Idle = Callable[[], bool]
 """Tells whether an Around has nothing to do for attempts of jobs without headers."""
 
@@ -182,7 +193,7 @@ class Bus:
         finally:
             del self._here.hand_on
 
-    def around(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
+    def around(self, subject: Subject) -> AbstractContextManager[None]:
         """Enter every Around. One that raises while entering or leaving is logged and left out:
         telemetry never decides about a job."""
         arounds = self._arounds
@@ -219,7 +230,7 @@ NOTHING_AROUND: AbstractContextManager[None] = nullcontext()
 """What an Around returns that has nothing to do for its subject: entering this one costs nothing."""
 
 
-def _made(around: Around, subject: Sending | Attempting) -> AbstractContextManager[Any]:
+def _made(around: Around, subject: Subject) -> AbstractContextManager[Any]:
     """What an Around makes for a subject."""
     try:
         return around(subject)
@@ -236,7 +247,7 @@ class _Wrapped(AbstractContextManager[None]):
 
     __slots__ = ("_arounds", "_entered", "_subject")
 
-    def __init__(self, arounds: Sequence[Around], subject: Sending | Attempting) -> None:
+    def __init__(self, arounds: Sequence[Around], subject: Subject) -> None:
         self._arounds = arounds
         self._subject = subject
         self._entered: list[AbstractContextManager[Any]] = []

@@ -37,7 +37,7 @@ from glassq.model.leases import Settled
 from glassq.settling import Course, Settling
 from glassq.storage import Storage
 from glassq.stores.redis.line import Line
-from glassq.telemetry import Attempting, Sending
+from glassq.telemetry import Attempting, Subject
 from glassq.worker.engine import Worker
 from tests.chaos.notes import note
 
@@ -235,7 +235,7 @@ def _asking(verb: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
 
 @contextmanager
-def _around(subject: Sending | Attempting) -> Iterator[None]:
+def _around(subject: Subject) -> Iterator[None]:
     if isinstance(subject, Attempting):
         reach("before_function")
     yield

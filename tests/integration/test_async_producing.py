@@ -18,7 +18,7 @@ from glassq import Disposition, Glassq, Receipt
 from glassq.errors import EnqueueError, EnqueueUncertain, PayloadTooLarge, QueueFull, StorageUnavailable
 from glassq.model.events import EnqueueFailed, JobEnqueued
 from glassq.stores.instrumented import InstrumentedStorage
-from glassq.telemetry import Attempting, Sending
+from glassq.telemetry import Attempting, Sending, Subject
 
 
 @pytest.fixture
@@ -179,11 +179,11 @@ def test_arounds_wrap_the_call_in_its_own_context(app: Glassq) -> None:
     """Calls that are awaited at the same time each have their headers from their own task's context."""
 
     @contextmanager
-    def around(subject: Sending | Attempting) -> Iterator[None]:
+    def around(subject: Subject) -> Iterator[None]:
         if isinstance(subject, Sending):
             for job in subject.jobs:
                 job.headers["variable"] = variable.get()
-        else:
+        elif isinstance(subject, Attempting):
             seen[subject.job.id] = subject.headers["variable"]
         yield
 

@@ -19,7 +19,7 @@ from glassq import Cancellation, Glassq, current_job
 from glassq.errors import BadOption
 from glassq.model.events import AttemptSettled, CallbackFailed, LaneLost, LoopBlocked, LoopFreed
 from glassq.model.verdicts import Outcome
-from glassq.telemetry import Attempting, Sending
+from glassq.telemetry import Sending, Subject
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_arounds_wrap_async_attempts_in_their_context(app: Glassq) -> None:
     seen: list[object] = []
 
     @contextmanager
-    def around(subject: Sending | Attempting) -> Iterator[None]:
+    def around(subject: Subject) -> Iterator[None]:
         if isinstance(subject, Sending):
             yield
             return

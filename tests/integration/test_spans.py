@@ -17,6 +17,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 
 from glassq import Glassq, TraceOptions
@@ -238,7 +239,8 @@ def test_a_workflow_is_one_conversation_and_its_steps_cause_each_other(
     app: Glassq, exporter: InMemorySpanExporter
 ) -> None:
     """Every span of its jobs names the workflow; a step's span is a child of that of the first step before
-    it, and linked to those of all of them and to where it was created."""
+    it, and linked to those of all of them and to where it was created. Whoever submits it without a span has
+    all of its jobs in one trace nevertheless: that of `submit`."""
 
     @app.fifo("left")
     def step(name: str) -> None:
@@ -249,12 +251,20 @@ def test_a_workflow_is_one_conversation_and_its_steps_cause_each_other(
         """In another queue."""
 
     first, second, third = step.s("a"), other.s("b"), step.s("c")
-    workflow = app.submit((first | second) >> third)
+    workflow = app.submit((first | second) >> third, name="nightly")
     with app.worker():
         assert workflow.wait(20) == "succeeded"
     spans = told(exporter)
+    (submit,) = [span for span in spans if span.name == "submit nightly"]
+    assert (submit.parent, submit.kind) == (None, SpanKind.PRODUCER)
+    assert (submit.attributes or {})["messaging.batch.message_count"] == 3
+    assert {ids(span)[0] for span in spans} == {ids(submit)[0]}
+    made = [span for span in spans if span.name.startswith(("create", "enqueue"))]
+    assert {span.parent and span.parent.span_id for span in made} == {ids(submit)[1]}
     of_jobs = [span for span in spans if span.name.split()[0] in ("create", "process")]
-    conversations = {(span.attributes or {}).get("messaging.message.conversation_id") for span in of_jobs}
+    conversations = {
+        (span.attributes or {}).get("messaging.message.conversation_id") for span in [submit, *of_jobs]
+    }
     assert conversations == {workflow.id}
     by_job = {
         (span.attributes or {})["messaging.message.id"]: span

@@ -31,7 +31,7 @@ from glassq.model.events import AttemptSettled, AttemptStarted, CallbackFailed, 
 from glassq.model.jobs import NewJob
 from glassq.model.verdicts import Outcome
 from glassq.policy.retry import Backoff
-from glassq.telemetry import Attempting, Sending
+from glassq.telemetry import Attempting, Subject
 from glassq.worker.holdings import HeldLane
 from tests.integration.processes import Stage
 
@@ -594,7 +594,7 @@ def test_a_job_that_came_too_late_to_begin_is_not_failed(app: Glassq) -> None:
             lane().deadline = 0.0
 
     @contextmanager
-    def renew_on_the_way_out(subject: Attempting | Sending) -> Iterator[None]:
+    def renew_on_the_way_out(subject: Subject) -> Iterator[None]:
         try:
             yield
         finally:

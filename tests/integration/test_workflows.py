@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from glassq import From, Glassq, WorkflowStatus, chain, current_job, parallel
 from glassq.errors import (
     BadOption,
+    JobNotFound,
     QueueFull,
     ResultTimeout,
     SerializationFailed,
@@ -25,6 +27,7 @@ from glassq.errors import (
 )
 from glassq.model.jobs import Cancellation, JobState
 from glassq.model.leases import Settlement
+from glassq.model.names import nth_id
 from glassq.storage import Storage
 
 
@@ -436,6 +439,55 @@ def test_awaited(app: Glassq, steps: Steps) -> None:
     assert (steps.ran, workflow.status()) == (["a", "b"], WorkflowStatus.SUCCEEDED)
 
 
+def test_a_job_that_never_was_is_not_waited_for(app: Glassq, steps: Steps) -> None:
+    """A call, a batch or a workflow behind an id of a queue that the store never had, or of a shard that the
+    queue never had, is refused whole, with the queue that was meant; one that is gone counts as before."""
+    app.queue("cut", shards=2)
+    gone, cut = steps.step("a"), app.fifo("cut", key="key", name="cut")(lambda key: key)("k")
+    drain(app)
+    shard, _, name = cut.id.partition("/")
+    for unknown, said in (
+        ("lefft/abcdabcdabcd:1", "has no queue 'lefft'; did you mean 'left'?"),
+        (f"cut#7/{name}", "queue 'cut' never had so many shards"),
+    ):
+        child = steps.other.options(depends_on=[gone, unknown])
+        with pytest.raises(JobNotFound, match=re.escape(f"{unknown!r}: ")) as refused:
+            child("b")
+        assert said in str(refused.value)
+        with pytest.raises(JobNotFound):
+            app.enqueue_many([child.s("b")])
+        with pytest.raises(JobNotFound):
+            asyncio.run(child.aenqueue("b"))
+        with pytest.raises(JobNotFound):
+            app.submit(steps("first") >> steps.elsewhere("second", depends_on=[unknown]))
+    assert [stats.depth for stats in app.storage.stats(["left", "right"])] == [0, 0]
+    steps.other.options(depends_on=[gone, cut, f"{'cut#1' if shard == 'cut#0' else 'cut#0'}/{name}"])("b")
+    drain(app)
+    assert steps.ran == ["a", "b"]
+
+
+def test_a_job_that_is_yet_to_come_is_not_waited_for(app: Glassq, steps: Steps) -> None:
+    """An id that its producer has not given out, of this queue or of another: refused, and of calls that are
+    sent together no other one. Of a workflow nothing runs."""
+    later = nth_id(steps.step("a").id, 1_000_000)
+    for task in (steps.step, steps.other):
+        child = task.options(depends_on=[later])
+        with pytest.raises(JobNotFound, match="its producer has not come so far"):
+            child("b")
+
+        async def many(task: Any = task, child: Any = child) -> list[Any]:
+            calls = [task.aenqueue("c"), child.aenqueue("b"), task.aenqueue("c")]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        first, refused, last = asyncio.run(many())
+        assert (first.queue, last.queue, type(refused)) == (task.definition.queue,) * 2 + (JobNotFound,)
+        with pytest.raises(SubmitFailed, match="its producer has not come so far"):
+            app.submit(steps("b") >> task.options(depends_on=[later]).s("b"))
+    drain(app)
+    assert steps.ran == ["a", *("c" * 4)]
+    assert [stats.depth for stats in app.storage.stats(["left", "right"])] == [0, 0]
+
+
 def test_its_end_awaited(app: Glassq, steps: Steps) -> None:
     """By many at once. As `wait` it says how far it is when the time is over, and raises what that does."""
 
@@ -579,6 +631,8 @@ def test_what_is_checked_before_anything_is_stored(app: Glassq, steps: Steps) ->
         app.submit(steps("a"), name="two words")
     with pytest.raises(BadOption, match="no job's id"):
         steps.step.options(depends_on=["nonsense"])
+    with pytest.raises(BadOption, match="depends_on: has left/p:1 twice"):
+        steps.step.options(depends_on={"a": "left/p:1", "b": "left/p:1"})
     with pytest.raises(BadOption, match="delay: and depends_on exclude each other"):
         steps.step.options(depends_on=["left/p:1"], delay=3)
     assert nothing_stored(app)

@@ -21,7 +21,7 @@ from glassq.model.verdicts import Action, Outcome
 from glassq.observe.health import Health
 from glassq.observe.prometheus import observe_metrics
 from glassq.observe.running import running_on
-from glassq.telemetry import Attempting, Bus, Sending
+from glassq.telemetry import Bus, Subject
 from tests.unit.observing import SAMPLED, MovedClock, settled, started
 
 EVENTS: list[Event] = [started("orders/p:1"), started("orders/p:2"), started("orders/p:3")]
@@ -113,10 +113,10 @@ def test_one_that_left_hears_nothing() -> None:
 def test_a_bus_is_idle_while_all_around_say_so() -> None:
     """One that says nothing may have something to do with any attempt."""
 
-    def around(_: Sending | Attempting) -> AbstractContextManager[None]:
+    def around(_: Subject) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def another(_: Sending | Attempting) -> AbstractContextManager[None]:
+    def another(_: Subject) -> AbstractContextManager[None]:
         return nullcontext()
 
     bus, says = Bus(), [True]

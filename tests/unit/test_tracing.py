@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from glassq.errors import ConfigurationError, QueueFull
 from glassq.observe.exemplars import exemplar_of
 from glassq.observe.exporting import export_traces_from_environment
-from glassq.telemetry import Bus, Sending
+from glassq.telemetry import NOTHING_AROUND, Bus, Sending, Submitting
 from tests.unit.spandesk import Desk, attempting, context_of, links, outgoing, span_id
 
 
@@ -87,6 +87,22 @@ def test_a_refused_enqueue_is_an_error_span(desk: Desk) -> None:
     assert [event.name for event in span.events] == ["exception"]
 
 
+def test_a_refused_submit_is_an_error_span(desk: Desk) -> None:
+    """It ends with what its caller is told, above the enqueues that went well."""
+
+    def refused() -> None:
+        with desk.tracing(Submitting("~orders/ab", "nightly", "orders", 2)):
+            desk.enqueue(outgoing())
+            raise QueueFull(10, 10)
+
+    with pytest.raises(QueueFull):
+        refused()
+    enqueue, submit = desk.spans()
+    assert (submit.name, enqueue.parent) == ("submit nightly", context_of(submit))
+    assert (submit.status.status_code, enqueue.status.status_code) == (StatusCode.ERROR, StatusCode.UNSET)
+    assert (submit.attributes or {})["messaging.message.conversation_id"] == "~orders/ab"
+
+
 def test_baggage_does_not_travel(desk: Desk) -> None:
     """What callers put into baggage is not written into the store."""
     token = context.attach(baggage.set_baggage("user", "alice@example.org"))
@@ -137,6 +153,7 @@ def test_without_an_sdk_nothing_is_recorded_and_nothing_fails(
     job = outgoing()
     desk.enqueue(job, outgoing())
     assert job.headers == {}
+    assert desk.tracing(Submitting("~orders/ab", "nightly", "orders", 2)) is NOTHING_AROUND
     with desk.tracing(attempting(job.headers)):
         assert not trace.get_current_span().get_span_context().is_valid
     assert desk.counted == []

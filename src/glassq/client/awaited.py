@@ -12,7 +12,7 @@ from glassq.client.following import follow_or_withdraw
 from glassq.client.mailbox import Mailbox, Posting
 from glassq.client.means import Means
 from glassq.client.packing import REPORTED, Call, Packed
-from glassq.client.producer import Producer, cut, edges_of
+from glassq.client.producer import Producer, after_outside, cut, edges_of
 from glassq.errors import EnqueueError, EnqueueUncertain, QueueFull
 from glassq.model.jobs import Appended, NewJob, Receipt
 from glassq.telemetry import Sending
@@ -64,6 +64,9 @@ class AwaitedProducer(Producer):
             if not self._opened:
                 await self._mailbox.errand(lambda _: True)  # its first use opens the store
                 self._opened = True
+            after = after_outside(packed)
+            if after and self.homes.strangers(after):
+                await self._mailbox.errand(lambda storage: self.homes.check(storage, after))
             with self._bus.around(Sending(queue, outgoing)):
                 jobs = [self._packing.job(each) for each in packed]
                 answers = await self._aappend(queue, jobs, cancelled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from glassq.errors import EnqueueUncertain, StorageError
+from glassq.errors import EnqueueUncertain, JobNotFound, StorageError
 from glassq.flowstorage import MAX_DELIVERIES
 from glassq.model.edges import After, EdgePolicy
 from glassq.model.flows import Delivery
@@ -55,12 +55,12 @@ def _hand_on(storage: Storage, parent: str, outcome: JobState, children: Sequenc
 def follow_or_withdraw(storage: Storage, edges: Edges) -> None:
     """As `follow`; where that fails, nobody would ever tell the children, so they are cancelled.
 
-    Raises the error of the store, nothing being stored then; or `EnqueueUncertain` when the children could
-    not be cancelled either: they wait until somebody does it.
+    Raises the error of the store, the children being cancelled then; or `EnqueueUncertain` when they could
+    not be: they wait until somebody does it.
     """
     try:
         follow(storage, edges)
-    except StorageError:
+    except (StorageError, JobNotFound):
         for child in sorted({child for children in edges.values() for child, _ in children}):
             _withdraw(storage, child)
         raise

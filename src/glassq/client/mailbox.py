@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-from glassq.errors import EnqueueUncertain, QueueFull, StorageUnavailable
+from glassq.errors import EnqueueUncertain, JobNotFound, QueueFull, StorageUnavailable
 from glassq.forking import begin_in_children
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, NewJob
@@ -207,11 +207,11 @@ class Mailbox:
         began = self._clock.monotonic()
         try:
             answers = storage.append(first.queue, jobs, max_length=first.most, replicas=first.replicas)
-        except QueueFull as error:
+        except (QueueFull, JobNotFound) as error:
             if len(postings) == 1:
                 first.fail(error)
                 return
-            for each in postings:  # there may be room for some of them
+            for each in postings:  # there may be room for some of them, or only one was wrong
                 self._append(storage, (each,))
         except BaseException as error:  # licensed: raised again where it is awaited
             _fail_each(postings, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
@@ -134,7 +135,11 @@ def _depends_on(option: str, value: object) -> tuple[tuple[str, str], ...]:
         named = [("", job) for job in value]
     if len(named) > MAX_PARENTS:
         raise BadOption(option, f"has at most {MAX_PARENTS:,} jobs, got {len(named):,}")
-    return tuple((_id_of(option, job), name) for name, job in named)
+    jobs = tuple((_id_of(option, job), name) for name, job in named)
+    for job, times in Counter(job for job, _ in jobs).items():
+        if times > 1:
+            raise BadOption(option, f"has {job} twice; name each job once")
+    return jobs
 
 
 def _id_of(option: str, job: object) -> str:

@@ -9,8 +9,10 @@ from glassq.client.batches import chunks, telling, windows
 from glassq.client.following import Edges, edges_elsewhere, follow_or_withdraw
 from glassq.client.means import Means
 from glassq.client.packing import REPORTED, Call, Packed, Packing
+from glassq.client.parents import Homes
 from glassq.codec import Place
 from glassq.errors import QueueFull
+from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, NewJob, Receipt
 from glassq.model.layouts import shard_of
 from glassq.policy.retry import full_jitter
@@ -28,6 +30,7 @@ class Producer:
         self._clock = means.clock
         self._packing = Packing(means.registry, means.bus, means.serializer, means.kept_receipt)
         self._random = means.random
+        self.homes = Homes()
 
     def enqueue(self, call: Call) -> Receipt:
         """Store one call. One round trip.
@@ -79,6 +82,8 @@ class Producer:
         started = perf_counter()
         try:
             storage = self._storage()  # its first use opens it, which is not part of this call's span
+            if after := after_outside(packed):
+                self.homes.check(storage, after)
             with self._bus.around(Sending(queue, outgoing)):
                 answers = self._append(storage, queue, [self._packing.job(each) for each in packed])
                 for out, answer in zip(outgoing, answers, strict=True):
@@ -123,6 +128,11 @@ def cut(window: Sequence[Packed], storage: ShardedStorage) -> list[list[int]]:
     """The places of calls that go into one append each: those of one queue, or shard. Asks the store how
     queues are cut that this process does not know yet."""
     return chunks(window, lambda packed: shard_of(storage.shards(packed.queue), packed.lane))
+
+
+def after_outside(packed: Sequence[Packed]) -> list[After]:
+    """The jobs that calls come after which are no steps of a workflow; of those its submission takes care."""
+    return [after for each in packed if each.after and each.outgoing.flow is None for after in each.after]
 
 
 def edges_of(packed: Sequence[Packed], answers: Sequence[Appended]) -> Edges:

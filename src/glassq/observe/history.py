@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from glassq.forking import begin_in_children
 from glassq.model.events import AttemptStarted, DataLossDetected, LaneLeft, LaneLost
 from glassq.model.names import DEFAULT_LANE, queue_of
 from glassq.shielding import Log
-from glassq.telemetry import Attempting, Bus, Sending
+from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Subject
 
 log = Log("glassq.history")
 
@@ -201,8 +201,8 @@ class _Ends:
     def __init__(self, history: HistoryFile) -> None:
         self._history = history
 
-    def __call__(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
-        return nullcontext() if isinstance(subject, Sending) else self._attempt(subject)
+    def __call__(self, subject: Subject) -> AbstractContextManager[None]:
+        return self._attempt(subject) if isinstance(subject, Attempting) else NOTHING_AROUND
 
     @contextmanager
     def _attempt(self, subject: Attempting) -> Iterator[None]:

@@ -40,7 +40,7 @@ from glassq.observe.spans import (
     this_process,
 )
 from glassq.observe.traceoptions import TraceOptions
-from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending
+from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending, Subject, Submitting
 
 MAX_LANES_REMEMBERED = 1024
 
@@ -97,12 +97,14 @@ class Tracing:
         if event.state == "stopped":
             flush_spans()
 
-    def __call__(self, subject: Sending | Attempting) -> AbstractContextManager[None]:
-        """The span, or spans, of one append or one attempt."""
+    def __call__(self, subject: Subject) -> AbstractContextManager[None]:
+        """The span, or spans, of one append, one submit or one attempt."""
         if isinstance(subject, Attempting):
             return _Process(self, subject) if subject.headers or is_provided() else NOTHING_AROUND
         if nobody_traces():
             return NOTHING_AROUND
+        if isinstance(subject, Submitting):
+            return _Submit(self, subject)
         if len(subject.jobs) == 1:
             return _Enqueue(self, subject)
         return _EnqueueBatch(self, subject)
@@ -204,6 +206,34 @@ class _EnqueueBatch(AbstractContextManager[None]):
                 _record_failure(self._send, failure[1])
         finally:
             self._send.end()
+
+
+class _Submit(AbstractContextManager[None]):
+    """`submit {workflow}`: around the enqueues of all its jobs, which are in one trace by it."""
+
+    def __init__(self, tracing: Tracing, submitting: Submitting) -> None:
+        self._tracing = tracing
+        self._submitting = submitting
+
+    def __enter__(self) -> None:
+        self._span = self._tracing.source.tracer().start_span(
+            f"submit {self._submitting.name}", kind=SpanKind.PRODUCER
+        )
+        self._token = _attach_quietly(self._span)
+
+    def __exit__(self, *failure: Any) -> None:
+        otel_context.detach(self._token)
+        try:
+            if self._span.is_recording():
+                extra: Attributes = {
+                    "messaging.message.conversation_id": self._submitting.flow,
+                    "messaging.batch.message_count": self._submitting.steps,
+                }
+                queue = self._submitting.queue
+                self._span.set_attributes(self._tracing.source.attributes("submit", "send", queue, extra))
+                _record_failure(self._span, failure[1])
+        finally:
+            self._span.end()
 
 
 class _Process(AbstractContextManager[None]):

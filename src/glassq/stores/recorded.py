@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, StorageError
+from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, JobNotFound, StorageError
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
@@ -70,7 +70,7 @@ class RecordedStorage(InstrumentedStorage):
         except EnqueueUncertain as error:
             write("enqueue.unknown", call=call, queue=queue, ids=[error.job_id], error=type(error).__name__)
             raise
-        except (EnqueueError, StorageError, ConfigurationError, ValueError) as error:
+        except (EnqueueError, JobNotFound, StorageError, ConfigurationError, ValueError) as error:
             write("enqueue.failed", call=call, queue=queue, error=type(error).__name__)
             raise
         except BaseException as error:

@@ -30,7 +30,7 @@ from glassq.observe.figures import FIGURES
 from glassq.observe.prometheus import observe_metrics
 from glassq.registry import Registry
 from glassq.storage import Storage
-from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Sending
+from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Subject
 from glassq.testing.stepping import WorkerCrashed
 
 E = TypeVar("E", bound=Event)
@@ -191,7 +191,7 @@ class Seen:
                 )
             )
 
-    def _around(self, subject: Sending | Attempting) -> Any:
+    def _around(self, subject: Subject) -> Any:
         return self._noting(subject) if isinstance(subject, Attempting) else NOTHING_AROUND
 
     @contextmanager

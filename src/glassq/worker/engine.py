@@ -182,8 +182,7 @@ class Worker:
             queues=lambda: self.queues,
             relay=self._relay.look,
         )
-        assigned = self._options.assigned or self._options.steal_from
-        self._assignment = Assignment(self._options, self._clock) if assigned else None
+        self._assignment = Assignment(self._options, self._clock) if self._options.chooses else None
         self._shares = Shares(self._registry, self._holdings, self._options.concurrency, self._assignment)
         self._pool = self._pool_kind(
             self._options.concurrency,

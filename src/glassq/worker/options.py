@@ -58,6 +58,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.lease_seconds < 1:
             raise BadOption("lease_seconds", f"is at least 1 second, got {self.lease_seconds!r}")
 
+    @property
+    def chooses(self) -> bool:
+        """Whether it wants certain keys rather than others."""
+        return bool(self.assigned or self.steal_from)
+
     def _check_keys(self) -> None:
         for option, keys in (("assigned", self.assigned), ("steal_from", self.steal_from)):
             for key in keys:

@@ -12,7 +12,7 @@ import msgspec
 
 from glassq.client.batches import ENVELOPE_BYTES
 from glassq.client.producer import Producer
-from glassq.errors import EnqueueError, EnqueueUncertain, StorageError, SubmitFailed
+from glassq.errors import EnqueueError, EnqueueUncertain, JobNotFound, StorageError, SubmitFailed
 from glassq.flowstorage import MAX_DELIVERIES
 from glassq.model.flows import Delivered, Delivery
 from glassq.model.jobs import JobState
@@ -93,8 +93,12 @@ class Submission:
 
         A round trip for each chunk of up to 100 steps of one shard (fewer where steps of several shards wait
         for each other), one for each step that is waited for in another shard, one for the record, and one
-        for each shard that has first steps.
+        for each shard that has first steps. `JobNotFound`, and nothing is stored, when a step comes after a
+        job that never was.
         """
+        self._producer.homes.check(
+            self._storage, [after for packed in self._planned.packed for after in packed.after]
+        )
         shards = [shard_of(self._storage.shards(each.queue), each.lane) for each in self._planned.packed]
         try:
             for chunk in chunks_of(self._planned, shards):
@@ -104,7 +108,7 @@ class Submission:
                 self._flow, name=name, total=len(self._jobs), body=pack_graph(graph), keep_seconds=keep
             )
             open_gate(self._storage, gate_of(self._flow), first_shards(graph))
-        except (StorageError, EnqueueError) as error:
+        except (StorageError, EnqueueError, JobNotFound) as error:
             self._note_uncertain(error)
             raise SubmitFailed(f"{type(error).__name__}: {error}", self._take_back()) from error
         return graph

@@ -18,7 +18,7 @@ from glassq.model.layouts import shard_of
 from glassq.model.names import check_name, flow_id
 from glassq.model.quantities import check_seconds
 from glassq.storage import ShardedStorage
-from glassq.telemetry import Bus
+from glassq.telemetry import Bus, Submitting
 from glassq.workflows.graph import Graph
 from glassq.workflows.handle import Workflow
 from glassq.workflows.planning import planned, shape_of
@@ -69,12 +69,13 @@ class Workflows:
         seconds = check_seconds("keep", keep, above_zero=True)
         label = None if name is None else check_name("name", name)
         shape = shape_of(workflow)
-        mark = secrets.token_hex(8)
-        home = shard_of(self.storage.shards(shape.steps[0].enclosed.task.queue), mark)
+        first, mark = shape.steps[0].enclosed.task.queue, secrets.token_hex(8)
+        home = shard_of(self.storage.shards(first), mark)
         known = planned(shape, flow_id(home, mark), policy, self._producer)
         submission = Submission(self.storage, self._producer, known)
         label = label or shape.steps[0].name
-        graph = submission.submit(name=label, keep=seconds)
+        with self.bus.around(Submitting(known.flow, label, first, len(shape.steps))):
+            graph = submission.submit(name=label, keep=seconds)
         self.bus.emit(WorkflowSubmitted(workflow=known.flow, name=label))
         return self._handle(known.flow, graph)
 

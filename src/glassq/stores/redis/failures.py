@@ -31,6 +31,14 @@ class Full(StorageError):
         self.depth = depth
 
 
+class Never(StorageError):
+    """When a job was to wait for one whose id, as scripts of its queue have it, was not given out."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"no job ever was {job}")
+        self.job = job
+
+
 class Diagnosis(msgspec.Struct, frozen=True):
     """`reason` is one of `StorageUnavailable`'s; `passing` failures are worth a retry; after a `lost` answer
     the request may have been carried out; `advice` says what to do."""
@@ -126,6 +134,8 @@ def _refused(message: str, address: str, *, lost: bool) -> StorageError:
         return FormatMismatch(address, about, FORMAT)
     if word == "NOTHEAD":
         return StorageError(f"{about} is not the head of its lane; only the head can be settled")
+    if word == "NEVER":
+        return Never(about)
     if word == "FULL":
         return _full(int(about), address, lost=lost)
     return StorageError(f"{address}: an append arrived after a later one of the same session: {message}")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from glassq.errors import StorageUnavailable
-from glassq.flowstorage import MAX_DELIVERIES
+from glassq.flowstorage import MAX_DELIVERIES, never_was
 from glassq.model.edges import EdgePolicy
 from glassq.model.flows import Delivered, Delivery, FlowRecord, Upstream
 from glassq.model.jobs import JobState
@@ -56,6 +56,8 @@ class FlowVerbs:
         known = self._ask(scripts.FOLLOW, queue, member_name(queue, parent), *names)
         if known == b"nothing":  # never used, or forgotten: there is nobody who could tell the children later
             return JobState.SUCCEEDED
+        if known == b"never":
+            raise never_was(parent)
         if known != b"unsure":
             return None
         return self._look_for(queue, member_name(queue, parent), names)

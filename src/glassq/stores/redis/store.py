@@ -12,7 +12,7 @@ import msgspec
 import redis
 
 from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
-from glassq.flowstorage import parents_of
+from glassq.flowstorage import never_was, parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.layouts import Layout
@@ -35,7 +35,7 @@ from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Comma
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.course import RedisCourse, begin_course
 from glassq.stores.redis.doorbell import RedisDoorbell
-from glassq.stores.redis.failures import Full, Unanswered
+from glassq.stores.redis.failures import Full, Never, Unanswered
 from glassq.stores.redis.flows import FlowVerbs
 from glassq.stores.redis.keeping import KeepingVerbs
 from glassq.stores.redis.keys import Keys
@@ -118,6 +118,8 @@ class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
                 ) from error
             except Full as full:
                 raise QueueFull(full.depth, max_length or 0) from full
+            except Never as never:
+                raise never_was(full_id(queue, never.job)) from never
             except QueueClosed as closed:  # refused whole
                 if not self._layouts.mend(queue, closed.mark):
                     self._register.strike(queue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
+from glassq.flowstorage import never_was
 from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, JobState, NewJob
 from glassq.model.names import is_gate, queue_of
@@ -67,6 +68,8 @@ def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, 
         queue = find(cx, queue_of(parent))
         found = _look_up(cx, queue, parent, known=known)
         if found is None:
+            if _is_later(parent, child):
+                raise never_was(parent)
             outcome, result = how_it_ended(cx, queue, parent, ends.now)
             if result is not None:
                 leave(cx, ends.own.queue, parent, outcome, result)
@@ -75,6 +78,14 @@ def _hear(cx: Connection, find: FindQueue, ends: Ends, parent: str, child: str, 
         ends.tie(found.queue, parent, outcome=found.outcome, final=found.final)
     if found.outcome is not None:
         ends.tell_one(parent, child, found.outcome, final=found.final)
+
+
+def _is_later(parent: str, child: str) -> bool:
+    """Whether one producer would give this id only after that of the child. What other producers gave nobody
+    keeps."""
+    who, _, number = parent.partition("/")[2].rpartition(":")
+    producer, _, last = child.partition("/")[2].rpartition(":")
+    return who == producer and int(number) > int(last)
 
 
 def _look_up(cx: Connection, queue: int | None, job: str, *, known: bool) -> Tie | None:

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from glassq.errors import QueueFull
+from glassq.errors import JobNotFound, QueueFull
 from glassq.model.edges import After
 from glassq.model.flows import Delivery
 from glassq.model.jobs import Cancellation, Dedup, Disposition, JobState, NewJob
 from glassq.model.leases import SettleStatus
+from glassq.model.names import nth_id
 from glassq.model.verdicts import Action
 from glassq.testing.conformance.following import BOTH, FLOW, GATE, OTHER, RUN, Following
 from glassq.testing.conformance.scenario import BOB, QUEUE, bodies, near, refused
@@ -83,6 +84,21 @@ class Deferring(Following):
         self.finish("gone")
         self.child("child", gone)
         assert self.unsettled() == ["child"]
+        self.balance()
+
+    def test_a_parent_that_never_was_is_refused(self) -> None:
+        """Whole: its id is one that its producer has not come to, so that nobody can have been told it. In
+        another queue this may be found out only when the edge is made known there."""
+        parent = self.one("parent")
+        later = nth_id(parent, 1_000_000)
+        for after in ((later,), (parent, later)):
+            with refused(JobNotFound):
+                self.child("child", *after)
+        assert (self.stats().depth, self.stats().deferred) == (1, 0)
+        with refused(JobNotFound):
+            self.child("child", later, queue=OTHER)
+        self.child("child", parent)
+        assert self.run_all() == ["parent", "child"]
         self.balance()
 
     def test_one_of_several_parents_may_have_ended(self) -> None:

@@ -10,7 +10,8 @@
 --        its reader 4 µs; the answer is the seq of the first job, when those of the others follow it; else per job
 --        <seq>,<duplicate of>; with an empty seq while scheduled or deferred. |1 stands behind it while somebody has
 --        to look for parents (see `conclude`)
--- Errors GLASSQSTALE when a later append of this session has been done already; GLASSQFULL
+-- Errors GLASSQSTALE when a later append of this session has been done already; GLASSQFULL; GLASSQNEVER when a parent's
+--        id was not given out
 -- Whole or not at all: its first write needs memory, so a full server refuses it before anything has changed.
 -- Replay: a session's appends arrive in order; the last one's answer is kept, and given again.
 
@@ -33,6 +34,7 @@ if known then
 end
 
 -- Jobs that ask for more than their place, with those they are duplicates of; how many are new, due, and deferred.
+local never
 local function read_jobs()
   -- The job that made this one a duplicate, as {id, seq}.
   local function twin(dedup)
@@ -62,6 +64,8 @@ local function read_jobs()
       if place then
         parent = jobs[place + 1]
         parent.is_woven = true
+      elseif not was_given(parent) then
+        never = parent
       end
       parents[#parents + 1] = {policy, parent, string.sub(given, from - name, from - 1)}
     end
@@ -94,6 +98,7 @@ end
 
 local jobs, fresh, placed, deferred = nil, count, count, 0
 if not is_plain then jobs, fresh, placed, deferred = read_jobs() end
+if never then return redis.error_reply('GLASSQNEVER ' .. never) end
 local enqueued, seq = tonumber(conf[3] or 0), tonumber(conf[2] or 0)
 if limit and fresh > 0 then
   local depth = enqueued + (call('HGET', C, 'rp') or 0) - (conf[4] or 0)

@@ -1,6 +1,18 @@
 -- deferring: how jobs are put beside the lanes until others have ended. Stands behind `weaving`, before `append` and
 -- `follow`.
 
+-- Whether a job of this shard may have this name: a producer's numbers ascend, and the last one is known for a day.
+local last_numbers = {}
+local function was_given(name)
+  local producer, number = string.match(name, '^([^/!~]+):(%d+)$')
+  if not producer then return true end
+  if not last_numbers[producer] then
+    local known = call('HGET', P .. 'p', producer)
+    last_numbers[producer] = known and tonumber(string.match(known, '^%d+')) or math.huge
+  end
+  return tonumber(number) <= last_numbers[producer]
+end
+
 -- What puts them there.
 local function deferring()
   local woven = weaving()

@@ -1,9 +1,11 @@
 -- follow: jobs of other shards wait for one of this.
 -- ARGV   time, parent, children
--- Reply  'waits'; 'unsure': somebody has to look for it (see `conclude`); or 'nothing' when there is nothing of this shard
+-- Reply  'waits'; 'unsure': somebody has to look for it (see `conclude`); 'never' when its id was not given out; or 'nothing'
+--        when there is nothing of this shard
 -- May be repeated at will.
 
 if not format then return 'nothing' end
+if not was_given(ARGV[2]) then return 'never' end
 begin()
 local beside, parent, far = deferring(), ARGV[2], {}
 local letter = beside.standing_of(parent)
