@@ -123,7 +123,7 @@ class Script:
                 due=None if after else chance.choice((None,) * 9 + (3.0,)),
                 dedup=chance.choice((None,) * 6 + (Dedup("d"), Dedup("e", 5.0))),
                 after=after,
-                flow=chance.choice((None, None, None, FLOW)),
+                flow=chance.choice((None, None, None, FLOW)) if self.ties else None,
             )
             for after in (self._after() for _ in range(chance.choice((1, 1, 1, 2, 3))))
         ]
