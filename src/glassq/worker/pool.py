@@ -40,7 +40,8 @@ class LanePool(Generic[Work]):
         self._at_work: dict[int, Work] = {}
         self.waiting: deque[Work] = deque()
         """What waits for a thread, the longest first; the pool alone changes it."""
-        lock = threading.Lock()
+        # Held as it is where nobody waits, for each lane: the way through a condition is longer.
+        self._lock = lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
         self._low_at = 0
         self._served = 0
@@ -68,21 +69,21 @@ class LanePool(Generic[Work]):
 
     def put(self, works: Sequence[Work]) -> None:
         """Let these wait behind what waits. `RuntimeError` when the system gives no first thread."""
-        with self._filled:
+        with self._lock:
             self._call_threads(len(self.waiting) + len(works))
             self.waiting.extend(works)
             self._low_at = len(self.waiting) // 2
 
     def want(self, threads: int | None = None) -> None:
         """Let no more threads than these work at the same time; None: all there may be."""
-        with self._filled:
+        with self._lock:
             self._wanted = self.size if threads is None else min(threads, self.size)
             self._call_threads(len(self.waiting))
 
     def take(self) -> Work | None:
         """What waits longest, if anything does: for a thread of this pool that is done with something and
         is still wanted."""
-        with self._filled:
+        with self._lock:
             self._at_work.pop(threading.get_ident(), None)
             work = None if self._busy > self._wanted else self._next()
             self._served += work is not None
@@ -90,14 +91,14 @@ class LanePool(Generic[Work]):
 
     def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
         """All that waits and is wanted back, in its order: no thread will serve it."""
-        with self._filled:
+        with self._lock:
             chosen = [work for work in self.waiting if wanted(work)]
             self.waiting = deque(work for work in self.waiting if work not in chosen)
             return chosen
 
     def oldest(self) -> Work | None:
         """What waits longest; it stays."""
-        with self._filled:
+        with self._lock:
             return self.waiting[0] if self.waiting else None
 
     def wait_until_low(self, timeout: float) -> bool:
@@ -111,7 +112,7 @@ class LanePool(Generic[Work]):
 
     def close(self) -> None:
         """Let the threads end once nothing waits."""
-        with self._filled:
+        with self._lock:
             self._closed = True
             self._filled.notify_all()
 
@@ -162,7 +163,7 @@ class LanePool(Generic[Work]):
             except BaseException:  # licensed: top of a thread; without it the pool would count on a dead one
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
-                with self._filled:
+                with self._lock:
                     self._at_work.pop(threading.get_ident(), None)
                     self._busy -= 1
                     self._served += 1
