@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from glassq.errors import BadOption
@@ -145,6 +146,7 @@ def is_shard(queue: str) -> bool:
     return "#" in queue
 
 
+@lru_cache(maxsize=4096)  # asked several times for each job
 def whole(queue: str) -> str:
     """The queue that a shard is a part of; any other queue itself."""
     return queue.partition("#")[0]

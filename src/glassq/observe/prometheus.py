@@ -7,6 +7,7 @@ a counter that is born at 1 never shows as an increase.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 from prometheus_client import CollectorRegistry
 
@@ -54,6 +55,7 @@ from glassq.telemetry import Bus
 _NO_HEADERS: Mapping[str, str] = {}
 _NOTHING: Mapping[str, float] = {}
 _ACK, _SUCCEEDED = Action.ACK, Outcome.SUCCEEDED
+_error_of, _seconds_of = attrgetter("error"), attrgetter("seconds")
 _NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
 """Outcomes that are decided without running user code: not executions, so not counted as attempts."""
 
@@ -236,7 +238,7 @@ class _Counting:
                 self._settled(event)
         else:
             queue = self._queues[first.lease.queue]
-            queue.tasks[first.task].successes.note_all([event.seconds for event in events])
+            queue.tasks[first.task].successes.note_all(map(_seconds_of, events))
             queue.ends.note_all(ends)
 
     @staticmethod
@@ -295,17 +297,22 @@ class _Counting:
             self._queues[event.queue].data_losses.inc()
 
     def _stored(self, event: StorageCalled) -> None:
-        self._stored_together((event,))
+        seconds = self._storage_seconds.get((event.store, event.operation))
+        if seconds is None:
+            seconds = self._seconds_of(event.store, event.operation)
+        seconds.note(event.seconds)
+        if event.error is not None:
+            with self._families.lock:
+                self._errors_of(event.store)[event.error].inc()
 
     def _stored_together(self, events: Sequence[StorageCalled]) -> None:
         first = events[0]
         seconds = self._storage_seconds.get((first.store, first.operation))
-        if seconds is None:
-            seconds = self._seconds_of(first.store, first.operation)
-        seconds.note_all([event.seconds for event in events])
-        for error in [event.error for event in events if event.error is not None]:
-            with self._families.lock:
-                self._errors_of(first.store)[error].inc()
+        if seconds is None or any(map(_error_of, events)):
+            for event in events:
+                self._stored(event)
+        else:
+            seconds.note_all(map(_seconds_of, events))
 
     def _seconds_of(self, store: str, operation: str) -> Batch[float]:
         # On first use, not at 0: a process calls few of the operations, and no alert counts these.

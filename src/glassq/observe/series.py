@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -231,10 +231,14 @@ class _Distribution:
 
     def observe_all(self, amounts: Iterable[float]) -> None:
         """See `Histogram.observe_all`."""
-        bounds, counts = self._bounds, self._counts
-        for amount in amounts:
-            counts[bisect_left(bounds, amount)] += 1
-            self._sum += amount
+        ordered = sorted(amounts)  # so that each bound is looked for once, and not once for each amount
+        self._sum += sum(ordered)
+        counts, below = self._counts, 0
+        for bucket, bound in enumerate(self._bounds):
+            upto = bisect_right(ordered, bound, below)
+            counts[bucket] += upto - below
+            below = upto
+        counts[-1] += len(ordered) - below
 
     def samples(self) -> list[_Sample]:
         """See `_Child.samples`."""

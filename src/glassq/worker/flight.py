@@ -117,7 +117,8 @@ class InFlight:
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it, and take in the
         answers that are there by then."""
-        self._leave_course()
+        if self._course is not None:
+            self._leave_course()
         while len(self._sent) >= self._most:
             self._hear_oldest()
         if self._lane.lost:
@@ -136,7 +137,8 @@ class InFlight:
 
     def hear_arrived(self) -> None:
         """Take in the answers that are there."""
-        self._leave_course()
+        if self._course is not None:
+            self._leave_course()
         while self._sent and self._sent[0].settling.arrived():
             self._hear_oldest()
 
@@ -144,7 +146,8 @@ class InFlight:
         """Take in all answers, waiting for them."""
         while self._course is not None and self._gone and not self._course.is_over:
             self._pass(self._course.hear())
-        self._leave_course()
+        if self._course is not None:
+            self._leave_course()
         while self._sent:
             self._hear_oldest()
 

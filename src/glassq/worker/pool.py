@@ -44,7 +44,8 @@ class LanePool(Generic[Work]):
         self.waiting: deque[Work] = deque()
         """What waits for a thread, the longest first; the pool alone changes it."""
         self._aside: list[Work] = []
-        lock = threading.Lock()
+        # Held as it is where nobody waits, for each lane: the way through a condition is longer.
+        self._lock = lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
         self._low_at = 0
         self._served = 0
@@ -73,7 +74,7 @@ class LanePool(Generic[Work]):
     def put(self, works: Sequence[Work]) -> list[Work]:
         """Let these wait behind what waits; returns what is in the place of some of them, which stay aside.
         `RuntimeError` when the system gives no first thread."""
-        with self._filled:
+        with self._lock:
             there = (*self._at_work.values(), *self.waiting, *self._aside)
             earlier = {self._place(each): each for each in there}
             aside = [work for work in works if self._place(work) in earlier]
@@ -86,14 +87,14 @@ class LanePool(Generic[Work]):
 
     def want(self, threads: int | None = None) -> None:
         """Let no more threads than these work at the same time; None: all there may be."""
-        with self._filled:
+        with self._lock:
             self._wanted = self.size if threads is None else min(threads, self.size)
             self._call_threads(len(self.waiting))
 
     def take(self) -> Work | None:
         """What waits longest, if anything does: for a thread of this pool that is done with something and
         is still wanted."""
-        with self._filled:
+        with self._lock:
             self._end_work()
             work = None if self._busy > self._wanted else self._next()
             self._served += work is not None
@@ -101,12 +102,12 @@ class LanePool(Generic[Work]):
 
     def rest(self) -> None:
         """The calling thread, which is not one of the pool's, serves nothing any more."""
-        with self._filled:
+        with self._lock:
             self._end_work()
 
     def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
         """All that waits and is wanted back, in its order: no thread will serve it."""
-        with self._filled:
+        with self._lock:
             chosen = [work for work in (*self.waiting, *self._aside) if wanted(work)]
             self.waiting = deque(work for work in self.waiting if work not in chosen)
             self._aside = [work for work in self._aside if work not in chosen]
@@ -115,7 +116,7 @@ class LanePool(Generic[Work]):
 
     def oldest(self) -> Work | None:
         """What waits longest; it stays."""
-        with self._filled:
+        with self._lock:
             return self.waiting[0] if self.waiting else None
 
     def wait_until_low(self, timeout: float) -> bool:
@@ -129,7 +130,7 @@ class LanePool(Generic[Work]):
 
     def close(self) -> None:
         """Let the threads end once nothing waits."""
-        with self._filled:
+        with self._lock:
             self._closed = True
             self._filled.notify_all()
 
@@ -195,7 +196,7 @@ class LanePool(Generic[Work]):
             except BaseException:  # licensed: top of a thread; without it the pool would count on a dead one
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
-                with self._filled:
+                with self._lock:
                     self._end_work()
                     self._busy -= 1
                     self._served += 1
