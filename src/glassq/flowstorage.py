@@ -104,7 +104,8 @@ class FlowStorage(Protocol):
         """What those left that a job waited for, in the order of its `after`, without gates.
 
         Kept until the job is settled for good: through retries, and while it is a dead letter. Nothing for a
-        job that waited for none. Reads only.
+        job that waited for none. `StorageUnavailable` also where a job was run ahead of the settlement of the
+        one before it, and that has not come. Reads only.
         """
         ...
 

@@ -1,7 +1,8 @@
 -- settle_child: stands before `settle`, which says what is asked and answered, and does what the steps of a chain end
 -- with: the head of a lane, of the only level there is, has succeeded, and the one job that waits for it alone follows
 -- it there. That has its place already, or gets it now as the lane's only job; and where the worker runs ahead, so do
--- those that follow it in the same way (see `js`). Whatever is otherwise is left to `settle`, with nothing changed.
+-- those that follow it in the same way (see `js`), as many as fit into its window. Whatever is otherwise is left to
+-- `settle`, with nothing changed. Nobody else waits for a job in such a place: it would be in jp, see `deferring`.
 
 local leaves_it = #ARGV == 17 and ARGV[4] == 'ack+' and ARGV[13] == '0' and ARGV[16] == 'r' -- and keeps no note of it
 local runs_on = ARGV[8] == 'go_on'
@@ -40,7 +41,7 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
     local is_head = mark and string.sub(jobs[1], mark - #mine, mark - 1) == mine
 
     -- Those that follow in this lane, each the only one that waits for the one before it.
-    local most = is_head and (ahead == '0' and 1 or math.min(ahead, ARGV[11])) or 0
+    local most = is_head and (ahead == '0' and 1 or tonumber(ARGV[11])) or 0
     local children, edges, waits, last = {}, {}, {}, job
     while #children < most do
       local page = call('ZRANGE', P .. 'je:' .. last, 0, 1)
