@@ -466,6 +466,20 @@ def test_a_job_that_never_was_is_not_waited_for(app: Glassq, steps: Steps) -> No
     assert steps.ran == ["a", "b"]
 
 
+def test_a_queue_that_was_cut_anew_meanwhile(app: Glassq, steps: Steps, store_url: str) -> None:
+    """Its new shards give out ids that a program knows nothing of which looked before."""
+    app.queue("cut", shards=2)
+    app.fifo("cut", name="cut")(lambda: None)()
+    drain(app)
+    with Glassq(store_url, registry=CollectorRegistry()) as other:
+        other.queue("cut", shards=3)
+        receipt = other.fifo("cut", name="cut")(lambda: None)()
+        assert other.worker().run_until_idle(20)
+    steps.step.options(depends_on=[receipt])("a")
+    assert app.worker(["left"]).run_until_idle(20)
+    assert steps.ran == ["a"]
+
+
 def test_a_job_that_is_yet_to_come_is_not_waited_for(app: Glassq, steps: Steps) -> None:
     """An id that its producer has not given out, of this queue or of another: refused, and of calls that are
     sent together no other one. Of a workflow nothing runs."""

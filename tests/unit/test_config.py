@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from glassq.config.tree import CODE, Node, plant
 from glassq.errors import BadConfiguration, BadOption, BadSetting, ConfigurationError
 from glassq.policy.retry import Backoff
 from glassq.registry import QueueOption, QueueOptions, TaskDefault, TaskDefaults
+from glassq.serving import LifespanOption
 from glassq.worker.options import WorkerOption, WorkerOptions
 
 TWO_WORKERS = """\
@@ -228,6 +230,12 @@ def test_type_checkers_know_every_option(told: Any, options: Any, elsewhere: set
             assert given == {list[str], tuple[str, ...]}
         else:
             assert stored - {type(None)} == given - {type(None)}, name
+
+
+def test_a_lifespan_takes_what_its_worker_takes() -> None:
+    """Type checkers know the arguments of `async_worker` there, too."""
+    named = inspect.signature(Glassq.async_worker).parameters.keys() - {"self", "options"}
+    assert get_type_hints(LifespanOption).keys() == get_type_hints(WorkerOption).keys() | named
 
 
 # -- what is refused -------------------------------------------------------------------------------

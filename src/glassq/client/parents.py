@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from glassq.flowstorage import never_was
 from glassq.model.edges import After
-from glassq.model.names import is_shard, nearest, queue_of, whole
+from glassq.model.layouts import Layout
+from glassq.model.names import nearest, queue_of, whole
 from glassq.storage import ShardedStorage
 
 
@@ -27,21 +28,24 @@ class Homes:
 
     def check(self, storage: ShardedStorage, after: Iterable[After]) -> None:
         """`JobNotFound` when one of these jobs never was: its queue, or its shard of it, is not in the store.
-        No round trip for what is known, else one, and one for each such queue that is cut into shards."""
+        Two round trips, and none where all is known."""
         strangers = self.strangers(after)
-        queues = storage.queues() if strangers else ()
+        if not strangers:
+            return
+        queues, layouts = storage.queues(), storage.layouts()  # as they are now: others may have changed them
         for home, job in strangers.items():
             queue = whole(home)
             if queue not in queues:
                 near = nearest(queue, queues)
                 hint = f"; did you mean {near!r}?" if near else ""
                 raise never_was(job, f"{storage.address} has no queue {queue!r}{hint}")
-            if is_shard(home) and _number(home) > _number(storage.shards(queue)[-1]):
+            newest = layouts.get(queue, Layout()).shards(queue)[-1]
+            if _number(home) > _number(newest):
                 raise never_was(job, f"queue {queue!r} never had so many shards")
             self._known.add(home)
 
 
 def _number(shard: str) -> int:
-    """Of a shard; a queue that is whole comes before all of its shards. They are numbered in the order in
-    which they were made, and no number is used twice."""
+    """Of a shard: they are numbered in the order in which they were made, and no number is used twice. A
+    queue is whole before it is cut."""
     return int(shard.partition("#")[2] or -1)
