@@ -311,7 +311,7 @@ class Run(NamedTuple):
     others: bool
 
 
-class Stepped(NamedTuple):
+class Stepped(msgspec.Struct, frozen=True, gc=False):
     """A job that succeeded while its lane went on with the next one: when, which of the queue's settled jobs
     it is, and where the queue stood before."""
 
