@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import threading
+from random import Random
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from glassq.model.events import LOSSES, DataLossDetected, QueueDeclared
+from glassq.model.leases import Settled, SettleStatus
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.observe.losses import log_losses
 from glassq.observe.prometheus import observe_metrics
@@ -279,6 +281,26 @@ def test_threads_tell_a_loss_once_between_them(told: Told) -> None:
     for thread in threads:
         thread.join()
     assert told.kinds == ["emptied"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_settlements_heard_together_are_learned_from_as_one_by_one(seed: int) -> None:
+    """The same losses, and the same is known afterwards, whether answers say where the queue stood or not."""
+    chance, singly, together = Random(seed), Told(), Told()
+    for each in (singly, together):
+        each.hear(KNOWN)
+    before, count, answers = together.memory.known("orders"), 50, list[Settled]()
+    for _ in range(16):
+        count += 1 if chance.random() < 0.9 else -chance.randint(1, 5)
+        found = mark(100, 105, count) if chance.random() < 0.9 else None
+        answers.append(Settled(status=SettleStatus.DONE, now=0.0, ordinal=count + 1, found=found))
+    together.memory.learn_settled("orders", [(before, answer) for answer in answers])
+    for answer in answers:
+        if answer.found is not None:
+            left = answer.found.after(settled=answer.ordinal)
+            singly.memory.learn_of("orders", before, answer.found, left)
+    assert together.losses == singly.losses
+    assert together.memory.known("orders") == singly.memory.known("orders")
 
 
 def test_queues_are_known_apart(told: Told) -> None:

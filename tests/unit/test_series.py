@@ -61,6 +61,23 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.25)
 
 
+@given(some.lists(some.one_of(some.sampled_from(TIME_IN_QUEUE.buckets), some.floats(-1, 1e5)), max_size=60))
+def test_what_is_measured_together_is_counted_as_one_by_one(amounts: list[float]) -> None:
+    """Also what lies on a bound. The sums may differ by what adding in another order makes of fractions."""
+    together, singly = _samples(), _samples()
+    together[0].observe_all(iter(amounts))
+    for amount in amounts:
+        singly[0].observe(amount)
+    counted, expected = (next(iter(family.collect())).samples for _, family in (together, singly))
+    assert counted[:-1] == expected[:-1]
+    assert counted[-1].value == pytest.approx(expected[-1].value)
+
+
+def _samples() -> tuple[Histogram, Family[Histogram]]:
+    family = histograms(TIME_IN_QUEUE)
+    return family.labels("orders"), family
+
+
 @pytest.mark.parametrize("spec", COUNTERS, ids=lambda spec: spec.name)
 def test_counters_look_like_the_librarys(spec: MetricSpec) -> None:
     """Untouched, counted, and with an exemplar; also those without labels."""
