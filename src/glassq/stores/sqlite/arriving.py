@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from operator import itemgetter
 from sqlite3 import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
 from glassq.stores.sqlite.jumps import catch_up, time_of
 from glassq.stores.sqlite.known import Known
-from glassq.stores.sqlite.rows import QueueRow, a_body, micros, next_tail
+from glassq.stores.sqlite.rows import Placed, QueueRow, a_body, micros, next_tail
 
 _PROMOTED_AT_ONCE = 100
 _FORGOTTEN_AT_ONCE = 10
@@ -27,21 +27,6 @@ _LANE_BEFORE = (
     " FROM lanes WHERE queue = ?1 AND lane = ?2"
 )
 """Whether jobs of a rank overtake what the owner of their lane may have in its window; no row: it is idle."""
-
-
-class Placed(NamedTuple):
-    """A job that takes its place in a lane now: its row. Times are microseconds."""
-
-    queue: int
-    lane: str
-    rank: int
-    seq: int
-    id: str
-    eligible_at: int
-    expires_at: int | None
-    replayed: int
-    dedup: str | None
-    body: bytes
 
 
 def append(
