@@ -152,7 +152,10 @@ def end_tied(cx: Connection, job: str, ended: Tie, *, untold: bool) -> None:
         )
 
 
-_FOR_GOOD = "final = 1, untold = ?, body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL"
+_FOR_GOOD = (
+    "final = 1, untold = ?, parents = 0, awaited = 0,"
+    " body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL"
+)
 
 
 def _text(outcome: JobState | None) -> str | None:
