@@ -100,7 +100,7 @@ def join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail:
             continue
         known.joined(queue, lane, last, opened=way is _Way.OPENED)
         opened += way is _Way.OPENED
-    cx.executemany(_INSERT, jobs)
+    cx.executemany(_INSERT, map(tuple, jobs))  # by their names SQLite's module reads them slower
     return opened
 
 
@@ -118,7 +118,7 @@ def rows_in(jobs: Sequence[Placed], queue: int, lane: str) -> list[tuple[Any, ..
 def place(cx: Connection, queue: int, jobs: Sequence[Placed]) -> bool:
     """Put jobs into their lanes; whether any of these was idle."""
     ways = [_make_way(cx, queue, lane, first, None) for lane, (first, _) in _spans(jobs).items()]
-    cx.executemany(_INSERT, jobs)
+    cx.executemany(_INSERT, map(tuple, jobs))
     return _Way.OPENED in ways
 
 
