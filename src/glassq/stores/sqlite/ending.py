@@ -15,9 +15,8 @@ from glassq.flowstorage import MAX_DELIVERIES
 from glassq.model.flows import FlowEnded
 from glassq.model.jobs import JobState
 from glassq.stores.sqlite import flowrecords
-from glassq.stores.sqlite.arriving import Placed
 from glassq.stores.sqlite.known import Known
-from glassq.stores.sqlite.rows import a_body
+from glassq.stores.sqlite.rows import Placed
 from glassq.stores.sqlite.tallies import Tally
 from glassq.stores.sqlite.ties import (
     Child,
@@ -237,21 +236,7 @@ class Ends:
         now = tally.now
         # order: a released job takes its sequence here, behind all that are in its lane.
         seqs = tally.take_seqs(len(jobs))
-        placed = [
-            Placed(
-                queue=queue,
-                lane=job.lane,
-                rank=job.rank,
-                seq=seq,
-                id=job.id,
-                eligible_at=now,
-                expires_at=None if job.ttl is None else now + job.ttl,
-                replayed=0,
-                dedup=job.dedup,
-                body=a_body(job.body),
-            )
-            for seq, job in zip(seqs, jobs, strict=True)
-        ]
+        placed = [job.placed(seq, now) for seq, job in zip(seqs, jobs, strict=True)]
         self.placed += placed
         return tally.join(self._cx, self._known, placed)
 

@@ -93,6 +93,21 @@ def place_in(row: tuple[Any, ...]) -> Place:
     return Place(row[0], row[2], row[1], row[7])
 
 
+class Placed(NamedTuple):
+    """A job that takes its place in a lane now: its row. Times are microseconds."""
+
+    queue: int
+    lane: str
+    rank: int
+    seq: int
+    id: str
+    eligible_at: int
+    expires_at: int | None
+    replayed: int
+    dedup: str | None
+    body: bytes
+
+
 def first_places(cx: Connection, queue: int, lane: str, count: int) -> list[Place]:
     """The places of a lane's first jobs, none of which need have begun: its head, and what comes after it."""
     rows = cx.execute(

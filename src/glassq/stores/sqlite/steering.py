@@ -9,7 +9,7 @@ from typing import NamedTuple
 from glassq.model.jobs import Cancellation, JobState, StoredJob
 from glassq.model.verdicts import Action
 from glassq.storage import Replayed
-from glassq.stores.sqlite.arriving import Placed, overtake, place, take_seqs, window_is_stale
+from glassq.stores.sqlite.arriving import overtake, place, take_seqs, window_is_stale
 from glassq.stores.sqlite.deferring import take_out
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.flowrecords import forget_flows
@@ -18,6 +18,7 @@ from glassq.stores.sqlite.notes import forget_notes, write_down
 from glassq.stores.sqlite.rows import (
     JOB_COLUMNS,
     READY,
+    Placed,
     a_body,
     begun_of,
     head,

@@ -8,10 +8,10 @@ from sqlite3 import Connection
 import msgspec
 
 from glassq.model.jobs import JobState
-from glassq.stores.sqlite.arriving import Placed, join
+from glassq.stores.sqlite.arriving import join
 from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.known import Known
-from glassq.stores.sqlite.rows import QueueRow
+from glassq.stores.sqlite.rows import Placed, QueueRow
 
 _WRITE = (
     "UPDATE queues SET seq = seq + ?, tail = tail + ?, replayed = replayed + ?, tied = tied + ?,"

@@ -16,7 +16,7 @@ import msgspec
 from glassq.model.edges import After, EdgePolicy
 from glassq.model.jobs import JobState, NewJob
 from glassq.model.names import is_gate
-from glassq.stores.sqlite.rows import micros
+from glassq.stores.sqlite.rows import Placed, a_body, micros
 
 
 class Tie(msgspec.Struct):
@@ -59,6 +59,13 @@ class Child(NamedTuple):
     awaited: int
     withdrawn: bool
     body: bytes
+
+    def placed(self, seq: int, now: int) -> Placed:
+        """What becomes of it when it is released."""
+        expires_at = None if self.ttl is None else now + self.ttl
+        return Placed(
+            self.queue, self.lane, self.rank, seq, self.id, now, expires_at, 0, self.dedup, a_body(self.body)
+        )
 
     def is_good(self, outcome: JobState | None) -> bool:
         """Whether it waits no more for a parent that has ended so."""
@@ -145,7 +152,10 @@ def end_tied(cx: Connection, job: str, ended: Tie, *, untold: bool) -> None:
         )
 
 
-_FOR_GOOD = "final = 1, untold = ?, body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL"
+_FOR_GOOD = (
+    "final = 1, untold = ?, parents = 0, awaited = 0,"
+    " body = NULL, heir_of = NULL, heir_as = NULL, legacy = NULL"
+)
 
 
 def _text(outcome: JobState | None) -> str | None:
