@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -338,7 +339,8 @@ class _RecordedCourse:
         self._sent.append(what)
         heard = self._inner.send(job_id, next_id)
         if heard is None:
-            self._sent.pop()
+            with suppress(StorageError):
+                self._settled([self._sent.pop()], _not_sent)
         return self._write_down(heard)
 
     def hear(self) -> int:
@@ -363,6 +365,12 @@ class _RecordedCourse:
 
     def _take_in(self, sent: Settling, what: Settlement) -> Settled:
         return self._settled([what], lambda: [sent.answer()])[0]
+
+
+def _not_sent() -> list[Settled]:
+    """What came of a settlement that is asked for again in another way: without this it would be on its way
+    for ever."""
+    raise StorageError("it was not sent on the course")
 
 
 def _lease(lease: Lease) -> dict[str, Any]:
