@@ -76,5 +76,5 @@ def assert_all_is_well(stage: Stage) -> None:
     stage.check_history()
     assert_ran_ahead(stage)
     inherited = stage.events("inherited")
-    assert len(inherited) > 50
+    assert len(inherited) > 20
     assert [each for each in inherited if each["found"] != each["wanted"]] == []

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from glassq.model.jobs import NewJob, Priority
+from glassq.model.leases import Lease, Owner, Settlement
+from glassq.model.verdicts import Action
 from glassq.stores.redis import requests
-from glassq.stores.redis.resp import NOTHING, Answers
+from glassq.stores.redis.resp import NOTHING, Answers, parts
 
 KEY = "gq:{orders}:c"
 
@@ -59,3 +61,36 @@ def test_several_jobs_are_told_in_runs_of_a_lane(lanes: list[str]) -> None:
         found += [(lane.decode(), stored) for stored in runs[: int(count)]]
         runs = runs[int(count) :]
     assert found == [(lane, b"s:%d|%d" % (7 + index, index)) for index, lane in enumerate(lanes)]
+
+
+@given(
+    lane=some.text(max_size=20),
+    token=some.integers(1, 2**53),
+    result=some.none() | some.binary(max_size=50),
+    change=some.integers(0, 2**40),
+    begun=some.booleans(),
+    following=some.none() | some.just("orders/a:13"),
+    keep=some.sampled_from([0.0, 0.0, 60.0]),
+)
+def test_a_settlement_that_is_sent_is_told_like_one_that_is_waited_for(
+    lane: str, token: int, result: bytes | None, change: int, begun: bool, following: str | None, keep: float
+) -> None:
+    """Whatever it leaves, and whether it is packed in one step or not."""
+    owner = Owner("node", "first", 1)
+    what = Settlement(
+        lease=Lease("orders", lane, token),
+        job_id="orders/a:12",
+        action=Action.ACK,
+        next_id=following,
+        change=change,
+        window=64,
+        ahead=16,
+        begun=begun,
+        result=result,
+        keep=keep,
+        note=b"said" if keep else b"",
+    )
+    told = requests.settlements(owner, [what])
+    call = requests.sent_ahead(KEY, owner, what)
+    assert call.count == len(told)
+    assert heard(b"*%d\r\n" % len(told) + call.arguments) == heard(b"*%d\r\n" % len(told) + parts(told))

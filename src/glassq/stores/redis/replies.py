@@ -191,11 +191,9 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
         read += len(window)
         flows = windows[read : read + int(woven[2])] if woven else ()
         read += len(flows)
-        one = _settled(at, found, (status, ordinal, held, others, change), window)
-        if woven:
-            ended = tuple([flow_ended(queue, flow) for flow in flows])
-            one = msgspec.structs.replace(one, released=int(woven[0]), ended=ended, relay=woven[1] == b"1")
-        told.append(one)
+        about = (status, ordinal, held, others, change)
+        ended = tuple([flow_ended(queue, flow) for flow in flows]) if flows else ()
+        told.append(_settled(at, found, about, window, woven, ended))
     return told
 
 
@@ -214,7 +212,8 @@ def ended_counts(buried: int, cancelled: int, expired: int) -> dict[JobState, in
 
 
 _OF_ONE = 5
-"""What an answer to a settlement says of a job that nobody waits for, but for the size of the window."""
+"""So many parts of an answer say what became of a settlement. The size of the window comes next, and then
+what became of others, if any wait for the job."""
 
 
 def settled_one(queue: str, reply: bytes | Sequence[bytes]) -> Settled:
@@ -222,13 +221,18 @@ def settled_one(queue: str, reply: bytes | Sequence[bytes]) -> Settled:
     if type(reply) is not bytes:
         return settled(queue, reply)[0]
     now, stood, answer = reply.split(b"|")
-    *about, _ = answer.split(b":")
-    if len(about) > _OF_ONE:  # it moved others, too
-        return settled(queue, reply)[0]
-    return _settled(int(now) / MICRO, watermark(stood), about, ())
+    about = answer.split(b":")
+    return _settled(int(now) / MICRO, watermark(stood), about[:_OF_ONE], (), about[_OF_ONE + 1 :])
 
 
-def _settled(at: float, found: Watermark, about: Sequence[bytes], window: tuple[StoredJob, ...]) -> Settled:
+def _settled(
+    at: float,
+    found: Watermark,
+    about: Sequence[bytes],
+    window: tuple[StoredJob, ...],
+    woven: Sequence[bytes] = (),
+    ended: tuple[FlowEnded, ...] = (),
+) -> Settled:
     status, ordinal, held, others, change = about
     return Settled(
         status=_STATUSES[status],
@@ -240,6 +244,9 @@ def _settled(at: float, found: Watermark, about: Sequence[bytes], window: tuple[
         change=int(change),
         jobs=window,
         found=found,
+        released=int(woven[0]) if woven else 0,
+        ended=ended,
+        relay=bool(woven) and woven[1] == b"1",
     )
 
 

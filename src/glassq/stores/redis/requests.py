@@ -118,21 +118,29 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     """The call of `lua/settle.lua` for one settlement that nobody waits for. Where the next job has begun,
-    all of it but the two jobs is the same for as long as the lane is run ahead."""
-    leaves = what.keep or what.result is not None
-    if not what.begun or what.action in _FAILED or what.next_id is None or leaves:
+    all of it but the two jobs and what one leaves is the same for as long as the lane is run ahead."""
+    says_more = what.keep or what.reason or what.action in _FAILED
+    if not what.begun or what.next_id is None or says_more:
         told = settlements(owner, [what])
         return scripts.SETTLE.call(key, len(told), parts(told))
     queue = what.lease.queue
     job, following = local_id(queue, what.job_id).encode(), local_id(queue, what.next_id).encode()
-    beginning, end = _frame(owner, what.action, what.lease, what.change, what.window, what.ahead)
+    result = what.result
+    action = what.action if result is None else f"{what.action}+"
+    beginning, end = _frame(owner, action, what.lease, what.change, what.window, what.ahead)
     packed = GO_ON % (beginning, len(job), job, len(following), following, end)
-    return Call(scripts.SETTLE, key, 11, packed)
+    if result is None:
+        return Call(scripts.SETTLE, key, 11, packed)
+    return Call(scripts.SETTLE, key, 16, _LEAVING % (packed, len(result), result))
 
 
 GO_ON: Final = b"%b$%d\r\n%b\r\n$5\r\ngo_on\r\n$%d\r\n%b\r\n%b"
 """A settlement whose next job has begun: what stands before the job, its length and itself, those of the next
 one, and what stands behind it."""
+
+
+_LEAVING: Final = b"%b$1\r\n0\r\n$0\r\n\r\n$0\r\n\r\n$1\r\nr\r\n$%d\r\n%b\r\n"
+"""The same of a job that leaves a result, and of which nothing is kept."""
 
 
 def going_on(key: str, owner: Owner, what: Settlement, run: bytes) -> tuple[bytes, bytes]:
@@ -144,7 +152,7 @@ def going_on(key: str, owner: Owner, what: Settlement, run: bytes) -> tuple[byte
 
 @lru_cache(maxsize=1024)  # as many as there are lanes that are run ahead at a time
 def _frame(
-    owner: Owner, action: Action, lease: Lease, change: int, window: int, ahead: int
+    owner: Owner, action: str, lease: Lease, change: int, window: int, ahead: int
 ) -> tuple[bytes, bytes]:
     """What stands before the job, and behind the next job."""
     return (

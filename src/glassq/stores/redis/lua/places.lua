@@ -1,5 +1,5 @@
 -- places: jobs that have their places behind a parent which has not ended (js), as `settle_child` gives them. Stands in
--- `weaving`, behind `holding`. Behind it in the list of one level nobody can begin before it has ended: so while all goes
+-- `weaving`, behind `holding`. Behind it in the list of one level none can begin before it has ended: while all goes
 -- well there is nothing left to do about them.
 
 local function follower_in(place) return (string.match(place, '^%a([^\n]*)')) end

@@ -6,6 +6,7 @@
 
 local leaves_it = #ARGV == 17 and ARGV[4] == 'ack+' and ARGV[13] == '0' and ARGV[16] == 'r' -- and keeps no note of it
 local runs_on = ARGV[8] == 'go_on'
+local AT_ONCE, ENOUGH = 100, 65536 -- jobs, and bytes of jobs, that get their places in one step
 if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] == 'stay' and ARGV[9] == '')) and format
     and not is_new and #levels == 1 and (conf[8] or '0') == '0' and conf[10] == '0' and now >= tonumber(conf[5])
     and now - tonumber(conf[5]) <= MOMENT then
@@ -41,9 +42,9 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
     local is_head = mark and string.sub(jobs[1], mark - #mine, mark - 1) == mine
 
     -- Those that follow in this lane, each the only one that waits for the one before it.
-    local most = is_head and (ahead == '0' and 1 or tonumber(ARGV[11])) or 0
-    local children, edges, waits, last = {}, {}, {}, job
-    while #children < most do
+    local most = is_head and (ahead == '0' and 1 or math.min(ARGV[11], AT_ONCE)) or 0
+    local children, edges, waits, last, bytes = {}, {}, {}, job, 0
+    while #children < most and bytes < ENOUGH do
       local page = call('ZRANGE', P .. 'je:' .. last, 0, 1)
       local follower = #page == 1 and not string.find(page[1], '/', 1, true) and page[1]
       local record = follower and call('HGET', P .. 'jd', follower)
@@ -54,7 +55,7 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
       children[count], edges[count], waits[count] = follower, P .. 'je:' .. last, follower .. ' ' .. last
       records[count] = (ttl ~= '' and string.format('%.0f', now + ttl) or '') .. ':' .. flags .. ':' .. follower .. '|'
         .. string.sub(record, at + length)
-      last = follower
+      last, bytes = follower, bytes + #record
     end
 
     -- Of these the ones that wait for nobody else, in the workflow of the first.
