@@ -136,6 +136,13 @@ class FlowMachine(RuleBasedStateMachine):
         for side in self.sides:
             side.store.close()
 
+    def add(self, job: Job, position: str | None = None) -> None:
+        """Have it appended, with the one in this position."""
+        self.model.append(job)
+        for side in self.sides:
+            side.append(job, position)
+        self.told()
+
     def new(self, queue: int, lane: str, after: dict[str, EdgePolicy], *, flow: bool) -> Job:
         """A job the model does not know yet."""
         return Job(f"j{next(self.numbers)}", self.queues[queue], lane, after, flow)
@@ -160,11 +167,7 @@ class FlowMachine(RuleBasedStateMachine):
             self.model.append(first)
             position = first.name
             after[position] = EdgePolicy.CANCEL
-        job = self.new(queue, lane, after, flow=flow)
-        self.model.append(job)
-        for side in self.sides:
-            side.append(job, position)
-        self.told()
+        self.add(self.new(queue, lane, after, flow=flow), position)
 
     @precondition(lambda self: any(self.model.in_state(WAITING)))
     @rule(
@@ -178,10 +181,13 @@ class FlowMachine(RuleBasedStateMachine):
         """The head of some lane; which job that is, stores agree about."""
         heads = [side.heads() for side in self.sides]
         assert all(each == heads[0] for each in heads), heads
-        name = heads[0][pick % len(heads[0])]
-        self.model.end(name, OUTCOMES_OF[action])
+        self.settle(heads[0][pick % len(heads[0])], action, twice=twice)
+
+    def settle(self, head: str, action: Action, *, twice: bool) -> None:
+        """End it."""
+        self.model.end(head, OUTCOMES_OF[action])
         for side in self.sides:
-            side.end(name, action, twice=twice)
+            side.end(head, action, twice=twice)
         self.told()
 
     @precondition(lambda self: any(self.model.jobs))
@@ -204,13 +210,35 @@ class FlowMachine(RuleBasedStateMachine):
         dead = list(self.model.in_state(DEAD))
         queue = dead[which[0] % len(dead)].queue
         letters = [job.name for job in dead if job.queue == queue]
-        names = sorted({letters[each % len(letters)] for each in which})
+        self.bring_back(queue, sorted({letters[each % len(letters)] for each in which}), front=front)
+
+    def bring_back(self, queue: str, names: list[str], *, front: bool) -> None:
+        """Replay these."""
         before = sum(self.model.replayed.values())
         self.model.replay(names)
         self.met["brought back"] += sum(self.model.replayed.values()) - before - len(names)
         for side in self.sides:
             side.store.replay(queue, [side.ids[name] for name in names], front=front)
         self.told()
+
+    @rule(
+        queue=st.sampled_from([0, 1]),
+        other=st.booleans(),
+        then=st.sampled_from(["replay", "purge"]),
+        front=st.booleans(),
+    )
+    def fail(self, queue: int, then: str, *, other: bool, front: bool) -> None:
+        """A job that fails takes another along, which comes back with it or is dropped with it: a chain of
+        events that single calls come to too seldom."""
+        lane = f"alone{next(self.numbers)}"
+        parent = self.new(queue, lane, {}, flow=False)
+        self.add(parent)
+        self.add(self.new(queue ^ other, "x", {parent.name: EdgePolicy.CANCEL}, flow=False))
+        self.settle(parent.name, Action.BURY, twice=False)
+        if then == "replay":
+            self.bring_back(parent.queue, [parent.name], front=front)
+        else:
+            self.purge(queue=queue, dead=True, really=True)
 
     @precondition(lambda self: any(self.model.jobs))
     @rule(
