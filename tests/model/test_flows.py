@@ -240,6 +240,15 @@ class FlowMachine(RuleBasedStateMachine):
         else:
             self.purge(queue=queue, dead=True, really=True)
 
+    @rule(queue=st.sampled_from([0, 1]), policy=st.sampled_from(EdgePolicy))
+    def come_too_late(self, queue: int, policy: EdgePolicy) -> None:
+        """A job that waits for one of the other queue which has ended already is told so twice."""
+        parent = self.new(queue, f"alone{next(self.numbers)}", {}, flow=False)
+        self.add(parent)
+        self.settle(parent.name, Action.ACK, twice=False)
+        self.add(self.new(1 - queue, "y", {parent.name: policy}, flow=False))
+        self.tell_again(0)
+
     @precondition(lambda self: any(self.model.jobs))
     @rule(
         queue=st.sampled_from([0, 1]), dead=st.sampled_from([True, True, True, False]), really=st.booleans()
