@@ -142,19 +142,8 @@ class Bus:
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""
         observers = self._observers.get(type(event))
-        if not observers:
-            return
-        hand_on = self._here.hand_on
-        if hand_on is not None:
-            hand_on(event)
-            return
-        for observer in observers:
-            try:
-                observer(event)
-            except BaseException as error:  # licensed: around observers
-                if passes(error):
-                    raise
-                self._detach(observer, error)
+        if observers:
+            self._tell(observers, event)
 
     def emit_promptly(self, event: Event) -> None:
         """Tell those alone who are not patient. The others are told of it by `emit_late`."""
