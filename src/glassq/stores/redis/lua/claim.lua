@@ -129,6 +129,11 @@ local function grant(lane, kept, token, share)
   end
   if runs_ahead > 0 then
     more[#more + 1], more[#more + 2] = 'ah', runs_ahead
+    local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
+    if is_fresh then -- its pass, see `queue`
+      more[#more + 1] = 'go'
+      more[#more + 1] = token .. '|' .. owner .. '|' .. level .. '|' .. (history[6] or 0)
+    end
   end
   -- fence: number and owner; from here on every earlier one is refused.
   call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits, unpack(more))
