@@ -100,7 +100,7 @@ def test_the_first_answer_with_news_ends_a_course(store: RedisStorage) -> None:
     assert send(course, grant, 2, 3) == 0
     assert course.hear() == 0
     assert course.is_over
-    left = [each.answer() for each in course.leave()]
+    left = [each.answer() for each, _ in course.leave()]
     assert [each.status for each in left] == [SettleStatus.DONE] * 2
     assert all(each.change != grant.change for each in left)
 
@@ -113,7 +113,7 @@ def test_a_lane_of_somebody_else_ends_a_course(store: RedisStorage) -> None:
     assert send(course, grant, 1) == 0
     assert course.hear() == 0
     assert course.is_over
-    assert [each.answer().status for each in course.leave()] == [SettleStatus.FENCED]
+    assert [each.answer().status for each, _ in course.leave()] == [SettleStatus.FENCED]
 
 
 def test_nothing_is_sent_on_a_course_right_after_this_process_has_steered_its_queue(
@@ -137,7 +137,7 @@ def test_a_course_ends_with_its_connection(store: RedisStorage, installed: str) 
     heard = send(course, grant, 2, 3)
     assert not heard
     assert course.hear() == 0
-    for each in course.leave():
+    for each, _ in course.leave():
         with pytest.raises(StorageUnavailable):
             each.answer()
     again = store.settle(ALICE, [settlement(grant, 2)])[0]

@@ -102,6 +102,8 @@ class PlayedCourse:
 
     def hear(self) -> int:
         """Waits for nothing: what is waited for is routine at this moment."""
+        if not self._on_their_way:
+            return 0
         self.waited += 1
         self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
         return self._take_in()
@@ -117,9 +119,9 @@ class PlayedCourse:
         heard, self._heard = self._heard, []
         return [done() for _ in heard]
 
-    def leave(self) -> list[Sending]:
+    def leave(self) -> list[tuple[Sending, int]]:
         """To be heard one by one."""
-        return [Sending(self.store, job) for job in self._on_their_way]
+        return [(Sending(self.store, job), 1) for job in self._on_their_way]
 
 
 class Stay:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import ParamSpec, TypeVar
@@ -429,7 +429,18 @@ class _TimedCourse:
             self._before = self._known()
         return answers
 
-    def leave(self) -> list[Settling]:
+    def leave(self) -> list[tuple[Settling, int]]:
         """See `Course.leave`."""
-        left = self._inner.leave()
-        return [self._as_heard(sent, *about) for sent, about in zip(left, self._sent, strict=True)]
+        told: list[tuple[Settling, int]] = []
+        for sent, count in self._inner.leave():
+            *before, last = [self._sent.popleft() for _ in range(count)]
+            self._tell_unanswered(before)
+            told.append((self._as_heard(sent, *last), count))
+        self._tell_unanswered(self._sent)
+        return told
+
+    def _tell_unanswered(self, sent: Collection[tuple[Known, float]]) -> None:
+        """Each is a call of the store, timed until it is known that it has no answer of its own."""
+        if sent:
+            now = perf_counter()
+            self._answered([now - started for _, started in sent], (), ())

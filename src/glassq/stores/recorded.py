@@ -15,7 +15,7 @@ from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, Jo
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, known_by
 from glassq.storage import NO_TERMS, Doorbell, Replayed, Storage, Terms
 from glassq.stores.instrumented import Heard, InstrumentedStorage
 from glassq.telemetry import Bus
@@ -358,13 +358,37 @@ class _RecordedCourse:
         answers, self._answers = self._answers, []
         return answers
 
-    def leave(self) -> list[Settling]:
+    def leave(self) -> list[tuple[Settling, int]]:
         """See `Course.leave`."""
-        left = zip(self._inner.leave(), self._sent, strict=True)
-        return [Heard(sent.arrived, partial(self._take_in, sent, what)) for sent, what in left]
+        told: list[tuple[Settling, int]] = []
+        for sent, count in self._inner.leave():
+            whats = [self._sent.popleft() for _ in range(count)]
+            told.append((Heard(sent.arrived, partial(self._take_in, sent, whats)), count))
+        self._never_answered(tuple(self._sent))
+        return told
 
-    def _take_in(self, sent: Settling, what: Settlement) -> Settled:
-        return self._settled([what], lambda: [sent.answer()])[0]
+    def _take_in(self, sent: Settling, whats: Sequence[Settlement]) -> Settled:
+        """Those before the last one are settled if that is not refused; if it is, or fails, nobody knows."""
+        *before, last = whats
+        try:
+            [answer] = self._settled([last], lambda: [sent.answer()])
+        except BaseException:
+            self._never_answered(before)
+            raise
+        if answer.status is SettleStatus.FENCED:
+            self._never_answered(before)
+        else:
+            self._settled(before, lambda: known_by(answer, len(before), 0))
+        return answer
+
+    def _never_answered(self, whats: Sequence[Settlement]) -> None:
+        with suppress(StorageError):
+            self._settled(whats, _not_answered)
+
+
+def _not_answered() -> list[Settled]:
+    """What came of settlements of which no answer tells."""
+    raise StorageError("nothing was answered")
 
 
 def _not_sent() -> list[Settled]:

@@ -73,6 +73,6 @@ class SqliteCourse:
         heard, self._heard = self._heard, []
         return [stepped.in_full(self._run) for stepped in heard]
 
-    def leave(self) -> list[Settling]:
+    def leave(self) -> list[tuple[Settling, int]]:
         """See `Course.leave`: nothing is on its way."""
         return []
