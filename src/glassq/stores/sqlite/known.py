@@ -135,7 +135,7 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "version")
+    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "legs", "version")
 
     def __init__(self) -> None:
         self._queues: dict[int, QueueRow] = {}
@@ -145,9 +145,12 @@ class Known:
         self._ties: dict[str, tuple[int, str | None]] = {}
         self._flows: dict[str, tuple[int, int]] = {}
         self.version: int | None = None
+        self.legs: set[int] = set()
+        """The numbers of the legs that are under way: all there are in the file, begun by this process."""
 
     def forget(self) -> None:
-        """Read everything anew."""
+        """Read everything anew. No leg is under way, or is to be."""
+        self.legs.clear()
         self._queues.clear()
         self._others.clear()
         self._held.clear()
@@ -185,6 +188,10 @@ class Known:
             self._others[queue] = bool(row[9])
             self._queues.setdefault(queue, QueueRow(*row[10:]))
         return lane if lane.belongs(owner, lease) else None
+
+    def knows(self, queue: int, lane: str) -> bool:
+        """Whether this held lane was read in an earlier transaction, and nobody else has written since."""
+        return (queue, lane) in self._held
 
     def left(self, lane: HeldLane) -> None:
         """There is no such lane any more."""
