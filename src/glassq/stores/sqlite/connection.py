@@ -82,7 +82,8 @@ class Connections:
     def note(self, work: Callable[[sqlite3.Connection], R]) -> R | None:
         """Do a work of one statement that keeps what is known true, as a transaction of its own. None when it
         was not done: then it may be possible by `write`."""
-        self._follow()
+        if self._identity.replaced():
+            self._follow()
         return self._commits.if_free(self._note, work)
 
     @contextmanager

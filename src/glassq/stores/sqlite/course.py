@@ -85,7 +85,7 @@ class SqliteCourse:
         stepped = step(cx, known, queue, run, self._job_id, self._next_id, micros(self._clock.wall()))
         lane = known.held(cx, queue, run.owner, lease)
         if alone and stepped is not None and lane is not None:
-            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue), run.ahead)
+            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue))
         return stepped
 
     def hear(self) -> int:

@@ -37,7 +37,7 @@ from glassq.stores.sqlite.ties import Tie
 _FURTHEST = 64
 """Places of a lane that are read at once. Two at first, then twice as many each time they are used up: where
 another process writes between any two settlements more than two would be read in vain."""
-
+_SEVERAL = 8
 
 _MOST_TIES = 1_000
 _NO_TIE = (0, None)
@@ -93,6 +93,12 @@ class HeldLane(msgspec.Struct):
         if len(self.places) <= 1 and not self.whole:
             self._read(cx)
         return self.places[1] if len(self.places) > 1 else None
+
+    def look_ahead(self, cx: Connection) -> None:
+        """Know several of its jobs: nobody else writes at the time, so that they are not read in vain."""
+        if len(self.places) < _SEVERAL and not self.whole:
+            self._reach = max(self._reach, _SEVERAL)
+            self._read(cx)
 
     def _read(self, cx: Connection) -> None:
         self._reach = min(_FURTHEST, self._reach * 2)

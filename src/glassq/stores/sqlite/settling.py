@@ -306,13 +306,12 @@ def _hold(call: _Call) -> None:
 
 class Run(NamedTuple):
     """What does not change while a lane is run ahead and nothing happens: whose it is, its change counter,
-    whether others wait for the queue; and how many jobs its legs have at most."""
+    and whether others wait for the queue."""
 
     owner: str
     lease: Lease
     change: int
     others: bool
-    ahead: int
 
     def in_full(self, stepped: Stepped) -> Settled:
         """The whole answer."""

@@ -248,7 +248,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         queue = settlement.lease.queue
         if self._known.is_tied(self._names.known(queue)):
             return None
-        run = settling.Run(str(owner), settlement.lease, settlement.change, others, settlement.ahead)
+        run = settling.Run(str(owner), settlement.lease, settlement.change, others)
         return SqliteCourse(self._connections, self._known, self._names, self._liveness, self._clock, run)
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
