@@ -51,6 +51,7 @@ from glassq.telemetry import (
     Sending,
     Subject,
     Submitting,
+    Together,
 )
 
 MAX_LANES_REMEMBERED = 1024
@@ -75,8 +76,12 @@ class Tracing:
         self._bus = bus
         self._to_follow = self._settlements()
 
-    def _settlements(self) -> list[tuple[Observer, type[Event]]]:
-        return [(self.follow_ups.abandoned, AttemptAbandoned), (self.follow_ups.settled, AttemptSettled)]
+    def _settlements(self) -> list[tuple[Observer, type[Event], Together | None]]:
+        ups = self.follow_ups
+        return [
+            (ups.abandoned, AttemptAbandoned, None),
+            (ups.settled, AttemptSettled, ups.settled_together),
+        ]
 
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
@@ -90,7 +95,7 @@ class Tracing:
         self._to_follow = self._settlements()
         self._bus.unsubscribe(self.follow_ups.replayed)
         self._bus.unsubscribe(self._worker_changed)
-        for observer, _ in self._to_follow:
+        for observer, _, _ in self._to_follow:
             self._bus.unsubscribe(observer)
 
     def follow(self) -> None:
@@ -98,10 +103,10 @@ class Tracing:
         of every job."""
         while self._to_follow:
             try:
-                observer, kind = self._to_follow.pop()
+                observer, kind, together = self._to_follow.pop()
             except IndexError:  # another thread was first: each is subscribed once
                 return
-            self._bus.subscribe(observer, kind)
+            self._bus.subscribe(observer, kind, together=together)
 
     @staticmethod
     def _worker_changed(event: WorkerChanged) -> None:
