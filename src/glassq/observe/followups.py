@@ -6,7 +6,7 @@ They are made from events, after the fact, with the times at which it happened.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -17,6 +17,7 @@ from glassq.model.names import DEFAULT_LANE, whole
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
 from glassq.observe.spans import Attributes, SpanSource, nobody_traces
+from glassq.policy.decide import ACKED
 
 MAX_ENDED_REMEMBERED = 1024
 MAX_LINKS = 128
@@ -66,6 +67,12 @@ class FollowUps:
             extra = _settlement_attributes(event)
             span.set_attributes(self._source.attributes(operation, "settle", queue, extra))
         span.end()
+
+    def settled_together(self, events: Sequence[AttemptSettled]) -> None:
+        """The same of several. Of nearly all there is nothing to do."""
+        for event in events:
+            if event.verdict is not ACKED or self._acks:
+                self.settled(event)
 
     def replayed(self, event: JobsReplayed) -> None:
         """`replay {queue}`: below whatever the operator's program does, linked to the original creations."""
