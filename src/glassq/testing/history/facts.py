@@ -96,6 +96,7 @@ class Facts:
         self.purges = _steerings(history, kinds.PurgeInvoked, kinds.PurgeOk)
         self.replays = _steerings(history, kinds.ReplayInvoked, kinds.ReplayOk)
         self.replays_of = self._replayed()
+        self._mark_replayed()
         self.cancelled = self._cancelled()
         self.dumps = self._dumps()
         self.queues = sorted(
@@ -186,6 +187,15 @@ class Facts:
             for each in ids:
                 found[each].append(steering)
         return found
+
+    def _mark_replayed(self) -> None:
+        """Starts that user code wrote down itself are of a replayed job where a replay of it was asked for
+        before: until then it was a dead letter."""
+        for starts in self.starts.values():
+            for start in starts:
+                if start.replayed is None:
+                    asked = (each.asked.m for each in self.replays_of.get(start.id, ()))
+                    start.replayed = any(m <= start.m for m in asked)
 
     def _cancelled(self) -> dict[str, Steering]:
         """Jobs that somebody took out, surely or perhaps."""
