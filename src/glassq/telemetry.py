@@ -102,6 +102,7 @@ class Bus:
         self._patient: dict[type[Event], tuple[tuple[Observer, Together], ...]] = {}
         self._arounds: tuple[Around, ...] = ()
         self._idles: tuple[Idle, ...] = ()
+        self._not_plain: tuple[Around, ...] = ()
         self._here = _Here()
 
     def subscribe(self, observer: Observer, *events: type[Event], together: Together | None = None) -> None:
@@ -122,10 +123,14 @@ class Bus:
         """Stop telling `observer` anything. Unknown observers are ignored."""
         self._remove(observer)
 
-    def wrap(self, around: Around, *, idle: Idle | None = None) -> None:
-        """Put `around` inside those that are there already. While all are `idle`, plain jobs cost less."""
+    def wrap(self, around: Around, *, idle: Idle | None = None, leaves_plain: bool = False) -> None:
+        """Put `around` inside those that are there already. While all are `idle`, plain jobs cost less.
+
+        One that `leaves_plain` what is plain does not mind that observers are told of it with others."""
         with self._lock:
             self._idles = (*self._idles, idle or _never)
+            if not leaves_plain:
+                self._not_plain = (*self._not_plain, around)
             self._arounds = (*self._arounds, around)
 
     def unwrap(self, around: Around) -> None:
@@ -133,6 +138,12 @@ class Bus:
         with self._lock:
             left = [each for each in zip(self._arounds, self._idles, strict=True) if each[0] != around]
             self._arounds, self._idles = tuple(zip(*left, strict=True)) or ((), ())
+            self._not_plain = tuple(each for each in self._not_plain if each != around)
+
+    @property
+    def leaves_plain(self) -> bool:
+        """Whether plain jobs may stay so, whatever is around them."""
+        return not self._not_plain
 
     def is_idle(self) -> bool:
         """Whether no Around has anything to do for attempts of jobs without headers."""

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from typing import Any
 
-from glassq.context import JobContext
+from glassq.context import JobContext, slot_in
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.registry import TaskDefinition
+from glassq.telemetry import Attempting
 from glassq.worker.attempt import Attempts, Decoded, Ended, Standing
-from glassq.worker.fence import check
+from glassq.worker.fence import check, look_again
 from glassq.worker.holdings import HeldLane
 
 _FRESH = Standing()
-_NO_HEADERS: dict[str, str] = {}
 
 
 class PlainAttempts:
-    """First attempts of plain jobs of one lane: calls that brought nothing along (no headers, no place among
-    others, no expiry), of tasks of whose successes nothing is told but that, with nothing around them.
+    """First attempts of plain jobs of one lane: calls that brought at most headers along (no place among
+    others, no expiry), of tasks of whose successes nothing is told but that, with nothing around them that
+    would mind.
 
     Those who are told of attempts promptly are told before each begins; the patient ones by `tell`. Belongs
     to the lane's thread.
@@ -40,20 +42,36 @@ class PlainAttempts:
         when this job is not plain: nothing has happened to it then."""
         attempts, lane = self._attempts, self._lane
         call = attempts.plain.open(job.body) if job.expires_at is None else None
-        if call is None or not attempts.bus.is_idle():
+        if call is None:
             return None
-        task, args, kwargs = call
-        context = self._begin(job, task, heard, waits)
-        # In a context of its own, as in every attempt.
-        ran = copy_context().run(attempts.executor.run_bare, lane, context, task, args, kwargs)
-        decoded = Decoded(task, _NO_HEADERS, args, kwargs)
+        task, headers, args, kwargs = call
+        is_bare = not headers and attempts.bus.is_idle()
+        if not (is_bare or attempts.bus.leaves_plain):
+            return None
+        began, context = self._begin(job, task, headers, heard, waits)
+        if is_bare:
+            # In a context of its own, as in every attempt.
+            ran = copy_context().run(attempts.executor.run_bare, lane, context, task, args, kwargs)
+        else:
+            subject = Attempting(context, task.name, headers, began.time_in_queue)
+            code = partial(self._code, context, task, args, kwargs)
+            ran = attempts.executor.run(subject, code, task.timeout)
+        decoded = Decoded(task, headers, args, kwargs)
         if ran.error is not None or lane.lost:
             return attempts.conclude(lane, job, _FRESH, decoded, ran)
-        return Ended(job, 1, task.name, _NO_HEADERS, decoded, ran, ACKED, did_run=True)
+        return Ended(job, 1, task.name, headers, decoded, ran, ACKED, did_run=True)
+
+    def _code(self, job: JobContext, task: TaskDefinition, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """What runs inside whatever is around it."""
+        look_again(self._lane, job)
+        return task.func(*args, **kwargs)
 
     def says_no_more(self, ended: Ended) -> bool:
-        """Whether nothing is told of this success but that, nothing kept of it, and nobody traces it."""
-        if ended.decoded is None or ended.headers or ended.keep or ended.result is not None:
+        """Whether nothing is told of this success but that, nothing kept of it, and it may be told with
+        others."""
+        if ended.decoded is None or ended.keep or ended.result is not None:
+            return False
+        if ended.headers and not self._attempts.bus.leaves_plain:
             return False
         return self._attempts.plain.takes(ended.decoded.task)
 
@@ -64,8 +82,13 @@ class PlainAttempts:
             self._attempts.bus.emit_late(untold)
 
     def _begin(
-        self, job: StoredJob, task: TaskDefinition, heard: tuple[float, float], waits: Waits
-    ) -> JobContext:
+        self,
+        job: StoredJob,
+        task: TaskDefinition,
+        headers: dict[str, str],
+        heard: tuple[float, float],
+        waits: Waits,
+    ) -> tuple[AttemptStarted, JobContext]:
         lane, attempts, lease = self._lane, self._attempts, self._lane.lease
         if task is not self._task:
             self._task, self._check = task, partial(check, lane, attempts.clock, task.timeout)
@@ -80,14 +103,14 @@ class PlainAttempts:
             started=started,
             timeout=task.timeout,
             time_in_queue=in_queue,
-            headers=_NO_HEADERS,
+            headers=headers,
             level=job.level,
             replayed=job.replayed,
             waits=causes,
         )
         attempts.bus.emit_promptly(event)
         self._untold.append(event)
-        return JobContext(
+        return event, JobContext(
             id=job.id,
             queue=lane.queue,
             task=task.name,
@@ -96,6 +119,7 @@ class PlainAttempts:
             attempt=1,
             token=lease.token,
             enqueued_at=job.eligible_at,
+            slot=slot_in(headers) if headers else None,
             _check=self._check,
             _began=started,
             _tell=attempts.tell,
