@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
@@ -15,7 +16,8 @@ from glassq.model.events import (
     WorkflowEnded,
     WriteFenced,
 )
-from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
@@ -24,6 +26,7 @@ from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
+from glassq.worker.begun import NO_HEADERS
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -129,7 +132,7 @@ class Settler:
 
     def settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
         """Tell that an attempt was settled."""
-        self._bus.emit(_settled(lane, ended, answer))
+        self._bus.emit(_settled(lane.lease, ended, answer))
         if ended.failure is not None:
             self._failed(lane, ended, ended.failure, ended.verdict)
         if answer.relay:
@@ -141,7 +144,7 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        self._bus.emit_together([_settled(lane, ended, answer) for ended, answer in ends])
+        self._bus.emit_together(Successes(lane.lease, [*ends]))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -162,14 +165,50 @@ class Settler:
         )
 
 
+class Successes(Run[AttemptSettled]):
+    """Attempts in one lane that succeeded and were settled, and nothing else, with their answers. Their jobs
+    brought nothing along."""
+
+    kind = AttemptSettled
+    """See `Run.kind`."""
+
+    def __init__(self, lease: Lease, ends: Sequence[tuple[Ended, Settled]]) -> None:
+        self._lease = lease
+        self._ends = ends
+
+    def make(self, index: int) -> AttemptSettled:
+        """See `Run.make`."""
+        return _settled(self._lease, *self._ends[index])
+
+    def column(self, field: str) -> list[Any]:
+        """See `Run.column`. What is counted of all costs no events."""
+        match field:
+            case "seconds":
+                return [ended.ran.seconds for ended, _ in self._ends]
+            case "end_to_end":
+                return [max(0.0, answer.now - ended.job.eligible_at) for ended, answer in self._ends]
+            case "task":
+                return [ended.task_name for ended, _ in self._ends]
+            case "headers":
+                return [NO_HEADERS] * len(self._ends)
+        return super().column(field)
+
+    def same(self, *fields: str) -> bool:
+        """See `Run.same`."""
+        return super().same(*(field for field in fields if field not in ("outcome", "verdict")))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+
 _NOT_DONE = (Action.RETRY, Action.HALT)
 
 
-def _settled(lane: HeldLane, ended: Ended, answer: Settled) -> AttemptSettled:
+def _settled(lease: Lease, ended: Ended, answer: Settled) -> AttemptSettled:
     job, ran, verdict = ended.job, ended.ran, ended.verdict
     done = verdict is ACKED or verdict.action not in _NOT_DONE
     return AttemptSettled(
-        lease=lane.lease,
+        lease=lease,
         task=ended.task_name,
         job_id=job.id,
         seq=job.seq,
