@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,8 +18,8 @@ from glassq.registry import TaskDefinition
 from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
 
-NO_HEADERS: dict[str, str] = {}
-"""What a plain job brought along."""
+NO_HEADERS: Final[dict[str, str]] = {}
+"""What nearly all jobs brought along."""
 
 
 class Stay(msgspec.Struct, frozen=True):
@@ -41,6 +41,8 @@ class Begun(msgspec.Struct):
     started: float
     store_now: float
     waits: Waits
+    headers: dict[str, str] = NO_HEADERS
+    """What the job brought along."""
     _context: JobContext | None = None
 
     def context(self) -> JobContext:
@@ -81,7 +83,7 @@ class Begun(msgspec.Struct):
             started=self.started,
             timeout=task.timeout,
             time_in_queue=in_queue,
-            headers=NO_HEADERS,
+            headers=self.headers,
             level=job.level,
             replayed=job.replayed,
             waits=causes,
@@ -105,7 +107,7 @@ class Begins(Run[AttemptStarted]):
         """See `Run.column`. What is counted of all costs no events."""
         match field:
             case "headers":
-                return [NO_HEADERS] * len(self._begun)
+                return [begun.headers for begun in self._begun]
             case "time_in_queue":
                 return [seconds for seconds, _ in self._waited]
             case "waits":

@@ -57,8 +57,12 @@ class PlainAttempts:
     def tell(self) -> None:
         """Tell the patient observers of the attempts that began since the last time."""
         if self._untold:
-            untold, self._untold = self._untold, []
-            self._bus.emit_late(Begins(untold))
+            self._bus.emit_late(Begins(self.untold()))
+
+    def untold(self) -> list[Begun]:
+        """The attempts that began since the last time, for whoever tells of them instead."""
+        untold, self._untold = self._untold, []
+        return untold
 
     def _begin(self, job: StoredJob, task: TaskDefinition, heard: tuple[float, float], waits: Waits) -> Begun:
         bus, stay = self._bus, self._stay

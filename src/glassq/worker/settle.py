@@ -16,7 +16,7 @@ from glassq.model.events import (
     WorkflowEnded,
     WriteFenced,
 )
-from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
@@ -26,7 +26,6 @@ from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
-from glassq.worker.begun import NO_HEADERS
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -132,7 +131,7 @@ class Settler:
 
     def settled(self, lane: HeldLane, ended: Ended, answer: Settled) -> None:
         """Tell that an attempt was settled."""
-        self._bus.emit(_settled(lane.lease, ended, answer))
+        self._bus.emit(_settled(lane, ended, answer))
         if ended.failure is not None:
             self._failed(lane, ended, ended.failure, ended.verdict)
         if answer.relay:
@@ -144,7 +143,7 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        self._bus.emit_together(Successes(lane.lease, [*ends]))
+        self._bus.emit_together(Successes(lane, [*ends]))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -166,19 +165,18 @@ class Settler:
 
 
 class Successes(Run[AttemptSettled]):
-    """Attempts in one lane that succeeded and were settled, and nothing else, with their answers. Their jobs
-    brought nothing along."""
+    """Attempts in one lane that succeeded and were settled, and nothing else, with their answers."""
 
     kind = AttemptSettled
     """See `Run.kind`."""
 
-    def __init__(self, lease: Lease, ends: Sequence[tuple[Ended, Settled]]) -> None:
-        self._lease = lease
+    def __init__(self, lane: HeldLane, ends: Sequence[tuple[Ended, Settled]]) -> None:
+        self._lane = lane
         self._ends = ends
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
-        return _settled(self._lease, *self._ends[index])
+        return _settled(self._lane, *self._ends[index])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
@@ -190,7 +188,7 @@ class Successes(Run[AttemptSettled]):
             case "task":
                 return [ended.task_name for ended, _ in self._ends]
             case "headers":
-                return [NO_HEADERS] * len(self._ends)
+                return [ended.headers for ended, _ in self._ends]
         return super().column(field)
 
     def same(self, *fields: str) -> bool:
@@ -204,11 +202,11 @@ class Successes(Run[AttemptSettled]):
 _NOT_DONE = (Action.RETRY, Action.HALT)
 
 
-def _settled(lease: Lease, ended: Ended, answer: Settled) -> AttemptSettled:
+def _settled(lane: HeldLane, ended: Ended, answer: Settled) -> AttemptSettled:
     job, ran, verdict = ended.job, ended.ran, ended.verdict
     done = verdict is ACKED or verdict.action not in _NOT_DONE
     return AttemptSettled(
-        lease=lease,
+        lease=lane.lease,
         task=ended.task_name,
         job_id=job.id,
         seq=job.seq,
