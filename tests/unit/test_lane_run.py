@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from glassq.context import nobody_listens
 from glassq.errors import StorageUnavailable
 from glassq.model.events import AttemptAbandoned, Event, LaneLeft
 from glassq.model.jobs import StoredJob
@@ -100,7 +101,8 @@ class Play:
         self.events: list[Event] = []
         self.crowded = True
         self.seconds = 0.0
-        bus = Bus()
+        self.bus = bus = Bus()
+        self.tell = nobody_listens
         self.abandoned: list[str] = []
         bus.subscribe(self.events.append, LaneLeft)
         bus.subscribe(lambda event: self.abandoned.append(event.job_id), AttemptAbandoned)

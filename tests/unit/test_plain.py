@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import pytest
 
 from glassq import Glassq, current_job
-from glassq.codec import Envelope, seal
+from glassq.codec import Envelope, Place, seal
 from glassq.model.events import AttemptStarted, Event
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import NO_WAITS
-from glassq.telemetry import Bus, Subject
+from glassq.observe.running import running_on
+from glassq.telemetry import Attempting, Bus, Subject
 from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts, Ended, Standing
 from glassq.worker.holdings import HeldLane
@@ -33,6 +36,7 @@ class Desk:
     def __init__(self) -> None:
         self.app, self.bus, self.clock = Glassq("sqlite://"), Bus(), FakeClock()
         self.ran: list[Any] = []
+        self.wrapped: list[tuple[Attempting, str]] = []
         self.events: list[Event] = []
         self.bus.subscribe(self.events.append, AttemptStarted)
         self.attempts = Attempts(
@@ -43,13 +47,31 @@ class Desk:
 
     def job(self, name: str = "charge", *, arguments: bytes = b"[[7],{}]", **more: Any) -> StoredJob:
         """A call of a task, as it is stored."""
-        about = {key: more.pop(key) for key in ("headers", "serializer", "keep") if key in more}
+        about = {key: more.pop(key) for key in ("headers", "serializer", "keep", "place") if key in more}
         envelope = Envelope(name, "json", {}, arguments)
         body = seal(msgspec.structs.replace(envelope, **about))
         eligible = self.clock.wall() - 3
         return StoredJob(
             **{"id": "orders/p:1", "seq": 1, "level": 3, "body": body, "eligible_at": eligible, **more}
         )
+
+    def wrap(self, **how: Any) -> None:
+        """Put something around attempts, which notes what they are and what they raise."""
+
+        @contextlib.contextmanager
+        def around(subject: Subject) -> Iterator[None]:
+            raised = ""
+            try:
+                yield
+            except BaseException as error:
+                raised = repr(error)
+                raise
+            finally:
+                assert isinstance(subject, Attempting)
+                assert current_job() is subject.job
+                self.wrapped.append((subject, raised))
+
+        self.bus.wrap(around, **how)
 
     def plainly(self, job: StoredJob) -> Ended | None:
         """One kind."""
@@ -90,10 +112,16 @@ def forgets_to_await(_: int) -> Any:
 
 
 @pytest.mark.parametrize("code", [succeeds, fails, leaves, forgets_to_await])
-def test_both_kinds_of_attempts_come_to_the_same(desk: Desk, code: Callable[[int], Any]) -> None:
+@pytest.mark.parametrize("headers", [{}, {"traceparent": "00-1", "x-tenant": "7"}], ids=str)
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_both_kinds_of_attempts_come_to_the_same(
+    desk: Desk, code: Callable[[int], Any], headers: dict[str, str], *, wrapped: bool
+) -> None:
     """The same is told before it, the same is decided, and kept of it."""
     desk.app.fifo("orders", name="charge")(code)
-    job = desk.job()
+    if wrapped:
+        desk.wrap(leaves_plain=True)
+    job = desk.job(headers=headers)
     plainly, generally = desk.plainly(job), desk.generally(job)
     assert plainly is not None
     assert desk.events[0] == desk.events[1]
@@ -106,10 +134,19 @@ def test_both_kinds_of_attempts_come_to_the_same(desk: Desk, code: Callable[[int
         for each in (plainly, generally)
     ]
     assert kept[0] == kept[1]
+    wraps = {"True": 2, "False": 0}[str(wrapped)]
+    assert [subject.headers for subject, _ in desk.wrapped] == [headers] * wraps
+    if wrapped:
+        (one, its_failure), (other, another_failure) = desk.wrapped
+        assert (one.task, one.time_in_queue, one.links) == (other.task, other.time_in_queue, other.links)
+        assert its_failure == another_failure
 
 
-def test_code_sees_the_same_job_in_both(desk: Desk) -> None:
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_code_sees_the_same_job_in_both(desk: Desk, *, wrapped: bool) -> None:
     """All of `current_job()`, and nothing of what the job before has left in its context."""
+    if wrapped:
+        desk.wrap(leaves_plain=True)
 
     @desk.app.fifo("orders", name="charge")
     def charge(_: int) -> None:
@@ -142,12 +179,22 @@ def test_a_timeout_is_a_timeout(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("stood_still", "runs"), [(14.0, True), (15.0, False)])
+@pytest.mark.parametrize("who", ["observer", "around"])
 def test_user_code_does_not_begin_on_a_lease_that_ended_meanwhile(
-    desk: Desk, stood_still: float, runs: bool
+    desk: Desk, stood_still: float, runs: bool, who: str
 ) -> None:
-    """O5: the last look is right before it, after observers were told."""
+    """O5: the last look is right before it, after observers and Arounds were told."""
     desk.app.fifo("orders", name="charge")(desk.ran.append)
-    desk.bus.subscribe(lambda _: desk.clock.advance(stood_still), AttemptStarted)
+
+    @contextlib.contextmanager
+    def around(_: Subject) -> Iterator[None]:
+        desk.clock.advance(stood_still)
+        yield
+
+    if who == "around":
+        desk.bus.wrap(around, leaves_plain=True)
+    else:
+        desk.bus.subscribe(lambda _: desk.clock.advance(stood_still), AttemptStarted)
     ended = desk.plainly(desk.job())
     assert ended is not None
     assert desk.ran == ([7] if runs else [])
@@ -182,14 +229,62 @@ def test_who_is_patient_hears_of_all_that_began(desk: Desk) -> None:
     assert len(desk.events) == 3
 
 
+def test_what_runs_is_seen_while_it_runs(desk: Desk) -> None:
+    """Though those who show it are told of it later: this attempt, as it is told, and no other."""
+    running, seen = running_on(desk.bus), list[Sequence[Event]]()
+
+    @desk.app.fifo("orders", name="charge")
+    def charge(_: int) -> None:
+        seen.append(running.attempts())
+
+    for seq in (1, 2):
+        desk.plainly(desk.job(id=f"orders/p:{seq}", seq=seq))
+        assert seen[-1] == (desk.events[-1],)
+        assert running.attempts() == ()
+    desk.plain.tell()
+    assert running.attempts() == ()
+
+
+def test_events_are_not_made_for_those_who_ask_for_fields(desk: Desk) -> None:
+    """One is, to know what they are about; its fields are those of the events."""
+    asked: list[Run[Any]] = []
+    desk.bus.subscribe(lambda _: None, AttemptStarted, together=asked.append)
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    for seq in (1, 2, 3):
+        desk.plainly(desk.job(seq=seq))
+    desk.plain.tell()
+    (run,) = asked
+    for name in AttemptStarted.__struct_fields__:
+        assert (
+            run.column(name)
+            == [getattr(event, name) for event in run]
+            == [*map(attrgetter(name), desk.events)]
+        )
+    assert (run[-1], run[1:]) == (desk.events[-1], desk.events[1:])
+    assert run.same("task", "headers")
+    assert not run.same("task", "seq")
+
+
+def test_code_is_told_one_job_however_often_it_asks(desk: Desk) -> None:
+    """It is made when it is first asked for."""
+
+    @desk.app.fifo("orders", name="charge")
+    def charge(_: int) -> None:
+        desk.ran.append(current_job() is current_job(None))
+
+    desk.plainly(desk.job())
+    assert desk.ran == [True]
+
+
 # -- what is not plain --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "about"),
     [
-        ({}, {"headers": {"traceparent": "00-1"}}),
         ({}, {"keep": 60.0}),
+        ({}, {"keep": 60.0, "headers": {"traceparent": "00-1"}}),
+        ({}, {"place": Place(), "headers": {"traceparent": "00-1"}}),
         ({}, {"expires_at": 9e9}),
         ({}, {"body": b"what nobody wrote"}),
         ({}, {"body": b'{"v":1,"t":"charge","s":"json","h":{},"c":1}\n[[7],{}]'}),
@@ -218,17 +313,38 @@ def test_async_tasks_are_not_plain(desk: Desk) -> None:
 
 
 def test_nothing_is_plain_that_somebody_wraps(desk: Desk) -> None:
-    """An Around may do anything to an attempt."""
+    """An Around may do anything to an attempt, unless it says that it leaves plain ones so."""
 
     @contextlib.contextmanager
     def around(_: Subject) -> Iterator[None]:
         yield
 
     desk.app.fifo("orders", name="charge")(desk.ran.append)
+    desk.wrap(leaves_plain=True)
     desk.bus.wrap(around)
     assert desk.plainly(desk.job()) is None
     desk.bus.unwrap(around)
     assert desk.plainly(desk.job()) is not None
+    assert len(desk.wrapped) == 1
+
+
+def test_an_idle_around_is_asked_again_for_jobs_with_headers(desk: Desk) -> None:
+    """It is idle for those without alone: of the others it decides when it gets them."""
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    desk.wrap(idle=lambda: True, leaves_plain=True)
+    desk.plainly(desk.job())
+    assert desk.wrapped == []
+    desk.plainly(desk.job(headers={"traceparent": "00-1"}))
+    assert len(desk.wrapped) == 1
+
+
+def test_the_end_of_a_traced_job_is_told_with_others_only_where_nobody_minds(desk: Desk) -> None:
+    """One who wants to know when it was settled hears of it at once."""
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    bare, traced = desk.generally(desk.job()), desk.generally(desk.job(headers={"traceparent": "00-1"}))
+    assert (desk.plain.says_no_more(bare), desk.plain.says_no_more(traced)) == (True, True)
+    desk.wrap(idle=lambda: True)
+    assert (desk.plain.says_no_more(bare), desk.plain.says_no_more(traced)) == (True, False)
 
 
 def test_a_task_whose_options_change_is_looked_at_again(desk: Desk) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from glassq.model.clock import Clock
+from glassq.model.runs import Run
 from glassq.observe.propagation import read_traceparent
 
 SECONDS_BETWEEN = 1.0
@@ -28,7 +28,6 @@ class _Remembered(threading.local):
 
 
 _here = _Remembered()
-_headers_of = attrgetter("headers")
 
 
 def remember(job_id: str, attempt: int, context: SpanContext) -> None:
@@ -41,9 +40,9 @@ def may_be_traced(headers: Mapping[str, str]) -> bool:
     return bool(headers) or bool(_here.latest)
 
 
-def any_may_be_traced(attempts: Sequence[TracedAttempt]) -> bool:
+def any_may_be_traced(attempts: Run[Any]) -> bool:
     """The same of several, which began or ended in this thread."""
-    return bool(_here.latest) or any(map(_headers_of, attempts))
+    return bool(_here.latest) or any(attempts.column("headers"))
 
 
 def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:
@@ -77,15 +76,6 @@ class AttemptRef(Protocol):
     @property
     def attempt(self) -> int:
         """Which attempt of it, from 1."""
-        ...
-
-
-class TracedAttempt(AttemptRef, Protocol):
-    """An attempt with the headers of its job."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What travels with the job."""
         ...
 
 

@@ -6,7 +6,7 @@ They are made from events, after the fact, with the times at which it happened.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -14,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
 from glassq.model.names import DEFAULT_LANE, whole
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
 from glassq.observe.spans import Attributes, SpanSource, nobody_traces
@@ -68,10 +69,10 @@ class FollowUps:
             span.set_attributes(self._source.attributes(operation, "settle", queue, extra))
         span.end()
 
-    def settled_together(self, events: Sequence[AttemptSettled]) -> None:
+    def settled_together(self, run: Run[AttemptSettled]) -> None:
         """The same of several. Of nearly all there is nothing to do."""
-        for event in events:
-            if event.verdict is not ACKED or self._acks:
+        if self._acks or any(verdict is not ACKED for verdict in run.column("verdict")):
+            for event in run:
                 self.settled(event)
 
     def replayed(self, event: JobsReplayed) -> None:

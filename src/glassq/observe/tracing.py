@@ -85,7 +85,8 @@ class Tracing:
 
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
-        self._bus.wrap(self, idle=nobody_provides)
+        # A span of a settlement says when that was: it is told of at once.
+        self._bus.wrap(self, idle=nobody_provides, leaves_plain=not self.options.ack_spans)
         self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
         self._bus.subscribe(self._worker_changed, WorkerChanged)
 

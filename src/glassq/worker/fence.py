@@ -10,14 +10,22 @@ from glassq.model.clock import Clock
 from glassq.worker.holdings import HeldLane
 
 
-def check(lane: HeldLane, clock: Clock, timeout: float | None, job: JobContext, began: float) -> None:
-    """What `JobContext.check` asks: raises what ends an attempt that began then, if anything does."""
+def check(lane: HeldLane, clock: Clock, started: float, timeout: float | None, job: JobContext) -> None:
+    """What `JobContext.check` asks: raises what ends an attempt that began at `started`, if anything does."""
     if job.id in lane.cancelled:
         raise JobCancelled(f"somebody asked to cancel {job.id}")
     if not lane.ours():
         give_up(lane, job)
-    if timeout is not None and clock.monotonic() - began > timeout:
+    if timeout is not None and clock.monotonic() - started > timeout:
         raise AttemptTimeout(late(job, timeout))
+
+
+def look_again(lane: HeldLane, job: JobContext) -> None:
+    """Look at the lane for the last time, right before user code."""
+    # fence: this process may have stood still while observers and Arounds were told, and another one may have
+    # run the job to its end.
+    if not lane.ours():
+        give_up(lane, job)
 
 
 def give_up(lane: HeldLane, job: JobContext) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
@@ -16,6 +17,7 @@ from glassq.model.events import (
     WriteFenced,
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
@@ -141,7 +143,7 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        self._bus.emit_together([_settled(lane, ended, answer) for ended, answer in ends])
+        self._bus.emit_together(Successes(lane, [*ends]))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -160,6 +162,43 @@ class Settler:
                 failure=failure,
             )
         )
+
+
+class Successes(Run[AttemptSettled]):
+    """Attempts in one lane that succeeded and were settled, and nothing else, with their answers."""
+
+    kind = AttemptSettled
+    """See `Run.kind`."""
+
+    def __init__(self, lane: HeldLane, ends: Sequence[tuple[Ended, Settled]]) -> None:
+        self._lane = lane
+        self._ends = ends
+
+    def make(self, index: int) -> AttemptSettled:
+        """See `Run.make`."""
+        return _settled(self._lane, *self._ends[index])
+
+    def column(self, field: str) -> list[Any]:
+        """See `Run.column`. What is counted of all costs no events."""
+        match field:
+            case "seconds":
+                return [ended.ran.seconds for ended, _ in self._ends]
+            case "end_to_end":
+                return [max(0.0, answer.now - ended.job.eligible_at) for ended, answer in self._ends]
+            case "task":
+                return [ended.task_name for ended, _ in self._ends]
+            case "headers":
+                return [ended.headers for ended, _ in self._ends]
+            case "verdict":
+                return [ended.verdict for ended, _ in self._ends]
+        return super().column(field)
+
+    def same(self, *fields: str) -> bool:
+        """See `Run.same`."""
+        return super().same(*(field for field in fields if field not in ("outcome", "verdict")))
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
 
 _NOT_DONE = (Action.RETRY, Action.HALT)
