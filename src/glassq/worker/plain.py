@@ -74,12 +74,13 @@ class PlainAttempts:
         return self._attempts.plain.takes(ended.decoded.task)
 
     def tell(self) -> None:
-        """Tell the patient observers of the attempts that began since the last time."""
+        """Tell the patient observers of the attempts that began since the last time, and are over."""
         if self._untold:
             self._bus.emit_late(Begins(self.untold()))
 
     def untold(self) -> list[Begun]:
-        """The attempts that began since the last time, for whoever tells of them instead."""
+        """The attempts that began since the last time, for whoever tells of them instead. They are over."""
+        self._bus.begun.pop(self._lane.lease, None)
         untold, self._untold = self._untold, []
         return untold
 
