@@ -75,7 +75,7 @@ def go_on(cx: Connection, known: Known, leg: Leg, job_id: str, next_id: str, clo
     job, stood = places[0], leg.stood
     if job.id != job_id or places[1].id != next_id:
         return None  # order: what was named is not what comes
-    # order: the jobs of a leg are of one level, so that none which comes in later is ever among them. And a job
+    # order: the jobs of a leg are of one level, so that none which comes in later is ever among them. A job
     # that holds what it alone may hold is taken out by itself, with that.
     if job.rank != leg.rank or job.dedup is not None:
         return None
