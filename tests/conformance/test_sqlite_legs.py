@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -260,28 +260,67 @@ def test_what_was_noted_by_a_process_that_was_killed_stays_so(world: World) -> N
     assert world.store.settle(ALICE, [runner.settlement(SENT)])[0].status is SettleStatus.FENCED
 
 
+class Failing:
+    """A connection whose statements fail, before or after they were carried out and committed."""
+
+    in_transaction = False
+
+    def __init__(self, writer: sqlite3.Connection, error: BaseException, *, late: bool) -> None:
+        self._writer, self._error, self._late = writer, error, late
+
+    def execute(self, *statement: Any) -> None:
+        """Fail."""
+        if self._late:
+            self._writer.execute(*statement)
+        raise self._error
+
+
+@contextmanager
+def failing(store: SqliteStorage, error: BaseException, *, late: bool) -> Iterator[None]:
+    """Its connection fails so."""
+    connections = store._connections
+    writer = connections._writer
+    assert writer is not None
+    connections._writer = Failing(writer, error, late=late)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        connections._writer = writer
+
+
 def test_an_interrupt_after_the_commit_is_no_failure_to_commit(world: World) -> None:
     """Whoever was interrupted settles the job again, and is told that it is settled."""
     runner = run_ahead(world)
-    connections = world.store._connections
-    writer = connections._writer
-
-    class Interrupting:
-        in_transaction = False
-
-        def execute(self, *statement: Any) -> None:
-            assert writer is not None
-            writer.execute(*statement)
-            raise KeyboardInterrupt
-
-    connections._writer = Interrupting()  # type: ignore[assignment]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), failing(world.store, KeyboardInterrupt(), late=True):
         runner.send(SENT)
-    connections._writer = writer
     assert world.noted() == SENT - 1
     assert not runner.send(SENT)
     answer = world.store.settle(ALICE, [runner.settlement(SENT)])[0]
     assert (answer.status, world.seen()[0].settled["succeeded"]) == (SettleStatus.ALREADY, SENT + 1)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_cannot_be_noted_is_settled_by_itself(world: World, late: bool) -> None:
+    """A full disk, for one: it is not known whether it was noted, and found out by whoever settles it."""
+    runner = run_ahead(world)
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorname = "SQLITE_FULL"
+    with failing(world.store, full, late=late):
+        assert not runner.send(SENT)
+    answer = world.store.settle(ALICE, [runner.settlement(SENT)])[0]
+    assert answer.status is (SettleStatus.ALREADY if late else SettleStatus.DONE)
+    assert world.seen()[0].settled["succeeded"] == SENT + 1
+
+
+def test_nothing_is_noted_in_a_file_that_is_not_there_any_more(world: World) -> None:
+    """Each job looks for the file: none is taken from a queue that is gone, none goes into another one."""
+    runner = run_ahead(world)
+    world.other.close()
+    for suffix in ("", "-wal", "-shm"):
+        world.path.with_name(f"{world.path.name}{suffix}").unlink(missing_ok=True)
+    assert not runner.send(SENT)
+    assert world.store.settle(ALICE, [runner.settlement(SENT)])[0].status is SettleStatus.FENCED
+    assert world.noted() == 0
 
 
 def test_a_jump_of_the_clock_is_not_noted(world: World) -> None:

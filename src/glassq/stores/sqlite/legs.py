@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from glassq.stores.sqlite.jumps import is_usual, time_of
+from glassq.stores.sqlite.jumps import is_usual
 from glassq.stores.sqlite.known import HeldLane, Known
 from glassq.stores.sqlite.rows import QueueRow
 
@@ -75,20 +75,20 @@ def go_on(cx: Connection, known: Known, leg: Leg, job_id: str, next_id: str, clo
     job, stood = places[0], leg.stood
     if job.id != job_id or places[1].id != next_id:
         return None  # order: what was named is not what comes
-    # Jobs of another level have others between them by and by. What a job alone may hold goes with itself.
+    # order: the jobs of a leg are of one level, so that none which comes in later is ever among them. A job
+    # that holds what it alone may hold is taken out by itself, with that.
     if job.rank != leg.rank or job.dedup is not None:
         return None
-    now = time_of(stood.seen, clock)
-    if not is_usual(stood.seen, now):
+    if not is_usual(stood.seen, clock):
         return None
     # fence: nobody has done anything since it began, or the row would not be there.
-    if cx.execute(_NOTE, (job.seq, leg.count + 1, now, leg.number)).rowcount != 1:
+    if cx.execute(_NOTE, (job.seq, leg.count + 1, clock, leg.number)).rowcount != 1:
         return None
     leg.count += 1
     places.popleft()
     stood.settled += 1
-    stood.seen = now
-    return Stepped(now, stood.settled, stood.incarnation, stood.seq, stood.enqueued)
+    stood.seen = clock
+    return Stepped(clock, stood.settled, stood.incarnation, stood.seq, stood.enqueued)
 
 
 def end(cx: Connection, known: Known, leg: Leg) -> None:
