@@ -100,19 +100,20 @@ local grants, texts, granted_jobs = {}, {}, 0
 local ready = not all_paused and call('ZCARD', P .. READY) or 0
 local just_granted = {}
 
+-- What was noted of a head: b, n, f, k, ca, ch, cx. Nearly always nothing.
 local FRESH = {}
 
--- `history` is what was noted of the head: b, n, f, k, ca, ch, cx.
-local function is_fresh(history)
+local function history_of(key)
+  local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
   for field = 1, 7 do
-    if history[field] then return false end
+    if history[field] then return history end
   end
-  return true
+  return FRESH
 end
 
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
   local past, sizes = ':ready:0:0:0:0:0', #jobs[1]
-  if not is_fresh(history) then
+  if history ~= FRESH then
     past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
       .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
@@ -127,13 +128,19 @@ end
 
 local function grant(lane, history, kept, token, share)
   local key = lane_key(lane)
-  -- A head that was tried before comes alone: what follows it is decided after it.
-  local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
+  local jobs
+  if share == 1 and #levels == 1 then
+    jobs = {call('LINDEX', list_key(levels, lane), 0)}
+  elseif history[1] then -- a head that was tried before comes alone: what follows it is decided after it
+    jobs = {(first(lane, history[1]))}
+  else
+    jobs = window(lane, share)
+  end
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
   local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
   local waits = waited(lane, jobs[1], kept)
   local more = {}
-  if is_fresh(history) then
+  if history == FRESH then
     more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|0'
   end
   if not has_begun then
@@ -177,8 +184,7 @@ elseif lanes > 0 then
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
-    local history = all_fresh and FRESH or call('HMGET', keys[index], 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
-    grant(lane, history, last[6 + index], text(token), share)
+    grant(lane, all_fresh and FRESH or history_of(keys[index]), last[6 + index], text(token), share)
     granted[index], just_granted[lane] = lane, true
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
@@ -194,11 +200,13 @@ elseif lanes > 0 then
   end
 end
 
--- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease.
+-- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease. That does not matter
+-- where a worker got lanes and more are ready: it looks again as soon as it has room.
 local function next_due()
   local due = tonumber(call('ZRANGE', P .. WAITING, 0, 0, 'WITHSCORES')[2])
   local scheduled = tonumber(call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')[2])
   if scheduled then due = math.min(due or scheduled, scheduled) end
+  if #grants > 0 and ready > 0 and not ARGV[13] then return due end
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.
