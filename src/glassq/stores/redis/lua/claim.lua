@@ -100,32 +100,51 @@ local grants, texts, granted_jobs = {}, {}, 0
 local ready = not all_paused and call('ZCARD', P .. READY) or 0
 local just_granted = {}
 
+-- What was noted of a head: b, n, f, k, ca, ch, cx. Nearly always nothing.
+local FRESH = {}
+
+local function history_of(key)
+  local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
+  for field = 1, 7 do
+    if history[field] then return history end
+  end
+  return FRESH
+end
+
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local past, sizes = ':ready:0:0:0:0:0', {}
-  if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
+  local past, sizes = ':ready:0:0:0:0:0', #jobs[1]
+  if history ~= FRESH then
     past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
       .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
-  texts[#texts + 1] = lane
-  for index, job in ipairs(jobs) do
-    sizes[index], texts[#texts + 1] = #job, job
+  texts[#texts + 1], texts[#texts + 2] = lane, jobs[1]
+  for index = 2, #jobs do
+    sizes, texts[#texts + 1] = sizes .. ':' .. #jobs[index], jobs[index]
   end
   grants[#grants + 1] = #lane .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:') .. runs_ahead
-    .. ':' .. table.concat(sizes, ':')
+    .. ':' .. sizes
   granted_jobs = granted_jobs + #jobs
 end
 
-local function grant(lane, kept, token, share)
+local function grant(lane, history, kept, token, share)
   local key = lane_key(lane)
-  local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
-  -- A head that was tried before comes alone: what follows it is decided after it.
-  local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
+  local jobs
+  if share == 1 and #levels == 1 then
+    jobs = {call('LINDEX', list_key(levels, lane), 0)}
+  elseif history[1] then -- a head that was tried before comes alone: what follows it is decided after it
+    jobs = {(first(lane, history[1]))}
+  else
+    jobs = window(lane, share)
+  end
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
   local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
   local waits = waited(lane, jobs[1], kept)
   local more = {}
+  if history == FRESH then
+    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|0'
+  end
   if not has_begun then
-    more[1], more[2] = 'nb:' .. token, '1'
+    more[#more + 1], more[#more + 2] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
     more[#more + 1], more[#more + 2] = 'ah', runs_ahead
@@ -136,7 +155,7 @@ local function grant(lane, kept, token, share)
     end
   end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits, unpack(more))
+  call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
   tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
@@ -164,11 +183,13 @@ elseif lanes > 0 then
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
-  local granted, ends = {}, {}
+  local granted, ends, keys = {}, {}, {}
+  for index, lane in ipairs(picked) do keys[index] = lane_key(lane) end
+  local all_fresh = #keys == 0 or call('EXISTS', unpack(keys)) == 0
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
-    grant(lane, last[6 + index], text(token), share)
+    grant(lane, all_fresh and FRESH or history_of(keys[index]), last[6 + index], text(token), share)
     granted[index], just_granted[lane] = lane, true
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
@@ -184,11 +205,13 @@ elseif lanes > 0 then
   end
 end
 
--- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease.
+-- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease. That does not matter
+-- where a worker got lanes and more are ready: it looks again as soon as it has room.
 local function next_due()
   local due = tonumber(call('ZRANGE', P .. WAITING, 0, 0, 'WITHSCORES')[2])
   local scheduled = tonumber(call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')[2])
   if scheduled then due = math.min(due or scheduled, scheduled) end
+  if #grants > 0 and ready > 0 and not ARGV[13] then return due end
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.

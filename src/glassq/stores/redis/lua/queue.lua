@@ -6,8 +6,6 @@ local pauses = tonumber(conf[8] or 0)
 local all_paused, paused_lanes = pauses % 2 == 1, math.floor(pauses / 2)
 local newest = conf[2] or '0' -- the queue's seq; whoever gives out further ones says so here
 
-local function text(number) return string.format('%.0f', number) end
-
 -- How far the queue had come before this script wrote anything: <seq>:<enqueued>:<settled>.
 local function counts() return (conf[2] or '0') .. ':' .. (conf[3] or '0') .. ':' .. (conf[4] or '0') end
 
