@@ -145,6 +145,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Lanes of this queue at most; None: as many as of all."""
     begin: int | None = None
     """Of them so many that begin at once; None: as many as of all."""
+    together: bool = False
+    """Whether further ones begin at once, too, of whose heads nothing is noted (no attempt, no death of their
+    worker, taken from nobody): their worker runs them in a row and settles them together. So its death is
+    blamed on all of them, once; from then on they begin one by one, and blame is exact."""
     choice: Choice | None = None
     """Which lanes; None: any."""
 
@@ -228,8 +232,8 @@ class Storage(Keeping, FlowStorage, Protocol):
         comes after all lanes were granted need not be asked, and counts as having further ones.
 
         Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
-        which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A
-        store may keep from granting such lanes. The worker may run `ahead` of the store in each lane from
+        which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'; but
+        for those that begin at once by `Terms.together`. A store may keep from granting lanes that wait. The worker may run `ahead` of the store in each lane from
         the start (see `Settlement.ahead`), as far as the grant says. `terms` say what else holds for a queue.
         """
         ...

@@ -208,7 +208,8 @@ class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
                 continue
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
-            wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
+            beginning = b"%d+" % at_once if its.together else at_once
+            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
             try:
                 if its.choice is None:
                     found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
@@ -223,7 +224,7 @@ class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
                     break
                 continue
             now = found.now
-            begun += sum([grant.begun for grant in found.grants])
+            begun += min(at_once, len(found.grants))
             grants += found.grants
             others |= found.others
             stood |= found.found

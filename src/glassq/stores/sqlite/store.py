@@ -204,13 +204,14 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         """See `Storage.claim`. One transaction for all queues. Grants no lane that does not begin at once."""
 
         def claim(change: Change) -> Claimed:
-            cx, left, done = change.cx, lanes if begin is None else min(lanes, begin), list[Claimed]()
+            cx, left, begun, done = change.cx, lanes, lanes if begin is None else begin, list[Claimed]()
             claims, stood = self._claims(change, owner, queues, micros(lease_seconds))
             times = {claim.queue: claim.now for claim in claims}
             take_from_the_gone(cx, self._liveness, owner, times, change.now)
             for claim in claims:
-                done.append(claim.carry_out(cx, terms.get(claim.name, PLAIN_TERMS), left, window))
+                done.append(claim.carry_out(cx, terms.get(claim.name, PLAIN_TERMS), left, begun, window))
                 left -= len(done[-1].grants)
+                begun = max(0, begun - len(done[-1].grants))
             return claiming.together(done, change.now / MICRO, stood)
 
         return self._changes.insist(claim)
