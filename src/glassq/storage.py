@@ -22,7 +22,7 @@ from glassq.keeping import Keeping
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
-from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
+from glassq.model.leases import Claimed, Lease, Leaving, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.settling import Course, Settling
@@ -32,8 +32,22 @@ MAX_APPEND_BYTES = 1 << 20
 """What one `append` takes at most: the unit that is atomic and contiguous."""
 
 KEPT_SETTLEMENTS = 256
-"""How many of a worker's last calls of `settle` a store still knows when they are repeated after their leases
+"""How many of a worker's last settlements a store still knows when they are repeated after their leases
 are gone: no worker has more of them on their way."""
+
+MAX_TOGETHER = 100
+"""How many settlements go into one message at most: a server is kept for about a millisecond by them."""
+
+
+def check_together(settlements: Sequence[Settlement]) -> None:
+    """`ValueError` for settlements that may not go into one message."""
+    lanes = {(each.lease.queue, each.lease.lane) for each in settlements}
+    if len(lanes) < len(settlements):
+        raise ValueError("at most one settlement per lane goes into one call")
+    if len(settlements) > MAX_TOGETHER:
+        raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {len(settlements)}")
+    if any(each.leaving is not Leaving.YIELD for each in settlements):
+        raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
 
 
 def append_size(jobs: Sequence[NewJob]) -> int:
@@ -258,6 +272,15 @@ class Storage(Keeping, FlowStorage, Protocol):
         When this returns, it is on its way before anything that is sent later. Raises nothing of the store's:
         what went wrong is the answer. A store that answers at once may take it for any other settlement:
         an answer that is there already, with a window, says what is next.
+        """
+        ...
+
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+        """Send settlements of several lanes in one message for each queue, as `settle_later` does one by one.
+
+        Each ends its lane's turn (`Leaving.YIELD`); at most one per lane, at most `MAX_TOGETHER`
+        (`ValueError` otherwise). What is returned stands for them in their order. A queue's are carried out
+        in one step, and what fails has failed for each of them: each may be repeated by itself.
         """
         ...
 

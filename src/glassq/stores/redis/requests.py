@@ -112,8 +112,8 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
     head tells a repetition.
     """
     if len(whats) == 1:
-        return [str(owner), "" if whats[0].begun else digest(whats), *_settlement(whats[0])]
-    return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
+        return [str(owner), "" if whats[0].begun else digest(whats[0]), *_settlement(whats[0])]
+    return [str(owner), "".join(map(digest, whats)), *(part for each in whats for part in _settlement(each))]
 
 
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
@@ -195,10 +195,10 @@ def _next(what: Settlement) -> tuple[Argument, Argument]:
     return ("", "") if what.begins is None else (what.begins.lane, what.begins.token)
 
 
-def digest(whats: Sequence[Settlement]) -> str:
-    """What a call of `settle` is known by when it is repeated after its leases are gone: the same in this
-    process, and other processes are other owners."""
-    return f"{hash(tuple(whats)) & _64_BITS:016x}"
+def digest(what: Settlement) -> str:
+    """What a settlement is known by when it is repeated after its lease is gone: the same in this process,
+    and other processes are other owners."""
+    return f"{hash(what) & _64_BITS:016x}"
 
 
 def _place(job: NewJob) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
@@ -24,7 +25,7 @@ from glassq.model.leases import (
 from glassq.model.names import job_id, queue_of
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
-from glassq.settling import Answered
+from glassq.settling import Answered, Settling
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
@@ -32,6 +33,7 @@ from glassq.storage import (
     Replayed,
     Terms,
     append_size,
+    check_together,
 )
 from glassq.stores.sqlite import arriving, claiming, serving, settling, steering
 from glassq.stores.sqlite.bells import Bell
@@ -55,6 +57,7 @@ from glassq.stores.sqlite.notes import sweep
 from glassq.stores.sqlite.reading import ReadingVerbs
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.stores.sqlite.steering import Keep
+from glassq.stores.together import answered
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
@@ -255,6 +258,11 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
     def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
         """See `Storage.settle_later`. What is settled here is answered at once."""
         return Answered(lambda: self.settle(owner, [settlement])[0])
+
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+        """See `Storage.settle_together`. One transaction, and answered at once."""
+        check_together(settlements)
+        return answered(partial(self.settle, owner, settlements)).each(len(settlements))
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)

@@ -64,7 +64,7 @@
 --          jo:<number> zset  who has to hear of this end -> place; with that added to the number it is a delivery's
 -- jz zset  workflow -> until when it is kept;  jg:<workflow> hash  name, total, body, began, keep (µs), left, b, c, e
 --          how many ended so, at ended, un nobody was told of that, x cancelled;  jj:<workflow> hash  job -> <letter><number>
--- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
+-- u:<worker> list  digests of its last settlements that were not refused, newest last
 --
 -- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it
 -- never fails. Full servers refuse a script at its first write only if that command needs memory (deny-oom): so

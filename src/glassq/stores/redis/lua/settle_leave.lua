@@ -34,7 +34,7 @@ if #ARGV == 12 and ARGV[4] == 'ack' and ARGV[8] == 'yield' and format and not is
       end
       if ARGV[10] ~= '' then call('HDEL', P .. 'l:' .. ARGV[9], 'nb:' .. ARGV[10]) end
       local calls = P .. 'u:' .. ARGV[2]
-      if call('LPUSH', calls, ARGV[3] .. 'd') > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
+      if call('RPUSH', calls, ARGV[3]) > 2 * KEPT_CALLS then call('LTRIM', calls, -KEPT_CALLS, -1) end
       return instant .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. (conf[4] or '0') .. ':' .. conf[7] .. '|done:'
         .. ordinal .. ':0:' .. ((next_job or ready > 0) and '1:' or '0:') .. (lane[5] or '0') .. ':0'
     end
