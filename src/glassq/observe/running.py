@@ -46,8 +46,12 @@ class Running:
             self._attempts.pop(event.lease, None)
 
     def _ended_together(self, events: Sequence[AttemptSettled]) -> None:
-        """Of one lease: no more than one of them can be its current one."""
+        """Of one lease: no more than one of them can be its current one. Or each of its own."""
         lease = events[0].lease
+        if events[-1].lease != lease:
+            for event in events:
+                self._ended(event)
+            return
         current = self._attempts.get(lease)
         if current is not None and current.job_id in [event.job_id for event in events]:
             self._attempts.pop(lease, None)

@@ -77,8 +77,12 @@ class PlainAttempts:
     def tell(self) -> None:
         """Tell the patient observers of the attempts that began since the last time."""
         if self._untold:
-            untold, self._untold = self._untold, []
-            self._attempts.bus.emit_late(untold)
+            self._attempts.bus.emit_late(self.untold())
+
+    def untold(self) -> list[AttemptStarted]:
+        """The attempts that began since the last time, for whoever tells of them instead."""
+        untold, self._untold = self._untold, []
+        return untold
 
     def _begin(
         self, job: StoredJob, task: TaskDefinition, heard: tuple[float, float], waits: Waits

@@ -10,6 +10,7 @@ from glassq.model.events import (
     AttemptAbandoned,
     AttemptFailed,
     AttemptSettled,
+    AttemptStarted,
     LaneLost,
     SettlementDelayed,
     WorkflowEnded,
@@ -66,6 +67,10 @@ class Settler:
     def send(self, settlement: Settlement) -> Settling:
         """Tell the store without waiting for what it says."""
         return self._storage.settle_later(self._owner, settlement)
+
+    def send_together(self, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+        """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
+        return self._storage.settle_together(self._owner, settlements)
 
     def move_on(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
         """Tell the store, for the first time or again after a callback; None when the lane is lost."""
@@ -141,6 +146,14 @@ class Settler:
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
         self._bus.emit_together([_settled(lane, ended, answer) for ended, answer in ends])
+
+    def settled_each(self, ends: Iterable[tuple[HeldLane, Ended, Settled]]) -> None:
+        """The same of attempts in lanes of one queue."""
+        self._bus.emit_together([_settled(*end) for end in ends])
+
+    def begun_together(self, begun: Sequence[AttemptStarted]) -> None:
+        """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
+        self._bus.emit_late(begun)
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""

@@ -44,8 +44,8 @@ from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.settling import SettlingVerbs
-from glassq.stores.redis.steering import Steering
 from glassq.stores.redis.views import LookingVerbs
+from glassq.stores.steered import Steering
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlite3 import Connection
-from typing import Any
 
 import msgspec
 
@@ -157,7 +156,7 @@ class _Ready(msgspec.Struct, frozen=True):
 
 
 def _that_begin(ready: Sequence[_Ready], begin: int) -> Sequence[_Ready]:
-    """So many, and those behind them up to the first of whose head something is noted: it begins by itself."""
+    """So many, and those behind them up to the first one of whose head something is noted."""
     noted = (place for place, each in enumerate(ready) if place >= begin and not each.is_fresh)
     return ready[: next(noted, len(ready))]
 

@@ -99,6 +99,15 @@ class TakingAhead(Scenario):
         assert all(grant.begun for lane, grant in granted.items() if lane == "w")
         assert self.blamed(4) == {"w": int("w" in granted), "x": 2, "y": 1, "z": 1}
 
+    def test_a_turns_end_says_that_the_queue_is_paused(self) -> None:
+        """So a worker that holds further lanes of it begins none of them."""
+        self.put("1", lane="x")
+        self.put("1", "2", lane="y")
+        granted = self.take_together(ALICE, begin=2)
+        self.store.pause(QUEUE)
+        ends = [self.turn_end(granted[lane], None) for lane in "xy"]
+        assert [answer.paused for answer in self.store.settle(ALICE, ends)] == [True, True]
+
     def test_what_was_given_back_unharmed_may_begin_with_others(self) -> None:
         """Nothing is noted of its head then; but one that failed comes by itself."""
         self.put("1", lane="x")
