@@ -59,8 +59,10 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     enqueued_at: float
     slot: datetime | None = None
     """Of a job that a schedule made: the slot it is for, however late it runs; in UTC."""
-    _check: Callable[[JobContext], None]
-    """Who answers `check`."""
+    _check: Callable[[JobContext, float], None]
+    """Who answers `check`, told when the attempt began."""
+    _began: float = 0.0
+    """When that was, by the worker's clock."""
     _links: Links | None = None
     """Who answers what is about other jobs; None for a job that has to do with none."""
     _tell: Callable[[JobContext, float | None, str], None] = nobody_listens
@@ -99,7 +101,7 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
 
         Long tasks call it between steps; it reads memory only (no round trip).
         """
-        self._check(self)
+        self._check(self, self._began)
 
     def progress(self, done: float | None = None, note: str = "") -> None:
         """Say how far this attempt is: a share from 0 to 1, a short text, or both, as `app.job(id).progress`

@@ -137,7 +137,7 @@ class Bus:
 
     def is_idle(self) -> bool:
         """Whether no Around has anything to do for attempts of jobs without headers."""
-        idles = self._idles
+        idles = self._idles  # asked before each plain job, and of one as a rule
         return idles[0]() if len(idles) == 1 else all(idle() for idle in idles)
 
     def emit(self, event: Event) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from glassq.codec import Call
 from glassq.context import JobContext, running_job
 from glassq.errors import AttemptTimeout
 from glassq.forking import Generation, generation
@@ -27,6 +26,7 @@ from glassq.worker.loops import Errand, Interrupted, LoopHome
 
 log = Log("glassq.worker")
 
+_SUCCEEDED = Outcome.SUCCEEDED
 _EX_SOFTWARE = 70
 """The exit status of a program's own mistake, after BSD's sysexits.h."""
 
@@ -74,13 +74,19 @@ class ThreadExecutor:
                     raise _never_awaited(value, subject.task)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
             return failed(error, ended - started)
-        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+        return Ran(_SUCCEEDED, value, None, ended - started)
 
-    def run_bare(self, lane: HeldLane, job: JobContext, task: TaskDefinition, call: Call) -> Ran:
+    def run_bare(
+        self,
+        lane: HeldLane,
+        job: JobContext,
+        task: TaskDefinition,
+        args: list[Any],
+        kwargs: dict[str, Any],
+    ) -> Ran:
         """Run a task as `run` does, after a last look at the lane: with nothing around, and in the context of
         the caller, who has made one for it."""
         running_job.set(job)
-        args, kwargs = call
         clock = self._clock.monotonic
         started = ended = clock()
         try:
@@ -99,7 +105,7 @@ class ThreadExecutor:
                 raise _never_awaited(value, task.name)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
             return failed(error, ended - started)
-        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+        return Ran(_SUCCEEDED, value, None, ended - started)
 
 
 class LoopExecutor:
@@ -156,7 +162,7 @@ class LoopExecutor:
                     raise AttemptTimeout(late(subject.job, most))
         except BaseException as error:  # licensed: around user code; CancelledError is its exception too
             return failed(error, ended - started)
-        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+        return Ran(_SUCCEEDED, value, None, ended - started)
 
     async def _awaited(self, errand: Errand, call: Callable[[], Any]) -> Any:
         """Await what is called. A cancellation of ours becomes what it was for; any other one is the job's

@@ -333,7 +333,7 @@ class LaneRun:
         """Report what must never happen: a job after a later one, or the same one twice in one stay."""
         # order: within a level the sequence only grows; replays keep an old one and are exempt.
         last = self._last
-        if last is not None and last.level == job.level and not job.replayed and job.seq <= last.seq:
+        if last is not None and job.seq <= last.seq and last.level == job.level and not job.replayed:
             kind = "duplicate" if job.seq == last.seq else "reorder"
             self._with.bus.emit(OrderViolated(queue=self._lane.lease.queue, kind=kind))
         self._last = job

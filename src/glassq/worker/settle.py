@@ -18,6 +18,7 @@ from glassq.model.events import (
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
+from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.shielding import Log
 from glassq.storage import Storage
@@ -174,19 +175,23 @@ class Settler:
         )
 
 
+_NOT_DONE = (Action.RETRY, Action.HALT)
+
+
 def _settled(lane: HeldLane, ended: Ended, answer: Settled) -> AttemptSettled:
-    done = ended.verdict.action not in (Action.RETRY, Action.HALT)
+    job, ran, verdict = ended.job, ended.ran, ended.verdict
+    done = verdict is ACKED or verdict.action not in _NOT_DONE
     return AttemptSettled(
         lease=lane.lease,
         task=ended.task_name,
-        job_id=ended.job.id,
-        seq=ended.job.seq,
+        job_id=job.id,
+        seq=job.seq,
         attempt=ended.attempt,
-        outcome=ended.ran.outcome,
-        verdict=ended.verdict,
-        seconds=ended.ran.seconds,
+        outcome=ran.outcome,
+        verdict=verdict,
+        seconds=ran.seconds,
         ran=ended.did_run,
-        end_to_end=max(0.0, answer.now - ended.job.eligible_at) if done else None,
+        end_to_end=max(0.0, answer.now - job.eligible_at) if done else None,
         ordinal=answer.ordinal,
         headers=ended.headers,
     )
