@@ -159,6 +159,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Lanes of this queue at most; None: as many as of all."""
     begin: int | None = None
     """Of them so many that begin at once; None: as many as of all."""
+    together: bool = False
+    """Whether further ones begin at once, too, of whose heads nothing is noted: they are run in a row and
+    settled together. Their worker's death is blamed on all of them, once; then they begin one by one."""
     choice: Choice | None = None
     """Which lanes; None: any."""
 
@@ -241,10 +244,11 @@ class Storage(Keeping, FlowStorage, Protocol):
         before), and the head becomes the lane's current job. One round trip per queue at most; a shard that
         comes after all lanes were granted need not be asked, and counts as having further ones.
 
-        Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
-        which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A
-        store may keep from granting such lanes. The worker may run `ahead` of the store in each lane from
-        the start (see `Settlement.ahead`), as far as the grant says. `terms` say what else holds for a queue.
+        Only the first `begin` of them (None: all) begin at once, and those that do by `Terms.together`. The
+        others wait behind them in the worker, which says when each begins (`begin`, `Settlement.begins`):
+        until then a crash is not their heads'. A store may keep from granting such lanes. The worker may run
+        `ahead` of the store in each lane from the start (see `Settlement.ahead`), as far as the grant says.
+        `terms` say what else holds for a queue.
         """
         ...
 
@@ -278,6 +282,10 @@ class Storage(Keeping, FlowStorage, Protocol):
         (`ValueError` otherwise). What is returned stands for them in their order. A queue's are carried out
         in one step, and what fails has failed for each of them: each may be repeated by itself.
         """
+        ...
+
+    def is_steered(self, queue: str) -> bool:
+        """Whether this process paused or changed the queue a moment ago: no settlement is held back then."""
         ...
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:

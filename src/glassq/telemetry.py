@@ -24,7 +24,8 @@ log = Log("glassq.telemetry")
 Observer = Callable[[Any], None]
 """Receives events of the types it subscribed to, in the thread that caused them; must not block."""
 Together = Callable[[Run[Any]], None]
-"""Receives several of them at a time, oldest first: all of one type, and of one lane or one store's verb."""
+"""Receives several of them at a time, oldest first: all of one type, and of one lane, of one lane each in one
+queue, or of one store's verb."""
 
 
 class Begun(Protocol):

@@ -99,11 +99,11 @@ class LateCourse:
             self._held = None
         return heard or 0
 
-    def leave(self) -> list[Settling]:
+    def leave(self) -> list[tuple[Settling, int]]:
         """What was held back is on its way, too."""
         left = list(self._inner.leave())
         if self._held is not None:
             job_id, next_id = self._held
             what = msgspec.structs.replace(self._like, job_id=job_id, next_id=next_id)
-            left.append(self._store.settle_later(self._owner, what))
+            left.append((self._store.settle_later(self._owner, what), 1))
         return left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,11 +19,13 @@ from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts, Ended
+from glassq.worker.bundles import Bundles, Left
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.executors import Ran
 from glassq.worker.holdings import HeldLane
-from glassq.worker.lanes import LaneRun, Services
+from glassq.worker.lanes import LaneRun
 from glassq.worker.options import WorkerOptions
+from glassq.worker.services import Services
 from glassq.worker.settle import Settler
 
 OWNER = Owner("n", "i")
@@ -120,6 +123,7 @@ class Play:
             over=lambda: False,
             crowded=lambda _queue: self.crowded,
         )
+        self.bundles = Bundles(services.settler, self.clock, services.options)
         stored = tuple(
             StoredJob(id=job, seq=number, level=3, body=b"", eligible_at=0.0)
             for number, job in enumerate(jobs, 1)
@@ -137,7 +141,10 @@ class Play:
 
     def run(self, follow: Callable[[str], Lease | None] = lambda _: None) -> list[str]:
         """What the store was told, up to the end of the stay."""
-        self.stay.run(follow)
+        left: deque[Left] = deque()
+        bundle = self.bundles.begin(left)
+        self.stay.run(follow, bundle)
+        bundle.send()
         return self.store.told
 
 

@@ -54,8 +54,12 @@ class Running:
             self._attempts.pop(event.lease, None)
 
     def _ended_together(self, run: Run[AttemptSettled]) -> None:
-        """Of one lease: no more than one of them can be its current one."""
+        """Of one lease: no more than one of them can be its current one. Or each of its own."""
         lease = run[0].lease
+        if run[-1].lease != lease:
+            for event in run:
+                self._ended(event)
+            return
         current = self._attempts.get(lease)
         if current is not None and current.job_id in run.column("job_id"):
             self._attempts.pop(lease, None)

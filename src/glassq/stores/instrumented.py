@@ -69,6 +69,7 @@ class InstrumentedStorage:
         self._memory = Memory(bus)
         self.kind = inner.kind
         self.address = inner.address
+        self.is_steered = inner.is_steered
 
     def _timed(self, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._since(perf_counter(), operation, call, *args, **kwargs)

@@ -104,7 +104,7 @@ _HEADERS, _SECONDS, _CAUSES = attrgetter("headers"), itemgetter(0), itemgetter(1
 
 
 class Begins(Run[AttemptStarted]):
-    """Several of them that began in one lane."""
+    """Several of them that began in lanes of one queue."""
 
     kind = AttemptStarted
     """See `Run.kind`."""

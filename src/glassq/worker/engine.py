@@ -14,22 +14,25 @@ from glassq.model.events import LaneClaimed, QueueDeclared, WorkerChanged
 from glassq.model.leases import Claimed, Owner
 from glassq.registry import Registry
 from glassq.shielding import Log
-from glassq.storage import KEPT_SETTLEMENTS, Storage
+from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
+from glassq.worker.bundles import Bundles, Stay
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.crew import Stoppable, run_together
 from glassq.worker.holdings import HeldLane, Holdings
-from glassq.worker.lanes import LaneRun, Services, give_back
+from glassq.worker.idling import wait_until_idle
+from glassq.worker.lanes import LaneRun
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.progress import ProgressWriter
 from glassq.worker.reach import Reach
 from glassq.worker.relaying import Relay
+from glassq.worker.services import Services, give_back
 from glassq.worker.settle import Settler
 from glassq.worker.shares import Shares
 from glassq.worker.telling import Teller
@@ -49,8 +52,6 @@ _LEFT = 0.1
 """Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
-_IDLE_LOOK = 0.2
-"""Seconds between two looks of `run_until_idle` at what other processes still run."""
 
 
 class Worker:
@@ -93,6 +94,7 @@ class Worker:
         self._pid: int | None = None
         self._claiming = False
         self._looked = 0.0
+        self._free = 0
         self._beats = Beats(bus, clock, owner, self._holdings)
 
     @property
@@ -193,6 +195,7 @@ class Worker:
             place=lambda stay: stay.place,
         )
         self._reach = Reach(self._clock, self._pool)
+        self._bundles = Bundles(settler, self._clock, self._options)
 
     def stop(self, drain: float = 10.0) -> bool:
         """Take no more lanes, let running attempts end, give all lanes back; True when that is done.
@@ -248,24 +251,12 @@ class Worker:
         started for it, and stopped before this returns.
         """
         if self.running:
-            return self._wait_until_idle(timeout)
+            return wait_until_idle(self._idle, self._holdings, self._clock, timeout)
         self.start()
         try:
-            return self._wait_until_idle(timeout)
+            return wait_until_idle(self._idle, self._holdings, self._clock, timeout)
         finally:
             self.stop()
-
-    def _wait_until_idle(self, timeout: float) -> bool:
-        deadline = self._clock.monotonic() + timeout
-        while not self._idle():
-            remaining = deadline - self._clock.monotonic()
-            if remaining <= 0:
-                return False
-            if len(self._holdings):
-                self._holdings.wait_until_empty(remaining)
-            else:
-                self._clock.sleep(min(remaining, _IDLE_LOOK))
-        return True
 
     def _idle(self) -> bool:
         if len(self._holdings) or self._relay.busy:  # what is told to others may let some of them go
@@ -286,6 +277,7 @@ class Worker:
         finally:
             self._pool.close()
             self._withdraw()
+            self._bundles.send_old(0)  # of threads whose jobs go on
             self._upkeep.stop()
 
     def _turn(self, pause: RetryPause) -> None:
@@ -302,21 +294,24 @@ class Worker:
             log.exception("claiming failed and is tried again in %.2f s", wait)
         finally:
             self._claiming = False
-        if self._pool:
+        if self._pool or self._bundles.send_old():
             self._wait_for_threads()
         else:
             self._wait_for_bell(wait)
 
     def _wait_for_threads(self) -> None:
-        """While lanes wait here, bells call for nothing. Where none of them is taken up for a moment, all
-        threads are called; what has waited too long is given back, as others may have free threads."""
-        while (oldest := self._pool.oldest()) is not None and not self._stopping.is_set():
+        """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
+        moment, all threads are called; what waited too long is given back: others may have free threads."""
+        while not self._stopping.is_set():
+            unsent, oldest = self._bundles.send_old(), self._pool.oldest()
+            if not unsent and oldest is None:
+                return
             served = self._pool.served
             if self._pool.wait_until_low(_MOMENT):
                 return
             if self._pool.served == served:
                 self._reach.forget()
-            if self._reach.is_late(oldest):
+            if oldest is not None and self._reach.is_late(oldest):
                 self._withdraw()
 
     def _wait_for_bell(self, seconds: float) -> None:
@@ -357,8 +352,9 @@ class Worker:
             lease_seconds=self._options.lease_seconds,
             begin=free,
             ahead=self._options.max_in_flight if more else 0,
-            terms=self._shares.terms(queues, more),
+            terms=self._shares.terms(queues, more, together=self._options.max_crashes > 1),
         )
+        self._free = free
         self._shares.look(claimed)
         self._take_on(claimed, sent + self._options.lease_seconds)
         longest = _LONGEST_WAIT if free + more else _LOOK
@@ -369,7 +365,7 @@ class Worker:
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
         self._reach.look(claimed)
         stays = []
-        for grant in claimed.grants:
+        for place, grant in enumerate(claimed.grants):
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
             self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
@@ -382,6 +378,7 @@ class Worker:
                     others=grant.lease.queue in claimed.others,
                     turn=self._shares.turn_of(grant.lease),
                     asked=min(self._options.window, self._shares.turn(grant.lease.queue)),
+                    at_once=place < self._free,
                 )
             )
         try:
@@ -394,8 +391,9 @@ class Worker:
     def _serve(self, first: LaneRun) -> None:
         """The work of a lane's thread: this lane, and those that wait behind it."""
         Turns(
-            most=max(1, min(self._options.max_in_flight, KEPT_SETTLEMENTS // self._options.concurrency)),
+            bundles=self._bundles,
             next_lane=self._next_lane,
+            wait=lambda: bool(self._pool),
             give_back=self._keep_from_beginning,
             done=self._drop,
         ).run(first)
@@ -429,7 +427,7 @@ class Worker:
         for lane in lanes:
             self._drop(lane)
 
-    def _drop(self, lane: LaneRun) -> None:
+    def _drop(self, lane: Stay) -> None:
         self._reach.note(lane)
         self._holdings.drop(lane.held)
 

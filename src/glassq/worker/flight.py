@@ -160,6 +160,12 @@ class InFlight:
         latest, answer = self._latest
         return answer if latest is ended else None
 
+    def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
+        """Hear of what somebody else has sent, as the last thing in this lane."""
+        self._gives_up = True
+        self._unheard += 1
+        self._sent.append(_Sent(ended, settlement, at, settling, at))
+
     @property
     def empty(self) -> bool:
         """Whether all that was sent has been answered."""

@@ -27,6 +27,7 @@ from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
+from glassq.worker.begun import Begins, Begun
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -70,6 +71,10 @@ class Settler:
     def send(self, settlement: Settlement) -> Settling:
         """Tell the store without waiting for what it says."""
         return self._storage.settle_later(self._owner, settlement)
+
+    def send_together(self, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+        """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
+        return self._storage.settle_together(self._owner, settlements)
 
     def move_on(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
         """Tell the store, for the first time or again after a callback; None when the lane is lost."""
@@ -145,7 +150,15 @@ class Settler:
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
         ended, answers = zip(*ends, strict=True)
-        self._bus.emit_together(Successes(lane, ended, answers))
+        self._bus.emit_together(Successes((lane,) * len(ended), ended, answers))
+
+    def settled_each(self, ends: Iterable[tuple[HeldLane, Ended, Settled]]) -> None:
+        """The same of attempts in lanes of one queue."""
+        self._bus.emit_together(Successes(*zip(*ends, strict=True)))
+
+    def begun_together(self, begun: Sequence[Begun]) -> None:
+        """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
+        self._bus.emit_late(Begins(begun))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -178,19 +191,19 @@ _PLACES = {
 
 
 class Successes(Run[AttemptSettled]):
-    """Attempts in one lane that succeeded and were settled, and nothing else, with their answers."""
+    """Attempts that succeeded and were settled, and nothing else, with their lanes and answers."""
 
     kind = AttemptSettled
     """See `Run.kind`."""
 
-    def __init__(self, lane: HeldLane, ends: Sequence[Ended], answers: Sequence[Settled]) -> None:
-        self._lane = lane
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[Ended], answers: Sequence[Settled]) -> None:
+        self._lanes = lanes
         self._ends = ends
         self._answers = answers
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
-        return _settled(self._lane, self._ends[index], self._answers[index])
+        return _settled(self._lanes[index], self._ends[index], self._answers[index])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""

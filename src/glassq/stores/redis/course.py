@@ -14,7 +14,7 @@ from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.pipeline import SKIP_REPLY, Pending, Stream
 from glassq.stores.redis.server import Sent, Server
-from glassq.stores.redis.steering import Steering
+from glassq.stores.steered import Steering
 
 _PATIENCE: Final = 0.001
 """Seconds after which a settlement without an answer is asked about, with the next one."""

@@ -15,7 +15,7 @@ from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.course import RedisCourse, begin_course
 from glassq.stores.redis.keys import Keys
 from glassq.stores.redis.resp import parts
-from glassq.stores.redis.steering import Steering
+from glassq.stores.steered import Steering
 from glassq.stores.together import Together, answered
 
 
@@ -71,7 +71,11 @@ class SettlingVerbs:
         return Together(sent.arrived, sent.answer)
 
     def _waits_for_answers(self, queue: str) -> bool:
-        return not self._may_send_ahead or (self._steering.has_steered and self._steering.is_fresh(queue))
+        return not self._may_send_ahead or self.is_steered(queue)
+
+    def is_steered(self, queue: str) -> bool:
+        """See `Storage.is_steered`."""
+        return self._steering.has_steered and self._steering.is_fresh(queue)
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> RedisCourse | None:
         """See `Storage.course`. Only on one server, with a connection that others have opened."""

@@ -44,8 +44,8 @@ from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.settling import SettlingVerbs
-from glassq.stores.redis.steering import Steering
 from glassq.stores.redis.views import LookingVerbs
+from glassq.stores.steered import Steering
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
@@ -205,7 +205,8 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
                 continue
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
-            wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
+            beginning = b"%d+" % at_once if its.together else at_once
+            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
             try:
                 if its.choice is None:
                     found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
@@ -220,7 +221,7 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
                     break
                 continue
             now = found.now
-            begun += sum([grant.begun for grant in found.grants])
+            begun += min(at_once, len(found.grants))
             grants += found.grants
             others |= found.others
             stood |= found.found

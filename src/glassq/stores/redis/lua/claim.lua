@@ -1,7 +1,8 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs), how many of
---        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead; then, from a worker with
---        assigned keys, what it wants (see `choosing`)
+--        the lanes begin at once (and '+' where the further ones do, too, of whose heads nothing is noted), jobs of a
+--        turn, how many jobs the owner may run ahead; then, from a worker with assigned keys, what it wants (see
+--        `choosing`)
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
 --        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
@@ -13,7 +14,9 @@
 
 local owner, node, incarnation, handle, number = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local beginning, turn, ahead = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
+local beginning, together = string.match(ARGV[10], '^(%d+)(%+?)$')
+beginning, together = tonumber(beginning), together ~= ''
 local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
@@ -137,7 +140,9 @@ local function grant(lane, history, kept, token, share)
     jobs = window(lane, share)
   end
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
-  local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
+  local runs_ahead = math.min(ahead, #jobs - 1)
+  local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[5] or history[7])
+  local has_begun = #grants < beginning or together and is_fresh
   local waits = waited(lane, jobs[1], kept)
   local more = {}
   if history == FRESH then
