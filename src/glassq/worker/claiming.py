@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.events import LaneClaimed
 from glassq.model.leases import Claimed
 from glassq.shielding import Log
-from glassq.storage import Doorbell
+from glassq.storage import Doorbell, Terms
 from glassq.worker.assignment import Assignment
 from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
@@ -28,6 +30,15 @@ _LOOK = 0.2
 """Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
 _LEFT = 0.1
 """Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What a claim asks for, as things stood when it was made."""
+
+    queues: tuple[str, ...]
+    free: int
+    more: int
+    terms: Mapping[str, Terms]
 
 
 class Claiming:
@@ -69,6 +80,7 @@ class Claiming:
         self._withdraw = withdraw
         self._pause = RetryPause(services.clock, random)
         self._rest = rest
+        self._plan: _Plan | None = None
         self._looked = 0.0
         self._wanting = True
         """Whether lanes may have been left for want of a thread."""
@@ -122,19 +134,31 @@ class Claiming:
         finally:
             self.under_way = False
 
+    def _planned(self, queues: tuple[str, ...], free: int, more: int) -> _Plan:
+        ordered = self._shares.ordered(queues)
+        return _Plan(ordered, free, more, self._shares.terms(ordered, more))
+
+    def _plan_ahead(self) -> _Plan | None:
+        """What the next claim asks for, unless things move too fast to know it now: whoever is woken for it
+        is in a hurry. That more threads may be free by then matters little: lanes that are left come next."""
+        queues, more, free = self._queues(), self._reach.lanes(), self._pool.free()
+        return self._planned(queues, free, more) if queues and free and not more else None
+
     def _claim(self) -> float:
-        queues = self._queues()
-        more = self._reach.lanes()
-        free = self._pool.free()
-        sent = self._clock.monotonic()
-        if not queues:
-            return _LONGEST_WAIT
-        if not free + more:
-            # Several queues or shards: a lane may have to make room for one of another, which nobody tells.
-            if not self._shares.several or sent - self._looked < _LOOK:
-                return _LOOK if self._shares.several else _LONGEST_WAIT
-            self._looked = sent
-        queues = self._shares.ordered(queues)
+        plan, self._plan = self._plan, None
+        sent, queues = self._clock.monotonic(), self._queues()
+        if plan is None or len(plan.queues) != len(queues):
+            more = self._reach.lanes()
+            free = self._pool.free()
+            if not queues:
+                return _LONGEST_WAIT
+            if not free + more:
+                # Several queues or shards: a lane may have to make room for another one; nobody tells that.
+                if not self._shares.several or sent - self._looked < _LOOK:
+                    return _LOOK if self._shares.several else _LONGEST_WAIT
+                self._looked = sent
+            plan = self._planned(queues, free, more)
+        queues, free, more = plan.queues, plan.free, plan.more
         options = self._with.options
         claimed = self._with.storage.claim(
             self._with.owner,
@@ -144,7 +168,7 @@ class Claiming:
             lease_seconds=options.lease_seconds,
             begin=free,
             ahead=options.max_in_flight if more else 0,
-            terms=self._shares.terms(queues, more),
+            terms=plan.terms,
         )
         self.due = claimed.next_due
         self._wanting = bool(claimed.others) or len(claimed.found) < len(queues)
@@ -199,9 +223,10 @@ class Claiming:
     def _wait_for_bell(self, seconds: float) -> None:
         try:
             self._doorbell.attend(self._queues())
+            self._plan = self._plan_ahead()
             self._doorbell.wait(seconds)
         except StorageError:  # the next claim reports it, with its pauses
             self._rest(seconds)
         except Exception:  # licensed: top of a thread
-            log.exception("the doorbell failed; looking again in a moment")
+            log.exception("waiting for the doorbell failed; looking again in a moment")
             self._rest(min(seconds, 1))
