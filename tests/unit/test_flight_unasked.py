@@ -8,7 +8,7 @@ from glassq.errors import StorageError
 from glassq.model.events import AttemptAbandoned, AttemptSettled, SettlementDelayed
 from glassq.model.leases import Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from tests.unit.test_flight import LEASE, PlayedCourse, Stay, done, ended, stay
+from tests.unit.test_flight import LEASE, PlayedCourse, Sending, Stay, done, ended, stay
 
 __all__ = ["stay"]  # a fixture
 
@@ -119,3 +119,27 @@ def test_no_more_than_the_most_are_on_their_way_with_those_nobody_asked_about(st
     stay.go_on("a", "b")
     stay.send("c", "d")
     assert stay.store.waited == ["a"]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_may_give_the_lane_up_hides_it_from_renewals_while_it_is_waited_for(
+    stay: Stay, held: bool
+) -> None:
+    """That the store does not know the lease any more is no loss then; the answer says how it is."""
+    leaving: list[bool] = []
+    answer = Sending.answer
+
+    def waiting(sent: Sending) -> Settled:
+        leaving.append(stay.lane.leaving)
+        return answer(sent)
+
+    stay.begin()
+    stay.course.silent = {"a"}
+    stay.go_on("a")
+    stay.store.answers["b"] = done(held=held)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sending, "answer", waiting)
+        assert stay.flight.has_unasked()
+        stay.flight.settle(ended("b"), succeeded("b"), 0.0)
+    assert leaving == [True]
+    assert stay.lane.leaving is not held

@@ -403,7 +403,7 @@ class _TimedCourse:
         self.is_over = False
         """See `Course.is_over`."""
         self._before = known()
-        self._sent: deque[tuple[Known, float]] = deque()
+        self._sent: deque[tuple[Known, float, float]] = deque()
         self._heard: list[tuple[Known, float]] = []
 
     def send(self, job_id: str, next_id: str) -> int | None:
@@ -411,21 +411,22 @@ class _TimedCourse:
         started = perf_counter()
         heard = self._inner.send(job_id, next_id)
         if heard is not None:
-            self._sent.append((self._before, started))
-            self._note(heard)
+            now = perf_counter()
+            self._sent.append((self._before, started, now))
+            self._note(heard, now)
         return heard
 
     def hear(self) -> int:
         """See `Course.hear`."""
         heard = self._inner.hear()
-        self._note(heard)
+        self._note(heard, perf_counter())
         return heard
 
-    def _note(self, heard: int) -> None:
+    def _note(self, heard: int, now: float) -> None:
         self.is_over = self._inner.is_over
-        now, sent = perf_counter(), self._sent
+        sent = self._sent
         for _ in range(heard):
-            before, started = sent.popleft()
+            before, started, _ = sent.popleft()
             self._heard.append((before, now - started))
 
     def answers(self) -> list[Settled]:
@@ -446,12 +447,11 @@ class _TimedCourse:
         for sent, count in self._inner.leave():
             *before, last = [self._sent.popleft() for _ in range(count)]
             self._tell_unanswered(before)
-            told.append((self._as_heard(sent, *last), count))
+            told.append((self._as_heard(sent, *last[:2]), count))
         self._tell_unanswered(self._sent)
         return told
 
-    def _tell_unanswered(self, sent: Collection[tuple[Known, float]]) -> None:
-        """Each is a call of the store, timed until it is known that it has no answer of its own."""
+    def _tell_unanswered(self, sent: Collection[tuple[Known, float, float]]) -> None:
+        """Each is a call of the store that has no answer of its own, timed until it was sent."""
         if sent:
-            now = perf_counter()
-            self._answered([now - started for _, started in sent], (), ())
+            self._answered([at - started for _, started, at in sent], (), ())

@@ -87,7 +87,7 @@ class InFlight:
         self._hear = hear
         self._sent: deque[_Sent] = deque()
         self._unasked: list[_Told] = []
-        self._unheard = 0  # of both of these
+        self._unheard = 0
         self._latest: tuple[Ended | None, Settled | None] = (None, None)
         self._settled = 0
         self._gives_up = False
@@ -138,6 +138,21 @@ class InFlight:
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it, and take in the
         answers that are there by then."""
+        self._send(ended, settlement, at, gives_up=settlement.leaving is Leaving.YIELD)
+
+    def settle(self, ended: Ended, settlement: Settlement, at: float) -> Settled | None:
+        """Put one more on the wire, and take in all answers, waiting for them. One round trip. Returns what
+        it was answered itself; None when it is not settled, as far as is known."""
+        self._send(ended, settlement, at, gives_up=True)  # perhaps: its answer says so
+        self.hear_all()
+        self._gives_up = False
+        latest, answer = self._latest
+        if latest is not ended or answer is None:
+            return None
+        self._lane.leaving = not answer.held
+        return answer
+
+    def _send(self, ended: Ended, settlement: Settlement, at: float, *, gives_up: bool) -> None:
         if self._course is not None:
             self._leave_course()
         while self._sent and self._unheard >= self._most:
@@ -146,19 +161,11 @@ class InFlight:
             self._settler.abandoned(self._lane, ended)
             return
         # order: on the wire when this returns, in this thread, before the lane's next job begins.
-        self._gives_up = settlement.leaving is Leaving.YIELD
+        self._gives_up = gives_up
         self._lane.leaving = True  # a store that settles at once may give the lane up
         self._unheard += 1
         self._put(ended, settlement, at, asked=at)
         self._hear_what_came()
-
-    def settle(self, ended: Ended, settlement: Settlement, at: float) -> Settled | None:
-        """Put one more on the wire, and take in all answers, waiting for them. One round trip. Returns what
-        it was answered itself; None when it is not settled, as far as is known."""
-        self.send(ended, settlement, at)
-        self.hear_all()
-        latest, answer = self._latest
-        return answer if latest is ended else None
 
     def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """Hear of what somebody else has sent, as the last thing in this lane."""
