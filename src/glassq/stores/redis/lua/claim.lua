@@ -73,30 +73,40 @@ for index = #ended, 1, -1 do -- the one that ended first comes first
   reclaim(ended[index], 'lease_expired')
 end
 
--- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
-local arrived = {}
-for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
-  local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
-  local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
-  at, length = tonumber(at), tonumber(length)
-  local seq = call('HINCRBY', C, 'seq', '1')
-  newest = text(seq)
-  arrived[#arrived + 1] = {
-    lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
-      text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
-        .. ':' .. flags .. ':' .. id .. '|' .. string.sub(record, at + length)
-    }
-  }
-  call('ZREM', P .. 'd', number)
-  call('HDEL', P .. 'dp', number)
-  call('HDEL', P .. 'di', id)
-end
-if #arrived > 0 and arrive(arrived) then ring() end
+local function first_due(key) return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
 
-for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
-  bring_up(lane)
-  call('ZREM', P .. WAITING, lane)
-  make_ready(lane, false)
+-- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
+local scheduled = first_due(P .. 'd')
+if scheduled and scheduled <= now then
+  local arrived = {}
+  for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+    local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
+    local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
+    at, length = tonumber(at), tonumber(length)
+    local seq = call('HINCRBY', C, 'seq', '1')
+    newest = text(seq)
+    arrived[#arrived + 1] = {
+      lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
+        text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
+          .. ':' .. flags .. ':' .. id .. '|' .. string.sub(record, at + length)
+      }
+    }
+    call('ZREM', P .. 'd', number)
+    call('HDEL', P .. 'dp', number)
+    call('HDEL', P .. 'di', id)
+  end
+  if arrive(arrived) then ring() end
+  scheduled = first_due(P .. 'd')
+end
+
+local retry = first_due(P .. WAITING)
+if retry and retry <= now then
+  for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+    bring_up(lane)
+    call('ZREM', P .. WAITING, lane)
+    make_ready(lane, false)
+  end
+  retry = first_due(P .. WAITING)
 end
 
 local grants, texts, granted_jobs = {}, {}, 0
@@ -213,9 +223,7 @@ end
 -- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease. That does not matter
 -- where a worker got lanes and more are ready: it looks again as soon as it has room.
 local function next_due()
-  local due = tonumber(call('ZRANGE', P .. WAITING, 0, 0, 'WITHSCORES')[2])
-  local scheduled = tonumber(call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')[2])
-  if scheduled then due = math.min(due or scheduled, scheduled) end
+  local due = retry and math.min(retry, scheduled or retry) or scheduled
   if #grants > 0 and ready > 0 and not ARGV[13] then return due end
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
