@@ -2,7 +2,7 @@
 takes the shortest way it has with them (`glassq.worker.plain`, courses, bundles of turns).
 
 What a job does is written into the history by the job itself: when its code begins and ends. Its roles stand
-in for those of the same names. `CHAOS_TURN` is the length of a turn; `CHAOS_HOLD_SETTLING` is in courses.py.
+in for those of the same names. `CHAOS_TURN` is the length of a turn; `CHAOS_HOLD_SETTLING` is in holdups.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,8 +26,8 @@ from glassq.stores.open import open_storage
 from glassq.telemetry import Bus
 from glassq.worker.plain import PlainAttempts
 from tests.chaos import planted
-from tests.chaos.courses import hold_up
 from tests.chaos.ending import Ending
+from tests.chaos.holdups import hold_up
 from tests.chaos.notes import note, take_notes
 from tests.chaos.verdict import QUEUE
 
@@ -34,6 +35,8 @@ BATCH = 50
 _ILL = Path(os.environ["CHAOS_NOTES"]) / "ill"
 """While this file is there, jobs that may fail do."""
 
+_ILLNESS = 2.0
+"""Seconds for which it lasts at most: until the first job is buried."""
 _histories: list[HistoryFile] = []
 
 
@@ -90,6 +93,7 @@ def _written_down(level: int) -> Iterator[None]:
         attempt=job.attempt,
         plain=getattr(_way, "is_plain", False),
     )
+    planted.begun()
     with recorded_end(history, job):
         yield
 
@@ -157,13 +161,13 @@ def _enqueue(calls: Sequence[Signature[Any]]) -> Sequence[Receipt]:
 
 
 def steer(name: str, lanes: str) -> int:
-    """Until SIGTERM pause and resume, cancel, call at a higher level, let jobs fail and bring them back; in
-    the end everything goes on."""
+    """Until SIGTERM pause and resume, cancel, call at a higher level, let jobs fail and bring them back, in
+    turn; in the end everything goes on."""
     ending, random = Ending(), _chance(name)
+    turns = cycle((_pause, _cancel, _overtake, _fall_ill))
     note("up")
     while not ending.asked:
-        key = _key(random, int(lanes))
-        random.choice((_pause, _cancel, _overtake, _fall_ill))(random, key)
+        next(turns)(random, _key(random, int(lanes)))
         note("steered")
     app.queue(QUEUE).replay()
     return 0
@@ -195,8 +199,10 @@ def _overtake(random: Random, key: str | None) -> None:
 def _fall_ill(random: Random, key: str | None) -> None:
     """Some jobs are buried, and brought back when they can succeed."""
     _ILL.touch()
-    _enqueue([_call(random, key, 50) for _ in range(6)])
-    time.sleep(random.uniform(0.02, 0.08))
+    _enqueue([_call(random, key, 50, Priority.CRITICAL) for _ in range(6)])
+    ends = time.monotonic() + _ILLNESS
+    while not app.queue(QUEUE).dead_letters(1) and time.monotonic() < ends:
+        time.sleep(0.005)
     _ILL.unlink()
     try:
         app.queue(QUEUE).replay(to=random.choice(("front", "tail")))

@@ -17,16 +17,17 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from glassq.model.leases import Owner, Settlement
+import msgspec
+
 from glassq.model.verdicts import Outcome
-from glassq.stores.recorded import RecordedStorage
 from glassq.stores.redis import scripts
 from glassq.stores.redis.scripts import Script
 from glassq.stores.sqlite.known import HeldLane as HeldRow
+from glassq.worker.attempt import Ended
 from glassq.worker.executors import Ran, ThreadExecutor
+from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.upkeep import Upkeep
-from tests.chaos.courses import LateCourse
 
 
 def plant(defect: str | None) -> None:
@@ -54,16 +55,34 @@ def _believe_in_leases() -> None:
     mock.patch.object(Upkeep, "_renew").start()
 
 
+_late = threading.local()
+"""`send`: sends the settlement that this thread holds back."""
+
+
+def begun() -> None:
+    """A job's code has begun: what was held back until then is sent."""
+    send, _late.send = getattr(_late, "send", None), None
+    if send is not None:
+        send()
+
+
 def _settle_late() -> None:
-    course = RecordedStorage.course
+    go_on = InFlight.go_on
 
-    def begin(
-        self: RecordedStorage, owner: Owner, settlement: Settlement, *, others: bool
-    ) -> LateCourse | None:
-        inner = course(self, owner, settlement, others=others)
-        return None if inner is None else LateCourse(self, inner, owner, settlement)
+    def go_on_late(self: InFlight, ended: Ended, next_id: str, at: float) -> bool:
+        like = self._like
+        if not self.is_on_course or like is None:
+            return go_on(self, ended, next_id, at)
 
-    mock.patch.object(RecordedStorage, "course", begin).start()
+        def send() -> None:
+            if not go_on(self, ended, next_id, at):
+                settlement = msgspec.structs.replace(like, job_id=ended.job.id, next_id=next_id)
+                self.send(ended, settlement, at)
+
+        _late.send = send
+        return True
+
+    mock.patch.object(InFlight, "go_on", go_on_late).start()
 
 
 def _settle_early() -> None:

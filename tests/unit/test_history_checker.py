@@ -93,3 +93,14 @@ def test_starts_that_do_not_say_whether_they_are_replayed(valid: Lines, tmp_path
     silent = [line for line in lines if not line["e"].startswith("replay.")]
     (silence := tmp_path / "silence").mkdir()
     assert judge(silent, silence).counts.keys() >= {"I3", "I5"}
+
+
+def test_a_job_that_was_asked_to_end_may_have_been_taken_out(valid: Lines, tmp_path: Path) -> None:
+    """Where a cancellation says `asked`, the store ends a job unrun that had not begun: it is not lost. One
+    that found nothing explains nothing."""
+    lines = copy.deepcopy(valid)
+    [answer] = lines_of(lines, "cancel.ok")
+    answer["result"] = "asked"
+    assert judge(lines, tmp_path).findings == []
+    answer["result"] = None
+    assert judge(lines, tmp_path).counts.keys() >= {"I1", "I10"}

@@ -198,12 +198,13 @@ class Facts:
                     start.replayed = any(m <= start.m for m in asked)
 
     def _cancelled(self) -> dict[str, Steering]:
-        """Jobs that somebody took out, surely or perhaps."""
+        """Jobs that somebody took out, surely or perhaps: one that was `asked` is ended unrun by its store
+        if it had not begun."""
         found: dict[str, Steering] = {}
         for steering in self.cancels:
             assert isinstance(steering.asked, kinds.CancelInvoked)  # noqa: S101
             answer = steering.answer
-            if not isinstance(answer, kinds.CancelOk) or answer.result == "removed":
+            if not isinstance(answer, kinds.CancelOk) or answer.result is not None:
                 found[steering.asked.id] = steering
         for steering in self.skips:
             if isinstance(steering.answer, kinds.SkipOk) and steering.answer.id is not None:

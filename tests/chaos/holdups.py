@@ -1,4 +1,4 @@
-"""Courses that are held up, or that send too late; see `glassq.settling.Course`."""
+"""Settlements that are held up on their way into the store."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from glassq.model.leases import Owner, Settlement
-from glassq.settling import Course, Settling
+from glassq.settling import Course
 from glassq.storage import Storage
-from glassq.stores.recorded import RecordedStorage
 from tests.chaos.notes import note
 
 
@@ -66,44 +62,3 @@ def hold_up(open_storage: Callable[..., Storage]) -> Callable[..., Any]:
     """What opens stores, with what the environment says of them."""
     spec = os.environ.get("CHAOS_HOLD_SETTLING")
     return open_storage if not spec else lambda *about, **more: HeldUp(open_storage(*about, **more), spec)
-
-
-class LateCourse:
-    """A defect: a job's settlement is sent when the next job on the course has ended, too. What a history is
-    told of is what was really sent."""
-
-    def __init__(self, store: RecordedStorage, inner: Course, owner: Owner, like: Settlement) -> None:
-        self._store = store
-        self._inner = inner
-        self._owner = owner
-        self._like = like
-        self._held: tuple[str, str] | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def send(self, job_id: str, next_id: str) -> int | None:
-        """Send the one before."""
-        heard = self.hear() if self._held is not None else 0
-        if self._held is not None:
-            return None
-        self._held = job_id, next_id
-        return heard
-
-    def hear(self) -> int:
-        """Send what is held back, or hear of what was sent."""
-        if self._held is None:
-            return self._inner.hear()
-        heard = self._inner.send(*self._held)
-        if heard is not None:
-            self._held = None
-        return heard or 0
-
-    def leave(self) -> list[tuple[Settling, int]]:
-        """What was held back is on its way, too."""
-        left = list(self._inner.leave())
-        if self._held is not None:
-            job_id, next_id = self._held
-            what = msgspec.structs.replace(self._like, job_id=job_id, next_id=next_id)
-            left.append((self._store.settle_later(self._owner, what), 1))
-        return left
