@@ -232,7 +232,7 @@ class Bus:
             return _Wrapped(arounds, subject) if arounds else NOTHING_AROUND
         # As nearly always, and nearly always it has nothing to do: known before anything is made for it.
         inner = _made(arounds[0], subject)
-        return inner if inner is NOTHING_AROUND else _Wrapped([lambda _: inner], subject)
+        return inner if inner is NOTHING_AROUND else _Shielded(inner)
 
     def _remove(self, observer: Observer) -> bool:
         """True when it was subscribed until now."""
@@ -274,6 +274,37 @@ def _made(around: Around, subject: Subject) -> AbstractContextManager[Any]:
             raise
         _report_around(error)
         return NOTHING_AROUND
+
+
+class _Shielded(AbstractContextManager[None]):
+    """What one Around made: it sees the body's exception, and can neither swallow nor replace it."""
+
+    __slots__ = ("_entered", "_inner")
+
+    def __init__(self, inner: AbstractContextManager[Any]) -> None:
+        self._inner = inner
+        self._entered = False
+
+    def __enter__(self) -> None:
+        try:
+            self._inner.__enter__()
+            self._entered = True
+        except BaseException as error:  # licensed: around observers
+            if passes(error):
+                raise
+            _report_around(error)
+
+    def __exit__(self, *failure: Any) -> None:
+        if not self._entered:
+            return
+        try:
+            self._inner.__exit__(*failure)
+        except BaseException as error:  # licensed: around observers
+            if error is failure[1]:  # a context manager may pass the body's own exception on
+                return
+            if passes(error):
+                raise
+            _report_around(error)
 
 
 class _Wrapped(AbstractContextManager[None]):

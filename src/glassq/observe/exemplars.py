@@ -88,6 +88,10 @@ class Ration:
         self._clock = clock
         self._next = float("-inf")
 
+    def is_due(self) -> bool:
+        """Whether the last one is old enough."""
+        return self._clock.monotonic() >= self._next
+
     def take(self, of: AttemptRef, headers: Mapping[str, str]) -> dict[str, str] | None:
         """The attempt's exemplar, or None when it has none or the last one is too fresh. Not worth a call
         unless it `may_be_traced`."""
