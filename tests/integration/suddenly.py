@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from glassq import Glassq
@@ -41,6 +42,7 @@ def job(number: int) -> None:
     if number >= WARM and len(held) > 1:
         Path(NOTE).write_text(f"{number} {len(held)}")
         os.kill(os.getpid(), signal.Signals[SIGNAL])
+        threading.Event().wait()  # another thread may take the signal: this one would go on until it has
 
 
 app.worker().run_until_idle()
