@@ -278,19 +278,14 @@ class InFlight:
         else:
             self._sent.popleft()
             self._unheard -= len(sent.before) + 1
-            if answer.status is SettleStatus.FENCED:
-                self._settler.fenced(self._lane)
-                for told in sent.all():
-                    self._settler.abandoned(self._lane, told.ended)
-            else:
-                self._tell_of(sent, answer)
-                self._take_in(sent, answer, sent.asked)
+            self._hear_of(sent, answer, sent.asked, sent.before)
 
     def _repeat(self) -> None:
         """Tell the store again, from the oldest on, and wait each time.
 
         It goes by order: had a later one got through while an earlier one was lost, it would have been
-        refused. So what became of the later ones is of no interest, but must not come afterwards.
+        refused. So what became of the later ones is of no interest, but must not come afterwards. But where
+        the last one gave the lane up, if it got there, the store knows of no others any more.
         """
         later = list(self._sent)[1:]
         unheard = self._take_unheard()
@@ -299,12 +294,38 @@ class InFlight:
         for sent in later:
             with contextlib.suppress(StorageError):
                 sent.settling.answer()
+        if not unheard[-1].settlement.begun and self._ends_with(unheard):
+            return
         for told in unheard:
             answer = None if self._lane.lost else self._settler.move_on(self._lane, told.settlement)
             if answer is None:
                 self._settler.abandoned(self._lane, told.ended)
             else:
                 self._take_in(told, answer, told.at)
+
+    def _ends_with(self, unheard: Sequence[_Told]) -> bool:
+        """Whether the last of these is settled, or the lane is lost; then all is known of the others. It is
+        refused, and changes nothing, while any of them is not settled."""
+        *before, last = unheard
+        if not before or self._lane.lost:
+            return False
+        try:
+            answer = self._settler.insist(self._lane, last.settlement)
+        except StorageError:
+            return False
+        self._hear_of(last, answer, last.at, before)
+        return True
+
+    def _hear_of(self, last: _Told, answer: Settled, asked: float, before: Sequence[_Told]) -> None:
+        """This was answered when it was asked for; it tells of those before it."""
+        if answer.status is SettleStatus.FENCED:
+            self._settler.fenced(self._lane)
+            for told in (*before, last):
+                self._settler.abandoned(self._lane, told.ended)
+            return
+        if before:
+            self._tell_of(before, answer, asked)
+        self._take_in(last, answer, asked)
 
     def _take_in(self, told: _Told, answer: Settled, asked: float) -> None:
         self._lane.leaving = self._gives_up or not answer.held
@@ -316,14 +337,11 @@ class InFlight:
         self.asked = asked
         self._hear(answer)
 
-    def _tell_of(self, sent: _Sent, answer: Settled) -> None:
+    def _tell_of(self, before: Sequence[_Told], answer: Settled, asked: float) -> None:
         """Tell of those that have no answer of their own."""
-        before = sent.before
-        if not before:
-            return
         for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True):
             # When it was settled is known by the time since it was sent: a long job may have come between.
-            now = answer.now - (sent.asked - told.at)
+            now = answer.now - (asked - told.at)
             # The lane says that it has changed, too, where others are to hear of an end elsewhere.
             relay = answer.change != told.settlement.change
             self._settler.settled(self._lane, told.ended, replace(known, now=now, relay=relay))
