@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, JobNotFound, StorageError
@@ -135,8 +136,7 @@ class RecordedStorage(InstrumentedStorage):
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`."""
         self._settling(settlements)
-        settle = super().settle
-        return self._settled(settlements, lambda: settle(owner, settlements))
+        return self._settled(settlements, partial(super().settle, owner, settlements))
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
         """See `Storage.settle_later`. Written down when it is sent, and when its answer is taken in."""
