@@ -164,7 +164,7 @@ class InFlight:
         self._gives_up = gives_up
         self._lane.leaving = True  # a store that settles at once may give the lane up
         self._unheard += 1
-        self._put(ended, settlement, at, asked=at)
+        self._expect(_Told(ended, settlement, at), self._settler.send(settlement), at)
         self._hear_what_came()
 
     @property
@@ -203,16 +203,16 @@ class InFlight:
         for told in self._take_unheard():
             self._settler.abandoned(self._lane, told.ended)
 
-    def _put(self, ended: Ended, settlement: Settlement, at: float, asked: float) -> None:
-        sent = self._settler.send(settlement)
-        self._sent.append(_Sent(ended, settlement, at, sent, asked, self._unasked))
-        self._unasked = []
+    def _expect(self, told: _Told, settling: Settling, asked: float) -> None:
+        """The answer to this one comes next, and tells of those nobody has asked about."""
+        before, self._unasked = self._unasked, []
+        self._sent.append(_Sent(told.ended, told.settlement, told.at, settling, asked, before))
 
     def _ask(self) -> None:
         """Ask what became of those nobody has asked about, by repeating the last: that changes nothing."""
         if self._unasked and not self._lane.lost:
             last = self._unasked.pop()
-            self._put(last.ended, last.settlement, last.at, asked=self._lane.now())
+            self._expect(last, self._settler.send(last.settlement), self._lane.now())
 
     def _take_unheard(self) -> list[_Told]:
         """All that is on its way, oldest first, which is not looked for any more."""
