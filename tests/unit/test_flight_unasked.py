@@ -8,7 +8,7 @@ from glassq.errors import StorageError
 from glassq.model.events import AttemptAbandoned, AttemptSettled, SettlementDelayed
 from glassq.model.leases import Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from tests.unit.test_flight import LEASE, PlayedCourse, Sending, Stay, done, ended, stay
+from tests.unit.test_flight import LEASE, LOST, PlayedCourse, Sending, Stay, done, ended, stay
 
 __all__ = ["stay"]  # a fixture
 
@@ -70,10 +70,11 @@ def test_those_nobody_asked_about_are_repeated_first(stay: Stay) -> None:
     stay.begin()
     stay.course.silent = {"a", "b"}
     stay.go_on("a", "b")
-    stay.store.answers["c"] = StorageError("c is not the head of its lane")
+    stay.store.answers["c"] = refusal = StorageError("c is not the head of its lane")
+    stay.store.repeated.append(refusal)
     assert stay.flight.has_unasked()
     assert stay.flight.settle(ended("c"), succeeded("c"), 0.0) == done()
-    assert stay.store.told == ["a", "b", "c"]
+    assert stay.store.told == ["c", "a", "b", "c"]
     assert stay.told(AttemptSettled) == ["a", "b", "c"]
     assert stay.told(SettlementDelayed) == ["a", "b", "c"]
 
@@ -143,3 +144,18 @@ def test_what_may_give_the_lane_up_hides_it_from_renewals_while_it_is_waited_for
         stay.flight.settle(ended("b"), succeeded("b"), 0.0)
     assert leaving == [True]
     assert stay.lane.leaving is not held
+
+
+def test_where_the_last_one_gave_the_lane_up_its_repetition_tells_of_all(stay: Stay) -> None:
+    """It got there, and its answer was lost: the store would refuse to hear of those before it, as of a lane
+    that is not this worker's."""
+    stay.begin()
+    stay.course.silent = {"a", "b"}
+    stay.go_on("a", "b")
+    stay.store.answers["c"] = LOST
+    stay.store.repeated.append(done(SettleStatus.ALREADY, held=False))
+    assert stay.flight.has_unasked()
+    assert stay.flight.settle(ended("c"), succeeded("c"), 0.0) == done(SettleStatus.ALREADY, held=False)
+    assert stay.store.told == ["c"]
+    assert stay.told(AttemptSettled) == ["a", "b", "c"]
+    assert not stay.lane.lost

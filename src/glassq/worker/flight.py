@@ -164,7 +164,7 @@ class InFlight:
         self._gives_up = gives_up
         self._lane.leaving = True  # a store that settles at once may give the lane up
         self._unheard += 1
-        self._put(ended, settlement, at, asked=at)
+        self._expect(_Told(ended, settlement, at), self._settler.send(settlement), at)
         self._hear_what_came()
 
     def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
@@ -209,16 +209,16 @@ class InFlight:
         for told in self._take_unheard():
             self._settler.abandoned(self._lane, told.ended)
 
-    def _put(self, ended: Ended, settlement: Settlement, at: float, asked: float) -> None:
-        sent = self._settler.send(settlement)
-        self._sent.append(_Sent(ended, settlement, at, sent, asked, self._unasked))
-        self._unasked = []
+    def _expect(self, told: _Told, settling: Settling, asked: float) -> None:
+        """The answer to this one comes next, and tells of those nobody has asked about."""
+        before, self._unasked = self._unasked, []
+        self._sent.append(_Sent(told.ended, told.settlement, told.at, settling, asked, before))
 
     def _ask(self) -> None:
         """Ask what became of those nobody has asked about, by repeating the last: that changes nothing."""
         if self._unasked and not self._lane.lost:
             last = self._unasked.pop()
-            self._put(last.ended, last.settlement, last.at, asked=self._lane.now())
+            self._expect(last, self._settler.send(last.settlement), self._lane.now())
 
     def _take_unheard(self) -> list[_Told]:
         """All that is on its way, oldest first, which is not looked for any more."""
@@ -284,19 +284,14 @@ class InFlight:
         else:
             self._sent.popleft()
             self._unheard -= len(sent.before) + 1
-            if answer.status is SettleStatus.FENCED:
-                self._settler.fenced(self._lane)
-                for told in sent.all():
-                    self._settler.abandoned(self._lane, told.ended)
-            else:
-                self._tell_of(sent, answer)
-                self._take_in(sent, answer, sent.asked)
+            self._hear_of(sent, answer, sent.asked, sent.before)
 
     def _repeat(self) -> None:
         """Tell the store again, from the oldest on, and wait each time.
 
         It goes by order: had a later one got through while an earlier one was lost, it would have been
-        refused. So what became of the later ones is of no interest, but must not come afterwards.
+        refused. So what became of the later ones is of no interest, but must not come afterwards. But where
+        the last one gave the lane up, if it got there, the store knows of no others any more.
         """
         later = list(self._sent)[1:]
         unheard = self._take_unheard()
@@ -305,12 +300,38 @@ class InFlight:
         for sent in later:
             with contextlib.suppress(StorageError):
                 sent.settling.answer()
+        if not unheard[-1].settlement.begun and self._ends_with(unheard):
+            return
         for told in unheard:
             answer = None if self._lane.lost else self._settler.move_on(self._lane, told.settlement)
             if answer is None:
                 self._settler.abandoned(self._lane, told.ended)
             else:
                 self._take_in(told, answer, told.at)
+
+    def _ends_with(self, unheard: Sequence[_Told]) -> bool:
+        """Whether the last of these is settled, or the lane is lost; then all is known of the others. It is
+        refused, and changes nothing, while any of them is not settled."""
+        *before, last = unheard
+        if not before or self._lane.lost:
+            return False
+        try:
+            answer = self._settler.insist(self._lane, last.settlement)
+        except StorageError:
+            return False
+        self._hear_of(last, answer, last.at, before)
+        return True
+
+    def _hear_of(self, last: _Told, answer: Settled, asked: float, before: Sequence[_Told]) -> None:
+        """This was answered when it was asked for; it tells of those before it."""
+        if answer.status is SettleStatus.FENCED:
+            self._settler.fenced(self._lane)
+            for told in (*before, last):
+                self._settler.abandoned(self._lane, told.ended)
+            return
+        if before:
+            self._tell_of(before, answer, asked)
+        self._take_in(last, answer, asked)
 
     def _take_in(self, told: _Told, answer: Settled, asked: float) -> None:
         self._lane.leaving = self._gives_up or not answer.held
@@ -322,14 +343,11 @@ class InFlight:
         self.asked = asked
         self._hear(answer)
 
-    def _tell_of(self, sent: _Sent, answer: Settled) -> None:
+    def _tell_of(self, before: Sequence[_Told], answer: Settled, asked: float) -> None:
         """Tell of those that have no answer of their own."""
-        before = sent.before
-        if not before:
-            return
         for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True):
             # When it was settled is known by the time since it was sent: a long job may have come between.
-            now = answer.now - (sent.asked - told.at)
+            now = answer.now - (asked - told.at)
             # The lane says that it has changed, too, where others are to hear of an end elsewhere.
             relay = answer.change != told.settlement.change
             self._settler.settled(self._lane, told.ended, replace(known, now=now, relay=relay))

@@ -90,7 +90,17 @@ class Settler:
         return answer
 
     def _tell(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
-        """Repeat a settlement while the store is away, for as long as the lease lasts and once after."""
+        try:
+            return self.insist(lane, settlement)
+        except StorageUnavailable:
+            return None
+        except StorageError:
+            log.exception("settling %s cannot be done; the job runs again", settlement.job_id)
+            return None
+
+    def insist(self, lane: HeldLane, settlement: Settlement) -> Settled:
+        """Repeat a settlement while the store is away, for as long as the lease lasts and once after. Raises
+        `StorageUnavailable` when it still is, and any other `StorageError` when the store refuses."""
         pause = RetryPause(self._clock, self._random)
         while True:
             lasts = lane.ours()
@@ -100,10 +110,7 @@ class Settler:
                 log.warning("settling %s: %s", settlement.job_id, error)
                 self.delayed(settlement)
                 if not lasts:
-                    return None
-            except StorageError:
-                log.exception("settling %s cannot be done; the job runs again", settlement.job_id)
-                return None
+                    raise
             pause.wait()
 
     def delayed(self, settlement: Settlement) -> None:
