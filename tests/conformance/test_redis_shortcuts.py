@@ -14,7 +14,7 @@ from glassq.errors import StorageError
 from glassq.model.edges import After, EdgePolicy
 from glassq.model.flows import Delivery
 from glassq.model.jobs import Cancellation, Dedup, JobState, NewJob
-from glassq.model.leases import Grant, Lease, Leaving, Owner, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.names import gate_of
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
@@ -405,6 +405,8 @@ def test_the_shortcut_of_turns_that_end_together_means_the_same(
         assert tell_of_bundles(server) == answers
         assert dump(admin) == held
         whole = commands(admin)
+    statuses = "".join(answer.status[0] for answer in answers if isinstance(answer, Settled))
+    assert statuses == "fff" + "ddd" + "aaa" + "a" + "dd" * 2 + "d" + "dd" * 2 + "ddd"
     assert whole["hdel"] - shortened["hdel"] >= 4
     assert whole["zadd"] > shortened["zadd"]
     assert shortened["lpush"] >= 3
