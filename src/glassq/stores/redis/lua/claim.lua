@@ -17,7 +17,6 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
 local beginning, together = string.match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
-local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
 if not format then return instant .. '|0||0|' .. found() .. '|\n' end
@@ -124,18 +123,26 @@ local function history_of(key)
   return FRESH
 end
 
+-- How long a text is. Most are as long as others, and to make a text of a number takes longer than to look for it.
+local lengths = {}
+local function length(part)
+  local size = #part
+  lengths[size] = lengths[size] or text(size)
+  return lengths[size]
+end
+
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local past, sizes = ':ready:0:0:0:0:0', #jobs[1]
+  local past, sizes = ':ready:0:0:0:0:0', length(jobs[1])
   if history ~= FRESH then
     past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
       .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
   texts[#texts + 1], texts[#texts + 2] = lane, jobs[1]
   for index = 2, #jobs do
-    sizes, texts[#texts + 1] = sizes .. ':' .. #jobs[index], jobs[index]
+    sizes, texts[#texts + 1] = sizes .. ':' .. length(jobs[index]), jobs[index]
   end
-  grants[#grants + 1] = #lane .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:') .. runs_ahead
-    .. ':' .. sizes
+  grants[#grants + 1] = length(lane) .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:')
+    .. (runs_ahead > 0 and runs_ahead or '0') .. ':' .. sizes
   granted_jobs = granted_jobs + #jobs
 end
 
@@ -149,10 +156,10 @@ local function grant(lane, history, kept, token, share)
   else
     jobs = window(lane, share)
   end
-  local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
+  local level, id = #levels == 1 and levels or string.match(jobs[1], '^%d+:(%d)'), identity(jobs[1])
   local runs_ahead = math.min(ahead, #jobs - 1)
-  local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[5] or history[7])
-  local has_begun = #grants < beginning or together and is_fresh
+  local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
+  local has_begun = #grants < beginning or together and is_fresh and not history[5]
   local waits = waited(lane, jobs[1], kept)
   local more = {}
   if history == FRESH then
@@ -163,26 +170,25 @@ local function grant(lane, history, kept, token, share)
   end
   if runs_ahead > 0 then
     more[#more + 1], more[#more + 2] = 'ah', runs_ahead
-    local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
     if is_fresh then -- its pass, see `queue`
       more[#more + 1] = 'go'
       more[#more + 1] = token .. '|' .. owner .. '|' .. level .. '|' .. (history[6] or 0)
     end
   end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, unpack(more))
+  call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
   tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
 
-local its_handle, its_number = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+)$')
+local its_handle, its_number, its_first = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
-    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't', 'wt')
-    if held[8] == owner and held[9] == name then
-      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[10]) == 0
-      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '0,')
+    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
+    if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
+      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0
+      tell(lane, {(first(lane, held[1]))}, held[9], held, has_begun, 0, held[10] or '0,')
     end
   end
 elseif lanes > 0 then
@@ -198,6 +204,7 @@ elseif lanes > 0 then
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
+  local first_token = text(token + 1)
   local granted, ends, keys = {}, {}, {}
   for index, lane in ipairs(picked) do keys[index] = lane_key(lane) end
   local all_fresh = #keys == 0 or call('EXISTS', unpack(keys)) == 0
@@ -208,7 +215,7 @@ elseif lanes > 0 then
     granted[index], just_granted[lane] = lane, true
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
-  call('HSET', P .. 'k', owner, name)
+  call('HSET', P .. 'k', owner, handle .. ':' .. text(number) .. ':' .. first_token)
   if ARGV[13] then note_owners(granted) end
   if #granted > 0 then
     call('ZREM', P .. READY, unpack(granted))

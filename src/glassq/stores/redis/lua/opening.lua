@@ -21,7 +21,7 @@
 -- l:<lane> hash  made at the first claim, gone when the lane is ready without history or has no job left:
 --          t token, o owner (while held), cu current job, b level of a begun head, n attempts, f failures,
 --          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
---          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
+--          fresh lease, ca cause of the reclaim, cx job asked to be cancelled,
 --          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
 --          wt when nobody held it, and why (see `waits`),
 --          go <token>|<owner>|<level>|<change>: its pass. It is there only while the lane is held and nothing but
@@ -40,7 +40,7 @@
 -- b  stream  the doorbell, one entry
 -- o  zset  workers -> alive until;  oh hash  worker -> <heard of at>:<pid>:<host>
 -- p  hash  producer session -> last number:seq:stamp; pz zset  session -> stamp
--- i  hash  node -> incarnation that claimed last;  k hash  worker -> last claim
+-- i  hash  node -> incarnation that claimed last;  k hash  worker -> <handle>:<number>:<first token> of its last claim
 -- m  zset  lane -> until when its owner is remembered, mo hash  lane -> <since>:<owner>: of workers with assigned keys
 -- n:<job> list  how its attempts ended, as far as that is kept (see `notes`);  v:<name> string  a value: both with an
 --          expiry;  vz zset  either's name -> until;  vn zset  names of values, all of one score

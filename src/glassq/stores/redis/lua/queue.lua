@@ -44,7 +44,13 @@ local function note_change(lane)
 end
 
 local function sequence(job) return tonumber(string.match(job, '^%d+')) end
-local function identity(job) return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|') end
+
+local function identity(job)
+  local at, ends = string.find(job, ':::', 1, true), string.find(job, '|', 1, true)
+  if at and at < ends then return string.sub(job, at + 3, ends - 1) end -- neither expires nor has flags, as nearly all
+  return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|')
+end
+
 
 -- µs. A step back of the clock below this is none: it stands still until it has come as far again. Corrections of
 -- clocks, and replicas that take over, differ by some ms, and following each would cost a write per lane that waits.
