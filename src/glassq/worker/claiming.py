@@ -23,7 +23,12 @@ from glassq.worker.shares import Shares
 log = Log("glassq.worker")
 
 _LONGEST_WAIT = 5.0
-"""Seconds between two claims of an idle worker: the safety net under the doorbell."""
+"""Seconds between two turns of an idle worker, which is heard of then; and between two claims, the safety net
+under the doorbell."""
+_PER_QUEUE = 0.15
+_RAREST = 15.0
+"""A claim looks into every queue: where these are many, it is so many seconds for each of them, and so many
+for all at most."""
 _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _LOOK = 0.2
@@ -98,8 +103,8 @@ class Claiming:
         self.tell()
         if self._presses:
             self._wait_for_threads()
-        else:
-            self._wait_for_bell(max(0.0, self._again_at - self._clock.monotonic()))
+        elif not self._is_called():
+            return
         if self._with.stopping():
             return
         self._presses = self._presses and bool(self._pool)
@@ -174,7 +179,7 @@ class Claiming:
         self._wanting = bool(claimed.others) or len(claimed.found) < len(queues)
         self._shares.look(claimed)
         self._take_on(claimed, sent + options.lease_seconds)
-        longest = _LONGEST_WAIT if free + more else _LOOK
+        longest = min(_RAREST, max(_LONGEST_WAIT, _PER_QUEUE * len(queues))) if free + more else _LOOK
         if self._assignment is not None and claimed.others and len(claimed.grants) < free:
             longest = _LEFT  # nobody rings again for lanes that were left
         return longest if claimed.next_due is None else min(longest, claimed.next_due)
@@ -220,13 +225,16 @@ class Claiming:
             if self._reach.is_late(oldest):
                 self._withdraw()
 
-    def _wait_for_bell(self, seconds: float) -> None:
+    def _is_called(self) -> bool:
+        """Wait for the bell, or until a claim or a heartbeat is due; whether to claim."""
+        left = max(0.0, self._again_at - self._clock.monotonic())
         try:
             self._doorbell.attend(self._queues())
             self._plan = self._plan_ahead()
-            self._doorbell.wait(seconds)
-        except StorageError:  # the next claim reports it, with its pauses
-            self._rest(seconds)
+            return self._doorbell.wait(min(left, _LONGEST_WAIT)) or left <= _LONGEST_WAIT
+        except StorageError:  # the claim reports it, with its pauses
+            self._rest(left)
         except Exception:  # licensed: top of a thread
             log.exception("waiting for the doorbell failed; looking again in a moment")
-            self._rest(min(seconds, 1))
+            self._rest(min(left, 1))
+        return True
