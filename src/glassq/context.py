@@ -59,10 +59,8 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     enqueued_at: float
     slot: datetime | None = None
     """Of a job that a schedule made: the slot it is for, however late it runs; in UTC."""
-    _check: Callable[[JobContext, float], None]
-    """Who answers `check`, told when the attempt began."""
-    _began: float = 0.0
-    """When that was, by the worker's clock."""
+    _check: Callable[[JobContext], None]
+    """Who answers `check`."""
     _links: Links | None = None
     """Who answers what is about other jobs; None for a job that has to do with none."""
     _tell: Callable[[JobContext, float | None, str], None] = nobody_listens
@@ -101,7 +99,7 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
 
         Long tasks call it between steps; it reads memory only (no round trip).
         """
-        self._check(self, self._began)
+        self._check(self)
 
     def progress(self, done: float | None = None, note: str = "") -> None:
         """Say how far this attempt is: a share from 0 to 1, a short text, or both, as `app.job(id).progress`
@@ -140,7 +138,15 @@ def check_text(note: object) -> str:
     return check_id("note", "a note", note)
 
 
-_current: ContextVar[JobContext | None] = ContextVar("glassq_job", default=None)
+class Unasked(Protocol):
+    """A job whose code may never ask which one it is."""
+
+    def context(self) -> JobContext:
+        """What it is told when it does."""
+        ...
+
+
+_current: ContextVar[JobContext | Unasked | None] = ContextVar("glassq_job", default=None)
 
 
 class _Raise(Enum):
@@ -160,12 +166,17 @@ def current_job(default: D) -> JobContext | D: ...
 def current_job(default: D | _Raise = _Raise.IT) -> JobContext | D:
     """The job this code runs for. Outside of a job the `default`, and without one `NoCurrentJob` is raised:
     code that runs in both asks `current_job(None)`."""
-    job = _current.get()
+    job = shown(_current.get())
     if job is not None:
         return job
     if default is _Raise.IT:
         raise NoCurrentJob
     return default
+
+
+def shown(job: JobContext | Unasked | None) -> JobContext | None:
+    """What `running_job` says, as code sees it."""
+    return job if job is None or isinstance(job, JobContext) else job.context()
 
 
 running_job = _current

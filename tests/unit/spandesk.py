@@ -78,7 +78,7 @@ def attempting(
         attempt=attempt,
         token=token,
         enqueued_at=0.0,
-        _check=lambda _, _began: None,
+        _check=lambda _: None,
     )
     return Attempting(job, "charge", headers, waited)
 

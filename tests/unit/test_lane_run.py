@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from glassq.context import nobody_listens
 from glassq.errors import StorageUnavailable
 from glassq.model.events import AttemptAbandoned, Event, LaneLeft
 from glassq.model.jobs import StoredJob
@@ -92,6 +93,13 @@ class PlayedStore:
         self.told.append(f"release {' '.join(lease.lane for lease in leases)}")
 
 
+class NothingPlain:
+    """Jobs that are attempted like any other."""
+
+    def open(self, _body: bytes) -> None:
+        """Of none of them so much is known that nothing is to be asked."""
+
+
 class Play:
     """A lane of quick jobs, and who else waits."""
 
@@ -102,8 +110,10 @@ class Play:
         self.waited: list[dict[str, float]] = []
         self.events: list[Event] = []
         self.crowded = True
+        self.plain = NothingPlain()
         self.seconds = 0.0
-        bus = Bus()
+        self.bus = bus = Bus()
+        self.tell = nobody_listens
         self.abandoned: list[str] = []
         bus.subscribe(self.events.append, LaneLeft)
         bus.subscribe(lambda event: self.abandoned.append(event.job_id), AttemptAbandoned)

@@ -40,7 +40,7 @@ def test_records_inside_a_job_say_which() -> None:
         attempt=2,
         token=41,
         enqueued_at=0.0,
-        _check=lambda _, _began: None,
+        _check=lambda _: None,
     )
     token = running_job.set(job)
     try:

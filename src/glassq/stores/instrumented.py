@@ -40,6 +40,7 @@ from glassq.storage import (
     Terms,
     WaitingRecord,
 )
+from glassq.stores.calls import Settles
 from glassq.stores.remembering import Known, Memory
 from glassq.stores.together import by_message
 from glassq.telemetry import Bus
@@ -218,9 +219,7 @@ class InstrumentedStorage:
         queue = settlement.lease.queue
 
         def answered(seconds: Sequence[float], before: Sequence[Known], answers: Sequence[Settled]) -> None:
-            self._bus.emit_together(
-                [StorageCalled(store=self.kind, operation="settle", seconds=each) for each in seconds]
-            )
+            self._bus.emit_together(Settles(self.kind, seconds))
             self._memory.learn_settled(queue, zip(before, answers, strict=True))
 
         inner = self._inner.course(owner, settlement, others=others)

@@ -11,11 +11,11 @@ import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
-from glassq.model.events import AttemptStarted
 from glassq.model.leases import Lease, Settled, Settlement, SettleStatus
 from glassq.settling import Settling
 from glassq.storage import KEPT_SETTLEMENTS
 from glassq.worker.attempt import Ended
+from glassq.worker.begun import Begun
 from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
 from glassq.worker.settle import Settler
@@ -97,7 +97,7 @@ class Bundle:
         self._most = most
         self._left = left
         self._lock = threading.Lock()
-        self._begun: list[AttemptStarted] = []
+        self._begun: list[Begun] = []
         self.ends: list[_End] = []
         """What is to be sent."""
 
@@ -107,9 +107,9 @@ class Bundle:
         ends = self.ends
         return ends[0].settlement.lease.queue if ends else ""
 
-    def begun(self, events: Sequence[AttemptStarted]) -> None:
+    def begun(self, attempts: Sequence[Begun]) -> None:
         """A job has begun that may come into it: those who are patient are told later."""
-        self._begun += events
+        self._begun += attempts
 
     def put(self, stay: Stay, ended: Ended, settlement: Settlement, at: float) -> None:
         """Keep the end of a turn."""
@@ -183,8 +183,8 @@ class Message:
             return
         answers = self._answers()
         if answers and all(map(_is_routine, answers)):
-            told = zip(self._ends, answers, strict=True)
-            self._settler.settled_each([(end.stay.held, end.ended, answer) for end, answer in told])
+            lanes, ends = [stay.held for stay in self.stays], [end.ended for end in self._ends]
+            self._settler.settled_each(lanes, [*zip(ends, answers, strict=True)])
             for stay in self.stays:
                 stay.left()
             self.paused = any(answer.paused for answer in answers)

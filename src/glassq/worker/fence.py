@@ -10,13 +10,13 @@ from glassq.model.clock import Clock
 from glassq.worker.holdings import HeldLane
 
 
-def check(lane: HeldLane, clock: Clock, timeout: float | None, job: JobContext, began: float) -> None:
-    """What `JobContext.check` asks: raises what ends an attempt that began then, if anything does."""
+def check(lane: HeldLane, clock: Clock, started: float, timeout: float | None, job: JobContext) -> None:
+    """What `JobContext.check` asks: raises what ends an attempt that began at `started`, if anything does."""
     if job.id in lane.cancelled:
         raise JobCancelled(f"somebody asked to cancel {job.id}")
     if not lane.ours():
         give_up(lane, job)
-    if timeout is not None and clock.monotonic() - began > timeout:
+    if timeout is not None and clock.monotonic() - started > timeout:
         raise AttemptTimeout(late(job, timeout))
 
 

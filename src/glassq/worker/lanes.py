@@ -33,6 +33,7 @@ log = Log("glassq.worker")
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for."""
+_STAY = Leaving.STAY  # as often as it is asked for, an enum's attribute costs too much
 _FRESH = Standing()
 """The past of a job that was not the head when its lane was claimed."""
 
@@ -215,7 +216,7 @@ class LaneRun:
             if ended is None:
                 plain.tell()
                 self._serve(job)
-                return
+                break
             now, ran = monotonic(), ended.ran.seconds
             self._watch_order(job)
             self._served += 1
@@ -224,11 +225,12 @@ class LaneRun:
                 ended.verdict is not ACKED
                 or ran > _QUICK
                 or now - flight.asked >= patience
-                or self._leaving() is not Leaving.STAY
+                or self._leaving() is not _STAY
                 or not flight.go_on(ended, self._jobs[0].id, now)
             ):
                 self._finish(ended, now)
-                return
+                break
+        plain.tell()  # of those that began when the course had ended
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -361,7 +363,7 @@ class LaneRun:
         if self._with.stopping():
             return Leaving.RELEASE
         turn_is_over = self._served >= self._turn or (self._ends and not self._jobs)
-        return Leaving.YIELD if turn_is_over and self._is_crowded() else Leaving.STAY
+        return Leaving.YIELD if turn_is_over and self._is_crowded() else _STAY
 
     def _is_crowded(self) -> bool:
         """Whether others wait, as far as is known here."""

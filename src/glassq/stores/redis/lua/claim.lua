@@ -133,9 +133,8 @@ local function grant(lane, history, kept, token, share)
   -- A head that was tried before comes alone: what follows it is decided after it.
   local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
+  local has_begun = #grants < beginning or together and is_fresh(history)
   local runs_ahead = math.min(ahead, #jobs - 1)
-  local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[5] or history[7])
-  local has_begun = #grants < beginning or together and is_fresh
   local waits = waited(lane, jobs[1], kept)
   local more = {}
   if is_fresh(history) then
