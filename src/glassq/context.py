@@ -138,7 +138,15 @@ def check_text(note: object) -> str:
     return check_id("note", "a note", note)
 
 
-_current: ContextVar[JobContext | None] = ContextVar("glassq_job", default=None)
+class Unasked(Protocol):
+    """A job whose code may never ask which one it is."""
+
+    def context(self) -> JobContext:
+        """What it is told when it does."""
+        ...
+
+
+_current: ContextVar[JobContext | Unasked | None] = ContextVar("glassq_job", default=None)
 
 
 class _Raise(Enum):
@@ -158,12 +166,17 @@ def current_job(default: D) -> JobContext | D: ...
 def current_job(default: D | _Raise = _Raise.IT) -> JobContext | D:
     """The job this code runs for. Outside of a job the `default`, and without one `NoCurrentJob` is raised:
     code that runs in both asks `current_job(None)`."""
-    job = _current.get()
+    job = shown(_current.get())
     if job is not None:
         return job
     if default is _Raise.IT:
         raise NoCurrentJob
     return default
+
+
+def shown(job: JobContext | Unasked | None) -> JobContext | None:
+    """What `running_job` says, as code sees it."""
+    return job if job is None or isinstance(job, JobContext) else job.context()
 
 
 running_job = _current

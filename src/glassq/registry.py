@@ -147,6 +147,9 @@ class Registry:
         self._tasks: dict[str, TaskDefinition] = {}
         self._queues: dict[str, QueueOptions] = {}
         self._defaults = TaskDefaults()
+        self.edition = 0
+        """Another one whenever a task was added or changed: as long as it is the same, what was found out of
+        tasks holds."""
 
     def add(self, task: TaskDefinition) -> None:
         """Register a task; `DuplicateTask` when its name belongs to another function, `BadOption` when its
@@ -158,6 +161,7 @@ class Registry:
             if known is not None and not _is_reload(known, task):
                 raise DuplicateTask(task.name, _where(known.func), _where(task.func))
             self._tasks[task.name] = self._completed(task)
+            self.edition += 1
         self.declare(task.queue)
         self._bus.emit(TaskDeclared(queue=task.queue, task=task.name))
 
@@ -171,6 +175,7 @@ class Registry:
         with self._lock:
             self._defaults = msgspec.structs.replace(self._defaults, **options)
             self._tasks = {name: self._completed(task) for name, task in self._tasks.items()}
+            self.edition += 1
             return self._defaults
 
     def _completed(self, task: TaskDefinition) -> TaskDefinition:

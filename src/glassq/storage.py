@@ -22,7 +22,7 @@ from glassq.keeping import Keeping
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
-from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
+from glassq.model.leases import Claimed, Lease, Leaving, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.settling import Course, Settling
@@ -32,8 +32,22 @@ MAX_APPEND_BYTES = 1 << 20
 """What one `append` takes at most: the unit that is atomic and contiguous."""
 
 KEPT_SETTLEMENTS = 256
-"""How many of a worker's last calls of `settle` a store still knows when they are repeated after their leases
+"""How many of a worker's last settlements a store still knows when they are repeated after their leases
 are gone: no worker has more of them on their way."""
+
+MAX_TOGETHER = 100
+"""How many settlements go into one message at most: a server is kept for about a millisecond by them."""
+
+
+def check_together(settlements: Sequence[Settlement]) -> None:
+    """`ValueError` for settlements that may not go into one message."""
+    lanes = {(each.lease.queue, each.lease.lane) for each in settlements}
+    if len(lanes) < len(settlements):
+        raise ValueError("at most one settlement per lane goes into one call")
+    if len(settlements) > MAX_TOGETHER:
+        raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {len(settlements)}")
+    if any(each.leaving is not Leaving.YIELD for each in settlements):
+        raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
 
 
 def append_size(jobs: Sequence[NewJob]) -> int:
@@ -145,6 +159,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Lanes of this queue at most; None: as many as of all."""
     begin: int | None = None
     """Of them so many that begin at once; None: as many as of all."""
+    together: bool = False
+    """Whether further ones begin at once, too, of whose heads nothing is noted: they are run in a row and
+    settled together. Their worker's death is blamed on all of them, once; then they begin one by one."""
     choice: Choice | None = None
     """Which lanes; None: any."""
 
@@ -227,10 +244,11 @@ class Storage(Keeping, FlowStorage, Protocol):
         before), and the head becomes the lane's current job. One round trip per queue at most; a shard that
         comes after all lanes were granted need not be asked, and counts as having further ones.
 
-        Only the first `begin` of them (None: all) begin at once. The others wait behind them in the worker,
-        which says when each begins (`begin`, `Settlement.begins`): until then a crash is not their heads'. A
-        store may keep from granting such lanes. The worker may run `ahead` of the store in each lane from
-        the start (see `Settlement.ahead`), as far as the grant says. `terms` say what else holds for a queue.
+        Only the first `begin` of them (None: all) begin at once, and those that do by `Terms.together`. The
+        others wait behind them in the worker, which says when each begins (`begin`, `Settlement.begins`):
+        until then a crash is not their heads'. A store may keep from granting such lanes. The worker may run
+        `ahead` of the store in each lane from the start (see `Settlement.ahead`), as far as the grant says.
+        `terms` say what else holds for a queue.
         """
         ...
 
@@ -255,6 +273,19 @@ class Storage(Keeping, FlowStorage, Protocol):
         what went wrong is the answer. A store that answers at once may take it for any other settlement:
         an answer that is there already, with a window, says what is next.
         """
+        ...
+
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+        """Send settlements of several lanes in one message for each queue, as `settle_later` does one by one.
+
+        Each ends its lane's turn (`Leaving.YIELD`); at most one per lane, at most `MAX_TOGETHER`
+        (`ValueError` otherwise). What is returned stands for them in their order. A queue's are carried out
+        in one step, and what fails has failed for each of them: each may be repeated by itself.
+        """
+        ...
+
+    def is_steered(self, queue: str) -> bool:
+        """Whether this process paused or changed the queue a moment ago: no settlement is held back then."""
         ...
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:

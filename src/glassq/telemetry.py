@@ -14,15 +14,26 @@ from typing import Any, Protocol
 import msgspec
 
 from glassq.context import JobContext
-from glassq.model.events import Event, ObserverDetached
+from glassq.model.events import AttemptStarted, Event, ObserverDetached
+from glassq.model.leases import Lease
+from glassq.model.runs import Listed, Run
 from glassq.shielding import Log, passes
 
 log = Log("glassq.telemetry")
 
 Observer = Callable[[Any], None]
 """Receives events of the types it subscribed to, in the thread that caused them; must not block."""
-Together = Callable[[Sequence[Any]], None]
-"""Receives several of them at a time, oldest first: all of one type, and of one lane or one store's verb."""
+Together = Callable[[Run[Any]], None]
+"""Receives several of them at a time, oldest first: all of one type, and of one lane, of one lane each in one
+queue, or of one store's verb."""
+
+
+class Begun(Protocol):
+    """An attempt that has begun."""
+
+    def event(self) -> AttemptStarted:
+        """What is told of it."""
+        ...
 
 
 class Outgoing(msgspec.Struct):
@@ -102,7 +113,12 @@ class Bus:
         self._patient: dict[type[Event], tuple[tuple[Observer, Together], ...]] = {}
         self._arounds: tuple[Around, ...] = ()
         self._idles: tuple[Idle, ...] = ()
+        self.is_idle: Idle = _always
+        """Whether no Around has anything to do for attempts of jobs without headers."""
         self._here = _Here()
+        self.begun: dict[Lease, Begun] = {}
+        """The attempts that run now and of which the patient are told later, for whoever asks what runs. Kept
+        by those who let them begin."""
 
     def subscribe(self, observer: Observer, *events: type[Event], together: Together | None = None) -> None:
         """Tell `observer` about these event types. One that raises is detached and reported once.
@@ -125,25 +141,30 @@ class Bus:
     def wrap(self, around: Around, *, idle: Idle | None = None) -> None:
         """Put `around` inside those that are there already. While all are `idle`, plain jobs cost less."""
         with self._lock:
-            self._idles = (*self._idles, idle or _never)
             self._arounds = (*self._arounds, around)
+            self._ask((*self._idles, idle or _never))
 
     def unwrap(self, around: Around) -> None:
         """Put `around` nowhere any more. Unknown ones are ignored."""
         with self._lock:
             left = [each for each in zip(self._arounds, self._idles, strict=True) if each[0] != around]
-            self._arounds, self._idles = tuple(zip(*left, strict=True)) or ((), ())
+            self._arounds, idles = tuple(zip(*left, strict=True)) or ((), ())
+            self._ask(idles)
 
-    def is_idle(self) -> bool:
-        """Whether no Around has anything to do for attempts of jobs without headers."""
-        idles = self._idles
-        return idles[0]() if len(idles) == 1 else all(idle() for idle in idles)
+    def _ask(self, idles: tuple[Idle, ...]) -> None:
+        # Asked before each plain job, and nearly always of one.
+        self._idles = idles
+        self.is_idle = idles[0] if len(idles) == 1 else lambda: all(idle() for idle in idles)
 
     def emit(self, event: Event) -> None:
         """Tell the observers. Never raises: what an observer raises detaches it."""
         observers = self._observers.get(type(event))
         if observers:
             self._tell(observers, event)
+
+    def is_prompt(self, kind: type[Event]) -> bool:
+        """Whether anybody is to be told of such events promptly."""
+        return bool(self._prompt.get(kind)) or self._here.hand_on is not None
 
     def emit_promptly(self, event: Event) -> None:
         """Tell those alone who are not patient. The others are told of it by `emit_late`."""
@@ -153,9 +174,10 @@ class Bus:
         """Tell those who are patient, together, of what the others were told promptly."""
         if self._here.hand_on is not None:
             return  # it was handed on then, and is emitted to all elsewhere
-        for observer, together in self._patient.get(type(events[0]), ()):
+        run = events if isinstance(events, Run) else Listed(events)
+        for observer, together in self._patient.get(run.kind, ()):
             try:
-                together(events)
+                together(run)
             except BaseException as error:  # licensed: around observers
                 if passes(error):
                     raise
@@ -164,11 +186,11 @@ class Bus:
     def emit_together(self, events: Sequence[Event]) -> None:
         """Tell of all of these, which are alike (see `Together`): those who are patient of all at once, which
         costs a fraction of as many `emit`."""
-        observers = self._prompt.get(type(events[0]))
-        if observers or self._here.hand_on is not None:
-            for event in events:
-                self._tell(observers or (), event)
-        self.emit_late(events)
+        run = events if isinstance(events, Run) else Listed(events)
+        if self.is_prompt(run.kind):
+            for event in run:
+                self.emit_promptly(event)
+        self.emit_late(run)
 
     def _tell(self, observers: Sequence[Observer], event: Event) -> None:
         hand_on = self._here.hand_on
@@ -224,6 +246,10 @@ class Bus:
 
 def _never() -> bool:
     return False
+
+
+def _always() -> bool:
+    return True
 
 
 NOTHING_AROUND: AbstractContextManager[None] = nullcontext()

@@ -19,7 +19,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -165,12 +165,19 @@ class Watched:
             return partial(self._watch_course, value) if self._inner.kind == "sqlite" else _no_course
         if name == "settle_later":
             return partial(self._watch_sending, value)
+        if name == "settle_together":
+            return partial(self._watch_sending_together, value)
         return partial(self._watch, name, value) if name in VERBS + RELAYED else value
 
     @staticmethod
     def _watch_sending(call: Callable[..., Settling], *args: Any) -> Settling:
         reach("before_settle")
         return WatchedSettling(_asking("settle", call, *args))
+
+    @staticmethod
+    def _watch_sending_together(call: Callable[..., Sequence[Settling]], *args: Any) -> list[WatchedSettling]:
+        reach("before_settle")
+        return [WatchedSettling(each) for each in _asking("settle", call, *args)]
 
     @staticmethod
     def _watch_course(call: Callable[..., Course | None], *args: Any, **kwargs: Any) -> WatchedCourse | None:

@@ -87,6 +87,29 @@ class Story:
         [answer] = self.store.settle(owner, [what])
         self.answers.append(msgspec.structs.replace(answer, found=answer.found and answer.found.counts))
 
+    def end_together(
+        self,
+        *ends: tuple[Grant, str],
+        owner: Owner = ALICE,
+        begins: Lease | None = None,
+        refused: bool = False,
+    ) -> None:
+        """Acknowledge jobs that end the turns of their lanes, in one message; with it this lane begins."""
+        whats = [
+            Settlement(lease=grant.lease, job_id=job, action=Action.ACK, leaving=Leaving.YIELD)
+            for grant, job in ends
+        ]
+        whats[-1] = msgspec.structs.replace(whats[-1], begins=begins)
+        for sent in self.store.settle_together(owner, whats):
+            if refused:
+                with pytest.raises(StorageError):
+                    sent.answer()
+            else:
+                answer = sent.answer()
+                self.answers.append(
+                    msgspec.structs.replace(answer, found=answer.found and answer.found.counts)
+                )
+
 
 def tell(server: str) -> list[Any]:
     """A story in which both shortcuts are taken, and left for each reason there is; its answers."""
@@ -194,6 +217,38 @@ def tell_of_turns(server: str) -> list[Any]:
     story.store.pause(QUEUE, "other")
     story.settle(story.claim(window=1), d, None, leaving=Leaving.YIELD)
     story.append(NewJob(body=b"waits", lane="w"))
+    story.claim_each(lanes=1, begin=0)
+    story.store.close()
+    return story.answers
+
+
+def tell_of_bundles(server: str) -> list[Any]:
+    """A story of lanes that are given up together, and what the shortcut leaves alone; its answers."""
+    story = Story(server)
+    jobs = {lane: story.append(*[NewJob(body=b"|:", lane=lane)] * 3) for lane in "vwxyz"}
+    [only] = story.append(NewJob(body=b"only", lane="o"))
+    v, w, x, y, z, o = story.claim_each(lanes=6, begin=1)
+    story.settle(o, only, None, leaving=Leaving.YIELD, owner=BOB)  # from here on nobody waits for answers
+    story.end_together((v, jobs["v"][0]), (w, jobs["w"][0]), owner=BOB)  # not his
+    story.end_together((v, jobs["v"][0]), (w, jobs["w"][1]), refused=True)  # not the head, behind one that is
+    story.end_together((o, only), (w, jobs["w"][0]), (v, jobs["v"][0]), begins=x.lease)  # one vanishes
+    story.end_together((o, only), (w, jobs["w"][0]), (v, jobs["v"][0]), begins=x.lease)  # repeated
+    story.settle(w, jobs["w"][0], None, leaving=Leaving.YIELD)  # one of them
+    story.answers.append(story.store.cancel(jobs["y"][0]))
+    story.end_together((x, jobs["x"][0]), (y, jobs["y"][0]))  # asked to be cancelled
+    story.clock.sleep(0.001)
+    story.end_together((z, jobs["z"][0]))
+    w, v, x, y, z = story.claim_each(lanes=6, begin=6)
+    story.answers.append(story.store.cancel(jobs["z"][2]))  # a lane that changed
+    story.end_together((z, jobs["z"][1]), (w, jobs["w"][1]))
+    [once] = story.append(NewJob(body=b"once", lane="u", dedup=Dedup("once")))
+    w, u = story.claim_each(lanes=2, begin=2)
+    story.end_together((v, jobs["v"][1]), (u, once))  # with a flag
+    story.clock.sleep(0.001)
+    story.end_together((x, jobs["x"][1]), (y, jobs["y"][1]), begins=v.lease)
+    v, x, y = story.claim_each(lanes=6, begin=6)
+    story.end_together(*((grant, grant.jobs[0].id) for grant in (w, v, x, y)))  # all vanish
+    story.append(NewJob(body=b"last", lane="x"))
     story.claim_each(lanes=1, begin=0)
     story.store.close()
     return story.answers
@@ -384,6 +439,25 @@ def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: py
     assert any(field.startswith(b"nb:") for field in held["l:w"])
     # Two began with an empty write, and one forgot what nobody had noted of a lane that ended.
     assert whole["hdel"] - shortened["hdel"] == 3
+
+
+def test_the_shortcut_of_turns_that_end_together_means_the_same(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All lanes of a message go to the tail or vanish in one step, with and without it, or none does."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_of_bundles(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
+        admin.config_resetstat()
+        assert tell_of_bundles(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert whole["hdel"] - shortened["hdel"] >= 4
+    assert whole["zadd"] > shortened["zadd"]
+    assert shortened["lpush"] >= 3
 
 
 def test_shortcuts_mean_what_the_whole_scripts_mean(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

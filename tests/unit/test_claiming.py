@@ -32,7 +32,11 @@ class Post:
         )
         pool: LanePool[LaneRun] = LanePool(4, "lane", serve=lambda _: None, on_free=lambda: None)
         shares: Any = SimpleNamespace(
-            ordered=lambda queues: queues, terms=lambda *_: {}, look=lambda _: None, several=False
+            ordered=lambda queues: queues,
+            terms=lambda *_, **__: {},
+            look=lambda _: None,
+            several=False,
+            bounded=False,
         )
         rest: Any = None
         self.claiming = Claiming(
@@ -44,6 +48,7 @@ class Post:
             shares=shares,
             reach=SimpleNamespace(lanes=lambda: 0, look=lambda _: None),  # type: ignore[arg-type]
             assignment=None,
+            bundles=SimpleNamespace(send_old=lambda: False),  # type: ignore[arg-type]
             beats=SimpleNamespace(beat=self._beat),  # type: ignore[arg-type]
             random=lambda: 0.5,
             rest=self.clock.sleep,

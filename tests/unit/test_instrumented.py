@@ -12,7 +12,7 @@ from glassq import Glassq
 from glassq.errors import StorageUnavailable
 from glassq.model.events import DataLossDetected, StorageCalled
 from glassq.model.jobs import NewJob
-from glassq.model.leases import Owner, Settlement
+from glassq.model.leases import Leaving, Owner, Settlement
 from glassq.model.names import flow_id
 from glassq.model.verdicts import Action
 from glassq.observe.catalogue import STORAGE_DURATION
@@ -78,6 +78,24 @@ def test_every_verb_is_told_by_a_name_of_the_catalogue(store: InstrumentedStorag
     store.queues()
     store.forget("q")
     assert set(told) == set(STORAGE_DURATION.values["operation"])
+
+
+def test_settlements_of_a_message_are_told_as_one_call(store: InstrumentedStorage, told: list[str]) -> None:
+    """For each queue one, whoever asks for which of the answers first."""
+    for queue, lane in (("q", "x"), ("r", "x"), ("q", "y")):
+        store.append(queue, [NewJob(body=b"a", lane=lane)])
+    grants = store.claim(ALICE, ["q", "r"], lanes=3, window=1, lease_seconds=15).grants
+    told.clear()
+    sent = store.settle_together(
+        ALICE,
+        [
+            Settlement(lease=grant.lease, job_id=grant.jobs[0].id, action=Action.ACK, leaving=Leaving.YIELD)
+            for grant in (grants[0], grants[2], grants[1])
+        ],
+    )
+    assert told == []
+    assert [each.answer().ordinal for each in sent] == [1, 1, 2]
+    assert told == ["settle", "settle"]
 
 
 def test_a_call_on_a_closed_application_is_counted_as_that() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
+from glassq.context import nobody_listens
 from glassq.errors import StorageUnavailable
 from glassq.model.events import AttemptAbandoned, Event, LaneLeft
 from glassq.model.jobs import StoredJob
@@ -17,11 +19,13 @@ from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts, Ended
+from glassq.worker.bundles import Bundles, Left
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.executors import Ran
 from glassq.worker.holdings import HeldLane
-from glassq.worker.lanes import LaneRun, Services
+from glassq.worker.lanes import LaneRun
 from glassq.worker.options import WorkerOptions
+from glassq.worker.services import Services
 from glassq.worker.settle import Settler
 
 OWNER = Owner("n", "i")
@@ -89,6 +93,13 @@ class PlayedStore:
         self.told.append(f"release {' '.join(lease.lane for lease in leases)}")
 
 
+class NothingPlain:
+    """Jobs that are attempted like any other."""
+
+    def open(self, _body: bytes) -> None:
+        """Of none of them so much is known that nothing is to be asked."""
+
+
 class Play:
     """A lane of quick jobs, and who else waits."""
 
@@ -99,8 +110,10 @@ class Play:
         self.waited: list[dict[str, float]] = []
         self.events: list[Event] = []
         self.crowded = True
+        self.plain = NothingPlain()
         self.seconds = 0.0
-        bus = Bus()
+        self.bus = bus = Bus()
+        self.tell = nobody_listens
         self.abandoned: list[str] = []
         bus.subscribe(self.events.append, LaneLeft)
         bus.subscribe(lambda event: self.abandoned.append(event.job_id), AttemptAbandoned)
@@ -118,6 +131,7 @@ class Play:
             over=lambda: False,
             crowded=lambda _queue: self.crowded,
         )
+        self.bundles = Bundles(services.settler, self.clock, services.options)
         stored = tuple(
             StoredJob(id=job, seq=number, level=3, body=b"", eligible_at=0.0)
             for number, job in enumerate(jobs, 1)
@@ -135,7 +149,10 @@ class Play:
 
     def run(self, follow: Callable[[str], Lease | None] = lambda _: None) -> list[str]:
         """What the store was told, up to the end of the stay."""
-        self.stay.run(follow)
+        left: deque[Left] = deque()
+        bundle = self.bundles.begin(left)
+        self.stay.run(follow, bundle)
+        bundle.send()
         return self.store.told
 
 

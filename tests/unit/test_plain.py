@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ from glassq.codec import Envelope, seal
 from glassq.model.events import AttemptStarted, Event
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import NO_WAITS
+from glassq.observe.running import running_on
 from glassq.telemetry import Bus, Subject
 from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts, Ended, Standing
@@ -180,6 +183,53 @@ def test_who_is_patient_hears_of_all_that_began(desk: Desk) -> None:
     desk.plain.tell()
     assert together == [desk.events]
     assert len(desk.events) == 3
+
+
+def test_what_runs_is_seen_while_it_runs(desk: Desk) -> None:
+    """Though those who show it are told of it later: this attempt, as it is told, and no other."""
+    running, seen = running_on(desk.bus), list[Sequence[Event]]()
+
+    @desk.app.fifo("orders", name="charge")
+    def charge(_: int) -> None:
+        seen.append(running.attempts())
+
+    for seq in (1, 2):
+        desk.plainly(desk.job(id=f"orders/p:{seq}", seq=seq))
+        assert seen[-1] == (desk.events[-1],)
+        assert running.attempts() == ()
+    desk.plain.tell()
+    assert running.attempts() == ()
+
+
+def test_events_are_not_made_for_those_who_ask_for_fields(desk: Desk) -> None:
+    """One is, to know what they are about; its fields are those of the events."""
+    asked: list[Run[Any]] = []
+    desk.bus.subscribe(lambda _: None, AttemptStarted, together=asked.append)
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    for seq in (1, 2, 3):
+        desk.plainly(desk.job(seq=seq))
+    desk.plain.tell()
+    (run,) = asked
+    for name in AttemptStarted.__struct_fields__:
+        assert (
+            run.column(name)
+            == [getattr(event, name) for event in run]
+            == [*map(attrgetter(name), desk.events)]
+        )
+    assert (run[-1], run[1:]) == (desk.events[-1], desk.events[1:])
+    assert run.same("task", "headers")
+    assert not run.same("task", "seq")
+
+
+def test_code_is_told_one_job_however_often_it_asks(desk: Desk) -> None:
+    """It is made when it is first asked for."""
+
+    @desk.app.fifo("orders", name="charge")
+    def charge(_: int) -> None:
+        desk.ran.append(current_job() is current_job(None))
+
+    desk.plainly(desk.job())
+    assert desk.ran == [True]
 
 
 # -- what is not plain --------------------------------------------------------------------------------------

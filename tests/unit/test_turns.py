@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from glassq.model.leases import Lease
+from glassq.testing.clock import FakeClock
+from glassq.worker.bundles import Bundles
+from glassq.worker.options import WorkerOptions
+from glassq.worker.settle import Settler
 from glassq.worker.turns import Turns
 
 Follow = Callable[[str], Lease | None]
@@ -23,9 +27,11 @@ class Lane:
         self.answered = False
         self.asks_for_next = True
         self.breaks = False
+        self.is_short = False
+        self.stays = (self,)
         self._play = play
 
-    def run(self, follow: Follow) -> None:
+    def run(self, follow: Follow, _bundle: object = None) -> bool:
         """One job, whose settlement is sent when the next lane is known."""
         self._play.told.append(f"run {self.lease.lane}")
         if self.breaks:
@@ -33,6 +39,7 @@ class Lane:
         if self.asks_for_next:
             begins = follow(self.lease.queue)
             self._play.told.append(f"sent {self.lease.lane}, begins {begins.lane if begins else 'nothing'}")
+        return False
 
     def begin_after(self, queue: str) -> Lease | None:
         """As a lane that waited."""
@@ -63,7 +70,10 @@ class Play:
         taken: Any = self.take
         given: Any = self.give_back
         done: Any = lambda lane: self.done.append(lane.lease.lane)  # noqa: E731 - of a lane that is played
-        self.turns = Turns(most=most, next_lane=taken, give_back=given, done=done)
+        bundles = Bundles(cast("Settler", None), FakeClock(), WorkerOptions(max_in_flight=most // 2))
+        self.turns = Turns(
+            bundles=bundles, next_lane=taken, wait=lambda: bool(self.waiting), give_back=given, done=done
+        )
 
     def take(self) -> Lane | None:
         """The next one that waits."""
@@ -138,11 +148,11 @@ def test_what_breaks_in_one_lane_strands_no_other() -> None:
     """The lane that was to follow is given back: nobody else knows of it."""
     play = Play("a", "b", "c")
 
-    def broken(follow: Follow) -> None:
+    def broken(follow: Follow, _bundle: object) -> bool:
         follow("orders")
         raise RuntimeError("a")
 
-    play.lanes[0].run = broken  # type: ignore[method-assign]
+    play.lanes[0].run = broken  # type: ignore[method-assign, assignment]
     with pytest.raises(RuntimeError):
         play.run()
     assert play.told == ["failed a", "heard a"]

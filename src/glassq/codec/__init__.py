@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from glassq.codec.arguments import DEFAULT_MAX_PAYLOAD, ArgumentCodec
-from glassq.codec.envelope import ENVELOPE_VERSION, Envelope, Gift, Place, open_envelope, open_plain, seal
+from glassq.codec.envelope import (
+    ENVELOPE_VERSION,
+    Beginning,
+    Envelope,
+    Gift,
+    Place,
+    open_envelope,
+    plain_beginning,
+    seal,
+)
 from glassq.codec.failures import describe_failure, failure_bytes, read_failure
 from glassq.codec.restoring import Call
 from glassq.codec.serializers import MAX_NESTING, JsonSerializer, Serializer
@@ -13,6 +22,7 @@ __all__ = [
     "ENVELOPE_VERSION",
     "MAX_NESTING",
     "ArgumentCodec",
+    "Beginning",
     "Call",
     "Envelope",
     "Gift",
@@ -22,7 +32,7 @@ __all__ = [
     "describe_failure",
     "failure_bytes",
     "open_envelope",
-    "open_plain",
+    "plain_beginning",
     "read_failure",
     "seal",
 ]

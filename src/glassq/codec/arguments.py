@@ -70,7 +70,8 @@ class ArgumentCodec:
             args, kwargs = call = self._restorer.restore(payload) if self._restores else self._load(payload)
         except (NotAsDeclared, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self._unreadable(error) from error
-        if not later and (len(args), *kwargs) in self._known_shapes:
+        shape = (len(args), *kwargs) if kwargs else (len(args),)
+        if shape in self._known_shapes and not later:
             return call
         try:
             self._check_whole(args, kwargs, later)

@@ -112,28 +112,41 @@ def open_envelope(body: bytes) -> Envelope:
     `FormatMismatch` when a newer glassq wrote it, `CorruptRecord` for any other bytes; the message never
     shows them, because they may be somebody's arguments.
     """
-    plain = open_plain(body)
-    if plain is not None:
-        task, serializer, payload = plain
-        return Envelope(task, serializer, {}, payload)
+    plain = plain_beginning(body)
+    payload = None if plain is None else plain.payload(body)
+    if plain is not None and payload is not None:
+        return Envelope(plain.task, plain.serializer, {}, payload)
     end = body.find(b"\n")
     if end < 0:
         raise CorruptRecord(f"a job's body of {len(body)} bytes has no header line")
     return _open_any(body, end)
 
 
-def open_plain(body: bytes) -> tuple[str, str, bytes] | None:
-    """The task, the serializer and the payload of a call that says nothing else, as nearly all do. None for
-    any other bytes: `open_envelope` knows what they are."""
+class Beginning(msgspec.Struct, frozen=True):
+    """How all calls of a task begin that say nothing but that they are: their first line up to the checksum.
+    `checksum` is that of what it says."""
+
+    task: str
+    serializer: str
+    line: bytes
+    checksum: int
+
+    def payload(self, body: bytes) -> bytes | None:
+        """The payload of a body that begins so. None for any other bytes."""
+        line, ended, payload = body.partition(b"\n")
+        if ended and line == b"%b%d}" % (self.line, crc32(payload, self.checksum)):
+            return payload
+        return None
+
+
+def plain_beginning(body: bytes) -> Beginning | None:
+    """How this body begins, if it is that of a call that says nothing else, as nearly all do. None for any
+    other bytes: `open_envelope` knows what they are."""
     end = body.find(b"\n")
     at = body.rfind(b":", 0, end) + 1
     if end < 0 or not body.endswith(_NO_HEADERS, 0, at):
         return None
-    known = _read_beginning(body[:at])
-    payload = body[end + 1 :]
-    if known is None or body[at:end] != b"%d}" % crc32(payload, known[2]):
-        return None
-    return known[0], known[1], payload
+    return _read_beginning(body[:at])
 
 
 def _open_any(body: bytes, end: int) -> Envelope:
@@ -156,15 +169,15 @@ def _open_any(body: bytes, end: int) -> Envelope:
 
 
 @lru_cache(maxsize=1024)  # as many as there are tasks
-def _read_beginning(line: bytes) -> tuple[str, str, int] | None:
-    """What `_beginning` was given to make this, and the checksum so far; None for anything else."""
+def _read_beginning(line: bytes) -> Beginning | None:
+    """What `_beginning` made; None for anything else."""
     try:
         header = _HEADER.decode(line + b"0}")
     except _UNREADABLE:
         return None
     if header.v != ENVELOPE_VERSION or header.h or header.k is not msgspec.UNSET:
         return None
-    return header.t, header.s, _checksum(Envelope(header.t, header.s, {}, b""))
+    return Beginning(header.t, header.s, line, _checksum(Envelope(header.t, header.s, {}, b"")))
 
 
 def _checksum(envelope: Envelope) -> int:

@@ -45,13 +45,13 @@ class Restorer:
         """The call in these bytes. `NotAsDeclared` names the argument that does not fit;
         `msgspec.MsgspecError`, `ValueError` or `RecursionError` mean that this is no call at all."""
         try:
-            call = self._whole.decode(payload)
+            given, kwargs = self._whole.decode(payload)
         except msgspec.ValidationError:
             return self._restore_singly(payload)
-        args: list[Any] = [*msgspec.structs.astuple(call.args)]
+        args: list[Any] = [*msgspec.structs.astuple(given)]
         while args and args[-1] is UNSET:
             args.pop()
-        return args, (self._restore_keywords(call.kwargs) if call.kwargs else {})
+        return args, (self._restore_keywords(kwargs) if kwargs else {})
 
     def positional(self, index: int) -> tuple[str, Hint]:
         """Name and hint of the argument at this place."""
@@ -83,11 +83,8 @@ _ANY_CALL = msgspec.json.Decoder(tuple[list[Raw], dict[str, Raw]])
 def _compile(types: list[Any]) -> msgspec.json.Decoder[Any]:
     """One decoder for whole calls: a single pass through the bytes, no loop over arguments in Python."""
     fields = [(f"p{index}", each, UNSET) for index, each in enumerate(types)]
-    strict: dict[str, Any] = {"array_like": True, "forbid_unknown_fields": True}
-    args = msgspec.defstruct("Args", fields, **strict)
-    return msgspec.json.Decoder(
-        msgspec.defstruct("Call", [("args", args), ("kwargs", dict[str, Raw])], **strict)
-    )
+    args = msgspec.defstruct("Args", fields, array_like=True, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(tuple[args, dict[str, Raw]])  # type: ignore[valid-type]
 
 
 def _decode(name: str, hint: Hint, raw: Raw) -> Any:

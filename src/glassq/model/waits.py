@@ -86,7 +86,9 @@ class Waits:
         """How long a job waited that became eligible and started then (seconds), and for what: the parts sum
         to the whole, counted in microseconds."""
         began = round(eligible * MICRO)
-        waited = max(0, round(started * MICRO) - began)
+        waited = round(started * MICRO) - began
+        if waited < 0:
+            return 0.0, {_REST: 0.0}
         seconds = waited / MICRO
         if began >= self._last:  # came while the lane was held
             return seconds, {_REST: seconds}

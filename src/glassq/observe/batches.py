@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Final, Generic, TypeVar
 
 MOST: Final = 500
@@ -53,11 +53,10 @@ class Batch(Generic[T]):
         """Count what was noted."""
         taken: list[T] = []
         notes = self._notes
-        try:
-            while notes:
-                taken.append(notes.popleft())
-        except IndexError:
-            pass  # another thread, or a signal handler in this one, was there first
+        # Until there are no more: what was taken out is in the list then. Another thread, or a signal handler
+        # in this one, may take out of it, too.
+        with suppress(IndexError):
+            taken.extend(iter(notes.popleft, notes))
         if taken:
             with self._lock:
                 self._count(taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -13,7 +14,6 @@ from glassq.observe.families import Families
 from glassq.observe.series import Histogram
 
 _NO_HEADERS: Mapping[str, str] = {}
-_NOTHING: Mapping[str, float] = {}
 
 C = TypeVar("C")
 
@@ -102,10 +102,11 @@ class QueueChildren:
     def _count_starts(self, starts: Sequence[tuple[float | None, Mapping[str, float] | None]]) -> None:
         self.trace_contexts["missing"].inc(len(starts))
         self.time_in_queue.observe_all([waited for waited, _ in starts if waited is not None])
-        totals: dict[str, float] = {}
+        totals: dict[str, float] = defaultdict(float)
         for _, waits in starts:
-            for cause, seconds in (waits or _NOTHING).items():
-                totals[cause] = totals.get(cause, 0.0) + seconds
+            if waits is not None:
+                for cause in waits:
+                    totals[cause] += waits[cause]
         self.count_waits(totals.items())
 
     def count_waits(self, waits: Iterable[tuple[str, float]]) -> None:

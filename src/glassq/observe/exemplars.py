@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from opentelemetry.trace import SpanContext, TraceFlags, format_span_id, format_trace_id
 
 from glassq.model.clock import Clock
+from glassq.model.runs import Run
 
 SECONDS_BETWEEN = 1.0
 """A child keeps only its latest exemplar, so more than one per second is work for nobody."""
@@ -28,7 +28,6 @@ class _Remembered(threading.local):
 
 
 _last = _Remembered()
-_headers_of = attrgetter("headers")
 
 
 def remember(job_id: str, attempt: int, context: SpanContext) -> None:
@@ -42,9 +41,9 @@ def may_be_traced(headers: Mapping[str, str]) -> bool:
     return bool(headers) or _last.attempt is not None
 
 
-def any_may_be_traced(attempts: Sequence[TracedAttempt]) -> bool:
+def any_may_be_traced(attempts: Run[Any]) -> bool:
     """The same of several, which began or ended in this thread."""
-    return _last.attempt is not None or any(map(_headers_of, attempts))
+    return _last.attempt is not None or any(attempts.column("headers"))
 
 
 def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:
@@ -81,15 +80,6 @@ class AttemptRef(Protocol):
     @property
     def attempt(self) -> int:
         """Which attempt of it, from 1."""
-        ...
-
-
-class TracedAttempt(AttemptRef, Protocol):
-    """An attempt with the headers of its job."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What travels with the job."""
         ...
 
 

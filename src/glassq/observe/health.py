@@ -23,6 +23,7 @@ from glassq.model.events import (
     WorkerBeat,
     WorkerChanged,
 )
+from glassq.model.runs import Run
 from glassq.model.stats import QueueStats
 from glassq.observe.running import Running, running_on
 from glassq.telemetry import Bus
@@ -342,9 +343,10 @@ class Health:
         if event.error is None:
             self._last_answer = self._clock.monotonic()
 
-    def _storage_called_often(self, events: Sequence[StorageCalled]) -> None:
-        self._last_error = events[-1].error
-        if None in [event.error for event in events]:
+    def _storage_called_often(self, run: Run[StorageCalled]) -> None:
+        errors = run.column("error")
+        self._last_error = errors[-1]
+        if None in errors:
             self._last_answer = self._clock.monotonic()
 
     def _loop_changed(self, event: LoopBlocked | LoopFreed) -> None:

@@ -6,8 +6,7 @@ a counter that is born at 1 never shows as an increase.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry
 
@@ -40,6 +39,7 @@ from glassq.model.events import (
 )
 from glassq.model.leases import ClaimCause
 from glassq.model.names import whole
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.observe import catalogue
 from glassq.observe.activity import Activity
@@ -55,7 +55,6 @@ from glassq.telemetry import Bus
 _NO_HEADERS: Mapping[str, str] = {}
 _NOTHING: Mapping[str, float] = {}
 _ACK, _SUCCEEDED = Action.ACK, Outcome.SUCCEEDED
-_error_of, _seconds_of = attrgetter("error"), attrgetter("seconds")
 _NEVER_RAN = (Outcome.UNDECODABLE, Outcome.UNKNOWN_TASK, Outcome.CRASHED)
 """Outcomes that are decided without running user code: not executions, so not counted as attempts."""
 
@@ -214,32 +213,25 @@ class _Counting:
                 exemplar = queue.end_to_end.take(event, event.headers) if traced else None
                 queue.end_to_end.observe(lasted, exemplar)
 
-    def _started_together(self, events: Sequence[AttemptStarted]) -> None:
-        if any_may_be_traced(events):
-            for event in events:
+    def _started_together(self, run: Run[AttemptStarted]) -> None:
+        if any_may_be_traced(run):
+            for event in run:
                 self._started(event)
         else:
-            starts = self._queues[events[0].lease.queue].starts
-            starts.note_all([(event.time_in_queue, event.waits) for event in events])
+            starts = self._queues[run[0].lease.queue].starts
+            starts.note_all(zip(run.column("time_in_queue"), run.column("waits"), strict=True))
 
-    def _settled_together(self, events: Sequence[AttemptSettled]) -> None:
-        first = events[0]
-        ends = [
-            event.end_to_end
-            for event in events
-            if event.end_to_end is not None
-            and event.outcome is _SUCCEEDED
-            and event.verdict.action is _ACK
-            and event.task == first.task
-        ]
+    def _settled_together(self, run: Run[AttemptSettled]) -> None:
+        first, ends = run[0], run.column("end_to_end")
+        succeeded = first.outcome is _SUCCEEDED and first.verdict.action is _ACK and None not in ends
         # As nearly always: all that is told of them is how long they took.
-        if len(ends) < len(events) or any_may_be_traced(events):
-            for event in events:
-                self._settled(event)
-        else:
+        if succeeded and run.same("task", "outcome", "verdict") and not any_may_be_traced(run):
             queue = self._queues[first.lease.queue]
-            queue.tasks[first.task].successes.note_all(map(_seconds_of, events))
+            queue.tasks[first.task].successes.note_all(run.column("seconds"))
             queue.ends.note_all(ends)
+        else:
+            for event in run:
+                self._settled(event)
 
     @staticmethod
     def _count_attempt(task: TaskChildren, event: AttemptSettled, *, traced: bool) -> None:
@@ -305,14 +297,14 @@ class _Counting:
             with self._families.lock:
                 self._errors_of(event.store)[event.error].inc()
 
-    def _stored_together(self, events: Sequence[StorageCalled]) -> None:
-        first = events[0]
+    def _stored_together(self, run: Run[StorageCalled]) -> None:
+        first = run[0]
         seconds = self._storage_seconds.get((first.store, first.operation))
-        if seconds is None or any(map(_error_of, events)):
-            for event in events:
+        if seconds is None or any(run.column("error")):
+            for event in run:
                 self._stored(event)
         else:
-            seconds.note_all(map(_seconds_of, events))
+            seconds.note_all(run.column("seconds"))
 
     def _seconds_of(self, store: str, operation: str) -> Batch[float]:
         # On first use, not at 0: a process calls few of the operations, and no alert counts these.

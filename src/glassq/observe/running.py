@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 from glassq.forking import begin_in_children
 from glassq.model.events import AttemptAbandoned, AttemptSettled, AttemptStarted, SettlementDelayed
 from glassq.model.leases import Lease
-from glassq.telemetry import Bus
+from glassq.model.runs import Run
+from glassq.telemetry import Begun, Bus
 
 
 class Running:
@@ -18,26 +19,33 @@ class Running:
     lock."""
 
     def __init__(self) -> None:
+        self._untold: dict[Lease, Begun] = {}
         begin_in_children(self)
 
     def begin(self) -> None:
         """Begin, here and in a forked child: the parent's attempts run in the parent."""
         self._attempts: dict[Lease, AttemptStarted] = {}
+        self._untold.clear()
 
     def attach(self, bus: Bus) -> None:
         """Hear of the attempts of one application."""
-        bus.subscribe(self._started, AttemptStarted)
+        self._untold = bus.begun
+        bus.subscribe(self._started, AttemptStarted, together=self._started_together)
         ends = AttemptSettled, AttemptAbandoned, SettlementDelayed
         bus.subscribe(self._ended, *ends, together=self._ended_together)
 
     def attempts(self) -> Sequence[AttemptStarted]:
         """Those that run now."""
-        return tuple(self._attempts.copy().values())
+        untold = {lease: begun.event() for lease, begun in self._untold.copy().items()}
+        return tuple({**self._attempts, **untold}.values())
 
     def _started(self, event: AttemptStarted) -> None:
         # The token belongs to the lease: a lane taken back by its own process runs the job a second time
         # while the first, fenced attempt may still be ending.
         self._attempts[event.lease] = event
+
+    def _started_together(self, run: Run[AttemptStarted]) -> None:
+        """They were seen while they ran."""
 
     def _ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
         # Attempts whose user code never ran were never in progress.
@@ -45,11 +53,17 @@ class Running:
         if current is not None and current.job_id == event.job_id:
             self._attempts.pop(event.lease, None)
 
-    def _ended_together(self, events: Sequence[AttemptSettled]) -> None:
-        """Of one lease: no more than one of them can be its current one."""
-        lease = events[0].lease
+    def _ended_together(self, run: Run[AttemptSettled]) -> None:
+        """Of one lease: no more than one of them can be its current one. Or each of its own."""
+        if not self._attempts:
+            return
+        lease = run[0].lease
+        if run[len(run) - 1].lease != lease:
+            for event in run:
+                self._ended(event)
+            return
         current = self._attempts.get(lease)
-        if current is not None and current.job_id in [event.job_id for event in events]:
+        if current is not None and current.job_id in run.column("job_id"):
             self._attempts.pop(lease, None)
 
 

@@ -40,7 +40,9 @@ from glassq.storage import (
     Terms,
     WaitingRecord,
 )
+from glassq.stores.calls import Settles
 from glassq.stores.remembering import Known, Memory
+from glassq.stores.together import by_message
 from glassq.telemetry import Bus
 
 P = ParamSpec("P")
@@ -67,9 +69,15 @@ class InstrumentedStorage:
         self._memory = Memory(bus)
         self.kind = inner.kind
         self.address = inner.address
+        self.is_steered = inner.is_steered
 
     def _timed(self, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        started, failure = perf_counter(), None
+        return self._since(perf_counter(), operation, call, *args, **kwargs)
+
+    def _since(
+        self, started: float, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        failure = None
         try:
             return call(*args, **kwargs)
         except StorageError as error:
@@ -183,14 +191,7 @@ class InstrumentedStorage:
 
     def _heard(self, queue: str, sent: Settling, before: Known, started: float) -> Heard:
         def take_in() -> Settled:
-            failure = None
-            try:
-                answer = sent.answer()
-            except StorageError as error:
-                failure = error
-                raise
-            finally:
-                self._tell("settle", started, failure)
+            answer = self._since(started, "settle", sent.answer)
             self._learn_of(queue, before, answer)
             return answer
 
@@ -201,14 +202,24 @@ class InstrumentedStorage:
         if found is not None:
             self._memory.learn_of(queue, before, found, found.after(settled=answer.ordinal))
 
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+        """See `Storage.settle_together`. Timed as one call for each queue."""
+        before = self._memory.recall(each.lease.queue for each in settlements)
+        started = perf_counter()
+
+        def take_in(told: Sequence[Settlement], sent: Sequence[Settling]) -> list[Settled]:
+            answers = self._since(started, "settle", lambda: [each.answer() for each in sent])
+            self._learn_settled(before, told, answers)
+            return answers
+
+        return by_message(settlements, self._inner.settle_together(owner, settlements), take_in)
+
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
         """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""
         queue = settlement.lease.queue
 
         def answered(seconds: Sequence[float], before: Sequence[Known], answers: Sequence[Settled]) -> None:
-            self._bus.emit_together(
-                [StorageCalled(store=self.kind, operation="settle", seconds=each) for each in seconds]
-            )
+            self._bus.emit_together(Settles(self.kind, seconds))
             self._memory.learn_settled(queue, zip(before, answers, strict=True))
 
         inner = self._inner.course(owner, settlement, others=others)

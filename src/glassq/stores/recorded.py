@@ -145,7 +145,19 @@ class RecordedStorage(InstrumentedStorage):
         """See `Storage.settle_later`. Written down when it is sent, and when its answer is taken in."""
         self._settling([settlement])
         sent = super().settle_later(owner, settlement)
-        return Heard(sent.arrived, lambda: self._settled([settlement], lambda: [sent.answer()])[0])
+        return Heard(sent.arrived, partial(self._take_in, sent, settlement))
+
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+        """See `Storage.settle_together`. Each is written down as one that is sent by itself."""
+        self._settling(settlements)
+        sent = super().settle_together(owner, settlements)
+        return [
+            Heard(each.arrived, partial(self._take_in, each, what))
+            for each, what in zip(sent, settlements, strict=True)
+        ]
+
+    def _take_in(self, sent: Settling, what: Settlement) -> Settled:
+        return self._settled([what], lambda: [sent.answer()])[0]
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
         """See `Storage.course`. Written down as those that are sent one by one."""

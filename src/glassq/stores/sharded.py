@@ -58,7 +58,8 @@ class ShardedQueues:
         self.address = inner.address
         # What is said of a lease names its shard.
         self.begin, self.settle, self.settle_later = inner.begin, inner.settle, inner.settle_later
-        self.course = inner.course
+        self.settle_together, self.course = inner.settle_together, inner.course
+        self.is_steered = inner.is_steered
         self.renew, self.release = inner.renew, inner.release
         self.layouts, self.lay_out, self.close = inner.layouts, inner.lay_out, inner.close
         # And so do ids of jobs and of workflows.

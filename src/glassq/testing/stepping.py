@@ -62,7 +62,7 @@ class _Mortal:
         """Whether its next settlement is the moment at which it dies."""
 
     def __getattr__(self, verb: str) -> Any:
-        if self.doomed and verb in ("settle", "settle_later"):
+        if self.doomed and verb in ("settle", "settle_later", "settle_together"):
             self.dead = True
         if self.dead:
             if not self._silent:

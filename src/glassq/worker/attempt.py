@@ -35,6 +35,7 @@ from glassq.worker.fence import check, give_up
 from glassq.worker.holdings import HeldLane
 from glassq.worker.links import Links
 from glassq.worker.loops import LoopHome, OwnLoop
+from glassq.worker.plaintasks import PlainTasks
 from glassq.worker.watching import LoopWatch
 
 
@@ -128,6 +129,7 @@ class Attempts:
         self.clock = clock
         self._storage = storage
         self.serializer = serializer
+        self.plain = PlainTasks(registry, serializer)
         self._max_crashes = max_crashes
         self._random = random
         self.executor = ThreadExecutor(bus, clock)

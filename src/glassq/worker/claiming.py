@@ -14,10 +14,12 @@ from glassq.storage import Doorbell, Terms
 from glassq.worker.assignment import Assignment
 from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
+from glassq.worker.bundles import Bundles
 from glassq.worker.holdings import HeldLane, Holdings
-from glassq.worker.lanes import LaneRun, Services
+from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
+from glassq.worker.services import Services
 from glassq.worker.shares import Shares
 
 log = Log("glassq.worker")
@@ -65,6 +67,7 @@ class Claiming:
         shares: Shares,
         reach: Reach,
         assignment: Assignment | None,
+        bundles: Bundles,
         beats: Beats,
         random: Callable[[], float],
         rest: Callable[[float], object],
@@ -80,6 +83,7 @@ class Claiming:
         self._shares = shares
         self._reach = reach
         self._assignment = assignment
+        self._bundles = bundles
         self._beats = beats
         self._give_back = give_back
         self._withdraw = withdraw
@@ -91,7 +95,7 @@ class Claiming:
         """Whether lanes may have been left for want of a thread."""
         self._presses = True
         """Whether to claim again as soon as threads have taken up what waits here: there is more where that
-        came from, or it has not begun yet, and is not to be kept from others for long."""
+        came from, or is likely to be."""
         self._again_at = 0.0
         self.under_way = False
         """Whether a claim is being made, or what it granted is handed out."""
@@ -101,9 +105,8 @@ class Claiming:
     def turn(self) -> None:
         """Wait until it is worth a claim, claim once, and put what was granted into the pool."""
         self.tell()
-        if self._presses:
-            self._wait_for_threads()
-        elif not self._is_called():
+        self._wait_for_threads()
+        if not (self._presses or self._is_called()):
             return
         if self._with.stopping():
             return
@@ -141,13 +144,22 @@ class Claiming:
 
     def _planned(self, queues: tuple[str, ...], free: int, more: int) -> _Plan:
         ordered = self._shares.ordered(queues)
-        return _Plan(ordered, free, more, self._shares.terms(ordered, more))
+        return _Plan(
+            ordered,
+            free,
+            more,
+            self._shares.terms(ordered, more, together=self._with.options.max_crashes > 1),
+        )
 
     def _plan_ahead(self) -> _Plan | None:
-        """What the next claim asks for, unless things move too fast to know it now: whoever is woken for it
-        is in a hurry. That more threads may be free by then matters little: lanes that are left come next."""
+        """What the next claim asks for, as whoever is woken for it is in a hurry; None where that may change
+        before, with what is held or how fast things move. That more threads may be free by then matters little:
+        lanes that are left come next."""
         queues, more, free = self._queues(), self._reach.lanes(), self._pool.free()
-        return self._planned(queues, free, more) if queues and free and not more else None
+        if more or not (queues and free):
+            return None
+        plan = self._planned(queues, free, more)
+        return None if self._shares.bounded else plan
 
     def _claim(self) -> float:
         plan, self._plan = self._plan, None
@@ -178,20 +190,20 @@ class Claiming:
         self.due = claimed.next_due
         self._wanting = bool(claimed.others) or len(claimed.found) < len(queues)
         self._shares.look(claimed)
-        self._take_on(claimed, sent + options.lease_seconds)
+        self._take_on(claimed, sent + options.lease_seconds, free)
         longest = min(_RAREST, max(_LONGEST_WAIT, _PER_QUEUE * len(queues))) if free + more else _LOOK
         if self._assignment is not None and claimed.others and len(claimed.grants) < free:
             longest = _LEFT  # nobody rings again for lanes that were left
         return longest if claimed.next_due is None else min(longest, claimed.next_due)
 
-    def _take_on(self, claimed: Claimed, deadline: float) -> None:
-        """Let granted lanes wait for threads."""
+    def _take_on(self, claimed: Claimed, deadline: float, free: int) -> None:
+        """Let granted lanes wait for threads, of which so many are free."""
         options = self._with.options
         self._reach.look(claimed)
-        if claimed.grants and (claimed.others or not all(grant.begun for grant in claimed.grants)):
+        if claimed.grants and (claimed.others or len(claimed.grants) > free):
             self._presses = True
         stays = []
-        for grant in claimed.grants:
+        for place, grant in enumerate(claimed.grants):
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
             self._with.bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
@@ -204,6 +216,7 @@ class Claiming:
                     others=grant.lease.queue in claimed.others,
                     turn=self._shares.turn_of(grant.lease),
                     asked=min(options.window, self._shares.turn(grant.lease.queue)),
+                    at_once=place < free,
                 )
             )
         try:
@@ -214,15 +227,18 @@ class Claiming:
             self._give_back(stays)
 
     def _wait_for_threads(self) -> None:
-        """While lanes wait here, bells call for nothing. Where none of them is taken up for a moment, all
-        threads are called; what has waited too long is given back, as others may have free threads."""
-        while (oldest := self._pool.oldest()) is not None and not self._with.stopping():
+        """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
+        moment, all threads are called; what waited too long is given back: others may have free threads."""
+        while not self._with.stopping():
+            unsent, oldest = self._bundles.send_old(), self._pool.oldest()
+            if not unsent and oldest is None:
+                return
             served = self._pool.served
-            if self._pool.wait_until_low(_MOMENT):
+            if self._pool.wait_until_low(_MOMENT) and self._presses:
                 return
             if self._pool.served == served:
                 self._reach.forget()
-            if self._reach.is_late(oldest):
+            if oldest is not None and self._reach.is_late(oldest):
                 self._withdraw()
 
     def _is_called(self) -> bool:

@@ -14,22 +14,25 @@ from glassq.model.events import QueueDeclared, WorkerChanged
 from glassq.model.leases import Owner
 from glassq.registry import Registry
 from glassq.shielding import Log
-from glassq.storage import KEPT_SETTLEMENTS, Storage
+from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.beating import Beats
+from glassq.worker.bundles import Bundles, Stay
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.claiming import Claiming
 from glassq.worker.crew import Stoppable, run_together
 from glassq.worker.holdings import Holdings
-from glassq.worker.lanes import LaneRun, Services, give_back
+from glassq.worker.idling import wait_until_idle
+from glassq.worker.lanes import LaneRun
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 from glassq.worker.progress import ProgressWriter
 from glassq.worker.reach import Reach
 from glassq.worker.relaying import Relay
+from glassq.worker.services import Services, give_back
 from glassq.worker.settle import Settler
 from glassq.worker.shares import Shares
 from glassq.worker.telling import Teller
@@ -41,8 +44,6 @@ log = Log("glassq.worker")
 
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
-_IDLE_LOOK = 0.2
-"""Seconds between two looks of `run_until_idle` at what other processes still run."""
 
 
 class Worker:
@@ -173,9 +174,9 @@ class Worker:
             queues=lambda: self.queues,
             relay=self._relay.look,
         )
-        self._assemble_claiming()
+        self._assemble_claiming(settler)
 
-    def _assemble_claiming(self) -> None:
+    def _assemble_claiming(self, settler: Settler) -> None:
         assignment = Assignment(self._options, self._clock) if self._options.chooses else None
         self._shares = Shares(self._registry, self._holdings, self._options.concurrency, assignment)
         self._pool = self._pool_kind(
@@ -188,6 +189,7 @@ class Worker:
             watch=self._watch,
         )
         self._reach = Reach(self._clock, self._pool)
+        self._bundles = Bundles(settler, self._clock, self._options)
         self._claims = Claiming(
             self._services,
             queues=lambda: self.queues,
@@ -197,6 +199,7 @@ class Worker:
             shares=self._shares,
             reach=self._reach,
             assignment=assignment,
+            bundles=self._bundles,
             beats=Beats(self._bus, self._clock, self._owner, self._holdings),
             random=self._random,
             rest=self._stopping.wait,
@@ -258,24 +261,12 @@ class Worker:
         started for it, and stopped before this returns.
         """
         if self.running:
-            return self._wait_until_idle(timeout)
+            return wait_until_idle(self._idle, self._holdings, self._clock, timeout)
         self.start()
         try:
-            return self._wait_until_idle(timeout)
+            return wait_until_idle(self._idle, self._holdings, self._clock, timeout)
         finally:
             self.stop()
-
-    def _wait_until_idle(self, timeout: float) -> bool:
-        deadline = self._clock.monotonic() + timeout
-        while not self._idle():
-            remaining = deadline - self._clock.monotonic()
-            if remaining <= 0:
-                return False
-            if len(self._holdings):
-                self._holdings.wait_until_empty(remaining)
-            else:
-                self._clock.sleep(min(remaining, _IDLE_LOOK))
-        return True
 
     def _idle(self) -> bool:
         if len(self._holdings) or self._relay.busy:  # what is told to others may let some of them go
@@ -293,15 +284,14 @@ class Worker:
         try:
             if not self._stopping.is_set():
                 self._claims.turn()
-        except (
-            BaseException
-        ):  # licensed: what no turn survives ends the worker, as leases must not outlive it
+        except BaseException:  # licensed: what no turn survives ends the worker
             self._stopping.set()
             raise
         finally:
             if self._stopping.is_set():
                 self._pool.close()
                 self._withdraw()
+                self._bundles.send_old(0)  # of threads whose jobs go on
                 self._upkeep.stop()
 
     def _freed(self) -> None:
@@ -315,8 +305,9 @@ class Worker:
     def _serve(self, first: LaneRun) -> None:
         """The work of a lane's thread: this lane, and those that wait behind it."""
         Turns(
-            most=max(1, min(self._options.max_in_flight, KEPT_SETTLEMENTS // self._options.concurrency)),
+            bundles=self._bundles,
             next_lane=self._next_lane,
+            wait=lambda: bool(self._pool),
             give_back=self._keep_from_beginning,
             done=self._drop,
         ).run(first)
@@ -350,7 +341,7 @@ class Worker:
         for lane in lanes:
             self._drop(lane)
 
-    def _drop(self, lane: LaneRun) -> None:
+    def _drop(self, lane: Stay) -> None:
         self._reach.note(lane)
         self._holdings.drop(lane.held)
 

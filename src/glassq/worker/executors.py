@@ -12,21 +12,20 @@ from typing import Any
 
 import msgspec
 
-from glassq.codec import Call
-from glassq.context import JobContext, running_job
+from glassq.context import running_job
 from glassq.errors import AttemptTimeout
 from glassq.forking import Generation, generation
 from glassq.model.clock import Clock
 from glassq.model.verdicts import Outcome
-from glassq.registry import TaskDefinition
 from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus
+from glassq.worker.begun import Begun
 from glassq.worker.fence import give_up, late
-from glassq.worker.holdings import HeldLane
 from glassq.worker.loops import Errand, Interrupted, LoopHome
 
 log = Log("glassq.worker")
 
+_SUCCEEDED = Outcome.SUCCEEDED
 _EX_SOFTWARE = 70
 """The exit status of a program's own mistake, after BSD's sysexits.h."""
 
@@ -74,32 +73,31 @@ class ThreadExecutor:
                     raise _never_awaited(value, subject.task)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
             return failed(error, ended - started)
-        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+        return Ran(_SUCCEEDED, value, None, ended - started)
 
-    def run_bare(self, lane: HeldLane, job: JobContext, task: TaskDefinition, call: Call) -> Ran:
+    def run_bare(self, begun: Begun, args: list[Any], kwargs: dict[str, Any]) -> Ran:
         """Run a task as `run` does, after a last look at the lane: with nothing around, and in the context of
         the caller, who has made one for it."""
-        running_job.set(job)
-        args, kwargs = call
-        clock = self._clock.monotonic
+        running_job.set(begun)
+        lane, task, clock = begun.stay.lane, begun.task, self._clock.monotonic
         started = ended = clock()
         try:
             try:
                 # fence: the last thing before user code, as in every attempt.
                 if lane.lost or lane.lapsed or started >= lane.deadline:
-                    give_up(lane, job)
+                    give_up(lane, begun.context())
                 value = task.func(*args, **kwargs)
             finally:
                 ended = clock()
                 if generation() is not self._generation:
-                    end_if_forked(self._generation, job)
+                    end_if_forked(self._generation, begun.context())
             if task.timeout is not None and ended - started > task.timeout:
-                raise AttemptTimeout(late(job, task.timeout))
+                raise AttemptTimeout(late(begun.context(), task.timeout))
             if type(value) is CoroutineType:
                 raise _never_awaited(value, task.name)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
             return failed(error, ended - started)
-        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+        return Ran(_SUCCEEDED, value, None, ended - started)
 
 
 class LoopExecutor:
@@ -156,7 +154,7 @@ class LoopExecutor:
                     raise AttemptTimeout(late(subject.job, most))
         except BaseException as error:  # licensed: around user code; CancelledError is its exception too
             return failed(error, ended - started)
-        return Ran(Outcome.SUCCEEDED, value, None, ended - started)
+        return Ran(_SUCCEEDED, value, None, ended - started)
 
     async def _awaited(self, errand: Errand, call: Callable[[], Any]) -> Any:
         """Await what is called. A cancellation of ours becomes what it was for; any other one is the job's

@@ -130,6 +130,11 @@ class InFlight:
         self._sent.append(_Sent(ended, settlement, self._settler.send(settlement), at))
         self._hear_what_came()
 
+    def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
+        """Hear of what somebody else has sent, as the last thing in this lane."""
+        self._gives_up = True
+        self._sent.append(_Sent(ended, settlement, settling, at))
+
     @property
     def empty(self) -> bool:
         """Whether all that was sent has been answered."""

@@ -5,66 +5,43 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
-
-import msgspec
+from functools import cached_property, partial
 
 from glassq.errors import StorageError
-from glassq.model.clock import Clock
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
+from glassq.model.leases import ClaimCause, Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.policy.decide import ACKED
+from glassq.settling import Settling
 from glassq.shielding import Log
-from glassq.storage import Storage
-from glassq.telemetry import Bus
 from glassq.worker.attempt import (
-    Attempts,
     Ended,
     Standing,
     says_only_that,
     settlement,
 )
-from glassq.worker.callbacks import Callbacks
+from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
-from glassq.worker.options import WorkerOptions
 from glassq.worker.plain import PlainAttempts
-from glassq.worker.settle import Settler
+from glassq.worker.services import Services, give_back
 
 log = Log("glassq.worker")
 
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for."""
+_STAY = Leaving.STAY  # as often as it is asked for, an enum's attribute costs too much
 _FRESH = Standing()
 """The past of a job that was not the head when its lane was claimed."""
 
 
-class Services(msgspec.Struct, frozen=True):
-    """What the lanes of one worker share."""
-
-    storage: Storage
-    bus: Bus
-    clock: Clock
-    owner: Owner
-    options: WorkerOptions
-    attempts: Attempts
-    settler: Settler
-    callbacks: Callbacks
-    stopping: Callable[[], bool]
-    over: Callable[[], bool]
-    """Whether no further job is to begin; asked once for each, right before it does."""
-    crowded: Callable[[str], bool]
-    """Whether lanes wait in this worker for a thread, or are likely to be on their way to it; or lanes of
-    other queues than this one wait for a slot of it."""
-
-
 class LaneRun:
     """One stay in one lane. Belongs to one thread from its first job to the leaving. Its `turn` is so many
-    jobs; so many were `asked` for with the grant, if others waited.
+    jobs; so many were `asked` for with the grant, if others waited. It is served `at_once`, or waits for a
+    thread.
 
     `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
     """
@@ -79,6 +56,7 @@ class LaneRun:
         others: bool,
         turn: int,
         asked: int,
+        at_once: bool = True,
     ) -> None:
         self._with = services
         self._lane = lane
@@ -91,7 +69,11 @@ class LaneRun:
         self._others = others
         self._held = True
         self._passed_on = False
-        self._begun = self._granted_begun = grant.begun
+        self._begun = grant.begun
+        self._waited = not (grant.begun and at_once)
+        fresh = self._past == _FRESH and grant.cause is ClaimCause.READY
+        self.is_short = turn == 1 and fresh and grant.begun
+        """Whether it may be left with other lanes: its turn is one job, of which nothing is noted."""
         self._ahead = grant.ahead > 0
         self._turn = turn
         self._window = services.options.window
@@ -101,13 +83,6 @@ class LaneRun:
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
         self.since = services.clock.monotonic()
-        self._in_flight = InFlight(
-            services.settler,
-            lane,
-            most=services.options.max_in_flight,
-            hear=self._take_in,
-            asked=self.since,
-        )
         self._has_courses = True
         self._plain: PlainAttempts | None = None
         self._served = 0
@@ -115,6 +90,17 @@ class LaneRun:
         """Seconds its jobs ran for."""
         self._last: StoredJob | None = None
         self._note_time(now)
+
+    @cached_property
+    def _in_flight(self) -> InFlight:
+        """What was sent; of a short stay mostly nothing, as others send its end."""
+        most = self._with.options.max_in_flight
+        return InFlight(self._with.settler, self._lane, most=most, hear=self._take_in, asked=self.since)
+
+    @property
+    def stays(self) -> Sequence[LaneRun]:
+        """Itself: lanes that are left together are heard of together."""
+        return (self,)
 
     @property
     def lease(self) -> Lease:
@@ -127,18 +113,58 @@ class LaneRun:
         lease = self._lane.lease
         return lease.queue, lease.lane
 
-    def run(self, follow: Callable[[str], Lease | None]) -> None:
-        """Serve the lane until it is empty, given up or lost. `follow` takes the lane that is served after
-        it, and returns its lease when the end of a turn in this queue has to say that it begins."""
+    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> bool:
+        """Serve the lane until it is empty, given up or lost; or leave it to the `bundle`, which is what True
+        says. `follow` takes the lane that is served after it, and returns its lease when the end of a turn in
+        this queue has to say that it begins."""
         self._follow = follow
-        self._lane.catch_up = partial(self._catch_up, threading.get_ident())
-        if not self._granted_begun:  # it waited here for a thread
+        if self._waited:  # here, for a thread
             self._waits = self._waits.and_then(self._heard[0], self._store_now(), FAIRNESS)
-        if self._begun or self._begin():
-            while self._may_start():
-                self._serve(self._jobs.popleft())
-                if self._plain is not None and self._in_flight.is_on_course:
-                    self._run_ahead(self._plain)
+        if not (self._begun or self._begin()):
+            return False
+        starts = self._may_start()
+        if starts and self.is_short and self._is_crowded():
+            ended = self._attempt_plainly(bundle)
+            if ended is not None and self._leave_to(bundle, ended):
+                return True
+            starts = self._may_start() if ended is not None else starts
+        bundle.send()
+        self._lane.catch_up = partial(self._catch_up, threading.get_ident())
+        while starts:
+            self._serve(self._jobs.popleft())
+            if self._plain is not None and self._in_flight.is_on_course:
+                self._run_ahead(self._plain)
+            starts = self._may_start()
+        return False
+
+    def _attempt_plainly(self, bundle: Bundle) -> Ended | None:
+        """Attempt the first job, if it is a plain one: then most of what others need is not."""
+        plain = PlainAttempts(self._with.attempts, self._lane)
+        job = self._jobs[0]
+        ended = plain.perform(job, self._heard, self._waits)
+        if ended is not None:
+            bundle.begun(plain.untold())
+            self._jobs.popleft()
+            self._past, self._last = _FRESH, job
+            self._served, self.ran = 1, ended.ran.seconds
+        return ended
+
+    def _leave_to(self, bundle: Bundle, ended: Ended) -> bool:
+        """Let the bundle send this end of the turn, if there is nothing to it; else it is settled here."""
+        now = self._with.clock.monotonic()
+        if (
+            ended.verdict is ACKED
+            and self.ran <= BRIEF
+            and now - self.since < self._patience
+            and not self._with.storage.is_steered(self._lane.lease.queue)
+            and self._leaving() is Leaving.YIELD
+        ):
+            self._passed_on, self._held = True, False
+            bundle.put(self, ended, self._settlement(ended, Leaving.YIELD), now)
+            return True
+        bundle.send()
+        self._finish(ended, now)
+        return False
 
     def begin_after(self, queue: str) -> Lease | None:
         """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
@@ -149,6 +175,15 @@ class LaneRun:
             return None
         self._begun = True
         return self._lane.lease
+
+    def left(self) -> None:
+        """Its end was sent with others, was settled, and that was told."""
+        self._with.bus.emit(LaneLeft(lease=self._lane.lease))
+
+    def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
+        """Its end was sent with others: hear of it here, whatever was answered."""
+        self._in_flight.take_on(ended, settlement, settling, at)
+        self.leave()
 
     def heard(self) -> bool:
         """Whether all that was sent has been answered. Does not wait; takes in what has come."""
@@ -181,7 +216,7 @@ class LaneRun:
             if ended is None:
                 plain.tell()
                 self._serve(job)
-                return
+                break
             now, ran = monotonic(), ended.ran.seconds
             self._watch_order(job)
             self._served += 1
@@ -190,11 +225,12 @@ class LaneRun:
                 ended.verdict is not ACKED
                 or ran > _QUICK
                 or now - flight.asked >= patience
-                or self._leaving() is not Leaving.STAY
+                or self._leaving() is not _STAY
                 or not flight.go_on(ended, self._jobs[0].id, now)
             ):
                 self._finish(ended, now)
-                return
+                break
+        plain.tell()  # of those that began when the course had ended
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -299,7 +335,7 @@ class LaneRun:
         """Report what must never happen: a job after a later one, or the same one twice in one stay."""
         # order: within a level the sequence only grows; replays keep an old one and are exempt.
         last = self._last
-        if last is not None and last.level == job.level and not job.replayed and job.seq <= last.seq:
+        if last is not None and job.seq <= last.seq and last.level == job.level and not job.replayed:
             kind = "duplicate" if job.seq == last.seq else "reorder"
             self._with.bus.emit(OrderViolated(queue=self._lane.lease.queue, kind=kind))
         self._last = job
@@ -327,9 +363,11 @@ class LaneRun:
         if self._with.stopping():
             return Leaving.RELEASE
         turn_is_over = self._served >= self._turn or (self._ends and not self._jobs)
-        if turn_is_over and (self._others or self._with.crowded(self._lane.lease.queue)):
-            return Leaving.YIELD
-        return Leaving.STAY
+        return Leaving.YIELD if turn_is_over and self._is_crowded() else _STAY
+
+    def _is_crowded(self) -> bool:
+        """Whether others wait, as far as is known here."""
+        return self._others or self._with.crowded(self._lane.lease.queue)
 
     def _next_window(self) -> int:
         """How many jobs to read next: while others wait, no more than are left of the turn."""
@@ -369,7 +407,7 @@ class LaneRun:
         elif self._held:  # stopping
             give_back(self._with, [self._lane])
         else:
-            self._with.bus.emit(LaneLeft(lease=self._lane.lease))
+            self.left()
 
     # -- the store's time ------------------------------------------------------------------------------------
 
@@ -380,19 +418,6 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
-
-
-def give_back(services: Services, lanes: Sequence[HeldLane]) -> None:
-    """Give lanes up that nothing more is to begin in. The first of them is the first to be served again."""
-    leases = [lane.lease for lane in lanes]
-    for lane in lanes:
-        lane.leaving = True
-    try:
-        services.storage.release(services.owner, leases[::-1])  # each goes to the front
-    except StorageError as error:
-        log.warning("cannot release %s, the leases will end by themselves: %s", leases, error)
-    for lease in leases:
-        services.bus.emit(LaneLeft(lease=lease))
 
 
 def _nothing_follows(_queue: str) -> Lease | None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Claimed
+from glassq.worker.bundles import Stay
 from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
 
@@ -41,7 +42,7 @@ class Reach:
         lanes = self._pool.busy + len(self._pool) + len(claimed.grants)
         self.crowded = bool(claimed.others) or lanes > self._pool.size
 
-    def note(self, lane: LaneRun) -> None:
+    def note(self, lane: Stay) -> None:
         """A lane was served."""
         self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
 from glassq.model.clock import Clock
@@ -16,13 +17,16 @@ from glassq.model.events import (
     WriteFenced,
 )
 from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
+from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
+from glassq.worker.begun import Begins, Begun
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -66,6 +70,10 @@ class Settler:
     def send(self, settlement: Settlement) -> Settling:
         """Tell the store without waiting for what it says."""
         return self._storage.settle_later(self._owner, settlement)
+
+    def send_together(self, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+        """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
+        return self._storage.settle_together(self._owner, settlements)
 
     def move_on(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
         """Tell the store, for the first time or again after a callback; None when the lane is lost."""
@@ -140,7 +148,16 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        self._bus.emit_together([_settled(lane, ended, answer) for ended, answer in ends])
+        told = [*ends]
+        self._bus.emit_together(Successes((lane,) * len(told), told))
+
+    def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
+        """The same of attempts of which each was in a lane of its own, all of one queue."""
+        self._bus.emit_together(Successes(lanes, ends))
+
+    def begun_together(self, begun: Sequence[Begun]) -> None:
+        """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
+        self._bus.emit_late(Begins(begun))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -161,19 +178,58 @@ class Settler:
         )
 
 
+class Successes(Run[AttemptSettled]):
+    """Attempts that succeeded and were settled, and nothing else, with their lanes and answers."""
+
+    kind = AttemptSettled
+    """See `Run.kind`."""
+
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
+        self._lanes = lanes
+        self._ends = ends
+
+    def make(self, index: int) -> AttemptSettled:
+        """See `Run.make`."""
+        return _settled(self._lanes[index], *self._ends[index])
+
+    def column(self, field: str) -> list[Any]:
+        """See `Run.column`. What is counted of all costs no events."""
+        match field:
+            case "seconds":
+                return [ended.ran.seconds for ended, _ in self._ends]
+            case "end_to_end":
+                return [max(0.0, answer.now - ended.job.eligible_at) for ended, answer in self._ends]
+            case "task":
+                return [ended.task_name for ended, _ in self._ends]
+            case "headers":
+                return [ended.headers for ended, _ in self._ends]
+        return super().column(field)
+
+    def same(self, *fields: str) -> bool:
+        """See `Run.same`."""
+        return super().same(*(field for field in fields if field not in ("outcome", "verdict")))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+
+_NOT_DONE = (Action.RETRY, Action.HALT)
+
+
 def _settled(lane: HeldLane, ended: Ended, answer: Settled) -> AttemptSettled:
-    done = ended.verdict.action not in (Action.RETRY, Action.HALT)
+    job, ran, verdict = ended.job, ended.ran, ended.verdict
+    done = verdict is ACKED or verdict.action not in _NOT_DONE
     return AttemptSettled(
         lease=lane.lease,
         task=ended.task_name,
-        job_id=ended.job.id,
-        seq=ended.job.seq,
+        job_id=job.id,
+        seq=job.seq,
         attempt=ended.attempt,
-        outcome=ended.ran.outcome,
-        verdict=ended.verdict,
-        seconds=ended.ran.seconds,
+        outcome=ran.outcome,
+        verdict=verdict,
+        seconds=ran.seconds,
         ran=ended.did_run,
-        end_to_end=max(0.0, answer.now - ended.job.eligible_at) if done else None,
+        end_to_end=max(0.0, answer.now - job.eligible_at) if done else None,
         ordinal=answer.ordinal,
         headers=ended.headers,
     )

@@ -49,10 +49,11 @@ class Shares:
         self.bounded = min(self._slots.values()) < self._all_slots
         return queues if len(queues) == 1 else tuple(in_need(queues, self._held(), self._served))
 
-    def terms(self, queues: Iterable[str], ahead: int) -> dict[str, Terms]:
-        """What each of these may be granted, where so many lanes may wait for a thread besides."""
+    def terms(self, queues: Iterable[str], ahead: int, *, together: bool = False) -> dict[str, Terms]:
+        """What each of these may be granted, where so many lanes may wait for a thread besides. With
+        `together` those that wait in a queue of short turns may begin at once."""
         held = self._held() if self.bounded else {}
-        return {queue: self._terms(queue, held, ahead) for queue in queues}
+        return {queue: self._terms(queue, held, ahead, together=together) for queue in queues}
 
     def look(self, claimed: Claimed) -> None:
         """What was granted, and where lanes wait for more."""
@@ -103,13 +104,14 @@ class Shares:
                 log.exception("weights of queue %s failed; such keys weigh 1", queue)
             return options.turn
 
-    def _terms(self, queue: str, held: Mapping[str, int], ahead: int) -> Terms:
+    def _terms(self, queue: str, held: Mapping[str, int], ahead: int, *, together: bool) -> Terms:
         turn, slots = self.turn(queue), self._slots[queue]
         choice = None if self._assignment is None else self._assignment.choice(queue)
+        together = together and turn == 1 and ahead > 0
         if slots == self._all_slots:
-            return Terms(turn=turn, choice=choice)
+            return Terms(turn=turn, choice=choice, together=together)
         room = max(0, slots - held.get(queue, 0))
-        return Terms(turn=turn, lanes=room + ahead, begin=room, choice=choice)
+        return Terms(turn=turn, lanes=room + ahead, begin=room, choice=choice, together=together)
 
     def _slots_of(self, queue: str, queues: int) -> int:
         return slots_of(self._registry.options(queue).slots, all_slots=self._all_slots, queues=queues)

@@ -1,4 +1,4 @@
-"""One thread's way through lanes: turn after turn, each settled on the wire before the next one begins."""
+"""One thread's way through lanes: turn after turn, one by one or several that are short in a bundle."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from glassq.model.leases import Lease
+from glassq.worker.bundles import Bundles, Left, Stay
 from glassq.worker.lanes import LaneRun
 
 
 class Turns:
     """Serves a lane and those that wait behind it, until none is left.
 
-    A lane whose last settlement was sent without waiting is left, but not done with before that was heard
-    of: up to `most` of them are, oldest first. `next_lane` takes the next waiting lane; `give_back` is told
-    which lanes of a queue are not to begin after all, and gives back those that wait as well; `done` is
-    told of each lane that nothing is to be heard of any more.
+    A lane whose last settlement was sent without waiting is left, but not done with before that was heard of:
+    as many are as bundles allow, oldest first. Ends of short turns go into a bundle, which is sent when it is
+    due, and before anything else is done than to run the next short turn. `next_lane` takes the next waiting
+    lane, and `wait` says whether further ones do; `give_back` is told which lanes of a queue are not to begin
+    after all, and gives back those that wait as well; `done` is told of each lane that nothing is to be heard
+    of any more.
     """
 
     def __init__(
         self,
         *,
-        most: int,
+        bundles: Bundles,
         next_lane: Callable[[], LaneRun | None],
+        wait: Callable[[], bool],
         give_back: Callable[[str, Sequence[LaneRun]], None],
-        done: Callable[[LaneRun], None],
+        done: Callable[[Stay], None],
     ) -> None:
-        self._most = most
+        self._most = bundles.most_left
         self._next_lane = next_lane
+        self._wait = wait
         self._give_back = give_back
         self._done = done
-        self._left: deque[LaneRun] = deque()
+        self._left: deque[Left] = deque()
+        self._unheard = 0
         self._following: LaneRun | None = None
+        self._bundles = bundles
+        self._bundle = bundles.begin(self._left)
 
     def run(self, first: LaneRun) -> None:
         """Serve this lane and what follows."""
@@ -39,23 +47,28 @@ class Turns:
         try:
             while lane is not None:
                 self._serve(lane)
-                lane, self._following = self._following or self._next(), None
+                lane = self._next()
         finally:
+            self._bundle.send()
+            self._bundles.end(self._bundle)
             while self._left:
                 self._hear_oldest()
             if self._following is not None:
                 self._give_back(self._following.lease.queue, (self._following,))
 
     def _serve(self, lane: LaneRun) -> None:
+        self._unheard += 1
+        in_bundle = False
         try:
-            lane.run(self._follow)
+            in_bundle = lane.run(self._follow, self._bundle)
         except BaseException:
             lane.fail()
             raise
         finally:
-            self._left.append(lane)
-            while self._left and (len(self._left) > self._most or self._left[0].heard()):
-                self._hear_oldest()
+            if not in_bundle:
+                self._left.append(lane)
+            if not in_bundle or self._unheard > self._most:
+                self._hear_what_came()
 
     def _follow(self, queue: str) -> Lease | None:
         """Take the lane that is served next; its lease, when whoever leaves one of this queue has to say
@@ -64,19 +77,46 @@ class Turns:
         return None if following is None else following.begin_after(queue)
 
     def _next(self) -> LaneRun | None:
-        """The next waiting lane; before there is none, all that is on its way is heard of."""
-        while (lane := self._next_lane()) is None and self._left:
+        """The lane that is served next; before there is none, all that is on its way is heard of."""
+        while self._following is None:
+            self._following = self._next_lane()
+            if self._following is not None:
+                self._make_way(self._following)
+                continue
+            self._bundle.send()
+            if not self._left:
+                return None
             self._hear_oldest()
+        lane, self._following = self._following, None
         return lane
 
+    def _make_way(self, lane: LaneRun) -> None:
+        """Send the bundle, unless this lane may be left with the others of it, and still others wait: while
+        they do, somebody is awake who sends it when a job takes long."""
+        bundle = self._bundle
+        queue = bundle.queue
+        if not queue:
+            return
+        if lane.is_short and lane.lease.queue == queue and not bundle.is_due() and self._wait():
+            lane.begin_after(queue)
+            return
+        bundle.send(lane.begin_after)
+        self._hear_what_came()
+
+    def _hear_what_came(self) -> None:
+        while self._left and (self._unheard > self._most or self._left[0].heard()):
+            self._hear_oldest()
+
     def _hear_oldest(self) -> None:
-        lane = self._left.popleft()
+        left = self._left.popleft()
         try:
-            lane.leave()
+            left.leave()
         finally:
-            self._done(lane)
-        if lane.paused:
-            queue, following = lane.lease.queue, self._following
+            for stay in left.stays:
+                self._done(stay)
+            self._unheard -= len(left.stays)
+        if left.paused:
+            queue, following = left.lease.queue, self._following
             if following is not None and following.lease.queue == queue:
                 self._following = None
             else:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from glassq.context import JobContext, running_job
+from glassq.context import JobContext, running_job, shown
 from glassq.errors import JobCancelled, JobError, LeaseLost
 from glassq.model.clock import Clock
 from glassq.model.events import LoopBlocked, LoopFreed
@@ -114,7 +114,7 @@ class _Watch:
             if errand.task is task:
                 return errand.job
         context_of = getattr(task, "get_context", None)
-        return None if context_of is None else context_of().get(running_job)
+        return None if context_of is None else shown(context_of().get(running_job))
 
     def _freed(self, seconds: float) -> None:
         self._blocked = False

@@ -12,7 +12,7 @@ from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.pipeline import Pending, Stream
 from glassq.stores.redis.server import Sent, Server
-from glassq.stores.redis.steering import Steering
+from glassq.stores.steered import Steering
 
 
 class RedisCourse:

@@ -185,6 +185,9 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
     head, windows = (reply, ()) if isinstance(reply, bytes) else (reply[0], reply[1:])
     now, stood, answers = head.split(b"|")
     found, at, told, read = watermark(stood), int(now) / MICRO, [], 0
+    answers, alike, rest = answers.partition(b"*")
+    if alike:
+        return _turns(at, found, answers, *map(int, rest.split(b":")))
     for answer in answers.split(b";"):
         status, ordinal, held, others, change, size, *woven = answer.split(b":")
         window = jobs(queue, windows[read : read + int(size)]) if size != b"0" else ()
@@ -195,6 +198,16 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
         ended = tuple([flow_ended(queue, flow) for flow in flows]) if flows else ()
         told.append(_settled(at, found, about, window, woven, ended))
     return told
+
+
+def _turns(at: float, found: Watermark, first: bytes, count: int, others: int) -> list[Settled]:
+    """The answers to turns that all ended, by the first of them; from `others` on, if it is not 0, they say
+    that others wait."""
+    status, ordinal = _STATUSES[first[: first.index(b":")]], int(first.split(b":")[1])
+    return [
+        Settled(status=status, now=at, ordinal=ordinal + each, others=0 < others <= each + 1, found=found)
+        for each in range(count)
+    ]
 
 
 def flow_ended(home: str, told: bytes) -> FlowEnded:

@@ -111,9 +111,27 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
     A settlement whose next job has begun is not kept by a digest: the lane does not end with it, so that its
     head tells a repetition.
     """
+    if _are_turns(whats):
+        told: list[Argument] = [str(owner), b"".join(map(digest, whats)), "turns", *_next(whats[-1])]
+        for each in whats:
+            lease = each.lease
+            told += (lease.lane, lease.token, local_id(lease.queue, each.job_id))
+        return told
     if len(whats) == 1:
-        return [str(owner), "" if whats[0].begun else digest(whats), *_settlement(whats[0])]
-    return [str(owner), digest(whats), *(part for each in whats for part in _settlement(each))]
+        return [str(owner), b"" if whats[0].begun else digest(whats[0]), *_settlement(whats[0])]
+    return [str(owner), b"".join(map(digest, whats)), *(part for each in whats for part in _settlement(each))]
+
+
+def _are_turns(whats: Sequence[Settlement]) -> bool:
+    """Whether these are nothing but jobs that have succeeded, each the last of its lane's turn, and only with
+    the last of them another lane begins."""
+    last = whats[-1]
+    for each in whats:
+        if each.leaving is not Leaving.YIELD or each.action is not Action.ACK or each.result is not None:
+            return False
+        if each.keep or (each.begins is not None and each is not last):
+            return False
+    return True
 
 
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
@@ -195,10 +213,10 @@ def _next(what: Settlement) -> tuple[Argument, Argument]:
     return ("", "") if what.begins is None else (what.begins.lane, what.begins.token)
 
 
-def digest(whats: Sequence[Settlement]) -> str:
-    """What a call of `settle` is known by when it is repeated after its leases are gone: the same in this
-    process, and other processes are other owners."""
-    return f"{hash(tuple(whats)) & _64_BITS:016x}"
+def digest(what: Settlement) -> bytes:
+    """What a settlement is known by when it is repeated after its lease is gone: the same in this process,
+    and other processes are other owners."""
+    return (hash(what) & _64_BITS).to_bytes(8, "big")
 
 
 def _place(job: NewJob) -> tuple[str, int]:

@@ -113,7 +113,7 @@ CLAIM = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "
 CLAIM_ASSIGNED = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "waits", "choosing")
 BEGIN = Script("begin")
 SETTLE_PARTS: Final = ("standing", "settled", "vacating", *_ENDING, "wishes")
-SETTLE = Script("settle", *SETTLE_PARTS, shortcuts=("settle_next", "settle_leave", "settle_child"))
+SETTLE = Script("settle", *SETTLE_PARTS, shortcuts=("settle_next", "settle_turns", "settle_child"))
 RENEW = Script("renew")
 RELEASE = Script("release", "standing", "settled", "vacating", *_ENDING, "wishes")
 RESTART = Script("restart", "waits")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence, Sized
-from functools import partial
 from typing import Any
 
-import msgspec
 import redis
 
 from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
@@ -16,10 +14,9 @@ from glassq.flowstorage import never_was, parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.layouts import Layout
-from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed, Settled, Settlement
+from glassq.model.leases import Claimed, Grant, Lease, Owner, Renewed
 from glassq.model.names import is_queue, is_shard, queue_of
 from glassq.model.watermarks import Watermark
-from glassq.settling import Answered, Settling
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
@@ -33,7 +30,6 @@ from glassq.stores.redis.claims import Claims
 from glassq.stores.redis.cluster import Cluster
 from glassq.stores.redis.commands import APPEND_PATIENCE, REPLICA_SECONDS, Commands
 from glassq.stores.redis.connections import Argument
-from glassq.stores.redis.course import RedisCourse, begin_course
 from glassq.stores.redis.doorbell import RedisDoorbell
 from glassq.stores.redis.failures import Full, Never, Unanswered
 from glassq.stores.redis.flows import FlowVerbs
@@ -47,15 +43,16 @@ from glassq.stores.redis.scripts import Call
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
-from glassq.stores.redis.steering import Steering
+from glassq.stores.redis.settling import SettlingVerbs
 from glassq.stores.redis.views import LookingVerbs
+from glassq.stores.steered import Steering
 
 ALIVE_SECONDS = 60.0
 """A worker that did not report for this long, or for a lease, counts as gone. Its leases end by
 themselves."""
 
 
-class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
+class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
     """`glassq.storage.Storage` on a Redis or Valkey server, or a cluster. Thread-safe; usable again in a
     forked child."""
 
@@ -208,7 +205,8 @@ class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
                 continue
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
-            wanted = (most, window, micros(lease_seconds), at_once, its.turn, ahead)
+            beginning = b"%d+" % at_once if its.together else at_once
+            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
             try:
                 if its.choice is None:
                     found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
@@ -223,7 +221,7 @@ class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
                     break
                 continue
             now = found.now
-            begun += sum([grant.begun for grant in found.grants])
+            begun += min(at_once, len(found.grants))
             grants += found.grants
             others |= found.others
             stood |= found.found
@@ -244,40 +242,6 @@ class RedisStorage(KeepingVerbs, FlowVerbs, LookingVerbs):
     def begin(self, owner: Owner, lease: Lease) -> None:  # noqa: ARG002 - the token names the owner
         """See `Storage.begin`."""
         self._run(scripts.BEGIN, lease.queue, lease.lane, lease.token)
-
-    def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
-        """See `Storage.settle`. One round trip per queue, in each of which it happens whole or not at all."""
-        lanes = {(each.lease.queue, each.lease.lane) for each in settlements}
-        if len(lanes) < len(settlements):
-            raise ValueError("at most one settlement per lane goes into one call")
-        answers: dict[int, Settled] = {}
-        for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
-            told = [settlements[index] for index in chosen]
-            reply = self._run(scripts.SETTLE, queue, *requests.settlements(owner, told))
-            answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
-        self._may_send_ahead = self._server.shares
-        return [answers[index] for index in range(len(settlements))]
-
-    def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
-        """See `Storage.settle_later`. Waited for without a shared connection (TLS), the first time, as the
-        server may not know the script, and right after this process has steered the queue: what it was told
-        is done takes effect before the next job."""
-        queue = settlement.lease.queue
-        if not self._may_send_ahead or (self._steering.has_steered and self._steering.is_fresh(queue)):
-            waited_for = msgspec.structs.replace(settlement, begun=False)
-            return Answered(lambda: self.settle(owner, [waited_for])[0])
-        call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
-        return self._server.submit(call, partial(replies.settled_one, queue))
-
-    def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> RedisCourse | None:
-        """See `Storage.course`. Only on one server, with a connection that others have opened."""
-        key = self._keys.counters(settlement.lease.queue)
-        begins = self._may_send_ahead
-        return (
-            begin_course(self._server, self._steering, key, owner, settlement, others=others)
-            if begins
-            else None
-        )
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`. One round trip per queue and 100 lanes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlite3 import Connection
-from typing import Any
 
 import msgspec
 
@@ -149,6 +148,18 @@ class _Ready(msgspec.Struct, frozen=True):
     waits: str
     since: int
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing is noted of its head."""
+        counts = self.attempts or self.failures or self.crashes
+        return not (counts or self.cancel or self.begun_rank is not None) and self.cause == ClaimCause.READY
+
+
+def _that_begin(ready: Sequence[_Ready], begin: int) -> Sequence[_Ready]:
+    """So many, and those behind them up to the first one of whose head something is noted."""
+    noted = (place for place, each in enumerate(ready) if place >= begin and not each.is_fresh)
+    return ready[: next(noted, len(ready))]
+
 
 _READY_LANES = (
     "SELECT lane, cause, begun_rank, begun_seq, cancel, attempts, failures, crashes, change, waits, since"
@@ -169,33 +180,34 @@ class Claim(msgspec.Struct):
     grace: bool = True
     granted: int = 0
 
-    def grant(self, cx: Connection, lanes: int, size: int, turn: int) -> tuple[list[Grant], bool]:
+    def grant(self, cx: Connection, lanes: int, begin: int, size: int, turn: int) -> tuple[list[Grant], bool]:
         """Take up to so many ready lanes, longest waiting first, with windows of this size, or of a turn
-        while others wait; and whether further ones are left waiting."""
-        picked = cx.execute(
+        while others wait; and whether further ones are left waiting. Behind the first ones, that `begin`
+        whatever is noted of them, only such of which nothing is."""
+        rows = cx.execute(
             f"{_READY_LANES} ORDER BY place LIMIT ?",
             (self.queue, 0 if self.stood.paused else lanes + 1),
         ).fetchall()
-        others = len(picked) > lanes
-        return self._take_all(cx, picked[:lanes], min(size, turn) if others else size), others
+        picked = _that_begin([_Ready(*row) for row in rows[:lanes]], begin)
+        crowd = len(rows) > min(len(picked), begin)
+        return self._take_all(cx, picked, min(size, turn) if crowd else size), len(rows) > len(picked)
 
     def grant_chosen(
-        self, cx: Connection, chosen: Sequence[str], size: int, turn: int
+        self, cx: Connection, chosen: Sequence[str], begin: int, size: int, turn: int
     ) -> tuple[list[Grant], bool]:
         """The same of lanes that were chosen by their names."""
-        picked = [
-            cx.execute(f"{_READY_LANES} AND lane = ?", (self.queue, name)).fetchone() for name in chosen
-        ]
+        rows = [cx.execute(f"{_READY_LANES} AND lane = ?", (self.queue, name)).fetchone() for name in chosen]
+        picked = _that_begin([_Ready(*row) for row in rows], begin)
         ready = cx.execute(
             "SELECT 1 FROM lanes WHERE queue = ? AND state = 'ready' LIMIT ?",
-            (self.queue, 0 if self.stood.paused else len(chosen) + 1),
+            (self.queue, 0 if self.stood.paused else len(picked) + 1),
         ).fetchall()
-        others = len(ready) > len(chosen)
-        return self._take_all(cx, picked, min(size, turn) if others else size), others
+        crowd = len(ready) > min(len(picked), begin)
+        return self._take_all(cx, picked, min(size, turn) if crowd else size), len(ready) > len(picked)
 
-    def _take_all(self, cx: Connection, rows: Sequence[tuple[Any, ...]], size: int) -> list[Grant]:
-        standing = standstills(cx, self.queue, self.now) if rows else ""
-        return [self._take(cx, _Ready(*row), size, standing) for row in rows]
+    def _take_all(self, cx: Connection, ready: Sequence[_Ready], size: int) -> list[Grant]:
+        standing = standstills(cx, self.queue, self.now) if ready else ""
+        return [self._take(cx, each, size, standing) for each in ready]
 
     def _take(self, cx: Connection, row: _Ready, size: int, standing: str) -> Grant:
         begun = begun_of(row.begun_rank, row.begun_seq)
@@ -235,22 +247,25 @@ class Claim(msgspec.Struct):
             waits=waits_of(waits),
         )
 
-    def carry_out(self, cx: Connection, terms: Terms, lanes: int, size: int) -> Claimed:
-        """Let time have its effect, then grant; what is left to be said of all queues is left out."""
+    def carry_out(self, cx: Connection, terms: Terms, lanes: int, begin: int, size: int) -> Claimed:
+        """Let time have its effect, then grant; what is left to be said of all queues is left out. Lanes that
+        do not begin at once are left to others."""
         bring_up_to_date(cx, self.queue, self.now)
-        most = terms.within(lanes, lanes)[1]  # lanes that do not begin at once are left to others
+        most, at_once = terms.within(lanes, begin)
+        if not terms.together:
+            most = at_once
         chooser = None
         choice = terms.choice
         if choice is None:
-            grants, others = self.grant(cx, most, size, terms.turn)
+            grants, others = self.grant(cx, most, at_once, size, terms.turn)
         else:
             after = choice.after.get(self.name, "")
             chooser = Chooser(
                 cx, self.queue, self.stood, self.owner, choice, after=after, lease=self.lease, now=self.now
             )
             chosen = chooser.choose(0 if self.stood.paused else most)
-            grants, others = self.grant_chosen(cx, chosen, size, terms.turn)
-            chooser.note_owners(chosen)
+            grants, others = self.grant_chosen(cx, chosen, at_once, size, terms.turn)
+            chooser.note_owners([each.lease.lane for each in grants])
             grants = [
                 msgspec.structs.replace(each, stolen=each.lease.lane in chooser.stolen) for each in grants
             ]

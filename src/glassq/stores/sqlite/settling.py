@@ -244,9 +244,8 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
     jobs that are left. `current`: what it goes on with already."""
     cx, known, lane, what = call.cx, call.known, call.lane, call.what
     kept = what.leaving is Leaving.KEEP
-    stays = kept or (
-        what.leaving is Leaving.STAY and not lane.paused and not known.queue(cx, lane.queue).paused
-    )
+    paused = bool(known.queue(cx, lane.queue).paused)
+    stays = kept or (what.leaving is Leaving.STAY and not (lane.paused or paused))
     jobs: tuple[StoredJob, ...] = ()
     if stays and not kept and what.next_id is None:
         jobs = lane.window(cx, max(1, what.window))
@@ -271,6 +270,7 @@ def _move_on(call: _Call, current: Place | None, status: SettleStatus, ordinal: 
         ordinal=ordinal,
         held=stays and (follower is not None or kept),
         others=known.others(cx, lane.queue),
+        paused=paused,
         change=lane.change,
         jobs=jobs,
         found=call.found,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
@@ -24,7 +25,7 @@ from glassq.model.leases import (
 from glassq.model.names import job_id, queue_of
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
-from glassq.settling import Answered
+from glassq.settling import Answered, Settling
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
@@ -32,6 +33,7 @@ from glassq.storage import (
     Replayed,
     Terms,
     append_size,
+    check_together,
 )
 from glassq.stores.sqlite import arriving, claiming, serving, settling, steering
 from glassq.stores.sqlite.bells import Bell
@@ -55,6 +57,8 @@ from glassq.stores.sqlite.notes import sweep
 from glassq.stores.sqlite.reading import ReadingVerbs
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.stores.sqlite.steering import Keep
+from glassq.stores.steered import Steering
+from glassq.stores.together import answered
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
@@ -79,6 +83,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         self._names = Names()
         self._reconnected = reconnected
         self._known = Known()
+        self._steering = Steering()
         self._begin_producing()
         self._connections = Connections(path, location, self._known, self._forked, self._forget)
         self._changes = Changes(self._connections, self._liveness, self._disk, self._clock)
@@ -204,13 +209,14 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         """See `Storage.claim`. One transaction for all queues. Grants no lane that does not begin at once."""
 
         def claim(change: Change) -> Claimed:
-            cx, left, done = change.cx, lanes if begin is None else min(lanes, begin), list[Claimed]()
+            cx, left, begun, done = change.cx, lanes, lanes if begin is None else begin, list[Claimed]()
             claims, stood = self._claims(change, owner, queues, micros(lease_seconds))
             times = {claim.queue: claim.now for claim in claims}
             take_from_the_gone(cx, self._liveness, owner, times, change.now)
             for claim in claims:
-                done.append(claim.carry_out(cx, terms.get(claim.name, PLAIN_TERMS), left, window))
+                done.append(claim.carry_out(cx, terms.get(claim.name, PLAIN_TERMS), left, begun, window))
                 left -= len(done[-1].grants)
+                begun = max(0, begun - len(done[-1].grants))
             return claiming.together(done, change.now / MICRO, stood)
 
         return self._changes.insist(claim)
@@ -254,6 +260,15 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
     def settle_later(self, owner: Owner, settlement: Settlement) -> Answered:
         """See `Storage.settle_later`. What is settled here is answered at once."""
         return Answered(lambda: self.settle(owner, [settlement])[0])
+
+    def is_steered(self, queue: str) -> bool:
+        """See `Storage.is_steered`."""
+        return self._steering.has_steered and self._steering.is_fresh(queue)
+
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+        """See `Storage.settle_together`. One transaction, and answered at once."""
+        check_together(settlements)
+        return answered(partial(self.settle, owner, settlements)).each(len(settlements))
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)
@@ -328,6 +343,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
             key = self._names.make(change.cx, queue)  # it may be paused before anything is put into it
             return steering.pause(change.cx, key, lane, change.touch(key))
 
+        self._steering.note(queue)
         return self._changes.insist(pause)
 
     def resume(self, queue: str, lane: str | None = None) -> bool:
@@ -376,6 +392,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
             change.ring = True
             return work(change, key)
 
+        self._steering.note(queue)
         return self._changes.insist(steer)
 
     def _held_queue(self, change: Change, owner: Owner, lease: Lease) -> int | None:

@@ -38,6 +38,7 @@ from glassq.testing.conformance.ringing import Closing, Ringing
 from glassq.testing.conformance.running_ahead import RunningAhead
 from glassq.testing.conformance.scheduling import Scheduling
 from glassq.testing.conformance.settling import Releasing, Settling
+from glassq.testing.conformance.settling_together import SettlingTogether
 from glassq.testing.conformance.steering import Cancelling, Finding, Pausing, Replaying
 from glassq.testing.conformance.taking_ahead import TakingAhead
 from glassq.testing.conformance.waiting import Waiting
@@ -50,6 +51,7 @@ class StorageConformance(
     Claiming,
     Choosing,
     Settling,
+    SettlingTogether,
     RunningAhead,
     TakingAhead,
     Releasing,

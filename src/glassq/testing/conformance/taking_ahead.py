@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from glassq.model.jobs import Cancellation
-from glassq.model.leases import ClaimCause, Grant, Leaving, Settlement, SettleStatus
+from glassq.model.leases import ClaimCause, Grant, Leaving, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.storage import Terms
 from glassq.testing.conformance.scenario import ALICE, BOB, LEASE, QUEUE, Scenario, bodies, lanes_of, near
@@ -68,6 +68,57 @@ class TakingAhead(Scenario):
         if len(grants) == 4:
             begun = {"x": 1, "y": 1, "z": 0}
         assert self.blamed(4) == begun
+
+    def take_together(self, owner: Owner, *, begin: int) -> dict[str, Grant]:
+        """Claim all lanes for a worker that runs them in a row."""
+        terms = {QUEUE: Terms(together=True)}
+        claimed = self.store.claim(
+            owner, [QUEUE], lanes=9, window=1, lease_seconds=LEASE, begin=begin, terms=terms
+        )
+        return {grant.lease.lane: grant for grant in claimed.grants}
+
+    def test_lanes_that_are_run_in_a_row_begin_together(self) -> None:
+        """A crash is blamed on all of them: any may have been the one that ran."""
+        for lane in "xyz":
+            self.put("1", lane=lane)
+        granted = self.take_together(ALICE, begin=1)
+        assert "x" in granted
+        assert all(grant.begun for grant in granted.values())
+        assert self.blamed(3) == {lane: int(lane in granted) for lane in "xyz"}
+
+    def test_what_was_blamed_once_begins_by_itself(self) -> None:
+        """So only the job that kills its workers is blamed again and again, and others of its kind begin
+        behind it."""
+        for lane in "xyz":
+            self.put("1", lane=lane)
+        self.take_together(ALICE, begin=3)
+        self.live_through(LEASE + 1)
+        self.put("1", lane="w")
+        granted = self.take_together(BOB, begin=1)
+        assert [lane for lane, grant in granted.items() if grant.begun and grant.crashes] == ["x"]
+        assert all(grant.begun for lane, grant in granted.items() if lane == "w")
+        assert self.blamed(4) == {"w": int("w" in granted), "x": 2, "y": 1, "z": 1}
+
+    def test_a_turns_end_says_that_the_queue_is_paused(self) -> None:
+        """So a worker that holds further lanes of it begins none of them."""
+        self.put("1", lane="x")
+        self.put("1", "2", lane="y")
+        granted = self.take_together(ALICE, begin=2)
+        self.store.pause(QUEUE)
+        ends = [self.turn_end(granted[lane], None) for lane in "xy"]
+        assert [answer.paused for answer in self.store.settle(ALICE, ends)] == [True, True]
+
+    def test_what_was_given_back_unharmed_may_begin_with_others(self) -> None:
+        """Nothing is noted of its head then; but one that failed comes by itself."""
+        self.put("1", lane="x")
+        self.put("1", lane="y")
+        granted = self.take_together(ALICE, begin=2)
+        self.store.release(ALICE, [granted["x"].lease])
+        what = Settlement(lease=granted["y"].lease, job_id=granted["y"].jobs[0].id, action=Action.RETRY)
+        assert self.store.settle(ALICE, [what])[0].status is SettleStatus.DONE
+        begun = {lane: grant.begun for lane, grant in self.take_together(BOB, begin=0).items()}
+        assert begun.get("x", True)
+        assert not begun.get("y", False)
 
     def test_a_worker_that_was_late_begins_nothing_of_another_one(self) -> None:
         """O5: its word is about its own lease."""

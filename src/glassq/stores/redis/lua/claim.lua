@@ -1,7 +1,8 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs), how many of
---        the lanes begin at once, jobs of a turn, how many jobs the owner may run ahead; then, from a worker with
---        assigned keys, what it wants (see `choosing`)
+--        the lanes begin at once (and '+' where the further ones do, too, of whose heads nothing is noted), jobs of a
+--        turn, how many jobs the owner may run ahead; then, from a worker with assigned keys, what it wants (see
+--        `choosing`)
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
 --        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
@@ -13,7 +14,9 @@
 
 local owner, node, incarnation, handle, number = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local beginning, turn, ahead = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
+local beginning, together = string.match(ARGV[10], '^(%d+)(%+?)$')
+beginning, together = tonumber(beginning), together ~= ''
 local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
@@ -100,38 +103,51 @@ local grants, texts, granted_jobs = {}, {}, 0
 local ready = not all_paused and call('ZCARD', P .. READY) or 0
 local just_granted = {}
 
+local FRESH = {}
+
+-- `history` is what was noted of the head: b, n, f, k, ca, ch, cx.
+local function is_fresh(history)
+  for field = 1, 7 do
+    if history[field] then return false end
+  end
+  return true
+end
+
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local past, sizes = ':ready:0:0:0:0:0', {}
-  if history[2] or history[3] or history[4] or history[5] or history[6] or history[7] then
+  local past, sizes = ':ready:0:0:0:0:0', #jobs[1]
+  if not is_fresh(history) then
     past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
       .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
-  texts[#texts + 1] = lane
-  for index, job in ipairs(jobs) do
-    sizes[index], texts[#texts + 1] = #job, job
+  texts[#texts + 1], texts[#texts + 2] = lane, jobs[1]
+  for index = 2, #jobs do
+    sizes, texts[#texts + 1] = sizes .. ':' .. #jobs[index], jobs[index]
   end
   grants[#grants + 1] = #lane .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:') .. runs_ahead
-    .. ':' .. table.concat(sizes, ':')
+    .. ':' .. sizes
   granted_jobs = granted_jobs + #jobs
 end
 
-local function grant(lane, kept, token, share)
+local function grant(lane, history, kept, token, share)
   local key = lane_key(lane)
-  local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
   -- A head that was tried before comes alone: what follows it is decided after it.
   local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
   local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
-  local has_begun, runs_ahead = #grants < beginning, math.min(ahead, #jobs - 1)
+  local has_begun = #grants < beginning or together and is_fresh(history)
+  local runs_ahead = math.min(ahead, #jobs - 1)
   local waits = waited(lane, jobs[1], kept)
   local more = {}
+  if is_fresh(history) then
+    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|0'
+  end
   if not has_begun then
-    more[1], more[2] = 'nb:' .. token, '1'
+    more[#more + 1], more[#more + 2] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
     more[#more + 1], more[#more + 2] = 'ah', runs_ahead
   end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, 'wt', waits, unpack(more))
+  call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
   tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
@@ -159,11 +175,14 @@ elseif lanes > 0 then
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
-  local granted, ends = {}, {}
+  local granted, ends, keys = {}, {}, {}
+  for index, lane in ipairs(picked) do keys[index] = lane_key(lane) end
+  local all_fresh = #keys == 0 or call('EXISTS', unpack(keys)) == 0
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
-    grant(lane, last[6 + index], text(token), share)
+    local history = all_fresh and FRESH or call('HMGET', keys[index], 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
+    grant(lane, history, last[6 + index], text(token), share)
     granted[index], just_granted[lane] = lane, true
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end

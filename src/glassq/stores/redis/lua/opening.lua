@@ -24,8 +24,8 @@
 --          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
 --          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
 --          wt when nobody held it, and why (see `waits`),
---          go <token>|<owner>|<level>|<change>: its pass. It is there while nothing but `cu` is noted of a head in a
---          lane that is run ahead, so that one look tells what else twelve would,
+--          go <token>|<owner>|<level>|<change>: its pass. It is there only while the lane is held and nothing but
+--          `cu` is noted of its head, so that one look tells what else twelve would,
 --          kp:<job> <µs>:<note> of one in `cw` whose end is kept,
 --          nb:<token> there while the head the lane was granted with has not begun
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
@@ -64,7 +64,7 @@
 --          jo:<number> zset  who has to hear of this end -> place; with that added to the number it is a delivery's
 -- jz zset  workflow -> until when it is kept;  jg:<workflow> hash  name, total, body, began, keep (µs), left, b, c, e
 --          how many ended so, at ended, un nobody was told of that, x cancelled;  jj:<workflow> hash  job -> <letter><number>
--- u:<worker> list  <digest><marks> of its last calls of `settle`, newest first
+-- u:<worker> list  digests of its last settlements that were not refused, those of a call in one text, newest last
 --
 -- Atomicity: a script runs alone and whole. First it reads and checks, and may refuse; after its first write it
 -- never fails. Full servers refuse a script at its first write only if that command needs memory (deny-oom): so
@@ -73,7 +73,7 @@
 --
 -- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs and each text that
 -- is put together 0.2, used or not; a command costs 0.4 and more, a number above 2^46 made into text 0.5. So the
--- commonest calls are answered by `append_plain`, `settle_next` and `settle_leave`, which stand before all functions
+-- commonest calls are answered by `append_plain`, `settle_next` and `settle_turns`, which stand before all functions
 -- and leave what is not common to these; and what only some verbs use is in files of its own.
 
 local call = redis.call

@@ -1,22 +1,37 @@
 -- settle: end attempts of lane heads; at most one settlement per lane.
--- ARGV   time, owner, digest of this call, then per settlement: action, lane, token, job, leaving, next job or '',
+-- ARGV   time, owner, a digest of each settlement (all of one length) or '', then per settlement: action, lane, token, job, leaving, next job or '',
 --        change, window, ahead, and where the attempt failed (retry, halt, bury) also: reason, wait (µs), error, ran.
 --        With a '+' behind the action there are also: for how long it is kept (µs, 0 not at all), its reason, what is
 --        said of it, and what it leaves: 'r' a result, 'e' an error or '' nothing, and that
---        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a call is '': while
+--        Leaving is also 'go_on': the next job has begun, whatever has changed. The digest of such a one is '': while
 --        the lane is held, its head says enough. With 'yield' the next job and the change are instead the lane whose
 --        head begins now, granted earlier to this owner, and its token or ''
+--        Where all have succeeded with 'yield' and leave nothing, they are told in short: time, owner, digests, 'turns',
+--        what begins with the last of them (lane and token, or '' and ''), then per settlement lane, token and job
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
 --        <status>:<ordinal>:<held>:<others, 2 in a paused queue>:<change>:<size of the new window>; as one text because
 --        each part would cost its reader 4 µs. With new windows an array of this and of their jobs. Of a job others
 --        waited for also :<how many of them it let go, or cancelled>:<1 if the outbox has something new>:<how many
---        workflows ended>, which stand behind its window (see `workflows`)
+--        workflows ended>, which stand behind its window (see `workflows`). Where all lanes were given up, perhaps only
+--        the first answer and *<how many>:<the first that says that others wait, or 0>; ordinals count on
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
--- Replay: a settlement of a job that is gone answers `already`. The last calls of every worker are kept by their
--- digests (a worker settles several lanes at a time), so that a repetition is known even where the lane vanished,
--- or its lease ended, with the first one.
+-- Replay: a settlement of a job that is gone answers `already`. The last settlements of every worker are kept by their
+-- digests, so that a repetition is known even where the lane vanished, or its lease ended, with the first one; also
+-- when it is repeated without those it was told with.
 
-local owner, digest = ARGV[2], ARGV[3]
+local ARGV = ARGV
+if ARGV[4] == 'turns' then
+  local told = {ARGV[1], ARGV[2], ARGV[3]}
+  for at = 7, #ARGV, 3 do
+    for _, each in ipairs({'ack', ARGV[at], ARGV[at + 1], ARGV[at + 2], 'yield', '', '', '1', '0'}) do
+      told[#told + 1] = each
+    end
+  end
+  told[#told - 3], told[#told - 2] = ARGV[5], ARGV[6]
+  ARGV = told
+end
+
+local owner, digests = ARGV[2], ARGV[3]
 local DEEP = 1000
 local FAILED = {retry = true, halt = true, bury = true}
 local LETTERS = {ack = 's', bury = 'b', expire = 'e', cancel = 'c'}
@@ -78,15 +93,15 @@ call('HDEL', C, '_') -- the first write, one that needs no memory
 pass_time()
 if is_new and format then note_run() end
 
-if fenced and digest ~= '' then -- perhaps because this very call has been carried out before
+local size = #digests / #all
+if fenced and size > 0 then -- perhaps because this very settlement has been carried out before
+  local known = {}
   for _, earlier in ipairs(call('LRANGE', P .. 'u:' .. owner, 0, -1)) do
-    if string.sub(earlier, 1, #digest) == digest then
-      for index, what in ipairs(all) do
-        local was_done = string.sub(earlier, #digest + index, #digest + index) == 'd'
-        if what.status == 'fenced' and was_done then what.status = 'gone' end
-      end
-      break
-    end
+    for at = 1, #earlier, size do known[string.sub(earlier, at, at + size - 1)] = true end
+  end
+  for index, what in ipairs(all) do
+    local was_done = known[string.sub(digests, (index - 1) * size + 1, index * size)]
+    if what.status == 'fenced' and was_done then what.status = 'gone' end
   end
 end
 
@@ -223,6 +238,8 @@ local function move_on(what)
   elseif what.ahead ~= (what.was_ahead or '0') then
     call('HSET', key, 'ah', what.ahead)
     call('HDEL', key, 'go')
+  elseif level ~= what.begun then
+    call('HDEL', key, 'go')
   end
   if is_named and is_fresh then return true end
   return true, window(lane, math.max(1, tonumber(ARGV[what.at + 7])))
@@ -239,7 +256,7 @@ local function refresh(what, id)
   call('HDEL', lane_key(what.lane), 'go')
 end
 
-local marks, answers, texts = digest, '', nil
+local done, answers, texts = '', '', nil
 for index, what in ipairs(all) do
   local status, ordinal, held, jobs, came = what.status, 0, false, nil, nil
   if what.leaving == 'yield' and what.change ~= '' then begin_head(ARGV[what.at + 5], what.change) end
@@ -268,7 +285,7 @@ for index, what in ipairs(all) do
   elseif status == 'gone' then
     status = 'already'
   end
-  marks = marks .. (status == 'fenced' and 'f' or 'd')
+  if status ~= 'fenced' then done = done .. string.sub(digests, (index - 1) * size + 1, index * size) end
   answers = answers .. (index > 1 and ';' or '|') .. status .. ':' .. ordinal .. (held and ':1:' or ':0:')
     .. (all_paused and '2:' or ready > 0 and '1:' or '0:') .. what.changes .. ':' .. (jobs and #jobs or 0)
   if jobs then
@@ -286,9 +303,9 @@ if settled > tonumber(conf[4] or 0) then
 elseif format then
   call('HSET', C, 'seen', instant)
 end
-if format and digest ~= '' then
+if format and done ~= '' then
   local calls = P .. 'u:' .. owner
-  if call('LPUSH', calls, marks) > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
+  if call('RPUSH', calls, done) > 2 * KEPT_CALLS then call('LTRIM', calls, -KEPT_CALLS, -1) end
 end
 local reply = instant .. '|' .. found() .. answers
 if not texts then return reply end

@@ -39,7 +39,7 @@ if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and forma
       call('HSET', C, 'so', ordinal, 'seen', instant, 'last', instant)
       if ARGV[3] ~= '' then
         local calls = P .. 'u:' .. ARGV[2]
-        if call('LPUSH', calls, ARGV[3] .. 'd') > 2 * KEPT_CALLS then call('LTRIM', calls, 0, KEPT_CALLS - 1) end
+        if call('RPUSH', calls, ARGV[3]) > 2 * KEPT_CALLS then call('LTRIM', calls, -KEPT_CALLS, -1) end
       end
       local others = call('ZCARD', P .. 'r') > 0
       return instant .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. (conf[4] or '0') .. ':' .. conf[7] .. '|done:'

@@ -1,0 +1,64 @@
+"""Events that are told together."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar, overload
+
+from glassq.model.events import Event
+
+E = TypeVar("E", bound=Event)
+
+
+class Run(Sequence[E]):
+    """Events of one kind, at least one, oldest first. Each is made when somebody asks for it: who only wants
+    to know one field of all of them asks for its `column`."""
+
+    kind: type[E]
+    """What they are."""
+
+    @abstractmethod
+    def make(self, index: int) -> E:
+        """The event at this place."""
+
+    def column(self, field: str) -> list[Any]:
+        """One field of all of them."""
+        return list(map(attrgetter(field), self))
+
+    def same(self, *fields: str) -> bool:
+        """Whether each of these fields is the same in all of them."""
+        columns = map(self.column, fields)
+        return all(column.count(column[0]) == len(column) for column in columns)
+
+    @overload
+    def __getitem__(self, index: int) -> E: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[E]: ...
+
+    def __getitem__(self, index: int | slice) -> E | list[E]:
+        places = range(len(self))[index]
+        return self.make(places) if isinstance(places, int) else list(map(self.make, places))
+
+    def __iter__(self) -> Iterator[E]:
+        return map(self.make, range(len(self)))
+
+
+class Listed(Run[E]):
+    """Those that were made already."""
+
+    def __init__(self, events: Sequence[E]) -> None:
+        self.kind = type(events[0])
+        self._events = events
+
+    def make(self, index: int) -> E:
+        """See `Run.make`."""
+        return self._events[index]
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[E]:
+        return iter(self._events)

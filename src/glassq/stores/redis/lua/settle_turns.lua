@@ -1,0 +1,62 @@
+-- settle_turns: stands before `settle`, which says what is asked and answered, and does what turns nearly always end
+-- with: the heads of these lanes, of the only level there is, have succeeded, and each lane goes back to the ready ones,
+-- or vanishes. All of them or none: whatever is otherwise is left to `settle`, with nothing changed.
+
+if ARGV[4] == 'turns' and format and not is_new and #levels == 1 and (conf[8] or '0') == '0'
+    and now >= tonumber(conf[5]) and now - tonumber(conf[5]) <= MOMENT then
+  local count, pass, lists = (#ARGV - 6) / 3, '|' .. ARGV[2] .. '|' .. levels .. '|0', P .. 's' .. levels .. ':'
+  local names, keys, heads, next_jobs, waits = {}, {}, {}, {}, {}
+  for index = 1, count do
+    local name, job = ARGV[index * 3 + 4], ARGV[index * 3 + 6]
+    local key, list = P .. 'l:' .. name, lists .. name
+    local lane = call('HMGET', key, 'go', 'wt')
+    -- fence: `go` has the number and the owner, and is there only while the lane is held and nothing noted of its head.
+    if lane[1] ~= ARGV[index * 3 + 5] .. pass then break end
+    if has_jp and call('SISMEMBER', P .. 'jp', job) == 1 then break end -- somebody waits for it
+    -- The first write, one that needs no memory: taking a job and comparing it is cheaper than reading it before.
+    local head = call('LPOP', list)
+    if not head then break end
+    local mark, mine = string.find(head, '|', 1, true), '::' .. job -- which has no flags
+    if not (mark and string.sub(head, mark - #mine, mark - 1) == mine) then
+      call('LPUSH', list, head)
+      break
+    end
+    names[index], keys[index], heads[index], next_jobs[index], waits[index] =
+      name, key, head, call('LINDEX', list, 0), lane[2] or '0,'
+  end
+
+  if #names == count then
+    local ready, place, lowest, places, left, gone, first_other = call('ZCARD', P .. 'r'), conf[9] or 0, {}, {}, {}, {}, 0
+    for index, name in ipairs(names) do
+      if next_jobs[index] then
+        local at = #places
+        place = place + 1
+        lowest[at + 1], lowest[at + 2] = string.match(next_jobs[index], '^%d+'), name
+        places[at + 1], places[at + 2] = place, name
+        left[at + 1], left[at + 2] = '@' .. name, waits[index] .. instant -- see `waits`
+        if first_other == 0 then first_other = index end
+      elseif string.sub(waits[index], 1, 1) ~= ',' then
+        gone[#gone + 1] = '@' .. name
+      end
+    end
+    local settled = conf[4] or 0
+    call('ZREM', P .. 'h', unpack(names))
+    call('DEL', unpack(keys))
+    if first_other > 0 then
+      call('ZADD', P .. 'a', unpack(lowest))
+      call('ZADD', P .. 'r', unpack(places))
+      -- Where lanes wait already, whoever could take these has been rung for those.
+      if ready == 0 then call('XADD', P .. 'b', 'MAXLEN', '1', '*', 'r', '1') end
+    end
+    if #gone > 0 then call('HDEL', C, unpack(gone)) end
+    call('HSET', C, 'so', settled + count, 'seen', instant, 'last', instant, 'tail', place, unpack(left))
+    if ARGV[6] ~= '' then call('HDEL', P .. 'l:' .. ARGV[5], 'nb:' .. ARGV[6]) end
+    local calls = P .. 'u:' .. ARGV[2]
+    if call('RPUSH', calls, ARGV[3]) > 2 * KEPT_CALLS then call('LTRIM', calls, -KEPT_CALLS, -1) end
+    if ready > 0 then first_other = 1 end
+    return instant .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. settled .. ':' .. conf[7] .. '|done:' .. settled + 1
+      .. (first_other == 1 and ':0:1:0:0' or ':0:0:0:0') .. (count > 1 and '*' .. count .. ':' .. first_other or '')
+  end
+  for index, head in ipairs(heads) do call('LPUSH', lists .. names[index], head) end
+end
+

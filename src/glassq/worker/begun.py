@@ -1,0 +1,122 @@
+"""A plain job's attempt that has begun: what its code and observers want to know, made when they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, Final
+
+import msgspec
+
+from glassq.context import JobContext
+from glassq.model.clock import Clock
+from glassq.model.events import AttemptStarted
+from glassq.model.jobs import StoredJob
+from glassq.model.runs import Run
+from glassq.model.waits import Waited, Waits
+from glassq.registry import TaskDefinition
+from glassq.worker.fence import check
+from glassq.worker.holdings import HeldLane
+
+NO_HEADERS: Final[dict[str, str]] = {}
+"""What nearly all jobs brought along."""
+
+
+class Stay(msgspec.Struct, frozen=True):
+    """What all attempts of a stay in a lane have in common."""
+
+    lane: HeldLane
+    clock: Clock
+    tell: Callable[[JobContext, float | None, str], None]
+    """Hears of the progress of its jobs."""
+
+
+class Begun(msgspec.Struct):
+    """The first attempt of a plain job. It began at `started` by this process's clock, `store_now` by the
+    store's, and what it has waited for is among the `waits` of its lane."""
+
+    stay: Stay
+    job: StoredJob
+    task: TaskDefinition
+    started: float
+    store_now: float
+    waits: Waits
+    headers: dict[str, str] = NO_HEADERS
+    """What the job brought along."""
+    _context: JobContext | None = None
+
+    def context(self) -> JobContext:
+        """The job as its own code sees it: always the same object."""
+        if self._context is None:
+            self._context = self._made_context()
+        return self._context
+
+    def _made_context(self) -> JobContext:
+        stay, job, task = self.stay, self.job, self.task
+        return JobContext(
+            id=job.id,
+            queue=stay.lane.queue,
+            task=task.name,
+            key=stay.lane.key,
+            seq=job.seq,
+            attempt=1,
+            token=stay.lane.lease.token,
+            enqueued_at=job.eligible_at,
+            _check=partial(check, stay.lane, stay.clock, self.started, task.timeout),
+            _tell=stay.tell,
+        )
+
+    def waited(self) -> Waited:
+        """How long the job has waited, and what for."""
+        return self.waits.split(self.job.eligible_at, self.store_now)
+
+    def event(self) -> AttemptStarted:
+        """What is told of it."""
+        job, task = self.job, self.task
+        in_queue, causes = self.waited()
+        return AttemptStarted(
+            lease=self.stay.lane.lease,
+            task=task.name,
+            job_id=job.id,
+            seq=job.seq,
+            attempt=1,
+            started=self.started,
+            timeout=task.timeout,
+            time_in_queue=in_queue,
+            headers=self.headers,
+            level=job.level,
+            replayed=job.replayed,
+            waits=causes,
+        )
+
+
+class Begins(Run[AttemptStarted]):
+    """Several of them that began in one lane."""
+
+    kind = AttemptStarted
+    """See `Run.kind`."""
+
+    def __init__(self, begun: Sequence[Begun]) -> None:
+        self._begun = begun
+
+    def make(self, index: int) -> AttemptStarted:
+        """See `Run.make`."""
+        return self._begun[index].event()
+
+    def column(self, field: str) -> list[Any]:
+        """See `Run.column`. What is counted of all costs no events."""
+        match field:
+            case "headers":
+                return [begun.headers for begun in self._begun]
+            case "time_in_queue":
+                return [seconds for seconds, _ in self._waited]
+            case "waits":
+                return [causes for _, causes in self._waited]
+        return super().column(field)
+
+    @cached_property
+    def _waited(self) -> list[Waited]:
+        return [begun.waited() for begun in self._begun]
+
+    def __len__(self) -> int:
+        return len(self._begun)

@@ -1,0 +1,241 @@
+"""Ends of short turns that are sent together: a message for several lanes, where one for each costs more."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from glassq.errors import StorageError
+from glassq.model.clock import Clock
+from glassq.model.leases import Lease, Settled, Settlement, SettleStatus
+from glassq.settling import Settling
+from glassq.storage import KEPT_SETTLEMENTS
+from glassq.worker.attempt import Ended
+from glassq.worker.begun import Begun
+from glassq.worker.holdings import HeldLane
+from glassq.worker.options import WorkerOptions
+from glassq.worker.settle import Settler
+
+BRIEF: Final = 0.001
+"""Seconds: a job that ran for longer is settled by itself, and no end waits for longer while others run."""
+_MOST: Final = 16
+"""Ends in one message. More would save little, and as many lanes run their job again after a kill."""
+
+
+class Stay(Protocol):
+    """A stay in a lane, as far as the end of its turn goes."""
+
+    ran: float
+    paused: bool
+
+    @property
+    def held(self) -> HeldLane:
+        """The lane."""
+        ...
+
+    def left(self) -> None:
+        """Its end was settled, and that was told."""
+        ...
+
+    def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
+        """Hear by itself what was sent together, and see to whatever that was."""
+        ...
+
+
+class Left(Protocol):
+    """Lanes of one queue that were left, and of whose ends something is still to be heard."""
+
+    @property
+    def stays(self) -> Sequence[Stay]:
+        """Which they are."""
+        ...
+
+    @property
+    def lease(self) -> Lease:
+        """That of one of them."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """Whether the store has said that nothing more of the queue is to begin."""
+        ...
+
+    def heard(self) -> bool:
+        """Whether all that was sent has been answered. Does not wait."""
+        ...
+
+    def leave(self) -> None:
+        """Hear of everything that was sent, and see to whatever that was."""
+        ...
+
+
+class _End(msgspec.Struct, frozen=True):
+    """The end of a lane's turn. `at` is when its job ended, by the local clock."""
+
+    stay: Stay
+    ended: Ended
+    settlement: Settlement
+    at: float
+
+
+class Bundle:
+    """One thread's lanes of which each ran one plain job that was quick and succeeded: their turns are over,
+    and the ends not sent yet.
+
+    All are of one queue, in the order in which they ran. The death of the worker is blamed on all that began
+    in a bundle (`Terms.together`), so the store need not be told before each. The thread puts them in, and
+    sends before it does anything else; while it is in user code, another one sends what is due.
+    """
+
+    def __init__(self, settler: Settler, clock: Clock, most: int, left: deque[Left]) -> None:
+        self._settler = settler
+        self._clock = clock
+        self._most = most
+        self._left = left
+        self._lock = threading.Lock()
+        self._begun: list[Begun] = []
+        self.ends: list[_End] = []
+        """What is to be sent."""
+
+    @property
+    def queue(self) -> str:
+        """Whose lanes there are; empty where there are none."""
+        ends = self.ends
+        return ends[0].settlement.lease.queue if ends else ""
+
+    def begun(self, attempts: Sequence[Begun]) -> None:
+        """A job has begun that may come into it: those who are patient are told later."""
+        self._begun += attempts
+
+    def put(self, stay: Stay, ended: Ended, settlement: Settlement, at: float) -> None:
+        """Keep the end of a turn."""
+        with self._lock:
+            self.ends.append(_End(stay, ended, settlement, at))
+
+    def is_due(self) -> bool:
+        """Whether it is full, or has waited for long enough."""
+        ends = self.ends
+        return len(ends) >= self._most or (bool(ends) and ends[-1].at - ends[0].at >= BRIEF)
+
+    def send(self, begins: Callable[[str], Lease | None] | None = None) -> None:
+        """Send what there is, and tell what began; `begins` says which lane of the queue begins with that."""
+        with self._lock:  # also to see what another thread has sent
+            if self.ends:
+                self._send(begins)
+        self.tell()
+
+    def send_if_old(self, patience: float) -> bool:
+        """Send what has waited for so many seconds, in place of the thread it belongs to; whether anything is
+        still to be sent."""
+        with self._lock:
+            if self.ends and self._clock.monotonic() - self.ends[0].at >= patience:
+                self._send(None)
+            return bool(self.ends)
+
+    def tell(self) -> None:
+        """Tell the patient observers what began."""
+        if self._begun:
+            begun, self._begun = self._begun, []
+            self._settler.begun_together(begun)
+
+    def _send(self, begins: Callable[[str], Lease | None] | None) -> None:
+        ends, self.ends = self.ends, []
+        lost = [end for end in ends if end.stay.held.lost]
+        if lost:  # as whatever ends in a lane that is no longer this worker's
+            self._left.append(Message(self._settler, lost, ()))
+            ends = [end for end in ends if end not in lost]
+        if not ends:
+            return
+        settlements = [end.settlement for end in ends]
+        begun = None if begins is None else begins(settlements[-1].lease.queue)
+        if begun is not None:
+            settlements[-1] = msgspec.structs.replace(settlements[-1], begins=begun)
+        for end in ends:
+            end.stay.held.leaving = True  # a store that settles at once gives the lane up
+        # order: on the wire when this returns; before that nobody can be given any of these lanes.
+        self._left.append(Message(self._settler, ends, self._settler.send_together(settlements)))
+
+
+class Message:
+    """Ends of turns that were sent together, or not at all. Belongs to the thread whose lanes they are of."""
+
+    def __init__(self, settler: Settler, ends: Sequence[_End], sent: Sequence[Settling]) -> None:
+        self._settler = settler
+        self._ends = ends
+        self._sent = sent
+        self.stays = [end.stay for end in ends]
+        self.lease = ends[0].settlement.lease
+        self.paused = False
+
+    def heard(self) -> bool:
+        """See `Left.heard`."""
+        return all(settling.arrived() for settling in self._sent)
+
+    def leave(self) -> None:
+        """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""
+        if not self._sent:
+            for end in self._ends:
+                self._settler.abandoned(end.stay.held, end.ended)
+            return
+        answers = self._answers()
+        if answers and all(map(_is_routine, answers)):
+            lanes, ends = [stay.held for stay in self.stays], [end.ended for end in self._ends]
+            self._settler.settled_each(lanes, [*zip(ends, answers, strict=True)])
+            for stay in self.stays:
+                stay.left()
+            self.paused = any(answer.paused for answer in answers)
+            return
+        for end, settling in zip(self._ends, self._sent, strict=True):
+            end.stay.hear_of(end.ended, end.settlement, settling, end.at)
+        self.paused = any(stay.paused for stay in self.stays)
+
+    def _answers(self) -> list[Settled]:
+        """What was answered, waited for; nothing where that failed: each lane meets the failure itself."""
+        try:
+            return [settling.answer() for settling in self._sent]
+        except StorageError:
+            return []
+
+
+def _is_routine(answer: Settled) -> bool:
+    """Whether it says of a job that it is settled, and nothing else that somebody has to be told."""
+    return answer.status is SettleStatus.DONE and not (answer.relay or answer.ended)
+
+
+class Bundles:
+    """The bundles of one worker. A thread's bundle is sent by another one when it has become old.
+
+    A thread has no more lanes of which it has not heard than `most_left`: half of them may be in its bundle
+    while the other half is on its way.
+    """
+
+    def __init__(self, settler: Settler, clock: Clock, options: WorkerOptions) -> None:
+        self._settler = settler
+        self._clock = clock
+        self.most_left = max(1, min(2 * options.max_in_flight, KEPT_SETTLEMENTS // options.concurrency))
+        self._most = max(1, min(self.most_left // 2, _MOST))
+        self._lock = threading.Lock()
+        self._open: set[Bundle] = set()
+
+    def begin(self, left: deque[Left]) -> Bundle:
+        """A thread's bundle, from which messages come to what was `left`."""
+        bundle = Bundle(self._settler, self._clock, self._most, left)
+        with self._lock:
+            self._open.add(bundle)
+        return bundle
+
+    def end(self, bundle: Bundle) -> None:
+        """Its thread is done."""
+        with self._lock:
+            self._open.discard(bundle)
+
+    def send_old(self, patience: float = BRIEF) -> bool:
+        """Send what has waited for so many seconds; whether anything is still to be sent."""
+        with self._lock:
+            bundles = tuple(self._open)
+        waiting = [bundle.send_if_old(patience) for bundle in bundles if bundle.ends]
+        return any(waiting)

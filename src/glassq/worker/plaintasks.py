@@ -1,0 +1,86 @@
+"""Which calls are plain: known of a task once, and not asked of each of its jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from glassq.codec import Beginning, plain_beginning
+from glassq.errors import CorruptRecord
+from glassq.registry import Registry, TaskDefinition
+
+Call = tuple[TaskDefinition, list[Any], dict[str, Any]]
+"""What is to be called, with its arguments."""
+
+
+class _Like(msgspec.Struct, frozen=True):
+    """What is known of all calls that begin like one that was plain, as of an edition of the registry."""
+
+    beginning: Beginning
+    task: TaskDefinition
+    edition: int
+
+
+class PlainTasks:
+    """The tasks of one worker of whose successes nothing is told but that, and which run in a lane's thread.
+
+    What is known of a task holds until the registry has another one of its name. Any thread may ask: what one
+    notes is at worst found out by another one again.
+    """
+
+    def __init__(self, registry: Registry, serializer: str) -> None:
+        self._registry = registry
+        self._serializer = serializer
+        self._known: dict[str, tuple[TaskDefinition, bool]] = {}
+        self._last: _Like | None = None
+
+    def open(self, body: bytes) -> Call | None:
+        """The call in this body. None when it brought anything along, its task is not plain, or there is
+        something wrong with it."""
+        like, payload = self._last, None
+        if like is not None and like.edition == self._registry.edition:
+            payload = like.beginning.payload(body)  # nearly always: a call of the same task as the last one
+        if like is None or payload is None:
+            like = self._last = self._look_at(body)
+            payload = None if like is None else like.beginning.payload(body)
+            if like is None or payload is None:
+                return None
+        try:
+            args, kwargs = like.task.codec.decode(payload)
+        except CorruptRecord:
+            return None
+        return like.task, args, kwargs
+
+    def _look_at(self, body: bytes) -> _Like | None:
+        edition = self._registry.edition  # before the task is looked for, which may change meanwhile
+        beginning = plain_beginning(body)
+        task = None if beginning is None else self._registry.find(beginning.task)
+        if beginning is None or task is None or beginning.serializer != self._serializer:
+            return None
+        return None if task.is_async or not self.takes(task) else _Like(beginning, task, edition)
+
+    def takes(self, task: TaskDefinition) -> bool:
+        """Whether of a success of this task no more is to be told than that."""
+        known = self._known.get(task.name)
+        if known is None or known[0] is not task:
+            known = self._known[task.name] = task, says_only_success(task)
+        return known[1]
+
+
+_SAYS_NOTHING_MORE = frozenset(
+    {
+        *("name", "queue", "func", "signature", "codec", "key", "ttl", "priority", "left_out"),
+        *("max_retries", "retry_wait", "on_exhausted", "on_error", "timeout", "is_async"),
+    }
+)
+"""What a task may say without changing what is told of its successes. Any other option may, those to come
+included."""
+
+
+def says_only_success(task: TaskDefinition) -> bool:
+    """Whether of a success of this task no more is to be told than that."""
+    fields = msgspec.structs.fields(task)
+    return all(
+        field.name in _SAYS_NOTHING_MORE or getattr(task, field.name) == field.default for field in fields
+    )

@@ -1,0 +1,49 @@
+"""A worker of very many short lanes that writes down what it runs: a process of its own, to be killed.
+
+    python shortlanes.py URL LOG work|fill LANES JOBS
+
+A job whose key is POISON kills the process that runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from glassq import Glassq, current_job
+
+POISON = "poison"
+CRASHES = 3
+
+
+def main(url: str, log: str, role: str, lanes: int, jobs: int) -> int:
+    """Enqueue so many jobs in each lane, in turn; or work until there is nothing left."""
+    written = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    with Glassq(url) as app:
+
+        @app.fifo("q", key="key")
+        def work(key: str, number: int) -> None:
+            # One call of the system: whatever happens next, it has been written.
+            os.write(written, f"{key} {number} {current_job().attempt}\n".encode())
+            if key == POISON and number == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if role == "fill":
+            for number in range(jobs):
+                for first in range(0, lanes, 50):
+                    app.enqueue_many(
+                        [work.s(name(lane), number) for lane in range(first, min(first + 50, lanes))]
+                    )
+            return 0
+        worker = app.worker(concurrency=1, lease_seconds=1, max_crashes=CRASHES)
+        return 0 if worker.run_until_idle(60) else 1
+
+
+def name(lane: int) -> str:
+    """The key of a lane. The poisoned one is in the middle, where many are on their way."""
+    return POISON if lane == 60 else f"k{lane}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))
