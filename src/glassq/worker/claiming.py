@@ -152,9 +152,9 @@ class Claiming:
         )
 
     def _plan_ahead(self) -> _Plan | None:
-        """What the next claim asks for, as whoever is woken for it is in a hurry; None where that may change
-        before, with what is held or how fast things move. That more threads may be free by then matters little:
-        lanes that are left come next."""
+        """What the next claim asks for: whoever is woken for it is in a hurry. None where that may change
+        before, with what is held or how fast things move. That more threads may be free by then matters
+        little: lanes that are left come next."""
         queues, more, free = self._queues(), self._reach.lanes(), self._pool.free()
         if more or not (queues and free):
             return None
