@@ -93,6 +93,13 @@ class PlayedStore:
         self.told.append(f"release {' '.join(lease.lane for lease in leases)}")
 
 
+class NothingPlain:
+    """Jobs that are attempted like any other."""
+
+    def open(self, _body: bytes) -> None:
+        """Of none of them so much is known that nothing is to be asked."""
+
+
 class Play:
     """A lane of quick jobs, and who else waits."""
 
@@ -103,6 +110,7 @@ class Play:
         self.waited: list[dict[str, float]] = []
         self.events: list[Event] = []
         self.crowded = True
+        self.plain = NothingPlain()
         self.seconds = 0.0
         self.bus = bus = Bus()
         self.tell = nobody_listens

@@ -55,6 +55,8 @@ class Running:
 
     def _ended_together(self, run: Run[AttemptSettled]) -> None:
         """Of one lease: no more than one of them can be its current one. Or each of its own."""
+        if not self._attempts:
+            return
         lease = run[0].lease
         if run[-1].lease != lease:
             for event in run:

@@ -183,8 +183,8 @@ class Message:
             return
         answers = self._answers()
         if answers and all(map(_is_routine, answers)):
-            told = zip(self._ends, answers, strict=True)
-            self._settler.settled_each([(end.stay.held, end.ended, answer) for end, answer in told])
+            lanes, ends = [stay.held for stay in self.stays], [end.ended for end in self._ends]
+            self._settler.settled_each(lanes, [*zip(ends, answers, strict=True)])
             for stay in self.stays:
                 stay.left()
             self.paused = any(answer.paused for answer in answers)

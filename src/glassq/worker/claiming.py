@@ -25,7 +25,12 @@ from glassq.worker.shares import Shares
 log = Log("glassq.worker")
 
 _LONGEST_WAIT = 5.0
-"""Seconds between two claims of an idle worker: the safety net under the doorbell."""
+"""Seconds between two turns of an idle worker, which is heard of then; and between two claims, the safety net
+under the doorbell."""
+_PER_QUEUE = 0.15
+_RAREST = 15.0
+"""A claim looks into every queue: where these are many, it is so many seconds for each of them, and so many
+for all at most."""
 _MOMENT = 0.002
 """Seconds in which lanes that wait behind quick jobs are taken up."""
 _LOOK = 0.2
@@ -61,8 +66,8 @@ class Claiming:
         holdings: Holdings,
         shares: Shares,
         reach: Reach,
-        bundles: Bundles,
         assignment: Assignment | None,
+        bundles: Bundles,
         beats: Beats,
         random: Callable[[], float],
         rest: Callable[[float], object],
@@ -77,8 +82,8 @@ class Claiming:
         self._holdings = holdings
         self._shares = shares
         self._reach = reach
-        self._bundles = bundles
         self._assignment = assignment
+        self._bundles = bundles
         self._beats = beats
         self._give_back = give_back
         self._withdraw = withdraw
@@ -90,7 +95,7 @@ class Claiming:
         """Whether lanes may have been left for want of a thread."""
         self._presses = True
         """Whether to claim again as soon as threads have taken up what waits here: there is more where that
-        came from, or it has not begun yet, and is not to be kept from others for long."""
+        came from, or is likely to be."""
         self._again_at = 0.0
         self.under_way = False
         """Whether a claim is being made, or what it granted is handed out."""
@@ -100,11 +105,9 @@ class Claiming:
     def turn(self) -> None:
         """Wait until it is worth a claim, claim once, and put what was granted into the pool."""
         self.tell()
-        if self._presses:
-            self._wait_for_threads()
-        else:
-            self._see_off()
-            self._wait_for_bell(max(0.0, self._again_at - self._clock.monotonic()))
+        self._wait_for_threads()
+        if not (self._presses or self._is_called()):
+            return
         if self._with.stopping():
             return
         self._presses = self._presses and bool(self._pool)
@@ -141,14 +144,22 @@ class Claiming:
 
     def _planned(self, queues: tuple[str, ...], free: int, more: int) -> _Plan:
         ordered = self._shares.ordered(queues)
-        together = self._with.options.max_crashes > 1
-        return _Plan(ordered, free, more, self._shares.terms(ordered, more, together=together))
+        return _Plan(
+            ordered,
+            free,
+            more,
+            self._shares.terms(ordered, more, together=self._with.options.max_crashes > 1),
+        )
 
     def _plan_ahead(self) -> _Plan | None:
-        """What the next claim asks for, unless things move too fast to know it now: whoever is woken for it
-        is in a hurry. That more threads may be free by then matters little: lanes that are left come next."""
+        """What the next claim asks for: whoever is woken for it is in a hurry. None where that may change
+        before, with what is held or how fast things move. That more threads may be free by then matters
+        little: lanes that are left come next."""
         queues, more, free = self._queues(), self._reach.lanes(), self._pool.free()
-        return self._planned(queues, free, more) if queues and free and not more else None
+        if more or not (queues and free):
+            return None
+        plan = self._planned(queues, free, more)
+        return None if self._shares.bounded else plan
 
     def _claim(self) -> float:
         plan, self._plan = self._plan, None
@@ -180,13 +191,13 @@ class Claiming:
         self._wanting = bool(claimed.others) or len(claimed.found) < len(queues)
         self._shares.look(claimed)
         self._take_on(claimed, sent + options.lease_seconds, free)
-        longest = _LONGEST_WAIT if free + more else _LOOK
+        longest = min(_RAREST, max(_LONGEST_WAIT, _PER_QUEUE * len(queues))) if free + more else _LOOK
         if self._assignment is not None and claimed.others and len(claimed.grants) < free:
             longest = _LEFT  # nobody rings again for lanes that were left
         return longest if claimed.next_due is None else min(longest, claimed.next_due)
 
     def _take_on(self, claimed: Claimed, deadline: float, free: int) -> None:
-        """Let granted lanes wait for threads, so many of which were free."""
+        """Let granted lanes wait for threads, of which so many are free."""
         options = self._with.options
         self._reach.look(claimed)
         if claimed.grants and (claimed.others or len(claimed.grants) > free):
@@ -219,31 +230,28 @@ class Claiming:
         """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
         moment, all threads are called; what waited too long is given back: others may have free threads."""
         while not self._with.stopping():
-            oldest = self._pool.oldest()
+            oldest = self._pool.oldest()  # first: a bundle grows only while lanes wait
             unsent = self._bundles.send_old()
             if not unsent and oldest is None:
                 return
             served = self._pool.served
-            if self._pool.wait_until_low(_MOMENT):
+            if self._pool.wait_until_low(_MOMENT) and self._presses:
                 return
             if self._pool.served == served:
                 self._reach.forget()
             if oldest is not None and self._reach.is_late(oldest):
                 self._withdraw()
 
-    def _see_off(self) -> None:
-        """Until no lane waits for a thread, and no end to be sent: whoever waits for the bell sends nothing.
-        A bundle grows only while lanes wait, so none does from then on."""
-        while not self._with.stopping() and (self._pool or self._bundles.send_old()):
-            self._pool.wait_until_low(_MOMENT)
-
-    def _wait_for_bell(self, seconds: float) -> None:
+    def _is_called(self) -> bool:
+        """Wait for the bell, or until a claim or a heartbeat is due; whether to claim."""
+        left = max(0.0, self._again_at - self._clock.monotonic())
         try:
             self._doorbell.attend(self._queues())
             self._plan = self._plan_ahead()
-            self._doorbell.wait(seconds)
-        except StorageError:  # the next claim reports it, with its pauses
-            self._rest(seconds)
+            return self._doorbell.wait(min(left, _LONGEST_WAIT)) or left <= _LONGEST_WAIT
+        except StorageError:  # the claim reports it, with its pauses
+            self._rest(left)
         except Exception:  # licensed: top of a thread
             log.exception("waiting for the doorbell failed; looking again in a moment")
-            self._rest(min(seconds, 1))
+            self._rest(min(left, 1))
+        return True

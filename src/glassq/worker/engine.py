@@ -174,9 +174,9 @@ class Worker:
             queues=lambda: self.queues,
             relay=self._relay.look,
         )
-        self._assemble_claiming()
+        self._assemble_claiming(settler)
 
-    def _assemble_claiming(self) -> None:
+    def _assemble_claiming(self, settler: Settler) -> None:
         assignment = Assignment(self._options, self._clock) if self._options.chooses else None
         self._shares = Shares(self._registry, self._holdings, self._options.concurrency, assignment)
         self._pool = self._pool_kind(
@@ -189,7 +189,7 @@ class Worker:
             watch=self._watch,
         )
         self._reach = Reach(self._clock, self._pool)
-        self._bundles = Bundles(self._services.settler, self._clock, self._options)
+        self._bundles = Bundles(settler, self._clock, self._options)
         self._claims = Claiming(
             self._services,
             queues=lambda: self.queues,
@@ -198,8 +198,8 @@ class Worker:
             holdings=self._holdings,
             shares=self._shares,
             reach=self._reach,
-            bundles=self._bundles,
             assignment=assignment,
+            bundles=self._bundles,
             beats=Beats(self._bus, self._clock, self._owner, self._holdings),
             random=self._random,
             rest=self._stopping.wait,
@@ -284,9 +284,7 @@ class Worker:
         try:
             if not self._stopping.is_set():
                 self._claims.turn()
-        except (
-            BaseException
-        ):  # licensed: what no turn survives ends the worker, as leases must not outlive it
+        except BaseException:  # licensed: what no turn survives ends the worker
             self._stopping.set()
             raise
         finally:

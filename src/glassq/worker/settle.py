@@ -156,12 +156,12 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        ended, answers = zip(*ends, strict=True)
-        self._bus.emit_together(Successes((lane,) * len(ended), ended, answers))
+        told = [*ends]
+        self._bus.emit_together(Successes((lane,) * len(told), told))
 
-    def settled_each(self, ends: Iterable[tuple[HeldLane, Ended, Settled]]) -> None:
-        """The same of attempts in lanes of one queue."""
-        self._bus.emit_together(Successes(*zip(*ends, strict=True)))
+    def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
+        """The same of attempts of which each was in a lane of its own, all of one queue."""
+        self._bus.emit_together(Successes(lanes, ends))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
@@ -203,10 +203,9 @@ class Successes(Run[AttemptSettled]):
     kind = AttemptSettled
     """See `Run.kind`."""
 
-    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[Ended], answers: Sequence[Settled]) -> None:
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
         self._lanes = lanes
-        self._ends = ends
-        self._answers = answers
+        self._ends, self._answers = zip(*ends, strict=True)
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""

@@ -162,18 +162,14 @@ local function grant(lane, history, kept, token, share)
   local has_begun = #grants < beginning or together and is_fresh and not history[5]
   local waits = waited(lane, jobs[1], kept)
   local more = {}
-  if history == FRESH then
-    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|0'
+  if is_fresh then -- its pass, see `queue`
+    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|' .. (history[6] or '0')
   end
   if not has_begun then
     more[#more + 1], more[#more + 2] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
     more[#more + 1], more[#more + 2] = 'ah', runs_ahead
-    if is_fresh then -- its pass, see `queue`
-      more[#more + 1] = 'go'
-      more[#more + 1] = token .. '|' .. owner .. '|' .. level .. '|' .. (history[6] or 0)
-    end
   end
   -- fence: number and owner; from here on every earlier one is refused.
   call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], unpack(more))
