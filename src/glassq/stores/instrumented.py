@@ -411,8 +411,6 @@ class _TimedCourse:
 
     def _note(self, heard: int) -> None:
         self.is_over = self._inner.is_over
-        if not heard:
-            return
         now, sent = perf_counter(), self._sent
         for _ in range(heard):
             before, started = sent.popleft()
