@@ -6,16 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from glassq import Glassq, current_job
 from glassq.codec import Envelope, Place, seal
-from glassq.model.events import AttemptStarted, Event
+from glassq.model.events import AttemptSettled, AttemptStarted, Event
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import Lease
+from glassq.model.leases import Lease, Owner, Settled, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import NO_WAITS
@@ -25,6 +25,7 @@ from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts, Ended, Standing
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
+from glassq.worker.settle import Settler
 
 LEASE = Lease("orders", "c-7", 41)
 LEFT: ContextVar[str] = ContextVar("left", default="nothing")
@@ -262,6 +263,46 @@ def test_events_are_not_made_for_those_who_ask_for_fields(desk: Desk) -> None:
     assert (run[-1], run[1:]) == (desk.events[-1], desk.events[1:])
     assert run.same("task", "headers")
     assert not run.same("task", "seq")
+
+
+def test_ends_that_are_told_together_have_the_fields_of_their_events(desk: Desk) -> None:
+    """Also for who asks for fields alone."""
+    asked: list[Run[Any]] = []
+    desk.bus.subscribe(lambda _: None, AttemptSettled, together=asked.append)
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    ended = [desk.plainly(desk.job(id=f"orders/p:{seq}", seq=seq)) for seq in (1, 2)]
+    answers = [
+        Settled(status=SettleStatus.DONE, now=desk.clock.wall() + ordinal, ordinal=ordinal)
+        for ordinal in (7, 8)
+    ]
+    settler = Settler(desk.app.storage, desk.bus, desk.clock, Owner("n", "i"), lambda: 0.5)
+    settler.settled_together(desk.lane, zip(cast("list[Ended]", ended), answers, strict=True))
+    (run,) = asked
+    for name in AttemptSettled.__struct_fields__:
+        assert run.column(name) == [getattr(event, name) for event in run]
+    assert [(event.job_id, event.ordinal, event.end_to_end) for event in run] == [
+        ("orders/p:1", 7, 10.0),
+        ("orders/p:2", 8, 11.0),
+    ]
+    assert run.same("task", "outcome", "verdict")
+
+
+def test_tasks_of_a_lane_may_alternate(desk: Desk) -> None:
+    """What is remembered of one is not taken for the other."""
+    desk.app.fifo("orders", name="charge")(desk.ran.append)
+    desk.app.fifo("orders", name="refund")(lambda amount: desk.ran.append(-amount))
+    desk.app.fifo("orders", name="report", result_ttl=60)(desk.ran.append)
+    names = ("charge", "refund", "report", "charge", "charge", "refund")
+    ended = [desk.plainly(desk.job(name)) for name in names]
+    assert [each and each.task_name for each in ended] == [
+        "charge",
+        "refund",
+        None,
+        "charge",
+        "charge",
+        "refund",
+    ]
+    assert desk.ran == [7, -7, 7, 7, -7]
 
 
 def test_code_is_told_one_job_however_often_it_asks(desk: Desk) -> None:
