@@ -105,6 +105,9 @@ class SteppedWorker(Worker):
         self._due_at = None if due is None else self._clock.monotonic() + due
         super()._take_on(claimed, deadline)
 
+    def _is_watched(self) -> bool:
+        return False  # there is no other thread: what a job looks at was settled before it
+
     def _next_lane(self) -> LaneRun | None:
         return super()._next_lane() if self._left else None
 

@@ -94,7 +94,6 @@ class Worker:
         self._pid: int | None = None
         self._claiming = False
         self._looked = 0.0
-        self._free = 0
         self._beats = Beats(bus, clock, owner, self._holdings)
 
     @property
@@ -354,7 +353,6 @@ class Worker:
             ahead=self._options.max_in_flight if more else 0,
             terms=self._shares.terms(queues, more, together=self._options.max_crashes > 1),
         )
-        self._free = free
         self._shares.look(claimed)
         self._take_on(claimed, sent + self._options.lease_seconds)
         longest = _LONGEST_WAIT if free + more else _LOOK
@@ -364,7 +362,7 @@ class Worker:
 
     def _take_on(self, claimed: Claimed, deadline: float) -> None:
         self._reach.look(claimed)
-        stays = []
+        stays, free = [], self._pool.free()
         for place, grant in enumerate(claimed.grants):
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
@@ -378,7 +376,7 @@ class Worker:
                     others=grant.lease.queue in claimed.others,
                     turn=self._shares.turn_of(grant.lease),
                     asked=min(self._options.window, self._shares.turn(grant.lease.queue)),
-                    at_once=place < self._free,
+                    at_once=place < free,
                 )
             )
         try:
@@ -393,7 +391,7 @@ class Worker:
         Turns(
             bundles=self._bundles,
             next_lane=self._next_lane,
-            wait=lambda: bool(self._pool),
+            is_watched=self._is_watched,
             give_back=self._keep_from_beginning,
             done=self._drop,
         ).run(first)
@@ -401,14 +399,17 @@ class Worker:
     def _crowded(self, queue: str) -> bool:
         """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
         # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-        if self._pool.waiting or (self._claiming and self._reach.crowded):
-            return True
-        return self._shares.several and self._shares.should_yield(queue)
+        crowded = bool(self._pool.waiting) or (self._claiming and self._reach.crowded)
+        return crowded or (self._shares.several and self._shares.should_yield(queue))
 
     def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
         """Whether a lane may begin beside those that run."""
         shares = self._shares
         return not shares.bounded or shares.fits(lane.lease.queue, [each.lease.queue for each in running])
+
+    def _is_watched(self) -> bool:
+        """Whether the thread that claims looks after bundles now, or is about to."""
+        return self._claiming or bool(self._pool)
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()
