@@ -12,10 +12,10 @@ if format and not is_new and ARGV[6] == '1' and ARGV[5] == '' and ARGV[4] == ARG
     for index = 1, count do jobs[index] = seq + index .. middle .. ARGV[9 + index] end
     -- The first write: needs memory, fails whole, and does nothing unless there are jobs in this lane and level.
     if call('RPUSHX', P .. 's' .. levels .. ':' .. ARGV[7], unpack(jobs)) > 0 then
-      local first_seq = string.format('%.0f', seq + 1)
-      call('HSET', C, 'seq', string.format('%.0f', seq + count), 'en', string.format('%.0f', conf[3] + count),
+      local first_seq = text(seq + 1)
+      call('HSET', C, 'seq', text(seq + count), 'en', text(conf[3] + count),
         'seen', instant)
-      call('HSET', P .. 'p', ARGV[2], string.format('%.0f', last + count) .. ':' .. stamp .. ':' .. first_seq)
+      call('HSET', P .. 'p', ARGV[2], text(last + count) .. ':' .. stamp .. ':' .. first_seq)
       return first_seq .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. (conf[4] or '0') .. ':' .. conf[7] .. '|0'
     end
   end
