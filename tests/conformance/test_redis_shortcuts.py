@@ -142,6 +142,40 @@ def tell(server: str) -> list[Any]:
     return story.answers
 
 
+def tell_of_idle_lanes(server: str) -> list[Any]:
+    """A story of jobs that wake lanes, and what the shortcut leaves alone; its answers."""
+    story = Story(server)
+    story.append(NewJob(body=b"the queue's first", lane="x"))
+    story.append(NewJob(body=b"wakes", lane="y"))
+    story.append(NewJob(body=b"wakes, too", lane="z"), NewJob(body=b"and waits", lane="z"))
+    story.clock.sleep(5)
+    story.append(NewJob(body=b"after a while", lane="v"))
+    story.append(NewJob(body=b"one here", lane="u"), NewJob(body=b"one there", lane="t"))
+    grants = story.claim_each(lanes=2, begin=2)
+    story.append(NewJob(body=b"beside lanes that are held", lane="s"))
+    story.clock.sleep(5)
+    story.append(NewJob(body=b"when their leases count", lane="r"))
+    for grant in grants:  # both vanish
+        story.settle(grant, grant.jobs[0].id, None)
+    story.append(NewJob(body=b"wakes again", lane="x"))
+    story.clock.step_wall(-2)
+    story.append(NewJob(body=b"before its time", lane="w"))
+    story.store.pause(QUEUE, "k")
+    story.append(NewJob(body=b"paused", lane="k"))
+    story.append(NewJob(body=b"beside one that is paused", lane="l"))
+    story.store.resume(QUEUE, "k")
+    story.store.pause(QUEUE)
+    story.append(NewJob(body=b"wakes nobody", lane="m"))
+    story.store.resume(QUEUE)
+    story.append(NewJob(body=b"urgent", lane="n", level=6))
+    story.append(NewJob(body=b"usual", lane="o"))
+    while grants := story.claim_each(lanes=5, begin=5):
+        for grant in grants:
+            story.settle(grant, grant.jobs[0].id, None)
+    story.store.close()
+    return story.answers
+
+
 def tell_ahead(server: str) -> list[Any]:
     """A story of a lane that is run ahead, with what ends that; its answers."""
     story = Story(server)
@@ -372,6 +406,22 @@ def test_the_shortcut_of_a_step_that_is_run_ahead_means_the_same(
         whole = commands(admin)
     assert sum(getattr(answer, "released", 0) for answer in answers) == 12
     assert whole["hmget"] - shortened["hmget"] == 8  # only a whole settlement reads the lane
+
+
+def test_the_shortcut_of_an_idle_lane_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ready, and has rung, with and without it."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_of_idle_lanes(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "APPEND", scripts.Script("append", *scripts.APPEND_PARTS))
+        admin.config_resetstat()
+        assert tell_of_idle_lanes(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert whole["xadd"] == shortened["xadd"]
+    assert whole["hincrby"] - shortened["hincrby"] == 5
 
 
 def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

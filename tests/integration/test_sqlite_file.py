@@ -20,7 +20,7 @@ from glassq.model.leases import Lease, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.storage import Storage
 from glassq.stores.open import open_storage
-from glassq.stores.sqlite import disk
+from glassq.stores.sqlite import bells, disk, doorbell
 from glassq.stores.sqlite.bells import Bell, Ringers
 from glassq.stores.sqlite.format import FORMAT
 
@@ -424,6 +424,24 @@ def test_a_ring_before_the_wait_is_not_lost(tmp_path: Path) -> None:
     assert not bell.wait(0, {})[0]
     bell.close()
     bell.ring()  # after closing it is silent, not an error
+
+
+def test_where_nobody_can_ring_a_worker_looks_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system without FIFOs: now and then its wait ends as if something had rung."""
+    monkeypatch.setattr(bells, "_made_fifo", lambda _: False)
+    monkeypatch.setattr(doorbell, "_LOOK", 0.02)
+    storage, other = open_storage(url(tmp_path / "jobs.db")), open_storage(url(tmp_path / "jobs.db"))
+    bell = storage.listen(Owner("n", "i"), ["q"])
+    while bell.wait(0):  # listening rings here
+        pass
+    assert not bell.wait(0.01)
+    other.append("q", [JOB])
+    assert bell.wait(60)
+    bell.close()
+    storage.close()
+    other.close()
 
 
 def test_in_memory_works_for_one_process() -> None:

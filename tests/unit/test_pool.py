@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -313,3 +314,81 @@ def test_what_stayed_aside_is_taken_back_with_the_rest() -> None:
     assert hall.pool.take_back(lambda work: work in ("b1", "a2")) == ["b1", "a2"]
     assert (len(hall.pool), hall.pool.oldest()) == (1, "b2")
     hall.let_all_end()
+
+
+class Watch:
+    """A duty that ends when the test says what was found, and notes who had it."""
+
+    def __init__(self, size: int) -> None:
+        self.found: SimpleQueue[list[str] | None] = SimpleQueue()
+        self.kept_by: SimpleQueue[int] = SimpleQueue()
+        self.served_by: SimpleQueue[int] = SimpleQueue()
+        self.may_end = threading.Semaphore(0)
+        self.pool: LanePool[str] = LanePool(
+            size, "lane", serve=self.serve, on_free=lambda: None, watch=self.keep
+        )
+
+    def keep(self) -> None:
+        """Until something was found; what it is waits for a thread then. None ends it all."""
+        self.kept_by.put(threading.get_ident())
+        found = self.found.get(timeout=10)
+        if found is None:
+            self.pool.close()
+        else:
+            self.pool.put(found)
+
+    def serve(self, _work: str) -> None:
+        """Stay with it until the test says so."""
+        self.served_by.put(threading.get_ident())
+        assert self.may_end.acquire(timeout=10)
+
+
+def test_who_finds_something_serves_it_and_another_one_keeps_watch() -> None:
+    """So nobody has to be woken before it begins, and the watch is kept while it is served, however long."""
+    watch = Watch(2)
+    watch.pool.begin()
+    finders = []
+    for work in ("a", "b"):
+        finders.append(watch.kept_by.get(timeout=10))
+        watch.found.put([work])
+        assert watch.served_by.get(timeout=10) == finders[-1]
+    third = watch.kept_by.get(timeout=10)
+    assert len({*finders, third}) == 3
+    watch.may_end.release(2)
+    watch.found.put([])  # nothing was found: the watch goes on
+    assert watch.kept_by.get(timeout=10) == third
+    watch.found.put(None)
+
+
+def test_what_one_finds_for_many_is_served_by_many() -> None:
+    """By itself, by those it calls, and the watch goes on."""
+    watch = Watch(3)
+    watch.pool.begin()
+    finder = watch.kept_by.get(timeout=10)
+    watch.found.put(["a", "b", "c"])
+    served_by = {watch.served_by.get(timeout=10) for _ in range(3)}
+    keeper = watch.kept_by.get(timeout=10)
+    assert len({*served_by, finder, keeper}) == 4
+    watch.may_end.release(3)
+    watch.found.put(None)
+
+
+def test_a_single_thread_serves_and_keeps_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no other one: one after the other."""
+    watch, start, begun = Watch(2), threading.Thread.start, list[threading.Thread]()
+
+    def once(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", once)
+    watch.pool.begin()
+    for work in ("a", "b"):
+        finder = watch.kept_by.get(timeout=10)
+        watch.found.put([work])
+        assert watch.served_by.get(timeout=10) == finder
+        watch.may_end.release()
+    assert watch.pool.size == 1
+    watch.found.put(None)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any, cast
 
-import msgspec
-
 from glassq.errors import StorageUnavailable
-from glassq.model.leases import Claimed
 from glassq.schedules.scheduler import Scheduler
 from glassq.storage import Storage
 from glassq.telemetry import Bus
@@ -90,20 +87,12 @@ class SteppedWorker(Worker):
         self._scheduler = scheduler
         self._way = _Mortal(storage, bus)
         super().__init__(storage=lambda: cast("Storage", self._way), bus=bus, **parts)
+        self._over = self._is_over
         self._left = self._began = 0
         self._due_at: float | None = None
 
     def _begin_threads(self) -> None:
         self._teller.start()  # it tells what only the log has to know
-
-    def _assemble(self, storage: Storage) -> None:
-        super()._assemble(storage)
-        self._services = msgspec.structs.replace(self._services, over=self._is_over)
-
-    def _take_on(self, claimed: Claimed, deadline: float) -> None:
-        due = claimed.next_due
-        self._due_at = None if due is None else self._clock.monotonic() + due
-        super()._take_on(claimed, deadline)
 
     def _is_watched(self) -> bool:
         return False  # there is no other thread: what a job looks at was settled before it
@@ -128,7 +117,10 @@ class SteppedWorker(Worker):
         """
         self._left, self._began = most, 0
         try:
-            self._claim()
+            self._claims.tell()
+            self._claims.claim()
+            due = self._claims.due
+            self._due_at = None if due is None else self._clock.monotonic() + due
             while (lane := self._next_lane()) is not None:
                 self._serve(lane)
             self._withdraw()

@@ -10,20 +10,20 @@ from typing import Self
 
 from glassq.errors import ConfigurationError, StorageError
 from glassq.model.clock import Clock
-from glassq.model.events import LaneClaimed, QueueDeclared, WorkerChanged
-from glassq.model.leases import Claimed, Owner
+from glassq.model.events import QueueDeclared, WorkerChanged
+from glassq.model.leases import Owner
 from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
-from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
 from glassq.worker.bundles import Bundles, Stay
 from glassq.worker.callbacks import Callbacks
+from glassq.worker.claiming import Claiming
 from glassq.worker.crew import Stoppable, run_together
-from glassq.worker.holdings import HeldLane, Holdings
+from glassq.worker.holdings import Holdings
 from glassq.worker.idling import wait_until_idle
 from glassq.worker.lanes import LaneRun
 from glassq.worker.loops import LoopHome, OwnLoop
@@ -42,14 +42,6 @@ from glassq.worker.watching import LoopWatch
 
 log = Log("glassq.worker")
 
-_LONGEST_WAIT = 5.0
-"""Seconds between two turns of an idle loop: the safety net under the doorbell, and the heartbeat."""
-_MOMENT = 0.002
-"""Seconds in which lanes that wait behind quick jobs are taken up."""
-_LOOK = 0.2
-"""Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
-_LEFT = 0.1
-"""Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
 
@@ -89,12 +81,11 @@ class Worker:
         self._beside = beside
         self._loop = loop or OwnLoop(LoopWatch(bus, clock))
         self._stopping = threading.Event()
+        self._over: Callable[[], bool] = self._stopping.is_set
+        """Whether no further job is to begin."""
         self._finished = threading.Event()
         self._holdings = Holdings()
         self._pid: int | None = None
-        self._claiming = False
-        self._looked = 0.0
-        self._beats = Beats(bus, clock, owner, self._holdings)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -137,8 +128,8 @@ class Worker:
 
     def _begin_threads(self) -> None:
         self._teller.start()
-        for name, body in (("claims", self._claim_loop), ("upkeep", self._upkeep_until_done)):
-            threading.Thread(target=body, name=f"glassq-{name}", daemon=True).start()
+        threading.Thread(target=self._upkeep_until_done, name="glassq-upkeep", daemon=True).start()
+        self._pool.begin()
         if self._beside is not None:
             self._beside.start()
 
@@ -168,7 +159,7 @@ class Worker:
             settler=settler,
             callbacks=Callbacks(self._bus, self._clock, self._loop),
             stopping=self._stopping.is_set,
-            over=self._stopping.is_set,
+            over=self._over,
             crowded=self._crowded,
         )
         self._teller = Teller(self._bus, "glassq-telling")
@@ -183,18 +174,38 @@ class Worker:
             queues=lambda: self.queues,
             relay=self._relay.look,
         )
-        self._assignment = Assignment(self._options, self._clock) if self._options.chooses else None
-        self._shares = Shares(self._registry, self._holdings, self._options.concurrency, self._assignment)
+        self._assemble_claiming(settler)
+
+    def _assemble_claiming(self, settler: Settler) -> None:
+        assignment = Assignment(self._options, self._clock) if self._options.chooses else None
+        self._shares = Shares(self._registry, self._holdings, self._options.concurrency, assignment)
         self._pool = self._pool_kind(
             self._options.concurrency,
             "glassq-lane",
             serve=self._serve,
-            on_free=self._doorbell.ring,
+            on_free=self._freed,
             fits=self._fits,
             place=lambda stay: stay.place,
+            watch=self._watch,
         )
         self._reach = Reach(self._clock, self._pool)
         self._bundles = Bundles(settler, self._clock, self._options)
+        self._claims = Claiming(
+            self._services,
+            queues=lambda: self.queues,
+            doorbell=self._doorbell,
+            pool=self._pool,
+            holdings=self._holdings,
+            shares=self._shares,
+            reach=self._reach,
+            assignment=assignment,
+            bundles=self._bundles,
+            beats=Beats(self._bus, self._clock, self._owner, self._holdings),
+            random=self._random,
+            rest=self._stopping.wait,
+            give_back=self._give_back,
+            withdraw=self._withdraw,
+        )
 
     def stop(self, drain: float = 10.0) -> bool:
         """Take no more lanes, let running attempts end, give all lanes back; True when that is done.
@@ -263,128 +274,33 @@ class Worker:
         stats = self._services.storage.stats(self.queues)
         busy = any(queue.ready or queue.leased or queue.waiting_retry for queue in stats)
         # Looked at again: a lane may have been taken and served while the figures were read.
-        return not (busy or self._claiming or len(self._holdings) or self._relay.busy)
+        return not (busy or self._claims.under_way or len(self._holdings) or self._relay.busy)
 
     # -- the threads -----------------------------------------------------------------------------------------
 
-    def _claim_loop(self) -> None:
-        """Take lanes while there are free threads for them, or soon will be; otherwise wait for the bell."""
-        pause = RetryPause(self._clock, self._random)
+    def _watch(self) -> None:
+        """What one thread of the pool does for all: a turn of taking lanes; in the end, to give back what
+        waits."""
         try:
-            while not self._stopping.is_set():
-                self._turn(pause)
+            if not self._stopping.is_set():
+                self._claims.turn()
+        except BaseException:  # licensed: what no turn survives ends the worker
+            self._stopping.set()
+            raise
         finally:
-            self._pool.close()
-            self._withdraw()
-            self._bundles.send_old(0)  # of threads whose jobs go on
-            self._upkeep.stop()
-
-    def _turn(self, pause: RetryPause) -> None:
-        """Claim once and wait until it is worth trying again."""
-        self._claiming = True
-        try:
-            wait = self._claim()
-            pause.reset()
-        except StorageError as error:
-            wait = pause.next()
-            log.warning("claiming: %s; trying again in %.2f s", error, wait)
-        except Exception:  # licensed: top of a thread
-            wait = pause.next()
-            log.exception("claiming failed and is tried again in %.2f s", wait)
-        finally:
-            self._claiming = False
-        if self._pool or self._bundles.send_old():
-            self._wait_for_threads()
-        else:
-            self._wait_for_bell(wait)
-
-    def _wait_for_threads(self) -> None:
-        """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
-        moment, all threads are called; what waited too long is given back: others may have free threads."""
-        while not self._stopping.is_set():
-            unsent, oldest = self._bundles.send_old(), self._pool.oldest()
-            if not unsent and oldest is None:
-                return
-            served = self._pool.served
-            if self._pool.wait_until_low(_MOMENT):
-                return
-            if self._pool.served == served:
-                self._reach.forget()
-            if oldest is not None and self._reach.is_late(oldest):
+            if self._stopping.is_set():
+                self._pool.close()
                 self._withdraw()
+                self._bundles.send_old(0)  # of threads whose jobs go on
+                self._upkeep.stop()
 
-    def _wait_for_bell(self, seconds: float) -> None:
-        try:
-            self._doorbell.wait(seconds)
-        except StorageError:  # the next claim reports it, with its pauses
-            self._stopping.wait(seconds)
-        except Exception:  # licensed: top of a thread
-            log.exception("the doorbell failed; looking again in a moment")
-            self._stopping.wait(min(seconds, 1))
+    def _freed(self) -> None:
+        """A thread has nothing to do."""
+        self._claims.freed()
 
     def _declared(self, _: QueueDeclared) -> None:
         """A queue more to serve, perhaps: look at once."""
         self._doorbell.ring()
-
-    def _claim(self) -> float:
-        """Get lanes for the free threads, and for those that are soon free; returns the seconds until it is
-        worth trying again."""
-        self._beats.beat(busy=bool(self._pool))
-        queues = self.queues
-        self._doorbell.attend(queues)
-        more = self._reach.lanes()
-        free = self._pool.free()
-        sent = self._clock.monotonic()
-        if not queues:
-            return _LONGEST_WAIT
-        if not free + more:
-            # Several queues or shards: a lane may have to make room for one of another, which nobody tells.
-            if not self._shares.several or sent - self._looked < _LOOK:
-                return _LOOK if self._shares.several else _LONGEST_WAIT
-            self._looked = sent
-        queues = self._shares.ordered(queues)
-        claimed = self._services.storage.claim(
-            self._owner,
-            queues,
-            lanes=free + more,
-            window=self._options.window,
-            lease_seconds=self._options.lease_seconds,
-            begin=free,
-            ahead=self._options.max_in_flight if more else 0,
-            terms=self._shares.terms(queues, more, together=self._options.max_crashes > 1),
-        )
-        self._shares.look(claimed)
-        self._take_on(claimed, sent + self._options.lease_seconds)
-        longest = _LONGEST_WAIT if free + more else _LOOK
-        if self._assignment is not None and claimed.others and len(claimed.grants) < free:
-            longest = _LEFT  # nobody rings again for lanes that were left
-        return longest if claimed.next_due is None else min(longest, claimed.next_due)
-
-    def _take_on(self, claimed: Claimed, deadline: float) -> None:
-        self._reach.look(claimed)
-        stays, free = [], self._pool.free()
-        for place, grant in enumerate(claimed.grants):
-            lane = HeldLane(grant.lease, deadline, self._clock)
-            self._holdings.add(lane)
-            self._bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
-            stays.append(
-                LaneRun(
-                    self._services,
-                    lane,
-                    grant,
-                    now=claimed.now,
-                    others=grant.lease.queue in claimed.others,
-                    turn=self._shares.turn_of(grant.lease),
-                    asked=min(self._options.window, self._shares.turn(grant.lease.queue)),
-                    at_once=place < free,
-                )
-            )
-        try:
-            for earlier in self._pool.put(stays):
-                earlier.give_way()
-        except RuntimeError:
-            log.exception("no thread for %d lanes; they are given back", len(stays))
-            self._give_back(stays)
 
     def _serve(self, first: LaneRun) -> None:
         """The work of a lane's thread: this lane, and those that wait behind it."""
@@ -399,8 +315,9 @@ class Worker:
     def _crowded(self, queue: str) -> bool:
         """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
         # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-        crowded = bool(self._pool.waiting) or (self._claiming and self._reach.crowded)
-        return crowded or (self._shares.several and self._shares.should_yield(queue))
+        if self._pool.waiting or (self._claims.under_way and self._reach.crowded):
+            return True
+        return self._shares.several and self._shares.should_yield(queue)
 
     def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
         """Whether a lane may begin beside those that run."""
@@ -409,7 +326,7 @@ class Worker:
 
     def _is_watched(self) -> bool:
         """Whether the thread that claims looks after bundles now, or is about to."""
-        return self._claiming or bool(self._pool)
+        return self._claims.under_way or bool(self._pool)
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()

@@ -19,6 +19,10 @@ class LanePool(Generic[Work]):
     does not `fit` beside what is being served. What is of the same `place` is never served at the same time:
     the later one stays aside, and waits for a thread once the earlier one is done with.
 
+    One thread more keeps `watch`, again and again: whichever has nothing to serve. Whoever finds something in
+    its watch, and puts it here, serves it at once and leaves the watch to another one: no thread has to be
+    woken before it begins.
+
     Daemon threads: user code that never returns must not keep the interpreter from exiting. What such a
     job leaves behind is what a crash leaves behind, and is treated as one.
     """
@@ -32,6 +36,7 @@ class LanePool(Generic[Work]):
         on_free: Callable[[], None],
         fits: Callable[[Work, Iterable[Work]], bool] = lambda _work, _others: True,
         place: Callable[[Work], Hashable] = id,
+        watch: Callable[[], object] | None = None,
     ) -> None:
         self.size = self._wanted = size
         """How many threads there may be."""
@@ -40,6 +45,10 @@ class LanePool(Generic[Work]):
         self._on_free = on_free
         self._fits = fits
         self._place = place
+        self._watch = watch
+        self._keeper: int | None = None
+        """The thread that keeps watch now."""
+        self._watchers = int(watch is not None)
         self._at_work: dict[int, Work] = {}
         self.waiting: deque[Work] = deque()
         """What waits for a thread, the longest first; the pool alone changes it."""
@@ -52,6 +61,12 @@ class LanePool(Generic[Work]):
         self._threads = 0
         self._busy = 0
         self._closed = False
+
+    def begin(self) -> None:
+        """Have a thread keep watch, and another one to take it over. `RuntimeError` when the system gives no
+        first thread."""
+        with self._lock:
+            self._have_threads(1)
 
     def free(self) -> int:
         """Wanted threads that nothing waits for yet."""
@@ -79,7 +94,8 @@ class LanePool(Generic[Work]):
             earlier = {self._place(each): each for each in there}
             aside = [work for work in works if self._place(work) in earlier]
             ready = [work for work in works if work not in aside] if aside else works
-            self._call_threads(len(self.waiting) + len(ready))
+            found = self._keeper == threading.get_ident() and bool(ready)
+            self._call_threads(len(self.waiting) + len(ready), serves=found)
             self.waiting.extend(ready)
             self._low_at = len(self.waiting) // 2
             self._aside.extend(aside)
@@ -87,9 +103,11 @@ class LanePool(Generic[Work]):
 
     def want(self, threads: int | None = None) -> None:
         """Let no more threads than these work at the same time; None: all there may be."""
-        with self._lock:
-            self._wanted = self.size if threads is None else min(threads, self.size)
-            self._call_threads(len(self.waiting))
+        wanted = self.size if threads is None else min(threads, self.size)
+        if wanted != self._wanted:
+            with self._lock:
+                self._wanted = wanted
+                self._call_threads(len(self.waiting))
 
     def take(self) -> Work | None:
         """What waits longest, if anything does: for a thread of this pool that is done with something and
@@ -140,12 +158,15 @@ class LanePool(Generic[Work]):
             self._low_at = len(self.waiting)
             self._low.notify_all()
 
-    def _call_threads(self, works: int) -> None:
-        """Have a thread for each of these, as far as there may be."""
-        while self._threads < min(self._wanted, self._busy + works):
+    def _call_threads(self, works: int, *, serves: bool = False) -> None:
+        """Have a thread for each of these, as far as there may be; the calling one `serves`, too."""
+        self._have_threads(self._busy + works)
+        self._filled.notify(max(0, min(works, self._wanted - self._busy) - serves))
+
+    def _have_threads(self, works: int) -> None:
+        while self._threads < min(self._wanted, works) + self._watchers:
             if not self._add_thread():
                 break
-        self._filled.notify(min(works, max(0, self._wanted - self._busy)))
 
     def _is_low(self) -> bool:
         return len(self.waiting) <= self._low_at
@@ -183,7 +204,8 @@ class LanePool(Generic[Work]):
         except RuntimeError:  # the system's limit of threads: go on with those there are
             if not self._threads:
                 raise
-            self.size = self._wanted = self._threads
+            self._watchers = min(self._watchers, self._threads - 1)
+            self.size = self._wanted = self._threads - self._watchers
             log.warning("no more than %d threads can be had", self._threads)
             return False
         self._threads += 1
@@ -205,10 +227,27 @@ class LanePool(Generic[Work]):
 
     def _wait(self) -> Work | None:
         """The next work, waited for; None at the end."""
+        kept = False
         with self._filled:
             while (work := self._next() if self._busy < self._wanted or self._closed else None) is None:
                 if self._closed:  # what waits and does not fit is taken by those beside which it does not
                     return None
-                self._filled.wait()
+                if self._watch is None or self._keeper is not None:
+                    self._filled.wait()
+                else:
+                    kept = True
+                    self._keep(self._watch)
             self._busy += 1
+            if kept and self._keeper is None:
+                self._filled.notify()  # another one has the watch now
             return work
+
+    def _keep(self, watch: Callable[[], object]) -> None:
+        """Keep watch for one turn, in the calling thread, which has the lock and is without it meanwhile."""
+        self._keeper = threading.get_ident()
+        self._lock.release()
+        try:
+            watch()
+        finally:
+            self._lock.acquire()
+            self._keeper = None

@@ -63,7 +63,9 @@ class RedisDoorbell:
             if self._reader in ready:
                 return self._drained()
             told = [ear.heard() for end, ear in listening.items() if end in ready]
-            now, heard = time.monotonic(), any(told)
+            if any(told):
+                return True
+            now, heard = time.monotonic(), False
             for ear in ears:
                 ear.hang_up_if_silent()
             if now >= self._look_at:

@@ -20,7 +20,11 @@ from glassq.stores.redis.location import SOCKET_SECONDS, Wire
 
 BLOCK_SECONDS: Final = 5.0
 """How long one request blocks: after this long and no answer the connection is known to be dead."""
+_NEARLY: Final = 0.5
+"""Seconds before the end of that from which on an answer may say that nothing rang."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_SILENCE: Final = BLOCK_SECONDS + SOCKET_SECONDS
+"""Seconds after which an answer is overdue."""
 _NEVER = "0-0"
 
 
@@ -35,9 +39,10 @@ class Ear:
         self._failing = failing
         self._last: dict[str, str] = {}
         self._wire: Wire | None = None
-        self.asked = False
-        """Whether a request is under way."""
-        self._silent_at = 0.0
+        self._asked = False
+        self._come = False
+        """Whether the answer to the request under way is there, and was not taken in yet."""
+        self._asked_at = 0.0
         self._pause = _FIRST_PAUSE
         self._try_at = math.inf  # who listens to nothing needs no connection
 
@@ -49,15 +54,22 @@ class Ear:
         self._try_at = 0.0
 
     @property
+    def asked(self) -> bool:
+        """Whether a request is under way that may still be answered."""
+        return self._asked and not self._come
+
+    @property
     def latest(self) -> float:
         """When to come back at the latest, by the monotonic clock: to try again, or to give up waiting."""
-        return self._try_at if self._wire is None else self._silent_at
+        return self._try_at if self._wire is None else self._asked_at + _SILENCE
 
     def listen(self) -> int | None:
         """The descriptor the answer to the request under way comes on; None while the server is away."""
+        if self._come:
+            self._take_in()
         if self._connected() is None:
             return None
-        if not self.asked and not self._ask("BLOCK", int(BLOCK_SECONDS * 1000)):
+        if not self._asked and not self._ask("BLOCK", int(BLOCK_SECONDS * 1000)):
             return None
         # Only its descriptor lets one thread wait for the server and for its own process at once.
         end = self._wire._sock if self._wire is not None else None  # noqa: SLF001
@@ -65,28 +77,23 @@ class Ear:
 
     def look(self) -> bool:
         """Whether something rang up to now. One round trip."""
+        if self._come:
+            self._take_in()
         if self._connected() is None or not self._ask():
             return False
-        return self.heard()
+        return self._take_in()
 
     def heard(self) -> bool:
-        """Take the answer to the request under way; whether something rang."""
-        assert self._wire is not None  # noqa: S101 - callers have asked
-        try:
-            answer = self._wire.read_response()
-        except exceptions.RedisError as error:
-            self._failing(error)
-            self.hang_up()
-            return False
-        self.asked = False
-        self._pause = _FIRST_PAUSE
-        for stream, entries in answer or ():
-            self._last[stream.decode()] = entries[-1][0].decode()
-        return bool(answer)
+        """Something has come; whether something rang. What it was is read when it is asked for again: whoever
+        is woken is in a hurry, and before a request is over only rings answer it (or its connection ends)."""
+        self._come = True
+        if time.monotonic() - self._asked_at < BLOCK_SECONDS - _NEARLY:
+            return True
+        return self._take_in()
 
     def hang_up_if_silent(self) -> None:
         """Give a connection up on which an answer is overdue."""
-        if self.asked and time.monotonic() >= self._silent_at:
+        if self.asked and time.monotonic() >= self.latest:
             self.hang_up()
 
     def hang_up(self) -> None:
@@ -118,13 +125,29 @@ class Ear:
         except exceptions.RedisError:
             self.hang_up()
             return False
-        self.asked = True
-        self._silent_at = time.monotonic() + SOCKET_SECONDS + BLOCK_SECONDS
+        self._asked = True
+        self._asked_at = time.monotonic()
         return True
+
+    def _take_in(self) -> bool:
+        """Read the answer to the request under way; whether something rang."""
+        assert self._wire is not None  # noqa: S101 - callers have asked
+        self._come = False
+        try:
+            answer = self._wire.read_response()
+        except exceptions.RedisError as error:
+            self._failing(error)
+            self.hang_up()
+            return False
+        self._asked = False
+        self._pause = _FIRST_PAUSE
+        for stream, entries in answer or ():
+            self._last[stream.decode()] = entries[-1][0].decode()
+        return bool(answer)
 
     def _drop_wire(self) -> None:
         wire, self._wire = self._wire, None
-        self.asked = False
+        self._asked = self._come = False
         if wire is not None:
             with contextlib.suppress(exceptions.RedisError):
                 wire.disconnect()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from glassq.stores.sqlite.bells import Bell, Ringers
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.liveness import Liveness
+
+_LOOK: Final = 5.0
+"""Seconds after which a worker that other processes cannot ring for looks by itself."""
 
 
 class SqliteDoorbell:
@@ -30,16 +34,18 @@ class SqliteDoorbell:
         self._connections = connections
         # Ends of its own: another thread closing one in the middle of a poll would have it watch a stranger.
         self._watched = Ringers(database.parent) if database else None
+        self._is_deaf = self._watched is not None and bell.name is None
 
     def wait(self, timeout: float | None) -> bool:
         """Until a ring, the death of another worker's process, or the timeout."""
         watched, silent = self._look_around()
         if silent:
             return True
-        rang, died = self._bell.wait(timeout, watched)
+        looks = self._is_deaf and (timeout is None or timeout >= _LOOK)
+        rang, died = self._bell.wait(_LOOK if looks else timeout, watched)
         for name in died:
             self._liveness.suspect(name)
-        return rang or bool(died)
+        return rang or bool(died) or looks
 
     def ring(self) -> None:
         """Wake the waiter."""

@@ -1,0 +1,256 @@
+"""Taking lanes for a worker: when to claim, how much, and what is done with what was granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from glassq.errors import StorageError
+from glassq.model.events import LaneClaimed
+from glassq.model.leases import Claimed
+from glassq.shielding import Log
+from glassq.storage import Doorbell, Terms
+from glassq.worker.assignment import Assignment
+from glassq.worker.backoff import RetryPause
+from glassq.worker.beating import Beats
+from glassq.worker.bundles import Bundles
+from glassq.worker.holdings import HeldLane, Holdings
+from glassq.worker.lanes import LaneRun
+from glassq.worker.pool import LanePool
+from glassq.worker.reach import Reach
+from glassq.worker.services import Services
+from glassq.worker.shares import Shares
+
+log = Log("glassq.worker")
+
+_LONGEST_WAIT = 5.0
+"""Seconds between two turns of an idle worker, which is heard of then; and between two claims, the safety net
+under the doorbell."""
+_PER_QUEUE = 0.15
+_RAREST = 15.0
+"""A claim looks into every queue: where these are many, it is so many seconds for each of them, and so many
+for all at most."""
+_MOMENT = 0.002
+"""Seconds in which lanes that wait behind quick jobs are taken up."""
+_LOOK = 0.2
+"""Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
+_LEFT = 0.1
+"""Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What a claim asks for, as things stood when it was made."""
+
+    queues: tuple[str, ...]
+    free: int
+    more: int
+    terms: Mapping[str, Terms]
+
+
+class Claiming:
+    """Belongs to the thread that has the watch, but for `freed`. `give_back` is called with lanes that cannot
+    be served after all, `withdraw` to give back all that wait for a thread, and `rest` to wait where the
+    doorbell cannot.
+
+    After a claim that left nothing nobody has to look again: whatever becomes ready from then on rings.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        queues: Callable[[], tuple[str, ...]],
+        doorbell: Doorbell,
+        pool: LanePool[LaneRun],
+        holdings: Holdings,
+        shares: Shares,
+        reach: Reach,
+        assignment: Assignment | None,
+        bundles: Bundles,
+        beats: Beats,
+        random: Callable[[], float],
+        rest: Callable[[float], object],
+        give_back: Callable[[Sequence[LaneRun]], None],
+        withdraw: Callable[[], None],
+    ) -> None:
+        self._with = services
+        self._clock = services.clock
+        self._queues = queues
+        self._doorbell = doorbell
+        self._pool = pool
+        self._holdings = holdings
+        self._shares = shares
+        self._reach = reach
+        self._assignment = assignment
+        self._bundles = bundles
+        self._beats = beats
+        self._give_back = give_back
+        self._withdraw = withdraw
+        self._pause = RetryPause(services.clock, random)
+        self._rest = rest
+        self._plan: _Plan | None = None
+        self._looked = 0.0
+        self._wanting = True
+        """Whether lanes may have been left for want of a thread."""
+        self._presses = True
+        """Whether to claim again as soon as threads have taken up what waits here: there is more where that
+        came from, or is likely to be."""
+        self._again_at = 0.0
+        self.under_way = False
+        """Whether a claim is being made, or what it granted is handed out."""
+        self.due: float | None = None
+        """Seconds from the last claim until something is due, as the store said then."""
+
+    def turn(self) -> None:
+        """Wait until it is worth a claim, claim once, and put what was granted into the pool."""
+        self.tell()
+        self._wait_for_threads()
+        if not (self._presses or self._is_called()):
+            return
+        if self._with.stopping():
+            return
+        self._presses = self._presses and bool(self._pool)
+        try:
+            wait = self.claim()
+            self._pause.reset()
+        except StorageError as error:
+            wait = self._pause.next()
+            log.warning("claiming: %s; trying again in %.2f s", error, wait)
+        except Exception:  # licensed: top of a thread
+            wait = self._pause.next()
+            log.exception("claiming failed and is tried again in %.2f s", wait)
+        self._again_at = self._clock.monotonic() + wait
+
+    def freed(self) -> None:
+        """A thread has nothing to do: there may be lanes that were left for want of one."""
+        if self._wanting:
+            self._doorbell.ring()
+        else:
+            self.tell()
+
+    def tell(self) -> None:
+        """Let those who watch know that this worker is at work, and what it holds."""
+        self._beats.beat(busy=bool(self._pool))
+
+    def claim(self) -> float:
+        """Get lanes for the free threads, and for those that are soon free; returns the seconds until it is
+        worth trying again."""
+        self.under_way = self._wanting = True  # a thread that is free from here on is not counted yet
+        try:
+            return self._claim()
+        finally:
+            self.under_way = False
+
+    def _planned(self, queues: tuple[str, ...], free: int, more: int) -> _Plan:
+        ordered = self._shares.ordered(queues)
+        return _Plan(
+            ordered,
+            free,
+            more,
+            self._shares.terms(ordered, more, together=self._with.options.max_crashes > 1),
+        )
+
+    def _plan_ahead(self) -> _Plan | None:
+        """What the next claim asks for: whoever is woken for it is in a hurry. None where that may change
+        before, with what is held or how fast things move. That more threads may be free by then matters
+        little: lanes that are left come next."""
+        queues, more, free = self._queues(), self._reach.lanes(), self._pool.free()
+        if more or not (queues and free):
+            return None
+        plan = self._planned(queues, free, more)
+        return None if self._shares.bounded else plan
+
+    def _claim(self) -> float:
+        plan, self._plan = self._plan, None
+        sent, queues = self._clock.monotonic(), self._queues()
+        if plan is None or len(plan.queues) != len(queues):
+            more = self._reach.lanes()
+            free = self._pool.free()
+            if not queues:
+                return _LONGEST_WAIT
+            if not free + more:
+                # Several queues or shards: a lane may have to make room for another one; nobody tells that.
+                if not self._shares.several or sent - self._looked < _LOOK:
+                    return _LOOK if self._shares.several else _LONGEST_WAIT
+                self._looked = sent
+            plan = self._planned(queues, free, more)
+        queues, free, more = plan.queues, plan.free, plan.more
+        options = self._with.options
+        claimed = self._with.storage.claim(
+            self._with.owner,
+            queues,
+            lanes=free + more,
+            window=options.window,
+            lease_seconds=options.lease_seconds,
+            begin=free,
+            ahead=options.max_in_flight if more else 0,
+            terms=plan.terms,
+        )
+        self.due = claimed.next_due
+        self._wanting = bool(claimed.others) or len(claimed.found) < len(queues)
+        self._shares.look(claimed)
+        self._take_on(claimed, sent + options.lease_seconds, free)
+        longest = min(_RAREST, max(_LONGEST_WAIT, _PER_QUEUE * len(queues))) if free + more else _LOOK
+        if self._assignment is not None and claimed.others and len(claimed.grants) < free:
+            longest = _LEFT  # nobody rings again for lanes that were left
+        return longest if claimed.next_due is None else min(longest, claimed.next_due)
+
+    def _take_on(self, claimed: Claimed, deadline: float, free: int) -> None:
+        """Let granted lanes wait for threads, of which so many are free."""
+        options = self._with.options
+        self._reach.look(claimed)
+        if claimed.grants and (claimed.others or len(claimed.grants) > free):
+            self._presses = True
+        stays = []
+        for place, grant in enumerate(claimed.grants):
+            lane = HeldLane(grant.lease, deadline, self._clock)
+            self._holdings.add(lane)
+            self._with.bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
+            stays.append(
+                LaneRun(
+                    self._with,
+                    lane,
+                    grant,
+                    now=claimed.now,
+                    others=grant.lease.queue in claimed.others,
+                    turn=self._shares.turn_of(grant.lease),
+                    asked=min(options.window, self._shares.turn(grant.lease.queue)),
+                    at_once=place < free,
+                )
+            )
+        try:
+            for earlier in self._pool.put(stays):
+                earlier.give_way()
+        except RuntimeError:
+            log.exception("no thread for %d lanes; they are given back", len(stays))
+            self._give_back(stays)
+
+    def _wait_for_threads(self) -> None:
+        """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
+        moment, all threads are called; what waited too long is given back: others may have free threads."""
+        while not self._with.stopping():
+            unsent, oldest = self._bundles.send_old(), self._pool.oldest()
+            if not unsent and oldest is None:
+                return
+            served = self._pool.served
+            if self._pool.wait_until_low(_MOMENT) and self._presses:
+                return
+            if self._pool.served == served:
+                self._reach.forget()
+            if oldest is not None and self._reach.is_late(oldest):
+                self._withdraw()
+
+    def _is_called(self) -> bool:
+        """Wait for the bell, or until a claim or a heartbeat is due; whether to claim."""
+        left = max(0.0, self._again_at - self._clock.monotonic())
+        try:
+            self._doorbell.attend(self._queues())
+            self._plan = self._plan_ahead()
+            return self._doorbell.wait(min(left, _LONGEST_WAIT)) or left <= _LONGEST_WAIT
+        except StorageError:  # the claim reports it, with its pauses
+            self._rest(left)
+        except Exception:  # licensed: top of a thread
+            log.exception("waiting for the doorbell failed; looking again in a moment")
+            self._rest(min(left, 1))
+        return True
