@@ -307,7 +307,7 @@ class Worker:
         Turns(
             bundles=self._bundles,
             next_lane=self._next_lane,
-            wait=lambda: bool(self._pool),
+            is_watched=self._is_watched,
             give_back=self._keep_from_beginning,
             done=self._drop,
         ).run(first)
@@ -323,6 +323,10 @@ class Worker:
         """Whether a lane may begin beside those that run."""
         shares = self._shares
         return not shares.bounded or shares.fits(lane.lease.queue, [each.lease.queue for each in running])
+
+    def _is_watched(self) -> bool:
+        """Whether the thread that claims looks after bundles now, or is about to."""
+        return self._claims.under_way or bool(self._pool)
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()

@@ -158,8 +158,8 @@ local function grant(lane, history, kept, token, share)
   end
   local level, id = #levels == 1 and levels or string.match(jobs[1], '^%d+:(%d)'), identity(jobs[1])
   local runs_ahead = math.min(ahead, #jobs - 1)
+  local has_begun = #grants < beginning or together and history == FRESH
   local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
-  local has_begun = #grants < beginning or together and is_fresh and not history[5]
   local waits = waited(lane, jobs[1], kept)
   local more = {}
   if is_fresh then -- its pass, see `queue`
