@@ -148,7 +148,7 @@ def test_plain_jobs_that_are_settled_too_late_or_early_are_seen(
     stage = plain_stage(stages, store_url, plant)
     stage.start("enqueue", "60").wait()
     worker = stage.worker(1)
-    stage.wait_for(lambda: len({each["id"] for each in stage.events("settle.ok")}) == 60, "all jobs")
+    stage.wait_for(lambda: len({each["id"] for each in stage.events("settle.invoked")}) == 60, "all jobs")
     worker.signal(signal.SIGTERM)
     worker.wait()
     report = stage.judge()
