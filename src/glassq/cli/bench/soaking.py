@@ -21,6 +21,8 @@ _FAILING, _DELAYED = 50, 100
 """One job in so many fails once; one in so many is delayed."""
 _DELAY = 0.01
 _CHUNK = 100
+_LEAST_ROUNDS = 4
+"""However slow the machine is: a beginning, a middle and an end."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ def soak(url: str, server: str, lanes: int, seconds: float) -> Iterator[Held]:
                 failed.add(number)
                 raise ValueError(number)
 
-        while time.monotonic() < began + seconds:
+        while time.monotonic() < began + seconds or jobs < _LEAST_ROUNDS * 2 * lanes:
             calls = [soaked.s(f"lane-{number // 2}", number) for number in range(jobs, jobs + 2 * lanes)]
             for first in range(0, len(calls), _CHUNK):
                 app.enqueue_many(calls[first : first + _CHUNK])
