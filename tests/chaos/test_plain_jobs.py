@@ -42,7 +42,7 @@ def test_plain_jobs_of_workers_that_die_and_sleep(
     store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures, lanes: int
 ) -> None:
     """Whoever has begun the last job is killed, or stands still past its lease, while others stand by."""
-    left, number = sizes.pick(5, 300), 0
+    left, number = sizes.pick(4, 300), 0
     ends = time.monotonic() + sizes.budget
     while left > 0 and time.monotonic() < ends:
         stage = begin(plain_stage(stages, fresh(store_url, number)), lanes)
@@ -50,7 +50,7 @@ def test_plain_jobs_of_workers_that_die_and_sleep(
         for harm in range(harms):
             stage.wait_for_more("start", chance.randint(20, 200))
             time.sleep(chance.uniform(0, 0.01))  # not for order: harm may come at any point of a job's life
-            do_harm(stage, holder(stage), sleeps=harm % 5 == 3)
+            do_harm(stage, holder(stage), sleeps=harm % 4 == 2)
             stage.worker(1)
         left -= harms
         figures.count(plain_harms=harms)
@@ -112,13 +112,13 @@ def test_plain_jobs_of_lanes_that_are_steered(
     stage.start("steer", "s", str(lanes))
     ends = time.monotonic() + sizes.budget
     for _ in range(sizes.pick(2, 60)):
-        stage.wait_for_more("steered", 12)
+        stage.wait_for_more("steered", 8)
         holder(stage).kill()
         stage.worker(1)
         figures.count(kills=1)
         if time.monotonic() > ends:
             break
-    stage.wait_for_more("steered", 12)
+    stage.wait_for_more("steered", 8)
     judge(stage, lanes)
     assert_reruns(stage)
     assert_steered(stage)
@@ -139,22 +139,20 @@ def assert_steered(stage: Stage) -> None:
 # -- what finds nothing proves nothing -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plant", ["", "late", "early"])
+@pytest.mark.parametrize(("plant", "invariant"), [("late", "I2"), ("early", "I5")])
 def test_plain_jobs_that_are_settled_too_late_or_early_are_seen(
-    store_url: str, stages: Stages, plant: str
+    store_url: str, stages: Stages, plant: str, invariant: str
 ) -> None:
     """A job that begins before the settlement of the one before it was sent is found (I2), and so is one that
     is said to have succeeded before it has run (I5)."""
     stage = plain_stage(stages, store_url, plant)
     stage.start("enqueue", "60").wait()
     worker = stage.worker(1)
-    stage.wait_for(lambda: len({each["id"] for each in stage.events("settle.ok")}) == 60, "all jobs")
+    stage.wait_for(lambda: len({each["id"] for each in stage.events("settle.invoked")}) == 60, "all jobs")
     worker.signal(signal.SIGTERM)
     worker.wait()
     report = stage.judge()
-    expected = {"": set(), "late": {"I2"}, "early": {"I5"}}[plant]
-    assert expected <= invariants(report), report
-    assert plant or not report.findings, report
+    assert invariant in invariants(report), report
     assert_plain(stage, report)
 
 
