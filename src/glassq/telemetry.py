@@ -119,8 +119,8 @@ class Bus:
         self._strict: tuple[Around, ...] = ()
         self._here = _Here()
         self.begun: dict[Lease, Begun] = {}
-        """The attempts that run now and of which the patient are told later, for whoever asks what runs. Kept
-        by those who let them begin."""
+        """The attempts that began last in their lanes and of which the patient are told once they are over,
+        for whoever asks what runs. Kept by those who let them begin."""
 
     def subscribe(self, observer: Observer, *events: type[Event], together: Together | None = None) -> None:
         """Tell `observer` about these event types. One that raises is detached and reported once.

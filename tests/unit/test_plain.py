@@ -240,7 +240,6 @@ def test_what_runs_is_seen_while_it_runs(desk: Desk) -> None:
     for seq in (1, 2):
         desk.plainly(desk.job(id=f"orders/p:{seq}", seq=seq))
         assert seen[-1] == (desk.events[-1],)
-        assert running.attempts() == ()
     desk.plain.tell()
     assert running.attempts() == ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -99,6 +100,9 @@ class Begun(msgspec.Struct):
         )
 
 
+_HEADERS, _SECONDS, _CAUSES = attrgetter("headers"), itemgetter(0), itemgetter(1)
+
+
 class Begins(Run[AttemptStarted]):
     """Several of them that began in one lane."""
 
@@ -116,16 +120,16 @@ class Begins(Run[AttemptStarted]):
         """See `Run.column`. What is counted of all costs no events."""
         match field:
             case "headers":
-                return [begun.headers for begun in self._begun]
+                return list(map(_HEADERS, self._begun))
             case "time_in_queue":
-                return [seconds for seconds, _ in self._waited]
+                return list(map(_SECONDS, self._waited))
             case "waits":
-                return [causes for _, causes in self._waited]
+                return list(map(_CAUSES, self._waited))
         return super().column(field)
 
     @cached_property
     def _waited(self) -> list[Waited]:
-        return [begun.waited() for begun in self._begun]
+        return list(map(Begun.waited, self._begun))
 
     def __len__(self) -> int:
         return len(self._begun)

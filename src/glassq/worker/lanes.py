@@ -182,7 +182,7 @@ class LaneRun:
             if ended is None:
                 plain.tell()
                 self._serve(job)
-                break
+                return
             now, ran = monotonic(), ended.ran.seconds
             self._watch_order(job)
             self._served += 1
@@ -194,9 +194,10 @@ class LaneRun:
                 or self._leaving() is not _STAY
                 or not flight.go_on(ended, self._jobs[0].id, now)
             ):
+                plain.tell()
                 self._finish(ended, now)
-                break
-        plain.tell()  # of those that began when the course had ended
+                return
+        plain.tell()
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -275,11 +276,11 @@ class LaneRun:
     def _may_start(self) -> bool:
         """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
         may have ended, not while stopping. What has been answered was heard when the last one was sent."""
-        if self._lane.lost or not self._held or not self._jobs:
+        if not self._held or not self._jobs:
             return False
         # fence: the one place in a worker that lets a job begin.
         if not self._lane.ours():
-            self._with.settler.lose(self._lane, "expired")
+            self._with.settler.lose(self._lane, "expired")  # unless that was noticed before
             return False
         return not self._with.over()
 

@@ -53,7 +53,6 @@ class PlainAttempts:
         else:
             code = partial(self._code, begun, args, kwargs)
             ran = attempts.executor.run(begun.subject(), code, task.timeout)
-        self._bus.begun.pop(lane.lease, None)
         decoded = Decoded(task, headers, args, kwargs)
         if ran.error is not None or lane.lost:
             return attempts.conclude(lane, job, _FRESH, decoded, ran)
@@ -74,12 +73,13 @@ class PlainAttempts:
         return self._attempts.plain.takes(ended.decoded.task)
 
     def tell(self) -> None:
-        """Tell the patient observers of the attempts that began since the last time."""
+        """Tell the patient observers of the attempts that began since the last time, and are over."""
         if self._untold:
             self._bus.emit_late(Begins(self.untold()))
 
     def untold(self) -> list[Begun]:
-        """The attempts that began since the last time, for whoever tells of them instead."""
+        """The attempts that began since the last time, for whoever tells of them instead. They are over."""
+        self._bus.begun.pop(self._lane.lease, None)
         untold, self._untold = self._untold, []
         return untold
 

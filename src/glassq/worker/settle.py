@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter, sub
 from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
@@ -143,7 +144,8 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        self._bus.emit_together(Successes(lane, [*ends]))
+        ended, answers = zip(*ends, strict=True)
+        self._bus.emit_together(Successes(lane, ended, answers))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -164,34 +166,39 @@ class Settler:
         )
 
 
+_NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
+_PLACES = {
+    "seconds": attrgetter("ran.seconds"),
+    "task": attrgetter("task_name"),
+    "headers": attrgetter("headers"),
+    "verdict": attrgetter("verdict"),
+    "job_id": attrgetter("job.id"),
+}
+"""Where an end has what its event will say."""
+
+
 class Successes(Run[AttemptSettled]):
     """Attempts in one lane that succeeded and were settled, and nothing else, with their answers."""
 
     kind = AttemptSettled
     """See `Run.kind`."""
 
-    def __init__(self, lane: HeldLane, ends: Sequence[tuple[Ended, Settled]]) -> None:
+    def __init__(self, lane: HeldLane, ends: Sequence[Ended], answers: Sequence[Settled]) -> None:
         self._lane = lane
         self._ends = ends
+        self._answers = answers
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
-        return _settled(self._lane, *self._ends[index])
+        return _settled(self._lane, self._ends[index], self._answers[index])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
-        match field:
-            case "seconds":
-                return [ended.ran.seconds for ended, _ in self._ends]
-            case "end_to_end":
-                return [max(0.0, answer.now - ended.job.eligible_at) for ended, answer in self._ends]
-            case "task":
-                return [ended.task_name for ended, _ in self._ends]
-            case "headers":
-                return [ended.headers for ended, _ in self._ends]
-            case "verdict":
-                return [ended.verdict for ended, _ in self._ends]
-        return super().column(field)
+        if field == "end_to_end":
+            lasted = map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends))
+            return [max(0.0, seconds) for seconds in lasted]
+        place = _PLACES.get(field)
+        return super().column(field) if place is None else list(map(place, self._ends))
 
     def same(self, *fields: str) -> bool:
         """See `Run.same`."""
