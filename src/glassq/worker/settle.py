@@ -144,8 +144,8 @@ class Settler:
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        ended, answers = zip(*ends, strict=True)
-        self._bus.emit_together(Successes(lane, ended, answers))
+        told = [*ends]
+        self._bus.emit_together(Successes((lane,) * len(told), told))
 
     def _failed(self, lane: HeldLane, ended: Ended, failure: Failure, verdict: Verdict) -> None:
         """Tell why an attempt failed, unless it was to end so: seldom, so not part of what is always told."""
@@ -178,19 +178,18 @@ _PLACES = {
 
 
 class Successes(Run[AttemptSettled]):
-    """Attempts in one lane that succeeded and were settled, and nothing else, with their answers."""
+    """Attempts that succeeded and were settled, and nothing else, with their lanes and answers."""
 
     kind = AttemptSettled
     """See `Run.kind`."""
 
-    def __init__(self, lane: HeldLane, ends: Sequence[Ended], answers: Sequence[Settled]) -> None:
-        self._lane = lane
-        self._ends = ends
-        self._answers = answers
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
+        self._lanes = lanes
+        self._ends, self._answers = zip(*ends, strict=True)
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
-        return _settled(self._lane, self._ends[index], self._answers[index])
+        return _settled(self._lanes[index], self._ends[index], self._answers[index])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
