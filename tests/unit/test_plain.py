@@ -13,6 +13,7 @@ import pytest
 
 from glassq import Glassq, current_job
 from glassq.codec import Envelope, Place, seal
+from glassq.context import SLOT_HEADER
 from glassq.model.events import AttemptSettled, AttemptStarted, Event
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Owner, Settled, SettleStatus
@@ -144,7 +145,8 @@ def test_both_kinds_of_attempts_come_to_the_same(
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_code_sees_the_same_job_in_both(desk: Desk, *, wrapped: bool) -> None:
+@pytest.mark.parametrize("headers", [{}, {SLOT_HEADER: "2026-11-01T06:00:00+00:00"}], ids=str)
+def test_code_sees_the_same_job_in_both(desk: Desk, headers: dict[str, str], *, wrapped: bool) -> None:
     """All of `current_job()`, and nothing of what the job before has left in its context."""
     if wrapped:
         desk.wrap(leaves_plain=True)
@@ -156,10 +158,11 @@ def test_code_sees_the_same_job_in_both(desk: Desk, *, wrapped: bool) -> None:
         desk.ran.append((LEFT.get(), {name: getattr(job, name) for name in _shown(job)}))
         LEFT.set("something")
 
-    desk.plainly(desk.job())
-    desk.generally(desk.job())
-    desk.plainly(desk.job())
+    desk.plainly(desk.job(headers=headers))
+    desk.generally(desk.job(headers=headers))
+    desk.plainly(desk.job(headers=headers))
     assert desk.ran[0] == desk.ran[1] == desk.ran[2]
+    assert (desk.ran[0][1]["slot"] is not None) is bool(headers)
     assert (desk.ran[0][0], LEFT.get(), current_job(None)) == ("nothing", "nothing", None)
 
 

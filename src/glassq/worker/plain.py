@@ -53,7 +53,6 @@ class PlainAttempts:
         else:
             code = partial(self._code, begun, args, kwargs)
             ran = attempts.executor.run(begun.subject(), code, task.timeout)
-        self._bus.begun.pop(lane.lease, None)
         decoded = Decoded(task, headers, args, kwargs)
         if ran.error is not None or lane.lost:
             return attempts.conclude(lane, job, _FRESH, decoded, ran)
