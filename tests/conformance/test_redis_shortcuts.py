@@ -14,7 +14,7 @@ from glassq.errors import StorageError
 from glassq.model.edges import After, EdgePolicy
 from glassq.model.flows import Delivery
 from glassq.model.jobs import Cancellation, Dedup, JobState, NewJob
-from glassq.model.leases import Grant, Lease, Leaving, Owner, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.names import gate_of
 from glassq.model.verdicts import Action
 from glassq.stores.redis import scripts
@@ -233,7 +233,7 @@ def tell_of_bundles(server: str) -> list[Any]:
     story.end_together((v, jobs["v"][0]), (w, jobs["w"][1]), refused=True)  # not the head, behind one that is
     story.end_together((o, only), (w, jobs["w"][0]), (v, jobs["v"][0]), begins=x.lease)  # one vanishes
     story.end_together((o, only), (w, jobs["w"][0]), (v, jobs["v"][0]), begins=x.lease)  # repeated
-    story.settle(w, jobs["w"][0], None, leaving=Leaving.YIELD)  # one of them
+    story.end_together((w, jobs["w"][0]))  # one of them alone
     story.answers.append(story.store.cancel(jobs["y"][0]))
     story.end_together((x, jobs["x"][0]), (y, jobs["y"][0]))  # asked to be cancelled
     story.clock.sleep(0.001)
@@ -455,6 +455,8 @@ def test_the_shortcut_of_turns_that_end_together_means_the_same(
         assert tell_of_bundles(server) == answers
         assert dump(admin) == held
         whole = commands(admin)
+    statuses = "".join(answer.status[0] for answer in answers if isinstance(answer, Settled))
+    assert statuses == "fff" + "ddd" + "aaa" + "a" + "dd" + "d" + "dd" * 3 + "dddd"
     assert whole["hdel"] - shortened["hdel"] >= 4
     assert whole["zadd"] > shortened["zadd"]
     assert shortened["lpush"] >= 3

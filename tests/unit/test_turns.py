@@ -72,7 +72,11 @@ class Play:
         done: Any = lambda lane: self.done.append(lane.lease.lane)  # noqa: E731 - of a lane that is played
         bundles = Bundles(cast("Settler", None), FakeClock(), WorkerOptions(max_in_flight=most // 2))
         self.turns = Turns(
-            bundles=bundles, next_lane=taken, wait=lambda: bool(self.waiting), give_back=given, done=done
+            bundles=bundles,
+            next_lane=taken,
+            is_watched=lambda: bool(self.waiting),
+            give_back=given,
+            done=done,
         )
 
     def take(self) -> Lane | None:

@@ -79,7 +79,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     others: frozenset[str] = frozenset()
     """Queues in which further lanes are ready."""
     next_due: float | None = None
-    """Seconds until a retry is due or a lease ends, when nothing may ring before that."""
+    """Seconds until a retry is due or a lease ends, when nothing may ring before that. Where lanes
+    were granted and further ones are ready, a store may leave out the leases."""
     found: Mapping[str, Watermark] = {}
     """Where the queues stood that were looked into."""
     looked: Mapping[str, str] = {}

@@ -94,6 +94,9 @@ class SteppedWorker(Worker):
     def _begin_threads(self) -> None:
         self._teller.start()  # it tells what only the log has to know
 
+    def _is_watched(self) -> bool:
+        return False  # there is no other thread: what a job looks at was settled before it
+
     def _next_lane(self) -> LaneRun | None:
         return super()._next_lane() if self._left else None
 

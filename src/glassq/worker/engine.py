@@ -307,7 +307,7 @@ class Worker:
         Turns(
             bundles=self._bundles,
             next_lane=self._next_lane,
-            wait=lambda: bool(self._pool),
+            is_watched=self._is_watched,
             give_back=self._keep_from_beginning,
             done=self._drop,
         ).run(first)
@@ -315,14 +315,17 @@ class Worker:
     def _crowded(self, queue: str) -> bool:
         """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
         # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-        if self._pool.waiting or (self._claims.under_way and self._reach.crowded):
-            return True
-        return self._shares.several and self._shares.should_yield(queue)
+        crowded = bool(self._pool.waiting) or (self._claims.under_way and self._reach.crowded)
+        return crowded or (self._shares.several and self._shares.should_yield(queue))
 
     def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
         """Whether a lane may begin beside those that run."""
         shares = self._shares
         return not shares.bounded or shares.fits(lane.lease.queue, [each.lease.queue for each in running])
+
+    def _is_watched(self) -> bool:
+        """Whether the thread that claims looks after bundles now, or is about to."""
+        return self._claims.under_way or bool(self._pool)
 
     def _next_lane(self) -> LaneRun | None:
         return None if self._stopping.is_set() else self._pool.take()

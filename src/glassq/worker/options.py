@@ -31,7 +31,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease; fewer cost rate."""
     max_crashes: int = 5
     """Deaths of a worker while running one job, after which the job is given up. Without a bound, a job
-    that kills its process blocks its lane for ever."""
+    that kills its process blocks its lane for ever. With 1, short turns are settled one by one: together, a
+    death would be blamed on all of them."""
     callback_timeout: float = 30.0
     """A callback that runs longer is reported in the log."""
     assigned: tuple[str, ...] = ()

@@ -16,9 +16,9 @@ class Turns:
     A lane whose last settlement was sent without waiting is left, but not done with before that was heard of:
     as many are as bundles allow, oldest first. Ends of short turns go into a bundle, which is sent when it is
     due, and before anything else is done than to run the next short turn. `next_lane` takes the next waiting
-    lane, and `wait` says whether further ones do; `give_back` is told which lanes of a queue are not to begin
-    after all, and gives back those that wait as well; `done` is told of each lane that nothing is to be heard
-    of any more.
+    lane; `is_watched` says whether another thread is awake that sends a bundle in time. `give_back` is told
+    which lanes of a queue are not to begin after all, and gives back those that wait as well; `done` is told
+    of each lane that nothing is to be heard of any more.
     """
 
     def __init__(
@@ -26,13 +26,13 @@ class Turns:
         *,
         bundles: Bundles,
         next_lane: Callable[[], LaneRun | None],
-        wait: Callable[[], bool],
+        is_watched: Callable[[], bool],
         give_back: Callable[[str, Sequence[LaneRun]], None],
         done: Callable[[Stay], None],
     ) -> None:
         self._most = bundles.most_left
         self._next_lane = next_lane
-        self._wait = wait
+        self._is_watched = is_watched
         self._give_back = give_back
         self._done = done
         self._left: deque[Left] = deque()
@@ -91,13 +91,12 @@ class Turns:
         return lane
 
     def _make_way(self, lane: LaneRun) -> None:
-        """Send the bundle, unless this lane may be left with the others of it, and still others wait: while
-        they do, somebody is awake who sends it when a job takes long."""
+        """Send the bundle, unless this lane may be left with the others of it."""
         bundle = self._bundle
         queue = bundle.queue
         if not queue:
             return
-        if lane.is_short and lane.lease.queue == queue and not bundle.is_due() and self._wait():
+        if lane.is_short and lane.lease.queue == queue and not bundle.is_due() and self._is_watched():
             lane.begin_after(queue)
             return
         bundle.send(lane.begin_after)

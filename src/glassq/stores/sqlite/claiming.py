@@ -17,6 +17,9 @@ from glassq.stores.sqlite.rows import MICRO, READY, QueueRow, begun_of, head, ne
 from glassq.stores.sqlite.waits import bring_up, standstills, waited
 
 _PROMOTED_AT_ONCE = 100
+_IN_A_ROW = 16
+"""Lanes that are granted beyond those that begin whatever is noted of them: some processes wait for the file
+for longer than others, and so do the lanes that they hold."""
 
 
 def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) -> None:
@@ -252,8 +255,7 @@ class Claim(msgspec.Struct):
         do not begin at once are left to others."""
         bring_up_to_date(cx, self.queue, self.now)
         most, at_once = terms.within(lanes, begin)
-        if not terms.together:
-            most = at_once
+        most = min(most, at_once + _IN_A_ROW) if terms.together else at_once
         chooser = None
         choice = terms.choice
         if choice is None:

@@ -10,14 +10,14 @@ if format and not is_new and ARGV[6] == '1' and ARGV[5] == '' and ARGV[4] == ARG
   if is_usual then last, stamp = string.match(known, '^(%d+):(%d+):') end
   if last and last + 1 == tonumber(ARGV[3]) and now - stamp <= 3600 * SECOND then
     local count, seq, lane = ARGV[4] + 0, conf[2] + 0, ARGV[7]
-    local list, first_seq = P .. 's' .. levels .. ':' .. lane, string.format('%.0f', seq + 1)
+    local list, first_seq = P .. 's' .. levels .. ':' .. lane, text(seq + 1)
     local middle, jobs = ':' .. levels .. ':' .. instant .. ':::', {}
     for index = 1, count do jobs[index] = seq + index .. middle .. ARGV[9 + index] end
     -- The first write: needs memory, fails whole, and does nothing unless there are jobs in this lane and level.
     local placed = call('RPUSHX', list, unpack(jobs)) > 0
     if not placed and (conf[8] or '0') == '0' and call('EXISTS', list, P .. 'l:' .. lane) == 0
         and not call('ZSCORE', P .. 'r', lane) then
-      local place = string.format('%.0f', (conf[9] or 0) + 1)
+      local place = text((conf[9] or 0) + 1)
       call('RPUSH', list, unpack(jobs))
       call('HSET', C, 'tail', place)
       call('ZADD', P .. 'r', place, lane)
@@ -26,9 +26,9 @@ if format and not is_new and ARGV[6] == '1' and ARGV[5] == '' and ARGV[4] == ARG
       placed = true
     end
     if placed then
-      call('HSET', C, 'seq', string.format('%.0f', seq + count), 'en', string.format('%.0f', conf[3] + count),
+      call('HSET', C, 'seq', text(seq + count), 'en', text(conf[3] + count),
         'seen', instant)
-      call('HSET', P .. 'p', ARGV[2], string.format('%.0f', last + count) .. ':' .. stamp .. ':' .. first_seq)
+      call('HSET', P .. 'p', ARGV[2], text(last + count) .. ':' .. stamp .. ':' .. first_seq)
       return first_seq .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. (conf[4] or '0') .. ':' .. conf[7] .. '|0'
     end
   end

@@ -17,7 +17,6 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
 local beginning, together = string.match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
-local name = handle .. ':' .. text(number)
 local AT_ONCE, BUDGET = 100, 256
 
 if not format then return instant .. '|0||0|' .. found() .. '|\n' end
@@ -73,71 +72,96 @@ for index = #ended, 1, -1 do -- the one that ended first comes first
   reclaim(ended[index], 'lease_expired')
 end
 
--- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
-local arrived = {}
-for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
-  local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
-  local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
-  at, length = tonumber(at), tonumber(length)
-  local seq = call('HINCRBY', C, 'seq', '1')
-  newest = text(seq)
-  arrived[#arrived + 1] = {
-    lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
-      text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
-        .. ':' .. flags .. ':' .. id .. '|' .. string.sub(record, at + length)
-    }
-  }
-  call('ZREM', P .. 'd', number)
-  call('HDEL', P .. 'dp', number)
-  call('HDEL', P .. 'di', id)
-end
-if #arrived > 0 and arrive(arrived) then ring() end
+local function first_due(key) return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
 
-for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
-  bring_up(lane)
-  call('ZREM', P .. WAITING, lane)
-  make_ready(lane, false)
+-- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
+local scheduled = first_due(P .. 'd')
+if scheduled and scheduled <= now then
+  local arrived = {}
+  for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+    local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
+    local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
+    at, length = tonumber(at), tonumber(length)
+    local seq = call('HINCRBY', C, 'seq', '1')
+    newest = text(seq)
+    arrived[#arrived + 1] = {
+      lane = string.sub(record, at, at + length - 1), level = level, seq = seq, jobs = {
+        text(seq) .. ':' .. level .. ':' .. text(due) .. ':' .. (ttl ~= '' and text(due + tonumber(ttl)) or '')
+          .. ':' .. flags .. ':' .. id .. '|' .. string.sub(record, at + length)
+      }
+    }
+    call('ZREM', P .. 'd', number)
+    call('HDEL', P .. 'dp', number)
+    call('HDEL', P .. 'di', id)
+  end
+  if arrive(arrived) then ring() end
+  scheduled = first_due(P .. 'd')
+end
+
+local retry = first_due(P .. WAITING)
+if retry and retry <= now then
+  for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+    bring_up(lane)
+    call('ZREM', P .. WAITING, lane)
+    make_ready(lane, false)
+  end
+  retry = first_due(P .. WAITING)
 end
 
 local grants, texts, granted_jobs = {}, {}, 0
 local ready = not all_paused and call('ZCARD', P .. READY) or 0
 local just_granted = {}
 
+-- What was noted of a head: b, n, f, k, ca, ch, cx. Nearly always nothing.
 local FRESH = {}
 
--- `history` is what was noted of the head: b, n, f, k, ca, ch, cx.
-local function is_fresh(history)
+local function history_of(key)
+  local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
   for field = 1, 7 do
-    if history[field] then return false end
+    if history[field] then return history end
   end
-  return true
+  return FRESH
+end
+
+-- How long a text is. Most are as long as others, and to make a text of a number takes longer than to look for it.
+local lengths = {}
+local function length(part)
+  local size = #part
+  lengths[size] = lengths[size] or text(size)
+  return lengths[size]
 end
 
 local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local past, sizes = ':ready:0:0:0:0:0', #jobs[1]
-  if not is_fresh(history) then
+  local past, sizes = ':ready:0:0:0:0:0', length(jobs[1])
+  if history ~= FRESH then
     past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
       .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
   end
   texts[#texts + 1], texts[#texts + 2] = lane, jobs[1]
   for index = 2, #jobs do
-    sizes, texts[#texts + 1] = sizes .. ':' .. #jobs[index], jobs[index]
+    sizes, texts[#texts + 1] = sizes .. ':' .. length(jobs[index]), jobs[index]
   end
-  grants[#grants + 1] = #lane .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:') .. runs_ahead
-    .. ':' .. sizes
+  grants[#grants + 1] = length(lane) .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:')
+    .. (runs_ahead > 0 and runs_ahead or '0') .. ':' .. sizes
   granted_jobs = granted_jobs + #jobs
 end
 
 local function grant(lane, history, kept, token, share)
   local key = lane_key(lane)
-  -- A head that was tried before comes alone: what follows it is decided after it.
-  local jobs = history[1] and {(first(lane, history[1]))} or window(lane, share)
-  local level, id = string.match(jobs[1], '^%d+:(%d):%d+:%d*:%a*:([^|]+)|')
-  local has_begun = #grants < beginning or together and is_fresh(history)
+  local jobs
+  if share == 1 and #levels == 1 then
+    jobs = {call('LINDEX', list_key(levels, lane), 0)}
+  elseif history[1] then -- a head that was tried before comes alone: what follows it is decided after it
+    jobs = {(first(lane, history[1]))}
+  else
+    jobs = window(lane, share)
+  end
+  local level, id = #levels == 1 and levels or string.match(jobs[1], '^%d+:(%d)'), identity(jobs[1])
+  local has_begun = #grants < beginning or together and history == FRESH
   local runs_ahead = math.min(ahead, #jobs - 1)
   local waits = waited(lane, jobs[1], kept)
   local more = {}
-  if is_fresh(history) then
+  if history == FRESH then
     more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|0'
   end
   if not has_begun then
@@ -147,19 +171,19 @@ local function grant(lane, history, kept, token, share)
     more[#more + 1], more[#more + 2] = 'ah', runs_ahead
   end
   -- fence: number and owner; from here on every earlier one is refused.
-  call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], 'cl', name, unpack(more))
+  call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
   tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
 end
 
-local its_handle, its_number = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+)$')
+local its_handle, its_number, its_first = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
-    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 'cl', 't', 'wt')
-    if held[8] == owner and held[9] == name then
-      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[10]) == 0
-      tell(lane, {(first(lane, held[1]))}, held[10], held, has_begun, 0, held[11] or '0,')
+    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
+    if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
+      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0
+      tell(lane, {(first(lane, held[1]))}, held[9], held, has_begun, 0, held[10] or '0,')
     end
   end
 elseif lanes > 0 then
@@ -175,18 +199,18 @@ elseif lanes > 0 then
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
+  local first_token = text(token + 1)
   local granted, ends, keys = {}, {}, {}
   for index, lane in ipairs(picked) do keys[index] = lane_key(lane) end
   local all_fresh = #keys == 0 or call('EXISTS', unpack(keys)) == 0
   for index, lane in ipairs(picked) do
     if granted_jobs >= BUDGET then break end
     token = token + 1
-    local history = all_fresh and FRESH or call('HMGET', keys[index], 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
-    grant(lane, history, last[6 + index], text(token), share)
+    grant(lane, all_fresh and FRESH or history_of(keys[index]), last[6 + index], text(token), share)
     granted[index], just_granted[lane] = lane, true
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
-  call('HSET', P .. 'k', owner, name)
+  call('HSET', P .. 'k', owner, handle .. ':' .. text(number) .. ':' .. first_token)
   if ARGV[13] then note_owners(granted) end
   if #granted > 0 then
     call('ZREM', P .. READY, unpack(granted))
@@ -198,11 +222,11 @@ elseif lanes > 0 then
   end
 end
 
--- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease.
+-- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease. That does not matter
+-- where a worker got lanes and more are ready: it looks again as soon as it has room.
 local function next_due()
-  local due = tonumber(call('ZRANGE', P .. WAITING, 0, 0, 'WITHSCORES')[2])
-  local scheduled = tonumber(call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')[2])
-  if scheduled then due = math.min(due or scheduled, scheduled) end
+  local due = retry and math.min(retry, scheduled or retry) or scheduled
+  if #grants > 0 and ready > 0 and not ARGV[13] then return due end
   local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.

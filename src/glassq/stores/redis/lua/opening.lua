@@ -21,7 +21,7 @@
 -- l:<lane> hash  made at the first claim, gone when the lane is ready without history or has no job left:
 --          t token, o owner (while held), cu current job, b level of a begun head, n attempts, f failures,
 --          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
---          fresh lease, ca cause of the reclaim, cl the claim that granted it, cx job asked to be cancelled,
+--          fresh lease, ca cause of the reclaim, cx job asked to be cancelled,
 --          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
 --          wt when nobody held it, and why (see `waits`),
 --          go <token>|<owner>|<level>|<change>: its pass. It is there only while the lane is held and nothing but
@@ -40,7 +40,7 @@
 -- b  stream  the doorbell, one entry
 -- o  zset  workers -> alive until;  oh hash  worker -> <heard of at>:<pid>:<host>
 -- p  hash  producer session -> last number:seq:stamp; pz zset  session -> stamp
--- i  hash  node -> incarnation that claimed last;  k hash  worker -> last claim
+-- i  hash  node -> incarnation that claimed last;  k hash  worker -> <handle>:<number>:<first token> of its last claim
 -- m  zset  lane -> until when its owner is remembered, mo hash  lane -> <since>:<owner>: of workers with assigned keys
 -- n:<job> list  how its attempts ended, as far as that is kept (see `notes`);  v:<name> string  a value: both with an
 --          expiry;  vz zset  either's name -> until;  vn zset  names of values, all of one score
@@ -72,14 +72,23 @@
 -- Numbers above 2^46 (tokens, µs) are turned to text by `text` alone: `..` would print 1.75e+15.
 --
 -- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs and each text that
--- is put together 0.2, used or not; a command costs 0.4 and more, a number above 2^46 made into text 0.5. So the
+-- is put together 0.2, used or not; a command costs 0.4 and more, a number made into text 0.2 to 0.5. So the
 -- commonest calls are answered by `append_plain`, `settle_next` and `settle_turns`, which stand before all functions
 -- and leave what is not common to these; and what only some verbs use is in files of its own.
 
 local call = redis.call
 local C = KEYS[1]
 local P = string.sub(C, 1, -2)
-local SECOND, MOMENT, KEPT_CALLS = 1000000, 10000, 256
+local SECOND, MOMENT, BILLION, KEPT_CALLS = 1000000, 10000, 1000000000, 256
+
+
+-- A whole number as text. `%.0f` alone would take twice as long, and `%d` alone has 32 bits on some machines.
+local function text(number)
+  number = number + 0 -- it may be a text that stands for one
+  if number < BILLION then return string.format(number > -BILLION and '%d' or '%.0f', number) end
+  local rest = number % BILLION
+  return string.format('%d%09d', (number - rest) / BILLION, rest)
+end
 
 local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail', 'fo')
 local format, levels = conf[1], conf[6] or ''

@@ -6,8 +6,6 @@ local pauses = tonumber(conf[8] or 0)
 local all_paused, paused_lanes = pauses % 2 == 1, math.floor(pauses / 2)
 local newest = conf[2] or '0' -- the queue's seq; whoever gives out further ones says so here
 
-local function text(number) return string.format('%.0f', number) end
-
 -- How far the queue had come before this script wrote anything: <seq>:<enqueued>:<settled>.
 local function counts() return (conf[2] or '0') .. ':' .. (conf[3] or '0') .. ':' .. (conf[4] or '0') end
 
@@ -46,7 +44,13 @@ local function note_change(lane)
 end
 
 local function sequence(job) return tonumber(string.match(job, '^%d+')) end
-local function identity(job) return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|') end
+
+local function identity(job)
+  local at, ends = string.find(job, ':::', 1, true), string.find(job, '|', 1, true)
+  if at and at < ends then return string.sub(job, at + 3, ends - 1) end -- neither expires nor has flags, as nearly all
+  return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|')
+end
+
 
 -- µs. A step back of the clock below this is none: it stands still until it has come as far again. Corrections of
 -- clocks, and replicas that take over, differ by some ms, and following each would cost a write per lane that waits.

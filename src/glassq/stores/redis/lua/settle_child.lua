@@ -53,7 +53,7 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
       if not ttl or string.sub(record, at, at + length - 1) ~= name or (ttl ~= '' and last ~= job) then break end
       local count = #children + 1
       children[count], edges[count], waits[count] = follower, P .. 'je:' .. last, follower .. ' ' .. last
-      records[count] = (ttl ~= '' and string.format('%.0f', now + ttl) or '') .. ':' .. flags .. ':' .. follower .. '|'
+      records[count] = (ttl ~= '' and text(now + ttl) or '') .. ':' .. flags .. ':' .. follower .. '|'
         .. string.sub(record, at + length)
       last, bytes = follower, bytes + #record
     end
@@ -81,7 +81,7 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
           .. flow .. '\n' .. its_parent .. '\n' .. levels .. name
       end
       count = count + 1
-      records[count] = string.format('%.0f', seq + count) .. middle .. records[count]
+      records[count] = text(seq + count) .. middle .. records[count]
     end
     if count > 0 then
       child, change, arrived = children[1], lane[5] or '0', count
@@ -103,7 +103,7 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
       else
         call('HSET', key, 'cu', child)
       end
-      call('HSET', C, 'seq', string.format('%.0f', seq + count))
+      call('HSET', C, 'seq', text(seq + count))
     end
   end
 
@@ -120,7 +120,7 @@ if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] ==
       end
     end
     call('HSET', P .. 'jr', job, leaves_it and 's+' .. ARGV[17] or 's')
-    local ordinal = string.format('%.0f', (conf[4] or 0) + 1)
+    local ordinal = text((conf[4] or 0) + 1)
     call('HSET', C, 'so', ordinal, 'seen', instant, 'last', instant)
     if ARGV[3] ~= '' then
       local calls = P .. 'u:' .. ARGV[2]

@@ -30,7 +30,7 @@ if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and forma
       is_next = mark and string.sub(next_job, mark - #following, mark - 1) == following
     end
     if is_next then
-      local ordinal = string.format('%.0f', (conf[4] or 0) + 1)
+      local ordinal = text((conf[4] or 0) + 1)
       if goes_on or ahead == '0' then
         call('HSET', key, 'cu', ARGV[9])
       else

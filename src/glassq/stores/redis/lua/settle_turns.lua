@@ -32,7 +32,7 @@ if ARGV[4] == 'turns' and format and not is_new and #levels == 1 and (conf[8] or
         local at = #places
         place = place + 1
         lowest[at + 1], lowest[at + 2] = string.match(next_jobs[index], '^%d+'), name
-        places[at + 1], places[at + 2] = place, name
+        places[at + 1], places[at + 2] = text(place), name
         left[at + 1], left[at + 2] = '@' .. name, waits[index] .. instant -- see `waits`
         if first_other == 0 then first_other = index end
       elseif string.sub(waits[index], 1, 1) ~= ',' then
@@ -49,12 +49,12 @@ if ARGV[4] == 'turns' and format and not is_new and #levels == 1 and (conf[8] or
       if ready == 0 then call('XADD', P .. 'b', 'MAXLEN', '1', '*', 'r', '1') end
     end
     if #gone > 0 then call('HDEL', C, unpack(gone)) end
-    call('HSET', C, 'so', settled + count, 'seen', instant, 'last', instant, 'tail', place, unpack(left))
+    call('HSET', C, 'so', text(settled + count), 'seen', instant, 'last', instant, 'tail', text(place), unpack(left))
     if ARGV[6] ~= '' then call('HDEL', P .. 'l:' .. ARGV[5], 'nb:' .. ARGV[6]) end
     local calls = P .. 'u:' .. ARGV[2]
     if call('RPUSH', calls, ARGV[3]) > 2 * KEPT_CALLS then call('LTRIM', calls, -KEPT_CALLS, -1) end
     if ready > 0 then first_other = 1 end
-    return instant .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. settled .. ':' .. conf[7] .. '|done:' .. settled + 1
+    return instant .. '|' .. conf[2] .. ':' .. conf[3] .. ':' .. settled .. ':' .. conf[7] .. '|done:' .. text(settled + 1)
       .. (first_other == 1 and ':0:1:0:0' or ':0:0:0:0') .. (count > 1 and '*' .. count .. ':' .. first_other or '')
   end
   for index, head in ipairs(heads) do call('LPUSH', lists .. names[index], head) end
