@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from glassq.observe import exemplars
+
 # Deadlines measure the machine, not the code; a run in CI must be repeatable from its log alone.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -20,6 +22,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("GLASSQ_", "OTEL_")) and not name.startswith("GLASSQ_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans are remembered by the ids of their jobs, which tests make up: each begins with none."""
+    monkeypatch.setattr(exemplars, "_here", exemplars._Remembered())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

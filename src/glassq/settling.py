@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from glassq.errors import StorageError
-from glassq.model.leases import Settled
+from glassq.model.leases import Settled, SettleStatus
 
 
 class Settling(Protocol):
@@ -28,6 +28,9 @@ class Course(Protocol):
 
     It goes on while answers are routine: settled, the lane held and unchanged, and others wait or do not, as
     before. What else they say may be asked for later, for several together. Belongs to the lane's thread.
+
+    A store may answer one for several: jobs of a lane are settled in their order or not at all, so what it
+    says of one holds of those that were sent right before it (`known_by`).
     """
 
     @property
@@ -37,8 +40,8 @@ class Course(Protocol):
 
     def send(self, job_id: str, next_id: str) -> int | None:
         """Settle this job while the next one begins: it is on its way before anything that is sent later.
-        Then take in the answers that have come. Returns how many of them were routine, up to the first that
-        is not: that one ends the course.
+        Then take in the answers that have come. Returns of how many settlements they tell, as long as they
+        are routine: the first that is not ends the course.
 
         None when it was not sent: then it is to be sent by `Storage.settle_later`, after the course was
         left.
@@ -46,17 +49,47 @@ class Course(Protocol):
         ...
 
     def hear(self) -> int:
-        """Wait for the oldest answer; what has come with it is taken in and told as by `send`."""
+        """Wait for the oldest answer that was asked for; what has come with it is taken in and told as by
+        `send`. 0 when none is on its way."""
         ...
 
     def answers(self) -> list[Settled]:
-        """The routine answers that were heard since the last time, in full."""
+        """The routine answers that were heard since the last time, in full; of settlements that others tell
+        of, too, as far as it is known."""
         ...
 
-    def leave(self) -> Sequence[Settling]:
+    def leave(self) -> Sequence[tuple[Settling, int]]:
         """End the course. What was sent on it and is not heard yet is like any other settlement on its way
-        now, oldest first."""
+        now, oldest first, each with how many its answer tells of: itself and those right before it. Behind
+        them nobody has asked what became of the rest: the answer to whatever is settled next in the lane, or
+        to a repetition, tells."""
         ...
+
+
+def known_by(last: Settled, count: int, before: int) -> list[Settled]:
+    """What the answer to a settlement that was not refused says of so many of the same lane that were sent
+    right before it, under the same lease, and got no answer: they are settled, too.
+
+    `before` is how many of its queue were settled when the last answer before this one was given, 0 if that
+    is not known. If only these were settled since, their ordinals are known by it; otherwise nobody can say
+    them.
+    """
+    now, others, change = last.now, last.others, last.change
+    if not before or settled_before(last) != before + count:
+        alike = Settled(status=SettleStatus.ALREADY, now=now, held=True, others=others, change=change)
+        return [alike] * count
+    done = SettleStatus.DONE
+    return [
+        Settled(status=done, now=now, ordinal=ordinal, held=True, others=others, change=change)
+        for ordinal in range(before + 1, before + count + 1)
+    ]
+
+
+def settled_before(answer: Settled) -> int:
+    """How many of the queue were settled before this, which perhaps settled none; 0 if it does not say."""
+    if answer.ordinal:
+        return answer.ordinal - 1
+    return 0 if answer.found is None else answer.found.counts.settled
 
 
 class Answered:

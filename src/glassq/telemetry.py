@@ -115,10 +115,13 @@ class Bus:
         self._idles: tuple[Idle, ...] = ()
         self.is_idle: Idle = _always
         """Whether no Around has anything to do for attempts of jobs without headers."""
+        self.leaves_plain = True
+        """Whether plain jobs may stay so inside all that is around them."""
+        self._strict: tuple[Around, ...] = ()
         self._here = _Here()
         self.begun: dict[Lease, Begun] = {}
-        """The attempts that run now and of which the patient are told later, for whoever asks what runs. Kept
-        by those who let them begin."""
+        """The attempts that began last in their lanes and of which the patient are told once they are over,
+        for whoever asks what runs. Kept by those who let them begin."""
 
     def subscribe(self, observer: Observer, *events: type[Event], together: Together | None = None) -> None:
         """Tell `observer` about these event types. One that raises is detached and reported once.
@@ -138,10 +141,14 @@ class Bus:
         """Stop telling `observer` anything. Unknown observers are ignored."""
         self._remove(observer)
 
-    def wrap(self, around: Around, *, idle: Idle | None = None) -> None:
-        """Put `around` inside those that are there already. While all are `idle`, plain jobs cost less."""
+    def wrap(self, around: Around, *, idle: Idle | None = None, leaves_plain: bool = False) -> None:
+        """Put `around` inside those that are there already. While all are `idle`, plain jobs cost less.
+
+        One that `leaves_plain` what is plain does not mind that observers are told of it with others."""
         with self._lock:
             self._arounds = (*self._arounds, around)
+            if not leaves_plain:
+                self._strict = (*self._strict, around)
             self._ask((*self._idles, idle or _never))
 
     def unwrap(self, around: Around) -> None:
@@ -149,11 +156,13 @@ class Bus:
         with self._lock:
             left = [each for each in zip(self._arounds, self._idles, strict=True) if each[0] != around]
             self._arounds, idles = tuple(zip(*left, strict=True)) or ((), ())
+            self._strict = tuple(each for each in self._strict if each != around)
             self._ask(idles)
 
     def _ask(self, idles: tuple[Idle, ...]) -> None:
         # Asked before each plain job, and nearly always of one.
         self._idles = idles
+        self.leaves_plain = not self._strict
         self.is_idle = idles[0] if len(idles) == 1 else lambda: all(idle() for idle in idles)
 
     def emit(self, event: Event) -> None:
@@ -223,7 +232,7 @@ class Bus:
             return _Wrapped(arounds, subject) if arounds else NOTHING_AROUND
         # As nearly always, and nearly always it has nothing to do: known before anything is made for it.
         inner = _made(arounds[0], subject)
-        return inner if inner is NOTHING_AROUND else _Wrapped([lambda _: inner], subject)
+        return inner if inner is NOTHING_AROUND else _Shielded(inner)
 
     def _remove(self, observer: Observer) -> bool:
         """True when it was subscribed until now."""
@@ -265,6 +274,37 @@ def _made(around: Around, subject: Subject) -> AbstractContextManager[Any]:
             raise
         _report_around(error)
         return NOTHING_AROUND
+
+
+class _Shielded(AbstractContextManager[None]):
+    """What one Around made: it sees the body's exception, and can neither swallow nor replace it."""
+
+    __slots__ = ("_entered", "_inner")
+
+    def __init__(self, inner: AbstractContextManager[Any]) -> None:
+        self._inner = inner
+        self._entered = False
+
+    def __enter__(self) -> None:
+        try:
+            self._inner.__enter__()
+            self._entered = True
+        except BaseException as error:  # licensed: around observers
+            if passes(error):
+                raise
+            _report_around(error)
+
+    def __exit__(self, *failure: Any) -> None:
+        if not self._entered:
+            return
+        try:
+            self._inner.__exit__(*failure)
+        except BaseException as error:  # licensed: around observers
+            if error is failure[1]:  # a context manager may pass the body's own exception on
+                return
+            if passes(error):
+                raise
+            _report_around(error)
 
 
 class _Wrapped(AbstractContextManager[None]):

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from glassq.errors import EnqueueError, StorageError
 from glassq.model.events import WorkerChanged
 from tests.chaos import program
+from tests.chaos.ending import Ending
 from tests.chaos.notes import note, take_notes
-from tests.chaos.program import Caller, Ending, app, awaited, plain, rude
+from tests.chaos.program import Caller, app, awaited, plain, rude
 
 _AT_ONCE = 8
 _BLOCKED = 2.0

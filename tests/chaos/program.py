@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable
 from random import Random
@@ -23,6 +22,7 @@ from glassq.storage import Storage
 from glassq.worker.engine import Worker
 from glassq.worker.options import WorkerOption
 from tests.chaos import crashpoints, planted
+from tests.chaos.ending import Ending
 from tests.chaos.notes import note, note_slow_beginnings, take_notes
 
 QUEUE = "chaos"
@@ -172,17 +172,6 @@ def cling(lanes: str) -> int:
     for number in range(int(lanes)):
         clinging(f"c{number}")
     return 0
-
-
-class Ending:
-    """Whether somebody asked this producer to end (SIGTERM)."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        signal.signal(signal.SIGTERM, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
 
 
 def produce(name: str, count: str = "0", keys: str = "7") -> int:

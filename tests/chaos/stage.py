@@ -42,6 +42,8 @@ class Stage:
         self.folder = folder
         self.history = folder / "history"
         self.url = url
+        self.program = PROGRAM
+        """Whose roles its processes play, unless another one is named."""
         self.sizes = sizes
         self.figures = figures
         self.lease = lease
@@ -77,12 +79,12 @@ class Stage:
 
     # -- processes -----------------------------------------------------------------------------------------
 
-    def start(self, role: str, *arguments: str, module: str = PROGRAM, **environment: str) -> Process:
+    def start(self, role: str, *arguments: str, module: str | None = None, **environment: str) -> Process:
         """A process in a role of a program: a module with `main(arguments)`, with more environment.
 
         One with a point to end at is meant to end there, any other one with status 0.
         """
-        pid = self._nest.start(module, [role, *arguments], environment)
+        pid = self._nest.start(module or self.program, [role, *arguments], environment)
         point = environment.get("GLASSQ_CRASH_AT", "hold@")
         endings = [0] if point.startswith("hold@") else [-signal.SIGKILL]
         process = Process(self._nest, pid, role, self.url, endings)
@@ -157,7 +159,7 @@ class Stage:
         for process in self.processes:
             if process.stopped:
                 process.go_on()
-        for role in ("feed", "produce", "work"):
+        for role in ("steer", "feed", "produce", "work"):
             ending = [each for each in self.processes if each.role == role and each.running]
             up = {event["pid"] for event in self.events("up")}
             for process in ending:

@@ -93,6 +93,26 @@ def starts_ahead(events: Iterable[Event]) -> list[int]:
     return ahead
 
 
+def starts_while_paused(events: Iterable[Event]) -> list[int]:
+    """For each time that a queue or a lane was paused: how many jobs of one lane of it began meanwhile, at
+    most. `events` are starts, pauses and resumptions in their order."""
+    paused: dict[tuple[str, str | None], Counter[str]] = {}
+    found = []
+    for event in events:
+        if event["e"] == "start":
+            for (queue, lane), began in paused.items():
+                if queue == event["queue"] and lane in (None, event["lane"]):
+                    began[event["lane"]] += 1
+            continue
+        scope = event["queue"], event["lane"]
+        ended = paused.pop(scope, None)
+        if ended is not None:
+            found.append(max(ended.values(), default=0))
+        if event["e"] == "pause.ok":
+            paused[scope] = Counter()
+    return found
+
+
 def held_by(pid: int, taken: Iterable[Event], given_up: Iterable[Event]) -> set[Held]:
     """The stays of a process that have not ended, as far as it has written."""
     ended = {stay_of(event) for event in given_up}

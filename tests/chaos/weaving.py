@@ -10,8 +10,9 @@ from contextlib import suppress
 from glassq import Composable, chain, parallel
 from glassq.errors import EnqueueError, ResultTimeout, StorageError, WorkflowError
 from tests.chaos import crashpoints, program
+from tests.chaos.ending import Ending
 from tests.chaos.notes import note, take_notes
-from tests.chaos.program import Caller, Ending, app, plain, step
+from tests.chaos.program import Caller, app, plain, step
 
 
 def produce(name: str, keys: str, branches: str = "0", steps: str = "0") -> int:

@@ -12,7 +12,7 @@ from glassq.errors import StorageUnavailable
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Grant, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
-from glassq.settling import Course
+from glassq.settling import Course, Settling
 from glassq.stores.redis.store import RedisStorage
 
 QUEUE = "orders"
@@ -100,7 +100,7 @@ def test_the_first_answer_with_news_ends_a_course(store: RedisStorage) -> None:
     assert send(course, grant, 2, 3) == 0
     assert course.hear() == 0
     assert course.is_over
-    left = [each.answer() for each in course.leave()]
+    left = [each.answer() for each, _ in course.leave()]
     assert [each.status for each in left] == [SettleStatus.DONE] * 2
     assert all(each.change != grant.change for each in left)
 
@@ -113,7 +113,7 @@ def test_a_lane_of_somebody_else_ends_a_course(store: RedisStorage) -> None:
     assert send(course, grant, 1) == 0
     assert course.hear() == 0
     assert course.is_over
-    assert [each.answer().status for each in course.leave()] == [SettleStatus.FENCED]
+    assert [each.answer().status for each, _ in course.leave()] == [SettleStatus.FENCED]
 
 
 def test_nothing_is_sent_on_a_course_right_after_this_process_has_steered_its_queue(
@@ -137,7 +137,7 @@ def test_a_course_ends_with_its_connection(store: RedisStorage, installed: str) 
     heard = send(course, grant, 2, 3)
     assert not heard
     assert course.hear() == 0
-    for each in course.leave():
+    for each, _ in course.leave():
         with pytest.raises(StorageUnavailable):
             each.answer()
     again = store.settle(ALICE, [settlement(grant, 2)])[0]
@@ -148,3 +148,192 @@ def test_there_is_no_course_before_a_settlement_was_answered(store: RedisStorage
     """The server may not know the script."""
     [grant] = store.claim(ALICE, [QUEUE], lanes=1, window=10, lease_seconds=15).grants
     assert store.course(ALICE, settlement(grant, 0), others=False) is None
+
+
+# -- one answer for several ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long(installed: str) -> Iterator[RedisStorage]:
+    """An empty store with a lane of forty jobs, on a connection that may skip answers."""
+    with redis.Redis.from_url(installed) as client:
+        client.flushall()
+    with closing(RedisStorage.open(installed)) as opened:
+        opened.append(QUEUE, [NewJob(body=b"job", lane="a")] * 40)
+        assert not may_skip(opened)
+        opened.stats([QUEUE])
+        assert may_skip(opened)
+        yield opened
+
+
+def may_skip(store: RedisStorage) -> bool:
+    """Whether it is known that its connection may skip answers; the first time that is asked for."""
+    stream = store._server.stream  # type: ignore[attr-defined]
+    assert stream is not None
+    return bool(stream.may_skip)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are full before their oldest is asked about: however busy the machine is."""
+    monkeypatch.setattr("glassq.stores.redis.course._PATIENCE", 60.0)
+
+
+def claim_many(store: RedisStorage) -> Grant:
+    """As `claim`, with all jobs in the window."""
+    [grant] = store.claim(ALICE, [QUEUE], lanes=1, window=40, lease_seconds=15).grants
+    store.settle(ALICE, [settlement(grant, 0, begun=False)])
+    return grant
+
+
+def left_by(course: Course) -> list[tuple[Settling, int]]:
+    """What is on its way when it is left."""
+    return list(course.leave())
+
+
+@pytest.mark.usefixtures("patient")
+def test_one_answer_tells_of_a_group(long: RedisStorage) -> None:
+    """The first settlement is answered, then each eighth; with all ordinals, as nobody else settles."""
+    grant = claim_many(long)
+    course = begin(long, grant)
+    hear(course, 17, send(course, grant, *range(1, 18)))
+    answers = course.answers()
+    assert [(each.status, each.ordinal, each.held) for each in answers] == [
+        (SettleStatus.DONE, ordinal, True) for ordinal in range(2, 19)
+    ]
+    assert left_by(course) == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_ordinals_are_not_made_up_where_others_settle(long: RedisStorage) -> None:
+    """What another lane settled meanwhile is among the numbers: nobody can say which."""
+    grant = claim_many(long)
+    long.append(QUEUE, [NewJob(body=b"job", lane="b")] * 2)
+    [other] = long.claim(ALICE, [QUEUE], lanes=1, window=2, lease_seconds=15).grants
+    course = begin(long, grant)
+    hear(course, 1, send(course, grant, 1))
+    send(course, grant, 2, 3)
+    long.settle(ALICE, [settlement(other, 0, begun=False)])
+    hear(course, 8, send(course, grant, *range(4, 10)))
+    first, *covered, last = course.answers()
+    assert (first.ordinal, last.ordinal) == (2, 11)
+    assert {(each.status, each.ordinal) for each in covered} == {(SettleStatus.ALREADY, 0)}
+    assert long.stats([QUEUE])[0].settled["succeeded"] == 11
+
+
+@pytest.mark.usefixtures("patient")
+def test_of_the_last_ones_the_next_settlement_tells(long: RedisStorage) -> None:
+    """They are on their way, and nothing says what became of them before."""
+    grant = claim_many(long)
+    course = begin(long, grant)
+    hear(course, 1, send(course, grant, 1, 2, 3))
+    assert course.hear() == 0
+    assert left_by(course) == []
+    [answer] = long.settle(ALICE, [settlement(grant, 4)])
+    assert (answer.status, answer.ordinal) == (SettleStatus.DONE, 5)
+    assert [each.status for each in long.settle(ALICE, [settlement(grant, 3)])] == [SettleStatus.ALREADY]
+
+
+@pytest.mark.usefixtures("patient")
+def test_news_in_the_middle_of_a_group_are_told_at_its_end(long: RedisStorage) -> None:
+    """A cancel: all of the group are settled, and the lane has changed."""
+    grant = claim_many(long)
+    course = begin(long, grant)
+    hear(course, 1, send(course, grant, 1, 2, 3))
+    with closing(RedisStorage.open(long.address)) as other:
+        other.cancel(grant.jobs[30].id)
+    assert send(course, grant, *range(4, 10)) == 0
+    assert course.hear() == 0
+    assert course.is_over
+    [(left, count)] = left_by(course)
+    answer = left.answer()
+    assert (count, answer.status) == (8, SettleStatus.DONE)
+    assert answer.change != grant.change
+    assert long.stats([QUEUE])[0].settled["succeeded"] == 10
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_lane_that_is_lost_in_the_middle_of_a_group_refuses_the_rest(long: RedisStorage) -> None:
+    """O5: what came before is settled, what comes behind is not."""
+    grant = claim_many(long)
+    course = begin(long, grant)
+    hear(course, 1, send(course, grant, 1, 2, 3))
+    long.release(ALICE, [grant.lease])
+    assert send(course, grant, *range(4, 10)) == 0
+    assert course.hear() == 0
+    [(left, count)] = left_by(course)
+    assert (count, left.answer().status) == (8, SettleStatus.FENCED)
+    assert long.stats([QUEUE])[0].settled["succeeded"] == 4
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("harm", ["flush", "kill"])
+def test_a_group_that_is_broken_in_its_middle_is_settled_by_repeating_it(
+    long: RedisStorage, installed: str, harm: str
+) -> None:
+    """The server forgets its scripts, or the connection: from there on nothing of the group was done, and
+    nothing of what comes later before it is repeated."""
+    grant = claim_many(long)
+    course = begin(long, grant)
+    hear(course, 1, send(course, grant, 1, 2, 3))
+    with redis.Redis.from_url(installed) as client:
+        if harm == "flush":
+            long.stats([QUEUE])  # what was held back is done
+            client.script_flush()
+        else:
+            client.client_kill_filter(_type="normal", skipme=True)
+    for index in range(4, 10):
+        if course.send(grant.jobs[index].id, grant.jobs[index + 1].id) is None:
+            break
+    assert course.hear() == 0
+    for left, _ in left_by(course):
+        with pytest.raises(StorageUnavailable):
+            left.answer()
+    assert long.stats([QUEUE])[0].settled["succeeded"] <= 4
+    assert {long.settle(ALICE, [settlement(grant, index)])[0].held for index in range(2, 10)} == {True}
+    assert long.stats([QUEUE])[0].settled["succeeded"] == 10
+
+
+@pytest.mark.usefixtures("patient")
+def test_whoever_may_not_skip_answers_gets_one_for_each(installed: str) -> None:
+    """An ACL user without `CLIENT REPLY` settles as anybody did before."""
+    with redis.Redis.from_url(installed) as client:
+        client.flushall()
+        client.execute_command("ACL", "SETUSER", "plain", "on", ">word", "~*", "&*", "+@all", "-client|reply")
+    url = installed.replace("redis://", "redis://plain:word@")
+    with closing(RedisStorage.open(url)) as store:
+        store.append(QUEUE, [NewJob(body=b"job", lane="a")] * 40)
+        grant = claim_many(store)
+        may_skip(store)
+        store.stats([QUEUE])
+        assert not may_skip(store)
+        course = begin(store, grant)
+        hear(course, 9, send(course, grant, *range(1, 10)))
+        assert all(answer.ordinal and answer.status is SettleStatus.DONE for answer in course.answers())
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_right_that_is_taken_away_breaks_the_connection(installed: str) -> None:
+    """From then on nobody knows which answer is whose: nobody gets another one's."""
+    with redis.Redis.from_url(installed) as client:
+        client.flushall()
+        client.execute_command("ACL", "SETUSER", "less", "on", ">word", "~*", "&*", "+@all")
+        with closing(RedisStorage.open(installed.replace("redis://", "redis://less:word@"))) as store:
+            store.append(QUEUE, [NewJob(body=b"job", lane="a")] * 40)
+            may_skip(store)
+            grant = claim_many(store)
+            course = begin(store, grant)
+            hear(course, 1, send(course, grant, 1))
+            client.execute_command("ACL", "SETUSER", "less", "-client|reply")
+            assert send(course, grant, 2, 3) == 0
+            assert store.stats([QUEUE])[0].settled["succeeded"] == 4
+            assert course.send(grant.jobs[4].id, grant.jobs[5].id) is None
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_requests_of_others_go_out_behind_what_is_held_back(long: RedisStorage) -> None:
+    """And so do they bring it to the server."""
+    grant = claim_many(long)
+    course = begin(long, grant)
+    hear(course, 1, send(course, grant, 1, 2, 3))
+    assert long.stats([QUEUE])[0].settled["succeeded"] == 4

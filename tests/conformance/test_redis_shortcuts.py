@@ -42,9 +42,11 @@ class Story:
         ]
         return [each.id for each in found]
 
-    def claim(self, window: int) -> Grant:
-        """The one lane that is ready."""
-        [grant] = self.store.claim(ALICE, [QUEUE], lanes=1, window=window, lease_seconds=15).grants
+    def claim(self, window: int, ahead: int = 0) -> Grant:
+        """The one lane that is ready; so many of its jobs may be run ahead at once."""
+        [grant] = self.store.claim(
+            ALICE, [QUEUE], lanes=1, window=window, lease_seconds=15, ahead=ahead
+        ).grants
         self.answers.append(grant)
         return grant
 
@@ -193,6 +195,18 @@ def tell_ahead(server: str) -> list[Any]:
     story.answers.append(story.store.cancel(h))
     story.settle(grant, g, h, begun=True)  # asked to be cancelled, but begun
     story.settle(grant, h, None, begun=False)
+    story.store.close()
+    return story.answers
+
+
+def tell_from_the_claim(server: str) -> list[Any]:
+    """A story of a lane that may be run ahead as soon as it is granted; its answers."""
+    story = Story(server)
+    a, b, c = story.append(*(NewJob(body=bytes([each])) for each in b"abc"))
+    grant = story.claim(window=9, ahead=3)
+    story.settle(grant, a, b, begun=True)
+    story.settle(grant, b, c, begun=True, owner=BOB)  # not his
+    story.settle(grant, b, c, begun=True)
     story.store.close()
     return story.answers
 
@@ -372,6 +386,23 @@ def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
         whole = commands(admin)
     assert Cancellation.ASKED in answers
     assert whole["hdel"] - shortened["hdel"] >= 5
+
+
+def test_a_lane_is_run_ahead_by_the_shortcut_from_its_claim_on(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim gives the pass that the shortcut asks for; nothing has to be settled the long way before."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell_from_the_claim(server), dump(admin), commands(admin)
+        admin.flushall()
+        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
+        admin.config_resetstat()
+        assert tell_from_the_claim(server) == answers
+        assert dump(admin) == held
+        whole = commands(admin)
+    assert whole["hmget"] - shortened["hmget"] == 2  # only a whole settlement reads the lane
 
 
 def test_the_shortcut_of_a_chains_step_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from glassq.model.edges import After, EdgePolicy
 from glassq.model.jobs import Dedup, NewJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.verdicts import Action
+from glassq.stores.sqlite.course import SqliteCourse
 from glassq.stores.sqlite.location import Location
 from glassq.stores.sqlite.store import SqliteStorage
 from glassq.testing.clock import FakeClock
@@ -25,8 +26,20 @@ FLOW = "~q/0123456789abcdef"
 LANES = ("a", "b", "c")
 OWNERS = (Owner("n", "one"), Owner("m", "two"))
 ACTIONS = (*[Action.ACK] * 30, Action.RETRY, Action.HALT, Action.BURY, Action.CANCEL)
-STEPS = 500
-_TABLES = ("queues", "jobs", "scheduled", "ties", "edges", "flows", "dedup", "paused", "lanes", "dead")
+STEPS = 250
+_TABLES = (
+    "queues",
+    "jobs",
+    "scheduled",
+    "ties",
+    "edges",
+    "flows",
+    "dedup",
+    "paused",
+    "lanes",
+    "dead",
+    "legs WHERE ended",
+)
 
 
 class World:
@@ -72,6 +85,8 @@ class Worker:
         self.jobs = list(grant.jobs)
         self.change = grant.change
         self.last: Settlement | None = None
+        self.course: SqliteCourse | None = None
+        self.course_like: tuple[int, bool] | None = None
 
     def take_in(self, answer: Settled) -> bool:
         """Follow what the store says; whether the lane is still held."""
@@ -94,11 +109,14 @@ class Script:
         self._holds: list[dict[str, Worker]] = [{} for _ in OWNERS]
         self._others = False
         self.on_a_course = 0
+        self.noted = 0
 
     def step(self) -> None:
-        """One call, and the rows it leaves."""
-        verbs = (self._append, self._claim, self._settle, self._steer, self._wait)
-        self._random.choices(verbs, weights=(30, 10, 50, 8, 3))[0]()
+        """Some calls, and the rows they leave."""
+        verbs = (self._append, self._claim, self._settle, self._run_ahead, self._steer, self._wait)
+        for _ in range(self._random.randrange(1, 6)):
+            self._random.choices(verbs, weights=(30, 10, 30, 20, 8, 3))[0]()
+        self._ask(self._somebody(), lambda store: store.stats([QUEUE]))  # a look ends all legs
         remembered, read = (world.dump() for world in self._worlds)
         assert remembered == read
 
@@ -140,7 +158,7 @@ class Script:
 
     def _claim(self) -> None:
         number = self._somebody()
-        lanes, window = self._random.randint(1, 3), self._random.randint(1, 6)
+        lanes, window = self._random.randint(1, 3), self._random.randint(1, 12)
         claimed = self._ask(
             number,
             lambda store: store.claim(OWNERS[number], [QUEUE], lanes=lanes, window=window, lease_seconds=15),
@@ -154,28 +172,60 @@ class Script:
         chosen = workers[: self._random.choice((1, 1, 1, 3))]
         if not chosen:
             return
-        settlements = [self._settlement(worker) for worker in chosen]
-        answers = self._ask(number, lambda store: self._tell(store, OWNERS[number], settlements))
+        self._settle_those(number, [(worker, self._settlement(worker)) for worker in chosen])
+
+    def _run_ahead(self) -> None:
+        """Jobs of one lane, one after the other; appends come between them."""
+        number = self._somebody()
+        worker = self._random.choice([*self._holds[number].values(), None])
+        while worker is not None and len(worker.jobs) > 1 and self._random.random() < 0.9:
+            what = Settlement(
+                lease=worker.lease,
+                job_id=worker.jobs[0].id,
+                action=Action.ACK,
+                next_id=worker.jobs[1].id,
+                change=worker.change,
+                window=20,
+            )
+            if not self._settle_those(number, [(worker, what)]):
+                break
+            if self._random.random() < 0.2:
+                self._append()
+
+    def _settle_those(self, number: int, pairs: list[tuple[Worker, Settlement]]) -> bool:
+        """Settle jobs of lanes; whether the last one is held yet."""
+        answers = self._ask(number, lambda store: self._tell(store, OWNERS[number], pairs))
         if isinstance(answers, str):
-            return
+            return False
         self._others = answers[-1].others
-        for worker, what, answer in zip(chosen, settlements, answers, strict=True):
+        held = True
+        for (worker, what), answer in zip(pairs, answers, strict=True):
             again = what is worker.last
             worker.last = what
-            if not again and what.leaving is not Leaving.KEEP and not worker.take_in(answer):
-                self._holds[number].pop(worker.lease.lane, None)
+            if not again and what.leaving is not Leaving.KEEP:
+                held = worker.take_in(answer)
+                if not held:
+                    self._holds[number].pop(worker.lease.lane, None)
+        return held
 
-    def _tell(self, store: SqliteStorage, owner: Owner, settlements: list[Settlement]) -> list[Settled]:
+    def _tell(
+        self, store: SqliteStorage, owner: Owner, pairs: list[tuple[Worker, Settlement]]
+    ) -> list[Settled]:
         """Settle these; in the world that remembers on a course, where that can be."""
-        what = settlements[0]
-        plain = what.action is Action.ACK and what.leaving is Leaving.STAY and len(settlements) == 1
+        worker, what = pairs[0]
+        plain = what.action is Action.ACK and what.leaving is Leaving.STAY and len(pairs) == 1
         if store in self._worlds[0].handles and plain and what.next_id is not None:
-            course = store.course(owner, what, others=self._others)
+            like = (what.change, self._others)
+            if worker.course is None or worker.course_like != like:
+                worker.course, worker.course_like = store.course(owner, what, others=self._others), like
+            course, before = worker.course, store._known.legs.copy()
             heard = None if course is None else course.send(what.job_id, what.next_id)
             if course is not None and heard:
                 self.on_a_course += heard
+                self.noted += bool(before) and before == store._known.legs
                 return course.answers()
-        return store.settle(owner, settlements)
+            worker.course = None
+        return store.settle(owner, [what for _, what in pairs])
 
     def _settlement(self, worker: Worker) -> Settlement:
         chance = self._random
@@ -256,4 +306,4 @@ def test_remembering_changes_nothing(tmp_path: Path, seed: int) -> None:
             script.step()
         settled = worlds[0].handles[0].stats([QUEUE])[0].settled["succeeded"]
         assert settled > STEPS / 25
-        assert script.ties or script.on_a_course > STEPS / 100
+        assert script.ties or (script.on_a_course > STEPS / 10 and script.noted > STEPS / 50)

@@ -51,6 +51,13 @@ def insert(lines: Lines, after: Line, *new: Line) -> None:
         lines.insert(at + number, line)
 
 
+def move_behind(lines: Lines, after: Line, *moved: Line) -> None:
+    """Take lines out, and put them behind another one of their process."""
+    for line in moved:
+        del lines[next(index for index, each in enumerate(lines) if each is line)]
+    insert(lines, after, *moved)
+
+
 def later(line: Line, **changes: Any) -> Line:
     """A copy with some fields changed."""
     return {**copy.deepcopy(line), **changes}
@@ -171,6 +178,16 @@ def start_a_settled_job(lines: Lines) -> None:
     """I5: a job ran again after it had been settled."""
     last = start_of(7, lines)
     insert(lines, settled(7, lines), later(start_of(1, lines), token=last["token"]))
+
+
+def settle_before_it_runs(lines: Lines) -> None:
+    """I5: a job was told to have succeeded, and only then its code ran."""
+    move_behind(lines, settled(6, lines), start_of(6, lines), end_of(6, lines))
+
+
+def settle_while_it_runs(lines: Lines) -> None:
+    """I5: a job was told to have succeeded while its code was running."""
+    move_behind(lines, settled(6, lines), end_of(6, lines))
 
 
 def settle_twice(lines: Lines) -> None:
@@ -404,6 +421,8 @@ DEFECTS: list[tuple[Callable[[Lines], None], str]] = [
     (take_the_fence_away, "I4"),
     (settle_while_another_is_given_the_lane, "I4"),
     (start_a_settled_job, "I5"),
+    (settle_before_it_runs, "I5"),
+    (settle_while_it_runs, "I5"),
     (settle_twice, "I5"),
     (keep_a_settled_job, "I5"),
     (start_on_after_a_takeover, "I5"),

@@ -14,7 +14,8 @@ from rich.console import Console
 from glassq.cli import main
 from glassq.cli.bench import run as running
 from glassq.cli.bench.environment import Environment
-from glassq.cli.bench.judge import Absent, Reading, Row, Verdict, exit_code, judge, later
+from glassq.cli.bench.judge import Absent, Reading, Row, Verdict, exit_code, judge
+from glassq.cli.bench.measures import soak
 from glassq.cli.bench.measures.kills import Record, read_record
 from glassq.cli.bench.meters import MeasureFailed, Tally, Timed
 from glassq.cli.bench.peers.runner import FEMTOQUEUE, ON_REDIS
@@ -22,7 +23,9 @@ from glassq.cli.bench.report import document, table
 from glassq.cli.bench.rounds import alternate, enough_jobs
 from glassq.cli.bench.run import Measure, Options, Report, all_targets
 from glassq.cli.bench.samples import NOISE_BOUND, percentile, ratios, spread
+from glassq.cli.bench.servers import RedisServer
 from glassq.cli.bench.sizes import FULL, QUICK, USUAL, scaled
+from glassq.cli.bench.soaking import Held
 from glassq.cli.bench.stage import Stage
 from glassq.cli.bench.targets import TARGETS, Judged, Target
 
@@ -158,7 +161,7 @@ def test_a_row_carries_what_it_was_judged_by() -> None:
 
 def row_of(verdict: Verdict) -> Row:
     """Some row with this verdict."""
-    return msgspec.structs.replace(later(AT_LEAST), verdict=verdict)
+    return msgspec.structs.replace(judge(AT_LEAST, Reading("rate", (0.6,))), verdict=verdict)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,6 @@ def row_of(verdict: Verdict) -> Row:
         (Verdict.HOLDS, 0),
         (Verdict.SHOWN, 0),
         (Verdict.MISSING, 0),
-        (Verdict.LATER, 0),
         (Verdict.BELOW, 1),
         (Verdict.NOISY, 1),
         (Verdict.FAILED, 1),
@@ -214,10 +216,10 @@ def test_the_notes_of_a_kill_trial(noted: list[int], kills: list[int], expected:
 
 
 def test_every_target_is_measured_by_exactly_one_measure() -> None:
-    """No row is forgotten, none is claimed twice, and what comes later is claimed by nobody."""
+    """No row is forgotten, and none is claimed twice."""
     measures = (*running.ON_REDIS_MEASURES, *running.ON_SQLITE_MEASURES, running.PEERS_MEASURE)
     claimed = [key for measure in measures for key in measure.keys]
-    assert sorted(claimed) == sorted(target.key for target in all_targets() if not target.later)
+    assert sorted(claimed) == sorted(target.key for target in all_targets())
 
 
 def test_floors_and_aims_agree() -> None:
@@ -233,6 +235,28 @@ def test_sizes_scale_down_to_something() -> None:
     assert min(tiny.wakes, tiny.kill_jobs, tiny.backlog, tiny.lane_jobs, tiny.peer_jobs) > 0
     assert (tiny.rounds, tiny.lanes, tiny.kills) == (USUAL.rounds, USUAL.lanes, USUAL.kills)
     assert QUICK.seconds < USUAL.seconds < FULL.seconds
+    assert tiny.soak_seconds >= 2 < QUICK.soak_seconds < USUAL.soak_seconds < FULL.soak_seconds
+
+
+def soaked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *rounds: Held) -> dict[str, float]:
+    """What the measure of a soak makes of these rounds."""
+    monkeypatch.setattr(Stage, "held", lambda *_: list(rounds))
+    server = RedisServer("redis://127.0.0.1:1/0", "nowhere", whole=True)
+    return {
+        each.key: each.values[0]
+        for each in soak.soak(Stage(QUICK, tmp_path, server))
+        if isinstance(each, Reading)
+    }
+
+
+def test_a_soak_tells_what_grows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Memory of the worker is compared with halfway, when it is warm; descriptors and the server's memory
+    with the first time that nothing was left."""
+    rounds = [Held(each, 400 * each, 100 + 10 * each, 6 + each, 1000 + 100 * each) for each in range(1, 6)]
+    found = soaked(monkeypatch, tmp_path, *rounds)
+    assert found["redis.soak.rss"] == pytest.approx(150 / 130)
+    assert found["redis.soak.files"] == 4
+    assert found["redis.soak.memory"] == pytest.approx(1500 / 1100)
 
 
 def reported(*, failing: bool, monkeypatch: pytest.MonkeyPatch) -> Report:
@@ -258,7 +282,6 @@ def test_a_measure_that_fails_is_a_row_and_the_others_go_on(monkeypatch: pytest.
     assert rows["sqlite.enqueue"].note == "MeasureFailed: nothing moved"
     assert rows["sqlite.wake.p50"].verdict is Verdict.MISSING
     assert rows["redis.process.ratio"].note == "left out by --sqlite-only"
-    assert rows["redis.lanes.share"].verdict is Verdict.LATER
     assert exit_code(report.rows) == 1
 
 
@@ -311,7 +334,6 @@ def test_the_table_shows_value_floor_aim_spread_and_verdict() -> None:
             judge(AT_LEAST, Reading("rate", (0.4, 0.42, 0.44))),
             judge(AT_MOST, Reading("cost", (1.0, 2.0, 9.0))),
             judge(NEVER, Absent("lost", "no [server]")),
-            later(SHOWN),
         )
     )
     assert "CPython 3.11.9, redis-py 7.0" in shown
@@ -324,8 +346,7 @@ def test_the_table_shows_value_floor_aim_spread_and_verdict() -> None:
     assert "≤ 3.00 ms" in cost
     assert "too noisy" in cost
     assert "not measured (no [server]): jobs lost" in shown
-    assert "comes later: a rate" in shown
-    assert "0 of 2 floors hold (1 below floor; 1 too noisy; 1 not measured; 1 comes later)" in shown
+    assert "0 of 2 floors hold (1 below floor; 1 too noisy; 1 not measured)" in shown
 
 
 def test_a_peers_version_stands_beside_its_rate() -> None:

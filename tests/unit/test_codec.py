@@ -526,6 +526,17 @@ def test_the_wire_form_is_one_line_and_the_payload() -> None:
 CHECKSUM = crc32(b'["m.f","json",{"k":"v"}][[],{}]')
 
 
+@pytest.mark.parametrize(
+    ("headers", "more"),
+    [(b'{"k": "v"}', b""), (b'{"\\u006b":"v"}', b""), (b'{"k":"v"}', b',"x":{"h":{}}'), (b'{"k":"v"}', b" ")],
+)
+def test_headers_are_read_however_they_are_written(headers: bytes, more: bytes) -> None:
+    """Another writer may put blanks, escapes or fields of its own into the line: the checksum is over what it
+    says."""
+    body = b'{"v":1,"t":"m.f","s":"json","h":%b%b,"c":%d}\n[[],{}]' % (headers, more, CHECKSUM)
+    assert open_envelope(body) == Envelope("m.f", "json", {"k": "v"}, b"[[],{}]")
+
+
 def test_what_is_to_be_kept_is_said_by_those_that_ask_for_it() -> None:
     """A whole number of seconds is the same time; others say nothing of it."""
     assert b'"k":60' in seal(Envelope("m.f", "json", {}, b"", keep=60))

@@ -83,6 +83,7 @@ class PlayedCourse:
         self.store = store
         self.routine: set[str] = set()
         self.may_send = True
+        self.silent: set[str] = set()
         self.waited = 0
         self._on_their_way: deque[str] = deque()
         self._heard: list[str] = []
@@ -102,6 +103,8 @@ class PlayedCourse:
 
     def hear(self) -> int:
         """Waits for nothing: what is waited for is routine at this moment."""
+        if self.silent.issuperset(self._on_their_way):
+            return 0
         self.waited += 1
         self.routine |= {self._on_their_way[0]} - self.store.answers.keys()
         return self._take_in()
@@ -117,9 +120,15 @@ class PlayedCourse:
         heard, self._heard = self._heard, []
         return [done() for _ in heard]
 
-    def leave(self) -> list[Sending]:
-        """To be heard one by one."""
-        return [Sending(self.store, job) for job in self._on_their_way]
+    def leave(self) -> list[tuple[Sending, int]]:
+        """To be heard one by one, but for the silent ones: the next that is not tells of them."""
+        told, count = [], 0
+        for job in self._on_their_way:
+            count += 1
+            if job not in self.silent:
+                told.append((Sending(self.store, job), count))
+                count = 0
+        return told
 
 
 class Stay:
@@ -134,7 +143,15 @@ class Stay:
         bus = Bus()
         told = (AttemptSettled, AttemptAbandoned, SettlementDelayed, LaneLost, WriteFenced)
         bus.subscribe(self.events.append, *told)
-        settler = Settler(cast("Storage", self.store), bus, self.clock, Owner("n", "i"), lambda: 0.5)
+        self.relayed: list[str] = []
+        settler = Settler(
+            cast("Storage", self.store),
+            bus,
+            self.clock,
+            Owner("n", "i"),
+            lambda: 0.5,
+            relay=self.relayed.extend,
+        )
         self.flight = InFlight(
             settler,
             self.lane,

@@ -114,6 +114,31 @@ def test_success_needs_no_span_unless_asked_for(desk: Desk, monkeypatch: pytest.
     assert ack.parent.span_id == context_of(process).span_id
 
 
+@pytest.mark.parametrize("acks", [False, True])
+def test_jobs_stay_plain_unless_their_settlements_have_spans(*, acks: bool) -> None:
+    """It is told later, with others, that plain jobs were settled: too late for a span that says when."""
+    asking = Desk(TracerProvider())
+    asking.trace(ack_spans=acks)
+    asking.tracing.attach()
+    assert asking.bus.leaves_plain is not acks
+    asking.tracing.detach()
+    assert asking.bus.leaves_plain
+
+
+def test_failures_told_with_others_have_their_spans(desk: Desk) -> None:
+    """Whoever tells of them: of several that are told together those that failed are followed."""
+    run(desk, attempting({}), Action.ACK)
+    desk.exporter.clear()
+    told = [
+        verdict(attempting(SAMPLED, number=number), action, reason="unknown_task")
+        for number, action in enumerate((Action.ACK, Action.BURY, Action.ACK))
+    ]
+    desk.bus.emit_together(told)
+    assert [span.name for span in desk.spans()] == ["bury orders"]
+    desk.bus.emit_together(told[::2])
+    assert len(desk.spans()) == 1
+
+
 def test_whoever_traces_nothing_is_told_of_no_settlement(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
     """An observer of every job is not free: there is none before the first span was recorded; then one."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)

@@ -12,7 +12,7 @@ import pytest
 from glassq.model.verdicts import Action
 from glassq.testing.history import Report, check, read
 from tests.unit.defects import DEFECTS, Lines
-from tests.unit.playing import LEASE, QUEUE, Play, Process, write_history
+from tests.unit.playing import LEASE, QUEUE, Play, Process, lines_of, write_history
 
 
 def tell(folder: Path) -> Lines:
@@ -81,3 +81,26 @@ def test_a_planted_defect_is_found(
     assert invariant in report.counts, report.findings
     found = [finding for finding in report.findings if finding.invariant == invariant]
     assert all(finding.what and finding.where for finding in found)
+
+
+def test_starts_that_do_not_say_whether_they_are_replayed(valid: Lines, tmp_path: Path) -> None:
+    """User code that writes its own start does not know that its job was replayed; the replay tells. Without
+    that one, the same starts are out of order."""
+    lines = copy.deepcopy(valid)
+    for line in lines_of(lines, "start"):
+        del line["replayed"]
+    assert judge(lines, tmp_path).findings == []
+    silent = [line for line in lines if not line["e"].startswith("replay.")]
+    (silence := tmp_path / "silence").mkdir()
+    assert judge(silent, silence).counts.keys() >= {"I3", "I5"}
+
+
+def test_a_job_that_was_asked_to_end_may_have_been_taken_out(valid: Lines, tmp_path: Path) -> None:
+    """Where a cancellation says `asked`, the store ends a job unrun that had not begun: it is not lost. One
+    that found nothing explains nothing."""
+    lines = copy.deepcopy(valid)
+    [answer] = lines_of(lines, "cancel.ok")
+    answer["result"] = "asked"
+    assert judge(lines, tmp_path).findings == []
+    answer["result"] = None
+    assert judge(lines, tmp_path).counts.keys() >= {"I1", "I10"}

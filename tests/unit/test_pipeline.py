@@ -49,7 +49,7 @@ class Hand:
                 self._heard += more
                 continue
             self._heard = rest
-            if word.startswith(b"CLIENT"):  # what the library says of itself when it connects
+            if word.startswith(b"CLIENT SETINFO"):  # what the library says of itself when it connects
                 self.say(b"+OK\r\n")
             else:
                 words.append(word)

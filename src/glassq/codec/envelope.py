@@ -70,7 +70,9 @@ class _AnyHeader(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 _HEADER = msgspec.json.Decoder(_Header)
 _ANY_HEADER = msgspec.json.Decoder(_AnyHeader)
-_NO_HEADERS = b'"h":{},"c":'
+_HEADERS = msgspec.json.Decoder(dict[str, str])
+_THEN_HEADERS = b',"h":'
+_THEN_CHECKSUM = b',"c":'
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -112,10 +114,10 @@ def open_envelope(body: bytes) -> Envelope:
     `FormatMismatch` when a newer glassq wrote it, `CorruptRecord` for any other bytes; the message never
     shows them, because they may be somebody's arguments.
     """
-    plain = plain_beginning(body)
-    payload = None if plain is None else plain.payload(body)
-    if plain is not None and payload is not None:
-        return Envelope(plain.task, plain.serializer, {}, payload)
+    beginning = plain_beginning(body)
+    read = None if beginning is None else beginning.read(body)
+    if beginning is not None and read is not None:
+        return Envelope(beginning.task, beginning.serializer, *read)
     end = body.find(b"\n")
     if end < 0:
         raise CorruptRecord(f"a job's body of {len(body)} bytes has no header line")
@@ -123,30 +125,42 @@ def open_envelope(body: bytes) -> Envelope:
 
 
 class Beginning(msgspec.Struct, frozen=True):
-    """How all calls of a task begin that say nothing but that they are: their first line up to the checksum.
-    `checksum` is that of what it says."""
+    """How all calls of a task begin that say nothing but that they are, and may have headers: `line` is the
+    first line up to these, and `plain` up to the checksum of one that has none. The checksums are those of
+    what is said up to there."""
 
     task: str
     serializer: str
     line: bytes
     checksum: int
+    plain: bytes
+    plain_checksum: int
 
-    def payload(self, body: bytes) -> bytes | None:
-        """The payload of a body that begins so. None for any other bytes."""
-        line, ended, payload = body.partition(b"\n")
-        if ended and line == b"%b%d}" % (self.line, crc32(payload, self.checksum)):
-            return payload
-        return None
+    def read(self, body: bytes) -> tuple[dict[str, str], bytes] | None:
+        """The headers and the payload of a body that begins so. None for any other bytes."""
+        line, _, payload = body.partition(b"\n")
+        if line.startswith(self.plain):
+            known = line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum))
+            return ({}, payload) if known else None
+        end = line.rfind(_THEN_CHECKSUM)
+        if end < 0 or not line.startswith(self.line):
+            return None
+        headers = line[len(self.line) : end]
+        # As it is in the line, and not decoded and encoded again: what else is in there is not what it says.
+        said = crc32(payload, crc32(headers + b"]", self.checksum))
+        if line[end:] != b"%b%d}" % (_THEN_CHECKSUM, said):
+            return None
+        try:
+            return _HEADERS.decode(headers), payload
+        except _UNREADABLE:
+            return None
 
 
 def plain_beginning(body: bytes) -> Beginning | None:
-    """How this body begins, if it is that of a call that says nothing else, as nearly all do. None for any
-    other bytes: `open_envelope` knows what they are."""
-    end = body.find(b"\n")
-    at = body.rfind(b":", 0, end) + 1
-    if end < 0 or not body.endswith(_NO_HEADERS, 0, at):
-        return None
-    return _read_beginning(body[:at])
+    """How this body begins, if it may be that of a call that says nothing else, as nearly all are. None for
+    any other bytes: `open_envelope` knows what they are."""
+    at = body.find(_THEN_HEADERS, 0, body.find(b"\n"))
+    return None if at < 0 else _read_beginning(body[: at + len(_THEN_HEADERS)])
 
 
 def _open_any(body: bytes, end: int) -> Envelope:
@@ -172,12 +186,19 @@ def _open_any(body: bytes, end: int) -> Envelope:
 def _read_beginning(line: bytes) -> Beginning | None:
     """What `_beginning` made; None for anything else."""
     try:
-        header = _HEADER.decode(line + b"0}")
+        header = _HEADER.decode(b'%b{},"c":0}' % line)
     except _UNREADABLE:
         return None
-    if header.v != ENVELOPE_VERSION or header.h or header.k is not msgspec.UNSET:
+    if header.v != ENVELOPE_VERSION or header.k is not msgspec.UNSET:
         return None
-    return Beginning(header.t, header.s, line, _checksum(Envelope(header.t, header.s, {}, b"")))
+    return Beginning(
+        task=header.t,
+        serializer=header.s,
+        line=line,
+        checksum=crc32(_ENCODER.encode((header.t, header.s))[:-1] + b","),
+        plain=line + b"{}" + _THEN_CHECKSUM,
+        plain_checksum=_checksum(Envelope(header.t, header.s, {}, b"")),
+    )
 
 
 def _checksum(envelope: Envelope) -> int:

@@ -156,7 +156,8 @@ class SettleStatus(StrEnum):
 
     DONE = "done"
     ALREADY = "already"
-    """The job was settled before under this very lease (a repeated call): nothing changed."""
+    """The job was settled before under this very lease: by the first of repeated calls, or by one without an
+    answer of its own, of which a later answer tells."""
     FENCED = "fenced"
     """The lane has another owner or token: nothing changed."""
 

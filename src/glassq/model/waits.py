@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -53,21 +54,25 @@ class Stretch(NamedTuple):
 _stretch: Callable[[tuple[int, int, int, int]], Stretch] = partial(tuple.__new__, Stretch)
 """Makes one of its fields: done for each lane that is claimed, so without a call that only passes them on."""
 
+_NONE: Final = _stretch((0, 0, 0, 0))
+
 Waited: TypeAlias = tuple[float, dict[str, float]]
 """What a job has waited, in seconds, and what for. (Made for every job: a plain tuple costs least.)"""
+
+_Later: TypeAlias = tuple[int, dict[str, float], int, WaitCause | None]
+"""Some last stretches together (µs), and in seconds by cause. Then when the one before them ends, and its
+cause, if it can be told by itself: it is pure, and of no cause that they have."""
 
 
 class Waits:
     """The times at which a lane was nobody's, as far back as any of its jobs goes: ascending."""
 
-    __slots__ = ("_all_seconds", "_amount", "_first", "_last", "_stretches")
+    __slots__ = ("_last", "_later", "_stretches")
 
     def __init__(self, stretches: tuple[Stretch, ...] = ()) -> None:
         self._stretches = stretches
-        self._first = stretches[0].begin if stretches else 0
         self._last = stretches[-1].end if stretches else 0
-        self._amount = -1
-        self._all_seconds: dict[str, float] = {}
+        self._later: dict[int, _Later] = {}
 
     @property
     def stretches(self) -> tuple[Stretch, ...]:
@@ -92,16 +97,16 @@ class Waits:
         seconds = waited / MICRO
         if began >= self._last:  # came while the lane was held
             return seconds, {_REST: seconds}
-        if began <= self._first:  # was there before all of them
-            if self._amount < 0:
-                self._reckon()
-            if waited >= self._amount:
-                return seconds, {**self._all_seconds, _REST: (waited - self._amount) / MICRO}
+        place = bisect_left(self._stretches, _stretch((began, 0, 0, 0)))
+        whole, spent, end, cause = self._later.get(place) or self._reckon(place)
+        share = end - began
+        if share <= 0:  # came before all of them, or between two
+            if waited >= whole:
+                return seconds, {**spent, _REST: (waited - whole) / MICRO}
+        elif cause is not None and waited >= whole + share:
+            return seconds, {**spent, cause: share / MICRO, _REST: (waited - whole - share) / MICRO}
         parts = self.parts(began, waited)
-        spent: dict[str, float] = {}
-        for cause in parts:  # done for each job of a backlog: no call more than it takes
-            spent[cause] = parts[cause] / MICRO
-        return seconds, spent
+        return seconds, {each: part / MICRO for each, part in parts.items()}
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
         """The parts of a wait that began then and lasted so long. They sum to it."""
@@ -114,11 +119,16 @@ class Waits:
         parts[_REST] = rest
         return parts
 
-    def _reckon(self) -> None:
-        """All stretches together, once for all jobs that were there before them."""
-        parts = self._shares(self._first)
-        self._amount = sum(parts.values())
-        self._all_seconds = {cause: part / MICRO for cause, part in parts.items()}
+    def _reckon(self, place: int) -> _Later:
+        """Reckoned once for all jobs that came before the stretch at this place, and after the beginning of
+        the one before."""
+        parts = _amounts(self._stretches[place:])
+        begin, end, number, amount = self._stretches[place - 1] if place else _NONE
+        is_pure = amount == end - begin
+        cause = KEPT_CAUSES[number] if is_pure and KEPT_CAUSES[number] not in parts else None
+        spent: dict[str, float] = {each: part / MICRO for each, part in parts.items()}
+        later = self._later[place] = sum(parts.values()), spent, end, cause
+        return later
 
     def _shares(self, began: int) -> dict[str, int]:
         """How much a job has waited that became eligible then, by cause. Of merged ones, in proportion."""
@@ -147,6 +157,16 @@ class Waits:
 
 _REST: Final = WaitCause.BEHIND_LANE
 NO_WAITS: Final = Waits()
+
+
+def _amounts(stretches: Iterable[Stretch]) -> dict[str, int]:
+    """All of these together, by cause."""
+    parts: dict[str, int] = {}
+    for _, _, number, amount in stretches:
+        if amount > 0:
+            cause = KEPT_CAUSES[number]
+            parts[cause] = parts.get(cause, 0) + amount
+    return parts
 
 
 def _no_more_than(parts: Mapping[str, int], most: int) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -16,19 +16,23 @@ from glassq.observe.series import Histogram
 _NO_HEADERS: Mapping[str, str] = {}
 
 C = TypeVar("C")
+_Start = tuple[float | None, Mapping[str, float] | None, Mapping[str, str]]
 
 
 class _TracedHistogram:
     """A histogram's child whose observations carry an exemplar now and then."""
 
-    __slots__ = ("observe", "observe_all", "take")
+    __slots__ = ("is_due", "observe", "observe_all", "take")
 
     def __init__(self, child: Histogram, clock: Clock) -> None:
         self.observe = child.observe
         """Count one measurement."""
         self.observe_all = child.observe_all
         """Count measurements without exemplars."""
-        self.take = Ration(clock).take
+        ration = Ration(clock)
+        self.is_due = ration.is_due
+        """Whether it wants an exemplar."""
+        self.take = ration.take
         """The exemplar for it, see `Ration.take`."""
 
 
@@ -47,7 +51,7 @@ class TaskChildren:
         )
         self._rations = {kind: Ration(clock) for kind in catalogue.FAILURE_KINDS}
         self.successes: Batch[float] = families.batch(self._count_successes, "successes", queue, task)
-        """Run times of jobs that succeeded and have no trace to point to."""
+        """Run times of jobs that succeeded and are not to be exemplars."""
 
     def _count_successes(self, seconds: Sequence[float]) -> None:
         self.attempts["succeeded"].inc(len(seconds))
@@ -83,13 +87,13 @@ class QueueChildren:
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
-        self.starts: Batch[tuple[float | None, Mapping[str, float] | None]] = families.batch(
-            self._count_starts, "starts", queue
-        )
-        """Times in queue and what they were spent on, where they count, of attempts that have no trace to
-        point to."""
+        self.starts: Batch[_Start] = families.batch(self._count_starts, "starts", queue)
+        """Times in queue and what they were spent on, where they count, and headers, of attempts that are not
+        to be exemplars."""
         self.ends: Batch[float] = families.batch(self.end_to_end.observe_all, "ends", queue)
-        """Times from eligible to settled of jobs that succeeded and have no trace to point to."""
+        """Times from eligible to settled of jobs that succeeded and are not to be exemplars."""
+        self.contexts_read: Batch[str] = families.batch(self._count_contexts, "contexts", queue)
+        """What was found in the headers of jobs that had some."""
         self.tasks = Children(self._unknown)
         """The children of its tasks: those of `_unknown` for a task that is not declared."""
         self.declare(catalogue.UNKNOWN_TASK)
@@ -99,11 +103,15 @@ class QueueChildren:
         if task not in self.tasks:
             self.tasks[task] = TaskChildren(self._families, self._queue, task, self._clock)
 
-    def _count_starts(self, starts: Sequence[tuple[float | None, Mapping[str, float] | None]]) -> None:
-        self.trace_contexts["missing"].inc(len(starts))
-        self.time_in_queue.observe_all([waited for waited, _ in starts if waited is not None])
+    def _count_contexts(self, results: Sequence[str]) -> None:
+        for result, count in Counter(results).items():
+            self.trace_contexts[result].inc(count)
+
+    def _count_starts(self, starts: Sequence[_Start]) -> None:
+        self.trace_contexts["missing"].inc(sum(not headers for _, _, headers in starts))
+        self.time_in_queue.observe_all([waited for waited, _, _ in starts if waited is not None])
         totals: dict[str, float] = defaultdict(float)
-        for _, waits in starts:
+        for _, waits, _ in starts:
             if waits is not None:
                 for cause in waits:
                     totals[cause] += waits[cause]

@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-import re
 import threading
+from collections import deque
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from opentelemetry.trace import SpanContext, TraceFlags, format_span_id, format_trace_id
+from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from glassq.model.clock import Clock
 from glassq.model.runs import Run
+from glassq.observe.propagation import read_traceparent
 
 SECONDS_BETWEEN = 1.0
 """A child keeps only its latest exemplar, so more than one per second is work for nobody."""
 
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
-)
+MOST_REMEMBERED: Final = 64
+"""Attempts of a thread: more than are told of together, as settlements that are on their way."""
 
 
 class _Remembered(threading.local):
-    """The process span that ran last in this thread, with the attempt it belonged to."""
+    """The process spans that ran last in this thread, the latest last, with the attempts they belonged to."""
 
-    attempt: tuple[str, int] | None = None
-    context: SpanContext | None = None
+    def __init__(self) -> None:
+        self.latest: deque[tuple[str, int, SpanContext]] = deque(maxlen=MOST_REMEMBERED)
 
 
-_last = _Remembered()
+_here = _Remembered()
 
 
 def remember(job_id: str, attempt: int, context: SpanContext) -> None:
     """Keep an attempt's span for the measurements that are made after it has ended."""
-    _last.attempt = (job_id, attempt)
-    _last.context = context
+    _here.latest.append((job_id, attempt, context))
 
 
 def may_be_traced(headers: Mapping[str, str]) -> bool:
     """Whether an attempt with these headers, which began or ended in this thread, can have an exemplar."""
-    return bool(headers) or _last.attempt is not None
+    return bool(headers) or bool(_here.latest)
 
 
 def any_may_be_traced(attempts: Run[Any]) -> bool:
     """The same of several, which began or ended in this thread."""
-    return _last.attempt is not None or any(attempts.column("headers"))
+    return bool(_here.latest) or any(attempts.column("headers"))
 
 
 def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:
@@ -51,14 +50,11 @@ def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContex
 
     Its own process span when it ran in this thread, else the span that enqueued it: the same trace.
     """
-    if _last.attempt == (job_id, attempt) and _last.context is not None:
-        return _last.context if _last.context.is_valid else None
+    for its_job, its_attempt, context in reversed(_here.latest):
+        if its_job == job_id and its_attempt == attempt:
+            return context if context.is_valid else None
     traceparent = headers.get("traceparent")
-    match = _TRACEPARENT.match(traceparent) if traceparent else None
-    if match is None:
-        return None
-    trace, span, flags = (int(match[name], 16) for name in ("trace", "span", "flags"))
-    return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
+    return read_traceparent(traceparent) if traceparent else None
 
 
 def exemplar_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> dict[str, str] | None:
@@ -91,6 +87,10 @@ class Ration:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._next = float("-inf")
+
+    def is_due(self) -> bool:
+        """Whether the last one is old enough."""
+        return self._clock.monotonic() >= self._next
 
     def take(self, of: AttemptRef, headers: Mapping[str, str]) -> dict[str, str] | None:
         """The attempt's exemplar, or None when it has none or the last one is too fresh. Not worth a call

@@ -14,9 +14,11 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
 from glassq.model.names import DEFAULT_LANE, whole
+from glassq.model.runs import Run
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
 from glassq.observe.spans import Attributes, SpanSource, nobody_traces
+from glassq.policy.decide import ACKED
 
 MAX_ENDED_REMEMBERED = 1024
 MAX_LINKS = 128
@@ -66,6 +68,12 @@ class FollowUps:
             extra = _settlement_attributes(event)
             span.set_attributes(self._source.attributes(operation, "settle", queue, extra))
         span.end()
+
+    def settled_together(self, run: Run[AttemptSettled]) -> None:
+        """The same of several. Of nearly all there is nothing to do."""
+        if self._acks or any(verdict is not ACKED for verdict in run.column("verdict")):
+            for event in run:
+                self.settled(event)
 
     def replayed(self, event: JobsReplayed) -> None:
         """`replay {queue}`: below whatever the operator's program does, linked to the original creations."""

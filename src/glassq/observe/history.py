@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from glassq.context import JobContext
 from glassq.errors import BadOption
 from glassq.forking import begin_in_children
 from glassq.model.events import AttemptStarted, DataLossDetected, LaneLeft, LaneLost
@@ -159,7 +160,10 @@ def _host() -> str:
 
 
 def record_attempts(bus: Bus, history: HistoryFile) -> None:
-    """Write down starts and ends of attempts, lanes that were left or lost, and losses of data."""
+    """Write down starts and ends of attempts, lanes that were left or lost, and losses of data.
+
+    The ends are heard of around attempts, so every job goes the general way: none is plain any more.
+    """
 
     def started(event: AttemptStarted) -> None:
         lease = event.lease
@@ -175,6 +179,14 @@ def record_attempts(bus: Bus, history: HistoryFile) -> None:
             replayed=event.replayed,
         )
 
+    bus.subscribe(started, AttemptStarted)
+    bus.wrap(_Ends(history))
+    record_stays(bus, history)
+
+
+def record_stays(bus: Bus, history: HistoryFile) -> None:
+    """Write down lanes that were left or lost, and losses of data: no job takes another way for that."""
+
     def left(event: LaneLeft) -> None:
         lease = event.lease
         history.write("lease.left", queue=lease.queue, lane=lease.lane, token=lease.token)
@@ -188,11 +200,9 @@ def record_attempts(bus: Bus, history: HistoryFile) -> None:
     def loss(event: DataLossDetected) -> None:
         history.write("loss", **msgspec.structs.asdict(event))
 
-    bus.subscribe(started, AttemptStarted)
     bus.subscribe(left, LaneLeft)
     bus.subscribe(lost, LaneLost)
     bus.subscribe(loss, DataLossDetected)
-    bus.wrap(_Ends(history))
 
 
 class _Ends:
@@ -202,24 +212,23 @@ class _Ends:
         self._history = history
 
     def __call__(self, subject: Subject) -> AbstractContextManager[None]:
-        return self._attempt(subject) if isinstance(subject, Attempting) else NOTHING_AROUND
+        return recorded_end(self._history, subject.job) if isinstance(subject, Attempting) else NOTHING_AROUND
 
-    @contextmanager
-    def _attempt(self, subject: Attempting) -> Iterator[None]:
-        outcome = "returned"
-        try:
-            yield
-        except BaseException as error:
-            outcome = f"raised {type(error).__name__}"
-            raise
-        finally:
-            job = subject.job
-            self._history.write(
-                "end",
-                queue=queue_of(job.id),
-                lane=DEFAULT_LANE if job.key is None else job.key,
-                token=job.token,
-                id=job.id,
-                attempt=job.attempt,
-                outcome=outcome,
-            )
+
+@contextmanager
+def recorded_end(history: HistoryFile, job: JobContext) -> Iterator[None]:
+    """Write down when this code of a job ended, and how."""
+    outcome = "returned"
+    try:
+        yield
+    except BaseException as error:
+        outcome = f"raised {type(error).__name__}"
+        raise
+    finally:
+        history.write("end", **stay_of(job), id=job.id, attempt=job.attempt, outcome=outcome)
+
+
+def stay_of(job: JobContext) -> dict[str, Any]:
+    """The lane a job runs in, and under which token, as lines name it."""
+    lane = DEFAULT_LANE if job.key is None else job.key
+    return {"queue": queue_of(job.id), "lane": lane, "token": job.token}

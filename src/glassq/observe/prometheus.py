@@ -188,20 +188,22 @@ class _Counting:
 
     def _started(self, event: AttemptStarted) -> None:
         queue, waited, headers = self._queues[event.lease.queue], event.time_in_queue, event.headers
-        if not may_be_traced(headers):
-            queue.starts.note((waited, event.waits))
+        exemplar = None
+        if waited is not None and may_be_traced(headers):
+            exemplar = queue.time_in_queue.take(event, headers)
+        if waited is None or exemplar is None:
+            queue.starts.note((waited, event.waits, headers))
             return
         with self._families.lock:
             if not headers:
                 queue.trace_contexts["missing"].inc()
-            if waited is not None:
-                queue.time_in_queue.observe(waited, queue.time_in_queue.take(event, headers))
-                queue.count_waits((event.waits or _NOTHING).items())
+            queue.time_in_queue.observe(waited, exemplar)
+            queue.count_waits((event.waits or _NOTHING).items())
 
     def _settled(self, event: AttemptSettled) -> None:
         queue = self._queues[event.lease.queue]
         task, lasted = queue.tasks[event.task], event.end_to_end
-        traced = may_be_traced(event.headers)
+        traced = may_be_traced(event.headers) and _any_due(queue, task)
         if event.outcome is _SUCCEEDED and event.verdict.action is _ACK and lasted is not None and not traced:
             task.successes.note(event.seconds)
             queue.ends.note(lasted)
@@ -214,20 +216,23 @@ class _Counting:
                 queue.end_to_end.observe(lasted, exemplar)
 
     def _started_together(self, run: Run[AttemptStarted]) -> None:
-        if any_may_be_traced(run):
+        queue = self._queues[run[0].lease.queue]
+        if queue.time_in_queue.is_due() and any_may_be_traced(run):
             for event in run:
                 self._started(event)
         else:
-            starts = self._queues[run[0].lease.queue].starts
-            starts.note_all(zip(run.column("time_in_queue"), run.column("waits"), strict=True))
+            columns = map(run.column, ("time_in_queue", "waits", "headers"))
+            queue.starts.note_all(zip(*columns, strict=True))
 
     def _settled_together(self, run: Run[AttemptSettled]) -> None:
         first, ends = run[0], run.column("end_to_end")
+        queue = self._queues[first.lease.queue]
+        task = queue.tasks[first.task]
+        traced = _any_due(queue, task) and any_may_be_traced(run)
         succeeded = first.outcome is _SUCCEEDED and first.verdict.action is _ACK and None not in ends
         # As nearly always: all that is told of them is how long they took.
-        if succeeded and run.same("task", "outcome", "verdict") and not any_may_be_traced(run):
-            queue = self._queues[first.lease.queue]
-            queue.tasks[first.task].successes.note_all(run.column("seconds"))
+        if succeeded and run.same("task", "outcome", "verdict") and not traced:
+            task.successes.note_all(run.column("seconds"))
             queue.ends.note_all(ends)
         else:
             for event in run:
@@ -278,9 +283,7 @@ class _Counting:
             durations[event.status].observe(event.seconds)
 
     def _context_read(self, event: TraceContextRead) -> None:
-        contexts = self._queues[event.queue].trace_contexts[event.result]
-        with self._families.lock:
-            contexts.inc()
+        self._queues[event.queue].contexts_read.note(event.result)
 
     # -- the process ---------------------------------------------------------------------------------
 
@@ -335,3 +338,8 @@ class _Counting:
     def _detached(self, event: ObserverDetached) -> None:  # noqa: ARG002 - what raised is in the log
         with self._families.lock:
             self._observer_failures.inc()
+
+
+def _any_due(queue: QueueChildren, task: TaskChildren) -> bool:
+    """Whether an attempt that has ended is to be an exemplar of anything, if it has a trace."""
+    return queue.end_to_end.is_due() or task.duration.is_due()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanContext
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import Span, SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 MAX_TRACESTATE = 512
 """What every tracing system must accept at least; a longer one is dropped whole, as the standard says."""
@@ -17,6 +22,12 @@ MAX_BAGGAGE = 1024
 """Characters. A longer one is dropped whole: it would be stored with every job."""
 
 _BAGGAGE = W3CBaggagePropagator()
+_W3C = (TraceContextTextMapPropagator, W3CBaggagePropagator)
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT_LENGTH = 55
+"""Of one that has nothing behind or around it, as nearly all have not."""
+_FLAGS = {f"{bits:02x}": TraceFlags(bits) for bits in range(256)}
 
 ContextResult = Literal["ok", "missing", "invalid"]
 
@@ -52,9 +63,40 @@ def extract(headers: Mapping[str, str]) -> tuple[SpanContext | None, ContextResu
     """The context a job was created in, and whether its headers were usable. Never raises for bad headers."""
     if not headers:
         return None, "missing"
+    found = _read_quickly(headers)
+    if found is not None:
+        return found, "ok"
     context = propagate.extract(headers, context=Context())
     found = trace.get_current_span(context).get_span_context()
     if found.is_valid:
         return found, "ok"
     fields = propagate.get_global_textmap().fields
     return None, "invalid" if any(name in headers for name in fields) else "missing"
+
+
+def read_traceparent(text: str) -> SpanContext | None:
+    """The context that begins a text in W3C's form, whatever version it is of; None when there is none."""
+    match = _TRACEPARENT.match(text)
+    if match is None:
+        return None
+    trace_id, span_id, flags = match.groups()
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=_FLAGS[flags])
+
+
+def _read_quickly(headers: Mapping[str, str]) -> SpanContext | None:
+    """What the library's own propagators read of a job that has one `traceparent` and nothing else of the
+    kind, as nearly all have, in a third of the time; None when they have to be asked."""
+    traceparent = headers.get("traceparent", "")
+    if len(traceparent) != _TRACEPARENT_LENGTH or "tracestate" in headers:
+        return None
+    return read_traceparent(traceparent) if _is_w3c(propagate.get_global_textmap()) else None
+
+
+@lru_cache(maxsize=4)  # one, unless somebody keeps changing it
+def _is_w3c(propagator: TextMapPropagator) -> bool:
+    """Whether it finds W3C's trace context in headers, and no other: of any that is not the library's own
+    nothing is known."""
+    parts: Sequence[object] = (propagator,)
+    if type(propagator) is CompositePropagator:
+        parts = getattr(propagator, "_propagators", ())
+    return any(type(part) is _W3C[0] for part in parts) and all(type(part) in _W3C for part in parts)

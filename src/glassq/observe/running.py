@@ -58,7 +58,7 @@ class Running:
         if not self._attempts:
             return
         lease = run[0].lease
-        if run[len(run) - 1].lease != lease:
+        if run[-1].lease != lease:
             for event in run:
                 self._ended(event)
             return

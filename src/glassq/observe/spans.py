@@ -20,6 +20,8 @@ SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 FLUSH_SECONDS = 2.0
 """How long the end of a worker may wait for a collector that does not answer."""
 
+MAX_QUEUES_REMEMBERED = 1024
+
 _NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
 
 Attributes = dict[str, str | int | float]
@@ -47,6 +49,7 @@ class SpanSource:
             "messaging.client.id": self._client_id(),
             **self._server,
         }
+        self._common: dict[tuple[str, str, str], Attributes] = {}
 
     def tracer(self) -> Tracer:
         """The tracer of the provider of this moment: one may be installed after the application was made.
@@ -60,13 +63,17 @@ class SpanSource:
 
     def attributes(self, operation: str, kind: str, queue: str, extra: Attributes) -> Attributes:
         """What all spans have in common, with what this one adds."""
-        return {
-            **self._constant,
-            "messaging.operation.name": operation,
-            "messaging.operation.type": kind,
-            "messaging.destination.name": queue,
-            **extra,
-        }
+        common = self._common.get((operation, kind, queue))
+        if common is None:
+            if len(self._common) >= MAX_QUEUES_REMEMBERED:
+                self._common.clear()
+            common = self._common[operation, kind, queue] = {
+                **self._constant,
+                "messaging.operation.name": operation,
+                "messaging.operation.type": kind,
+                "messaging.destination.name": queue,
+            }
+        return common | extra
 
 
 def nobody_traces() -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
+from glassq.context import JobContext
 from glassq.forking import begin_in_children
 from glassq.model.events import (
     AttemptAbandoned,
@@ -40,7 +41,18 @@ from glassq.observe.spans import (
     this_process,
 )
 from glassq.observe.traceoptions import TraceOptions
-from glassq.telemetry import NOTHING_AROUND, Attempting, Bus, Observer, Outgoing, Sending, Subject, Submitting
+from glassq.telemetry import (
+    NOTHING_AROUND,
+    Attempting,
+    AttemptLinks,
+    Bus,
+    Observer,
+    Outgoing,
+    Sending,
+    Subject,
+    Submitting,
+    Together,
+)
 
 MAX_LANES_REMEMBERED = 1024
 
@@ -64,12 +76,17 @@ class Tracing:
         self._bus = bus
         self._to_follow = self._settlements()
 
-    def _settlements(self) -> list[tuple[Observer, type[Event]]]:
-        return [(self.follow_ups.abandoned, AttemptAbandoned), (self.follow_ups.settled, AttemptSettled)]
+    def _settlements(self) -> list[tuple[Observer, type[Event], Together | None]]:
+        ups = self.follow_ups
+        return [
+            (ups.abandoned, AttemptAbandoned, None),
+            (ups.settled, AttemptSettled, ups.settled_together),
+        ]
 
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
-        self._bus.wrap(self, idle=nobody_provides)
+        # A span of a settlement says when that was: it is told of at once.
+        self._bus.wrap(self, idle=nobody_provides, leaves_plain=not self.options.ack_spans)
         self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
         self._bus.subscribe(self._worker_changed, WorkerChanged)
 
@@ -79,7 +96,7 @@ class Tracing:
         self._to_follow = self._settlements()
         self._bus.unsubscribe(self.follow_ups.replayed)
         self._bus.unsubscribe(self._worker_changed)
-        for observer, _ in self._to_follow:
+        for observer, _, _ in self._to_follow:
             self._bus.unsubscribe(observer)
 
     def follow(self) -> None:
@@ -87,10 +104,10 @@ class Tracing:
         of every job."""
         while self._to_follow:
             try:
-                observer, kind = self._to_follow.pop()
+                observer, kind, together = self._to_follow.pop()
             except IndexError:  # another thread was first: each is subscribed once
                 return
-            self._bus.subscribe(observer, kind)
+            self._bus.subscribe(observer, kind, together=together)
 
     @staticmethod
     def _worker_changed(event: WorkerChanged) -> None:
@@ -239,63 +256,71 @@ class _Submit(AbstractContextManager[None]):
 class _Process(AbstractContextManager[None]):
     """`process {queue}`: one attempt, user code only."""
 
+    __slots__ = ("_attempting", "_context", "_recorded", "_span", "_token", "_tracing")
+
     def __init__(self, tracing: Tracing, attempting: Attempting) -> None:
         self._tracing = tracing
         self._attempting = attempting
 
     def __enter__(self) -> None:
         tracing, attempting = self._tracing, self._attempting
-        job = attempting.job
-        creation = tracing.read_context(job.queue, attempting.headers)
-        before_it = _upstream_contexts(attempting)
+        job, headers = attempting.job, attempting.headers
+        cause, links = self._cause()
         context = Context()
-        links = [Link(each, {"glassq.link": "upstream"}) for each in before_it]
-        if creation is not None:
-            links.append(Link(creation, {"glassq.link": "creation"}))
-        # What a job comes after caused it to run, rather than whoever submitted it.
-        cause = before_it[0] if before_it else creation
         if cause is not None and tracing.may_be_parent(attempting):
             context = trace.set_span_in_context(trace.NonRecordingSpan(cause), context)
-        before = tracing.lanes.before(attempting)
+        before = tracing.lanes.before(job)
         if before is not None:
             links.append(before)
-        self._span = tracing.source.tracer().start_span(
+        self._span = span = tracing.source.tracer().start_span(
             f"process {job.queue}", context=context, kind=SpanKind.CONSUMER, links=links
         )
-        self._recorded = self._span.is_recording()
+        self._recorded = span.is_recording()
         if self._recorded:
             extra = _attempt_attributes(attempting)
-            self._span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
+            span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
             tracing.follow()
         if attempting.links is not None:
-            inject(self._span, attempting.links.trail)
-        remember(job.id, job.attempt, self._span.get_span_context())
-        tracing.lanes.note(attempting, self._span.get_span_context())
+            inject(span, attempting.links.trail)
+        self._context = span.get_span_context()
+        remember(job.id, job.attempt, self._context)
+        tracing.lanes.note(job, self._context)
         # On the current context, so that what an application put there stays visible to its code.
-        inside = trace.set_span_in_context(self._span)
+        inside = trace.set_span_in_context(span)
         if tracing.options.baggage:
-            inside = with_baggage(inside, attempting.headers, tracing.options.baggage)
+            inside = with_baggage(inside, headers, tracing.options.baggage)
         self._token = otel_context.attach(inside)
 
     def __exit__(self, *failure: Any) -> None:
         otel_context.detach(self._token)
+        failed = failure[1] is not None
         try:
-            if self._span.is_recording():
+            if failed and self._span.is_recording():
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
             if self._recorded:
-                job, failed = self._attempting.job, failure[1] is not None
-                context = self._span.get_span_context()
-                self._tracing.follow_ups.ended(job.id, job.attempt, context, failed=failed)
+                job, follow_ups = self._attempting.job, self._tracing.follow_ups
+                follow_ups.ended(job.id, job.attempt, self._context, failed=failed)
+
+    def _cause(self) -> tuple[SpanContext | None, list[Link]]:
+        """What the attempt may continue, and links to what it comes from."""
+        attempting = self._attempting
+        creation = self._tracing.read_context(attempting.job.queue, attempting.headers)
+        before_it = () if attempting.links is None else _upstream_contexts(attempting.links)
+        links = [Link(each, {"glassq.link": "upstream"}) for each in before_it]
+        if creation is not None:
+            links.append(Link(creation, {"glassq.link": "creation"}))
+        # What a job comes after caused it to run, rather than whoever submitted it.
+        return (before_it[0] if before_it else creation), links
 
 
-def _upstream_contexts(attempting: Attempting) -> list[SpanContext]:
+def _upstream_contexts(links: AttemptLinks) -> Sequence[SpanContext]:
     """The process spans of the jobs that a job came directly after, in the order of its steps. Looked for
     only where spans are recorded: it may take a round trip."""
-    if attempting.links is None or not is_provided():
-        return []
-    found = (extract(headers)[0] for headers in attempting.links.trails())
+    if not is_provided():
+        return ()
+    found = (extract(headers)[0] for headers in links.trails())
     return [context for context in found if context is not None]
 
 
@@ -303,7 +328,6 @@ class _LastRun(msgspec.Struct, frozen=True):
     """The attempt that ran last in a lane."""
 
     job_id: str
-    attempt: int
     token: int
     context: SpanContext
 
@@ -319,9 +343,8 @@ class _LaneMemory:
         self._lock = threading.Lock()
         self._lanes: OrderedDict[tuple[str, str | None], _LastRun] = OrderedDict()
 
-    def before(self, attempting: Attempting) -> Link | None:
+    def before(self, job: JobContext) -> Link | None:
         """A link to the job's previous attempt, or to the job that ran just before it in its lane."""
-        job = attempting.job
         last = self._lanes.get((job.queue, job.key))
         if last is None:
             return None
@@ -331,14 +354,14 @@ class _LaneMemory:
             return Link(last.context, {"glassq.link": "predecessor"})
         return None
 
-    def note(self, attempting: Attempting, context: SpanContext) -> None:
-        """This attempt runs now."""
+    def note(self, job: JobContext, context: SpanContext) -> None:
+        """An attempt of this job runs now."""
         if not context.is_valid:
             return
-        job = attempting.job
+        lane = job.queue, job.key
         with self._lock:
-            self._lanes[job.queue, job.key] = _LastRun(job.id, job.attempt, job.token, context)
-            self._lanes.move_to_end((job.queue, job.key))
+            self._lanes[lane] = _LastRun(job.id, job.token, context)
+            self._lanes.move_to_end(lane)
             if len(self._lanes) > MAX_LANES_REMEMBERED:
                 self._lanes.popitem(last=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -42,6 +41,7 @@ from glassq.storage import (
 )
 from glassq.stores.calls import Settles
 from glassq.stores.remembering import Known, Memory
+from glassq.stores.timedcourse import TimedCourse
 from glassq.stores.together import by_message
 from glassq.telemetry import Bus
 
@@ -224,7 +224,7 @@ class InstrumentedStorage:
 
         inner = self._inner.course(owner, settlement, others=others)
         known, heard = partial(self._memory.known, queue), partial(self._heard, queue)
-        return None if inner is None else _TimedCourse(inner, known, answered, heard)
+        return None if inner is None else TimedCourse(inner, known, answered, heard)
 
     def renew(self, owner: Owner, leases: Sequence[Lease], *, lease_seconds: float) -> Renewed:
         """See `Storage.renew`."""
@@ -384,63 +384,3 @@ class InstrumentedStorage:
     def close(self) -> None:
         """See `Storage.close`."""
         self._inner.close()
-
-
-class _TimedCourse:
-    """A course whose settlements are timed and learned from, as those are that are sent one by one."""
-
-    def __init__(
-        self,
-        inner: Course,
-        known: Callable[[], Known],
-        answered: Callable[[Sequence[float], Sequence[Known], Sequence[Settled]], None],
-        heard: Callable[[Settling, Known, float], Settling],
-    ) -> None:
-        self._inner = inner
-        self._known = known
-        self._answered = answered
-        self._as_heard = heard
-        self.is_over = False
-        """See `Course.is_over`."""
-        self._before = known()
-        self._sent: deque[tuple[Known, float]] = deque()
-        self._heard: list[tuple[Known, float]] = []
-
-    def send(self, job_id: str, next_id: str) -> int | None:
-        """See `Course.send`."""
-        started = perf_counter()
-        heard = self._inner.send(job_id, next_id)
-        if heard is not None:
-            self._sent.append((self._before, started))
-            self._note(heard)
-        return heard
-
-    def hear(self) -> int:
-        """See `Course.hear`."""
-        heard = self._inner.hear()
-        self._note(heard)
-        return heard
-
-    def _note(self, heard: int) -> None:
-        self.is_over = self._inner.is_over
-        now, sent = perf_counter(), self._sent
-        for _ in range(heard):
-            before, started = sent.popleft()
-            self._heard.append((before, now - started))
-
-    def answers(self) -> list[Settled]:
-        """See `Course.answers`."""
-        heard, self._heard = self._heard, []
-        answers = self._inner.answers()
-        if answers:
-            before, seconds = zip(*heard, strict=True)
-            self._answered(seconds, before, answers)
-            # What is known is asked for as often as something is learned. To know less than there is to know
-            # is as good: what was acknowledged before that is what an answer is compared with.
-            self._before = self._known()
-        return answers
-
-    def leave(self) -> list[Settling]:
-        """See `Course.leave`."""
-        left = self._inner.leave()
-        return [self._as_heard(sent, *about) for sent, about in zip(left, self._sent, strict=True)]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
-
-import msgspec
 
 from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, JobNotFound, StorageError
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
@@ -18,6 +14,7 @@ from glassq.model.watermarks import Watermark
 from glassq.settling import Course, Settling
 from glassq.storage import NO_TERMS, Doorbell, Replayed, Storage, Terms
 from glassq.stores.instrumented import Heard, InstrumentedStorage
+from glassq.stores.recordedcourse import RecordedCourse, write_what_is_known
 from glassq.telemetry import Bus
 
 R = TypeVar("R")
@@ -52,6 +49,7 @@ class RecordedStorage(InstrumentedStorage):
     def __init__(self, inner: Storage, bus: Bus, history: Recorder) -> None:
         super().__init__(inner, bus)
         self._history = history
+        self._unanswered: dict[Lease, Sequence[Settlement]] = {}
 
     def append(
         self, queue: str, jobs: Sequence[NewJob], *, max_length: int | None = None, replicas: int = 0
@@ -138,8 +136,7 @@ class RecordedStorage(InstrumentedStorage):
     def settle(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """See `Storage.settle`."""
         self._settling(settlements)
-        settle = super().settle
-        return self._settled(settlements, lambda: settle(owner, settlements))
+        return self._settled(settlements, partial(super().settle, owner, settlements))
 
     def settle_later(self, owner: Owner, settlement: Settlement) -> Settling:
         """See `Storage.settle_later`. Written down when it is sent, and when its answer is taken in."""
@@ -162,7 +159,9 @@ class RecordedStorage(InstrumentedStorage):
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
         """See `Storage.course`. Written down as those that are sent one by one."""
         inner = super().course(owner, settlement, others=others)
-        return None if inner is None else _RecordedCourse(inner, settlement, self._settling, self._settled)
+        if inner is None:
+            return None
+        return RecordedCourse(inner, settlement, self._settling, self._written, self._unanswered)
 
     def _settling(self, settlements: Sequence[Settlement]) -> None:
         for each in settlements:
@@ -176,6 +175,21 @@ class RecordedStorage(InstrumentedStorage):
             )
 
     def _settled(
+        self, settlements: Sequence[Settlement], answered: Callable[[], list[Settled]]
+    ) -> list[Settled]:
+        """Write down these answers, and what they tell of settlements that were sent before on a course."""
+        before = [self._unanswered.pop(each.lease, ()) for each in settlements]
+        try:
+            answers = self._written(settlements, answered)
+        except BaseException:
+            for whats in before:
+                write_what_is_known(self._written, whats, None)
+            raise
+        for whats, answer in zip(before, answers, strict=True):
+            write_what_is_known(self._written, whats, answer)
+        return answers
+
+    def _written(
         self, settlements: Sequence[Settlement], answered: Callable[[], list[Settled]]
     ) -> list[Settled]:
         try:
@@ -317,72 +331,6 @@ def _after(jobs: Sequence[NewJob], answers: Sequence[Appended]) -> dict[str, lis
         for job, answer in zip(jobs, answers, strict=True)
         if job.after and answer.disposition is Disposition.CREATED
     }
-
-
-H = TypeVar("H", int, int | None)
-
-
-class _RecordedCourse:
-    """A course whose settlements are written down when they are sent, and the answers when they are there."""
-
-    def __init__(
-        self,
-        inner: Course,
-        like: Settlement,
-        settling: Callable[[Sequence[Settlement]], None],
-        settled: Callable[[Sequence[Settlement], Callable[[], list[Settled]]], list[Settled]],
-    ) -> None:
-        self._inner = inner
-        self._like = like
-        self._settling = settling
-        self._settled = settled
-        self._sent: deque[Settlement] = deque()
-        self._answers: list[Settled] = []
-
-    @property
-    def is_over(self) -> bool:
-        """See `Course.is_over`."""
-        return self._inner.is_over
-
-    def send(self, job_id: str, next_id: str) -> int | None:
-        """See `Course.send`. Written down before, as it may be carried out at once."""
-        what = msgspec.structs.replace(self._like, job_id=job_id, next_id=next_id)
-        self._settling([what])
-        self._sent.append(what)
-        heard = self._inner.send(job_id, next_id)
-        if heard is None:
-            with suppress(StorageError):
-                self._settled([self._sent.pop()], _not_sent)
-        return self._write_down(heard)
-
-    def hear(self) -> int:
-        """See `Course.hear`."""
-        return self._write_down(self._inner.hear())
-
-    def _write_down(self, heard: H) -> H:
-        if heard:
-            answers = self._inner.answers()
-            self._answers += self._settled([self._sent.popleft() for _ in answers], lambda: answers)
-        return heard
-
-    def answers(self) -> list[Settled]:
-        """See `Course.answers`."""
-        answers, self._answers = self._answers, []
-        return answers
-
-    def leave(self) -> list[Settling]:
-        """See `Course.leave`."""
-        left = zip(self._inner.leave(), self._sent, strict=True)
-        return [Heard(sent.arrived, partial(self._take_in, sent, what)) for sent, what in left]
-
-    def _take_in(self, sent: Settling, what: Settlement) -> Settled:
-        return self._settled([what], lambda: [sent.answer()])[0]
-
-
-def _not_sent() -> list[Settled]:
-    """What came of a settlement that is asked for again in another way: without this it would be on its way
-    for ever."""
-    raise StorageError("it was not sent on the course")
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

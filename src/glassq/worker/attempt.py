@@ -31,7 +31,7 @@ from glassq.registry import Registry, TaskDefinition
 from glassq.storage import Storage
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.executors import LoopExecutor, Ran, ThreadExecutor
-from glassq.worker.fence import check, give_up
+from glassq.worker.fence import check, look_again
 from glassq.worker.holdings import HeldLane
 from glassq.worker.links import Links
 from glassq.worker.loops import LoopHome, OwnLoop
@@ -325,10 +325,7 @@ class Attempts:
 
         def call() -> Any:
             arguments = given()
-            # fence: looked at again as the last thing before user code. This process may have stood still
-            # while observers and Arounds were told, and another one may have run the job to its end.
-            if not lane.ours():
-                give_up(lane, context)
+            look_again(lane, context)
             return task.func(*decoded.args, **decoded.kwargs, **arguments)
 
         executor = self._on_loop if task.is_async else self.executor

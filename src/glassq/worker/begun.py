@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
 
-from glassq.context import JobContext
+from glassq.context import JobContext, slot_in
 from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.runs import Run
 from glassq.model.waits import Waited, Waits
 from glassq.registry import TaskDefinition
+from glassq.telemetry import Attempting
 from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
 
 NO_HEADERS: Final[dict[str, str]] = {}
-"""What nearly all jobs brought along."""
+"""What jobs bring along that nobody traces."""
 
 
 class Stay(msgspec.Struct, frozen=True):
@@ -44,6 +46,7 @@ class Begun(msgspec.Struct):
     headers: dict[str, str] = NO_HEADERS
     """What the job brought along."""
     _context: JobContext | None = None
+    _waited: Waited | None = None
 
     def context(self) -> JobContext:
         """The job as its own code sees it: always the same object."""
@@ -62,13 +65,20 @@ class Begun(msgspec.Struct):
             attempt=1,
             token=stay.lane.lease.token,
             enqueued_at=job.eligible_at,
+            slot=slot_in(self.headers) if self.headers else None,
             _check=partial(check, stay.lane, stay.clock, self.started, task.timeout),
             _tell=stay.tell,
         )
 
     def waited(self) -> Waited:
         """How long the job has waited, and what for."""
-        return self.waits.split(self.job.eligible_at, self.store_now)
+        if self._waited is None:
+            self._waited = self.waits.split(self.job.eligible_at, self.store_now)
+        return self._waited
+
+    def subject(self) -> Attempting:
+        """What is wrapped, where anything is around it."""
+        return Attempting(self.context(), self.task.name, self.headers, self.waited()[0])
 
     def event(self) -> AttemptStarted:
         """What is told of it."""
@@ -90,8 +100,11 @@ class Begun(msgspec.Struct):
         )
 
 
+_HEADERS, _SECONDS, _CAUSES = attrgetter("headers"), itemgetter(0), itemgetter(1)
+
+
 class Begins(Run[AttemptStarted]):
-    """Several of them that began in one lane."""
+    """Several of them that began in lanes of one queue."""
 
     kind = AttemptStarted
     """See `Run.kind`."""
@@ -107,16 +120,16 @@ class Begins(Run[AttemptStarted]):
         """See `Run.column`. What is counted of all costs no events."""
         match field:
             case "headers":
-                return [begun.headers for begun in self._begun]
+                return list(map(_HEADERS, self._begun))
             case "time_in_queue":
-                return [seconds for seconds, _ in self._waited]
+                return list(map(_SECONDS, self._waited))
             case "waits":
-                return [causes for _, causes in self._waited]
+                return list(map(_CAUSES, self._waited))
         return super().column(field)
 
     @cached_property
     def _waited(self) -> list[Waited]:
-        return [begun.waited() for begun in self._begun]
+        return list(map(Begun.waited, self._begun))
 
     def __len__(self) -> int:
         return len(self._begun)

@@ -230,8 +230,8 @@ class Claiming:
         """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
         moment, all threads are called; what waited too long is given back: others may have free threads."""
         while not self._with.stopping():
-            # In this order: a thread leaves an end to be sent before it takes the next lane.
-            oldest, unsent = self._pool.oldest(), self._bundles.send_old()
+            oldest = self._pool.oldest()  # first: a bundle grows only while lanes wait
+            unsent = self._bundles.send_old()
             if not unsent and oldest is None:
                 return
             served = self._pool.served

@@ -315,8 +315,9 @@ class Worker:
     def _crowded(self, queue: str) -> bool:
         """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
         # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-        crowded = bool(self._pool.waiting) or (self._claims.under_way and self._reach.crowded)
-        return crowded or (self._shares.several and self._shares.should_yield(queue))
+        if self._pool.waiting or (self._claims.under_way and self._reach.crowded):
+            return True
+        return self._shares.several and self._shares.should_yield(queue)
 
     def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
         """Whether a lane may begin beside those that run."""

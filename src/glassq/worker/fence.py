@@ -20,6 +20,14 @@ def check(lane: HeldLane, clock: Clock, started: float, timeout: float | None, j
         raise AttemptTimeout(late(job, timeout))
 
 
+def look_again(lane: HeldLane, job: JobContext) -> None:
+    """Look at the lane for the last time, right before user code."""
+    # fence: this process may have stood still while observers and Arounds were told, and another one may have
+    # run the job to its end.
+    if not lane.ours():
+        give_up(lane, job)
+
+
 def give_up(lane: HeldLane, job: JobContext) -> NoReturn:
     """Nothing more runs in this stay, whatever a renewal that is on its way says later."""
     lane.lapsed = True

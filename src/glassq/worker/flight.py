@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from glassq.errors import StorageError
 from glassq.model.leases import Leaving, Settled, Settlement, SettleStatus
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, known_by, settled_before
 from glassq.shielding import Log
 from glassq.worker.attempt import Ended
 from glassq.worker.holdings import HeldLane
@@ -22,21 +23,34 @@ _LATE = 0.005
 """Seconds after which a settlement that was answered is told, with the next one at the latest."""
 
 
-class _Sent(msgspec.Struct, frozen=True):
-    """A settlement on its way, with the attempt it ends. `at` is when it was sent, by the local clock."""
-
-    ended: Ended
-    settlement: Settlement
-    settling: Settling
-    at: float
-
-
 class _Gone(msgspec.Struct, frozen=True):
-    """The same of one that was sent on a course: it says of its job what the others on it say of theirs."""
+    """A settlement that was sent on a course, with the attempt it ends: it says of its job what the others on
+    it say of theirs. `at` is when it was sent, by the local clock."""
 
     ended: Ended
     next_id: str
     at: float
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """A settlement that was sent, with the attempt it ends, in full."""
+
+    ended: Ended
+    settlement: Settlement
+    at: float
+
+
+class _Sent(_Told, frozen=True):
+    """One on its way. Its answer tells of those `before` it, too, which have none of their own; it was asked
+    for at `asked`: later than it was sent at first, where it was repeated to ask."""
+
+    settling: Settling
+    asked: float
+    before: Sequence[_Told] = ()
+
+    def all(self) -> Sequence[_Told]:
+        """All that its answer tells of."""
+        return (*self.before, self)
 
 
 def _tell_nothing() -> None:
@@ -53,6 +67,9 @@ class InFlight:
     next job begins it is looked whether an answer is there, and routine. What it says is taken in, and told,
     for several together: done many times in a row that costs half of what it does when everything else comes
     in between. Whatever is not routine ends the course, and what is on its way then is heard like any other.
+
+    Of what was sent on a course last, nobody may have asked what became of it. Whatever is sent next tells,
+    as the store settles a lane's jobs in their order or not at all.
     """
 
     def __init__(
@@ -69,6 +86,10 @@ class InFlight:
         self._most = most
         self._hear = hear
         self._sent: deque[_Sent] = deque()
+        self._unasked: list[_Told] = []
+        self._unheard = 0
+        self._latest: tuple[Ended | None, Settled | None] = (None, None)
+        self._settled = 0
         self._gives_up = False
         self.asked = asked
         """When that was sent which was answered last."""
@@ -96,8 +117,8 @@ class InFlight:
         course, gone = self._course, self._gone
         if course is None:
             return False
-        while len(gone) >= self._most and not course.is_over:
-            self._pass(course.hear())
+        while len(gone) >= self._most and (came := course.hear()):
+            self._pass(came)
         heard = None
         if not (self._lane.lost or course.is_over):
             # order: on the wire when this returns, in this thread, before the lane's next job begins.
@@ -117,55 +138,105 @@ class InFlight:
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it, and take in the
         answers that are there by then."""
+        self._send(ended, settlement, at, gives_up=settlement.leaving is Leaving.YIELD)
+
+    def settle(self, ended: Ended, settlement: Settlement, at: float) -> Settled | None:
+        """Put one more on the wire, and take in all answers, waiting for them. One round trip. Returns what
+        it was answered itself; None when it is not settled, as far as is known."""
+        self._send(ended, settlement, at, gives_up=True)  # perhaps: its answer says so
+        self.hear_all()
+        self._gives_up = False
+        latest, answer = self._latest
+        if latest is not ended or answer is None:
+            return None
+        self._lane.leaving = not answer.held
+        return answer
+
+    def _send(self, ended: Ended, settlement: Settlement, at: float, *, gives_up: bool) -> None:
         if self._course is not None:
             self._leave_course()
-        while len(self._sent) >= self._most:
+        while self._sent and self._unheard >= self._most:
             self._hear_oldest()
         if self._lane.lost:
             self._settler.abandoned(self._lane, ended)
             return
         # order: on the wire when this returns, in this thread, before the lane's next job begins.
-        self._gives_up = settlement.leaving is Leaving.YIELD
+        self._gives_up = gives_up
         self._lane.leaving = True  # a store that settles at once may give the lane up
-        self._sent.append(_Sent(ended, settlement, self._settler.send(settlement), at))
+        self._unheard += 1
+        self._expect(_Told(ended, settlement, at), self._settler.send(settlement), at)
         self._hear_what_came()
 
     def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """Hear of what somebody else has sent, as the last thing in this lane."""
         self._gives_up = True
-        self._sent.append(_Sent(ended, settlement, settling, at))
+        self._unheard += 1
+        self._sent.append(_Sent(ended, settlement, at, settling, at))
 
     @property
     def empty(self) -> bool:
         """Whether all that was sent has been answered."""
-        return not self._sent and not self._gone
+        return not self._unheard and not self._gone
 
-    def hear_arrived(self) -> None:
-        """Take in the answers that are there."""
+    def has_unasked(self) -> bool:
+        """Whether anything was sent of which only a later answer will tell. Leaves the course."""
         if self._course is not None:
             self._leave_course()
-        while self._sent and self._sent[0].settling.arrived():
-            self._hear_oldest()
+        return bool(self._unasked)
+
+    def hear_arrived(self) -> None:
+        """Take in the answers that are there, and see to it that everything has one."""
+        if self._course is not None:
+            self._leave_course()
+        self._ask()
+        self._hear_sent()
 
     def hear_all(self) -> None:
         """Take in all answers, waiting for them."""
-        while self._course is not None and self._gone and not self._course.is_over:
-            self._pass(self._course.hear())
+        while self._course is not None and (heard := self._course.hear()):
+            self._pass(heard)
         if self._course is not None:
             self._leave_course()
+        self._ask()
         while self._sent:
             self._hear_oldest()
 
     def abandon(self) -> None:
         """The lane is lost: take in what has been answered, and report the rest as what may run again."""
-        self.hear_arrived()
-        while self._sent:
-            self._settler.abandoned(self._lane, self._sent.popleft().ended)
+        if self._course is not None:
+            self._leave_course()
+        self._hear_sent()
+        for told in self._take_unheard():
+            self._settler.abandoned(self._lane, told.ended)
+
+    def _expect(self, told: _Told, settling: Settling, asked: float) -> None:
+        """The answer to this one comes next, and tells of those nobody has asked about."""
+        before, self._unasked = self._unasked, []
+        self._sent.append(_Sent(told.ended, told.settlement, told.at, settling, asked, before))
+
+    def _ask(self) -> None:
+        """Ask what became of those nobody has asked about, by repeating the last: that changes nothing."""
+        if self._unasked and not self._lane.lost:
+            last = self._unasked.pop()
+            self._expect(last, self._settler.send(last.settlement), self._lane.now())
+
+    def _take_unheard(self) -> list[_Told]:
+        """All that is on its way, oldest first, which is not looked for any more."""
+        unheard = [told for sent in self._sent for told in sent.all()] + self._unasked
+        self._sent.clear()
+        self._unasked, self._unheard = [], 0
+        return unheard
 
     def _hear_what_came(self) -> None:
         """Before the next job begins."""
-        self.hear_arrived()
+        if self._course is not None:
+            self._leave_course()
+        self._hear_sent()
         self._lane.leaving = self._gives_up or (self._lane.leaving and not self._sent)
+
+    def _hear_sent(self) -> None:
+        while self._sent and self._sent[0].settling.arrived():
+            self._hear_oldest()
 
     def _pass(self, heard: int) -> None:
         """So many routine answers more were heard."""
@@ -179,8 +250,9 @@ class InFlight:
         self._tell_begun()
         course, (untold, self._untold) = self._course, (self._untold, [])
         if course is not None and untold:
-            ends = [gone.ended for gone in untold]
-            self._settler.settled_together(self._lane, zip(ends, course.answers(), strict=True))
+            ends, answers = [gone.ended for gone in untold], course.answers()
+            self._settled = answers[-1].ordinal
+            self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
 
     def _leave_course(self) -> None:
         """What is on its way on the course is heard from now on like any other."""
@@ -189,45 +261,93 @@ class InFlight:
             return
         self._tell()
         self._course = self._like = None
-        for gone, settling in zip(self._gone, course.leave(), strict=True):
-            settlement = msgspec.structs.replace(like, job_id=gone.ended.job.id, next_id=gone.next_id)
-            self._sent.append(_Sent(gone.ended, settlement, settling, gone.at))
+        left = [
+            _Told(gone.ended, replace(like, job_id=gone.ended.job.id, next_id=gone.next_id), gone.at)
+            for gone in self._gone
+        ]
         self._gone.clear()
+        self._unheard += len(left)
+        at = 0
+        for settling, count in course.leave():
+            at += count
+            *before, last = left[at - count : at]
+            self._sent.append(_Sent(last.ended, last.settlement, last.at, settling, last.at, before))
+        self._unasked += left[at:]
 
     def _hear_oldest(self) -> None:
+        sent = self._sent[0]
         try:
-            answer = self._sent[0].settling.answer()
+            answer = sent.settling.answer()
         except StorageError as error:
-            log.warning("settling %s: %s", self._sent[0].settlement.job_id, error)
-            for sent in self._sent:
-                self._settler.delayed(sent.settlement)
+            log.warning("settling %s: %s", sent.settlement.job_id, error)
             self._repeat()
         else:
-            self._take_in(self._sent.popleft(), answer)
+            self._sent.popleft()
+            self._unheard -= len(sent.before) + 1
+            self._hear_of(sent, answer, sent.asked, sent.before)
 
     def _repeat(self) -> None:
         """Tell the store again, from the oldest on, and wait each time.
 
         It goes by order: had a later one got through while an earlier one was lost, it would have been
-        refused. So what became of the later ones is of no interest, but must not come afterwards.
+        refused. So what became of the later ones is of no interest, but must not come afterwards. But where
+        the last one gave the lane up, if it got there, the store knows of no others any more.
         """
-        for later in list(self._sent)[1:]:
+        later = list(self._sent)[1:]
+        unheard = self._take_unheard()
+        for told in unheard:
+            self._settler.delayed(told.settlement)
+        for sent in later:
             with contextlib.suppress(StorageError):
-                later.settling.answer()
-        while self._sent:
-            again = self._sent.popleft()
-            answer = None if self._lane.lost else self._settler.move_on(self._lane, again.settlement)
+                sent.settling.answer()
+        if not unheard[-1].settlement.begun and self._ends_with(unheard):
+            return
+        for told in unheard:
+            answer = None if self._lane.lost else self._settler.move_on(self._lane, told.settlement)
             if answer is None:
-                self._settler.abandoned(self._lane, again.ended)
+                self._settler.abandoned(self._lane, told.ended)
             else:
-                self._take_in(again, answer)
+                self._take_in(told, answer, told.at)
 
-    def _take_in(self, sent: _Sent, answer: Settled) -> None:
+    def _ends_with(self, unheard: Sequence[_Told]) -> bool:
+        """Whether the last of these is settled, or the lane is lost; then all is known of the others. It is
+        refused, and changes nothing, while any of them is not settled."""
+        *before, last = unheard
+        if not before or self._lane.lost:
+            return False
+        try:
+            answer = self._settler.insist(self._lane, last.settlement)
+        except StorageError:
+            return False
+        self._hear_of(last, answer, last.at, before)
+        return True
+
+    def _hear_of(self, last: _Told, answer: Settled, asked: float, before: Sequence[_Told]) -> None:
+        """This was answered when it was asked for; it tells of those before it."""
         if answer.status is SettleStatus.FENCED:
             self._settler.fenced(self._lane)
-            self._settler.abandoned(self._lane, sent.ended)
+            for told in (*before, last):
+                self._settler.abandoned(self._lane, told.ended)
             return
+        if before:
+            self._tell_of(before, answer, asked)
+        self._take_in(last, answer, asked)
+
+    def _take_in(self, told: _Told, answer: Settled, asked: float) -> None:
         self._lane.leaving = self._gives_up or not answer.held
-        self._settler.settled(self._lane, sent.ended, answer)
-        self.asked = sent.at
+        late = asked - told.at
+        self._settler.settled(
+            self._lane, told.ended, replace(answer, now=answer.now - late) if late else answer
+        )
+        self._latest, self._settled = (told.ended, answer), answer.ordinal or settled_before(answer)
+        self.asked = asked
         self._hear(answer)
+
+    def _tell_of(self, before: Sequence[_Told], answer: Settled, asked: float) -> None:
+        """Tell of those that have no answer of their own."""
+        for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True):
+            # When it was settled is known by the time since it was sent: a long job may have come between.
+            now = answer.now - (asked - told.at)
+            # The lane says that it has changed, too, where others are to hear of an end elsewhere.
+            relay = answer.change != told.settlement.change
+            self._settler.settled(self._lane, told.ended, replace(known, now=now, relay=relay))

@@ -47,6 +47,10 @@ class HeldLane:
         self.catch_up: Callable[[], bool] = _was_sent_nothing
         self._clock = clock
 
+    def now(self) -> float:
+        """The time by the clock that deadlines are told by."""
+        return self._clock.monotonic()
+
     def ours(self) -> bool:
         """Whether the lane is this worker's, as far as it can know without asking the store."""
         return not (self.lost or self.lapsed) and self._clock.monotonic() < self.deadline

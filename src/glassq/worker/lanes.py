@@ -216,7 +216,7 @@ class LaneRun:
             if ended is None:
                 plain.tell()
                 self._serve(job)
-                break
+                return
             now, ran = monotonic(), ended.ran.seconds
             self._watch_order(job)
             self._served += 1
@@ -228,9 +228,10 @@ class LaneRun:
                 or self._leaving() is not _STAY
                 or not flight.go_on(ended, self._jobs[0].id, now)
             ):
+                plain.tell()
                 self._finish(ended, now)
-                break
-        plain.tell()  # of those that began when the course had ended
+                return
+        plain.tell()
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -264,18 +265,27 @@ class LaneRun:
 
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
-        was_sent = not self._in_flight.empty
-        self._in_flight.hear_all()
-        if was_sent and self._lane.lost:
+        flight, lane = self._in_flight, self._lane
+        was_sent, is_interrupted = not flight.empty, ended.ran.outcome is Outcome.INTERRUPTED
+        says_nothing = lane.lost or is_interrupted or ended.verdict.action is Action.DROP
+        tells_more = not says_nothing and flight.has_unasked()
+        if not tells_more:
+            flight.hear_all()
+        if was_sent and lane.lost:
             # order: what was sent before this may not have got there, and its job be the head still.
-            self._with.settler.abandoned(self._lane, ended)
+            self._with.settler.abandoned(lane, ended)
             return
-        if ended.ran.outcome is Outcome.INTERRUPTED and not self._lane.lost:
+        if is_interrupted and not lane.lost:
             self._interrupted(ended)
             return
         # A callback comes before whatever happens to the lane next.
         leaving = self._leaving() if ended.callback is None else Leaving.KEEP
-        answer = self._with.settler.settle(self._lane, ended, self._settlement(ended, leaving))
+        what = self._settlement(ended, leaving)
+        if tells_more:
+            # order: sent behind all others, and repeated behind them if any of these did not get there.
+            answer = flight.settle(ended, what, now)
+        else:
+            answer = self._with.settler.settle(lane, ended, what)
         if answer is not None and ended.callback is not None:
             self._with.callbacks.run(self._lane, ended)
             if answer.held:  # only now may what comes next begin
@@ -309,11 +319,11 @@ class LaneRun:
     def _may_start(self) -> bool:
         """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
         may have ended, not while stopping. What has been answered was heard when the last one was sent."""
-        if self._lane.lost or not self._held or not self._jobs:
+        if not self._held or not self._jobs:
             return False
         # fence: the one place in a worker that lets a job begin.
         if not self._lane.ours():
-            self._with.settler.lose(self._lane, "expired")
+            self._with.settler.lose(self._lane, "expired")  # unless that was noticed before
             return False
         return not self._with.over()
 

@@ -10,8 +10,8 @@ from glassq.codec import Beginning, plain_beginning
 from glassq.errors import CorruptRecord
 from glassq.registry import Registry, TaskDefinition
 
-Call = tuple[TaskDefinition, list[Any], dict[str, Any]]
-"""What is to be called, with its arguments."""
+Call = tuple[TaskDefinition, dict[str, str], list[Any], dict[str, Any]]
+"""What is to be called, the headers that came with it, and its arguments."""
 
 
 class _Like(msgspec.Struct, frozen=True):
@@ -38,19 +38,20 @@ class PlainTasks:
     def open(self, body: bytes) -> Call | None:
         """The call in this body. None when it brought anything along, its task is not plain, or there is
         something wrong with it."""
-        like, payload = self._last, None
+        like, read = self._last, None
         if like is not None and like.edition == self._registry.edition:
-            payload = like.beginning.payload(body)  # nearly always: a call of the same task as the last one
-        if like is None or payload is None:
+            read = like.beginning.read(body)  # nearly always: a call of the same task as the last one
+        if like is None or read is None:
             like = self._last = self._look_at(body)
-            payload = None if like is None else like.beginning.payload(body)
-            if like is None or payload is None:
+            read = None if like is None else like.beginning.read(body)
+            if like is None or read is None:
                 return None
+        headers, payload = read
         try:
             args, kwargs = like.task.codec.decode(payload)
         except CorruptRecord:
             return None
-        return like.task, args, kwargs
+        return like.task, headers, args, kwargs
 
     def _look_at(self, body: bytes) -> _Like | None:
         edition = self._registry.edition  # before the task is looked for, which may change meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter, sub
 from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
@@ -89,7 +90,17 @@ class Settler:
         return answer
 
     def _tell(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
-        """Repeat a settlement while the store is away, for as long as the lease lasts and once after."""
+        try:
+            return self.insist(lane, settlement)
+        except StorageUnavailable:
+            return None
+        except StorageError:
+            log.exception("settling %s cannot be done; the job runs again", settlement.job_id)
+            return None
+
+    def insist(self, lane: HeldLane, settlement: Settlement) -> Settled:
+        """Repeat a settlement while the store is away, for as long as the lease lasts and once after. Raises
+        `StorageUnavailable` when it still is, and any other `StorageError` when the store refuses."""
         pause = RetryPause(self._clock, self._random)
         while True:
             lasts = lane.ours()
@@ -99,10 +110,7 @@ class Settler:
                 log.warning("settling %s: %s", settlement.job_id, error)
                 self.delayed(settlement)
                 if not lasts:
-                    return None
-            except StorageError:
-                log.exception("settling %s cannot be done; the job runs again", settlement.job_id)
-                return None
+                    raise
             pause.wait()
 
     def delayed(self, settlement: Settlement) -> None:
@@ -178,6 +186,17 @@ class Settler:
         )
 
 
+_NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
+_PLACES = {
+    "seconds": attrgetter("ran.seconds"),
+    "task": attrgetter("task_name"),
+    "headers": attrgetter("headers"),
+    "verdict": attrgetter("verdict"),
+    "job_id": attrgetter("job.id"),
+}
+"""Where an end has what its event will say."""
+
+
 class Successes(Run[AttemptSettled]):
     """Attempts that succeeded and were settled, and nothing else, with their lanes and answers."""
 
@@ -186,24 +205,19 @@ class Successes(Run[AttemptSettled]):
 
     def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
         self._lanes = lanes
-        self._ends = ends
+        self._ends, self._answers = zip(*ends, strict=True)
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
-        return _settled(self._lanes[index], *self._ends[index])
+        return _settled(self._lanes[index], self._ends[index], self._answers[index])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
-        match field:
-            case "seconds":
-                return [ended.ran.seconds for ended, _ in self._ends]
-            case "end_to_end":
-                return [max(0.0, answer.now - ended.job.eligible_at) for ended, answer in self._ends]
-            case "task":
-                return [ended.task_name for ended, _ in self._ends]
-            case "headers":
-                return [ended.headers for ended, _ in self._ends]
-        return super().column(field)
+        if field == "end_to_end":
+            lasted = map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends))
+            return [max(0.0, seconds) for seconds in lasted]
+        place = _PLACES.get(field)
+        return super().column(field) if place is None else list(map(place, self._ends))
 
     def same(self, *fields: str) -> bool:
         """See `Run.same`."""

@@ -22,7 +22,6 @@ class Verdict(StrEnum):
     FAILED = "failed"
     SHOWN = "shown"
     MISSING = "not measured"
-    LATER = "comes later"
 
 
 BAD = (Verdict.BELOW, Verdict.NOISY, Verdict.FAILED)
@@ -80,11 +79,6 @@ def judge(target: Target, found: Found) -> Row:
         spread=wide,
         note=found.note,
     )
-
-
-def later(target: Target) -> Row:
-    """The row of what cannot be measured yet."""
-    return _row(target, verdict=Verdict.LATER)
 
 
 def exit_code(rows: Iterable[Row]) -> int:

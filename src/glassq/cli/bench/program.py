@@ -21,6 +21,7 @@ from glassq.cli.bench.bare import fill_and_process_unseen
 from glassq.cli.bench.meters import Timed
 from glassq.cli.bench.ours import Ours
 from glassq.cli.bench.resident import resident_bytes
+from glassq.cli.bench.soaking import soak
 from glassq.client.task import Task
 
 ORDER = "GLASSQ_BENCH_ORDER"
@@ -38,13 +39,15 @@ READY = '"ready"'
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is to do, and with how much. `path`: the file a kill trial is noted in."""
 
-    do: Literal["echo", "record", "idle", "seen", "unseen", "traced", "lanes"]
+    do: Literal["echo", "record", "idle", "seen", "unseen", "traced", "lanes", "soak"]
     url: str
     jobs: int = 0
     lanes: int = 1
     queues: int = 0
     seconds: float = 0.0
     path: str = ""
+    server: str = ""
+    """The URL of the server itself, for those who ask about it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -90,6 +93,8 @@ def main() -> None:
             _idle(order)
         case "unseen":
             _answer(fill_and_process_unseen(order.url, order.jobs))
+        case "soak":
+            _say(list(soak(order.url, order.server, order.lanes, order.seconds)))
         case "seen" | "traced" | "lanes":
             if order.do == "traced":
                 _record_every_span()

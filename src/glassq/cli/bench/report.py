@@ -28,7 +28,6 @@ _STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.SHOWN: "dim",
     Verdict.MISSING: "dim",
-    Verdict.LATER: "dim",
 }
 
 
@@ -145,6 +144,6 @@ def _amount(value: float | None, unit: str) -> str:
         return "-"
     if unit == "x":
         return f"{value:.2f}x"
-    whole = value == 0 or abs(value) >= 100 or unit == "jobs"
+    whole = value == 0 or abs(value) >= 100 or unit in ("jobs", "files")
     digits = 0 if whole else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:,.{digits}f} {unit}"

@@ -11,7 +11,7 @@ import msgspec
 import redis
 
 from glassq.cli.bench.environment import Environment, describe, load
-from glassq.cli.bench.judge import Absent, Found, Row, judge, later
+from glassq.cli.bench.judge import Absent, Found, Row, judge
 from glassq.cli.bench.measures import (
     awaited,
     file,
@@ -20,6 +20,7 @@ from glassq.cli.bench.measures import (
     rates,
     rivals,
     scaling,
+    soak,
     telemetry,
     wakeups,
 )
@@ -62,7 +63,7 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 def _keys(*prefixes: str) -> tuple[str, ...]:
-    return tuple(key for key, target in TARGETS.items() if key.startswith(prefixes) and not target.later)
+    return tuple(key for key in TARGETS if key.startswith(prefixes))
 
 
 ON_REDIS_MEASURES = (
@@ -96,6 +97,7 @@ ON_REDIS_MEASURES = (
     Measure("kill -9 on Redis", kills.on_redis, _keys("redis.kill")),
     Measure("resident memory", footprint.resident, _keys("redis.rss", "raw.rss")),
     Measure("idle worker", footprint.idle, _keys("redis.idle")),
+    Measure("soak", soak.soak, _keys("redis.soak")),
 )
 ON_SQLITE_MEASURES = (
     Measure(
@@ -170,10 +172,7 @@ def _absent(keys: Iterable[str], reason: str, *, failed: bool = False) -> list[F
 def _rows(found: dict[str, Found]) -> Iterator[Row]:
     """A row for every target, in the order of the targets; those of single peers before the comparisons."""
     for target in all_targets():
-        if target.later:
-            yield later(target)
-        else:
-            yield judge(target, found[target.key])
+        yield judge(target, found[target.key])
 
 
 def all_targets() -> list[Target]:

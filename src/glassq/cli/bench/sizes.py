@@ -22,6 +22,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     lane_jobs: int
     """Jobs in all lanes together, at least one each."""
     memory_lanes: int
+    soak_seconds: float
     peer_jobs: int
 
 
@@ -36,6 +37,7 @@ QUICK = Sizes(
     lanes=(1, 100, 1_000),
     lane_jobs=1_000,
     memory_lanes=0,
+    soak_seconds=3.0,
     peer_jobs=200,
 )
 USUAL = Sizes(
@@ -49,6 +51,7 @@ USUAL = Sizes(
     lanes=(1, 100, 1_000),
     lane_jobs=3_000,
     memory_lanes=0,
+    soak_seconds=12.0,
     peer_jobs=1_000,
 )
 FULL = Sizes(
@@ -60,8 +63,9 @@ FULL = Sizes(
     idle_seconds=30.0,
     backlog=1_000_000,
     lanes=(1, 100, 1_000, 10_000),
-    lane_jobs=20_000,
+    lane_jobs=30_000,
     memory_lanes=100_000,
+    soak_seconds=120.0,
     peer_jobs=3_000,
 )
 
@@ -80,5 +84,6 @@ def scaled(sizes: Sizes, factor: float) -> Sizes:
         idle_seconds=max(0.1, sizes.idle_seconds * factor),
         backlog=times(sizes.backlog, 2_000),
         lane_jobs=times(sizes.lane_jobs, 100),
+        soak_seconds=max(2.0, sizes.soak_seconds * factor),
         peer_jobs=times(sizes.peer_jobs, 20),
     )

@@ -15,6 +15,7 @@ from glassq.cli.bench.program import ORDER, READY, Answer, Order
 from glassq.cli.bench.rawworker import JOBS, STREAM, URL
 from glassq.cli.bench.servers import NAMESPACE, RedisServer
 from glassq.cli.bench.sizes import Sizes
+from glassq.cli.bench.soaking import Held
 from glassq.cli.demo.children import Child, ChildFailed
 
 PROGRAM = "glassq.cli.bench.program"
@@ -93,6 +94,12 @@ class Stage:
         """The one number a process says."""
         with self.child(order) as child:
             return float(_expect(child, r"^[\d.e+-]+$", RUN_SECONDS))
+
+    def held(self, order: Order) -> list[Held]:
+        """What a process held from time to time while it carried out an order."""
+        with self.child(order) as child:
+            said = _expect(child, r"^\[.*\]$", order.seconds + RUN_SECONDS)
+            return msgspec.json.decode(said, type=list[Held])
 
     def raw_resident(self, jobs: int) -> int:
         """Resident memory, in bytes, of a raw worker after so many jobs."""

@@ -29,7 +29,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     aim: float | None = None
     at_most: bool = False
     judged: Judged = Judged.MEDIAN
-    later: bool = False
 
 
 def _shown(key: str, section: str, label: str, unit: str, how: str) -> Target:
@@ -81,6 +80,7 @@ _ONE_BY_ONE = "one call after the other, metrics on"
 _LOOP = "no-op jobs from a full queue, first start to last start, metrics on, no tracing"
 _SPREAD = "no-op jobs spread evenly over the lanes, one worker, against one lane"
 _IN_CHILDREN = "processing in a process of its own each, alternating"
+_SOAK = "round after round of jobs in new lanes, some of which fail or are delayed; measured while empty"
 _WAKE = "a call every 20 ms to an idle worker in another process, monotonic clock of the host"
 _KILL = "a worker process killed at a random job and started again, each job noted as it starts"
 
@@ -188,6 +188,17 @@ _SIZES = [
         (0.3, 0.05),
         "CPU time of its process over a while in which nothing is enqueued",
     ),
+    _ceiling("redis.soak.rss", _FOOTPRINT, "soak: RSS, against halfway", "x", (1.05, 1.02), _SOAK),
+    _never_above("redis.soak.files", _FOOTPRINT, "soak: more file descriptors", "files", 0, _SOAK),
+    _ceiling(
+        "redis.soak.memory",
+        _FOOTPRINT,
+        "soak: server memory, against after the first round",
+        "x",
+        (1.05, 1.02),
+        _SOAK,
+    ),
+    _shown("redis.soak.base", _FOOTPRINT, "soak: server memory in the end", "MiB", _SOAK),
 ]
 _FILE = [
     _rate("sqlite.enqueue", _SQLITE, "enqueue one at a time", _ONE_BY_ONE),
@@ -218,24 +229,6 @@ _AGAINST_PEERS = [
         "in the same rounds, the fastest of those that are installed",
     ),
 ]
-_TO_COME = [
-    Target(
-        key="redis.lanes.share",
-        section=_LANES,
-        label="lane turns under fairness",
-        unit="x",
-        how="comes with fairness",
-        later=True,
-    ),
-    Target(
-        key="redis.soak",
-        section=_FOOTPRINT,
-        label="scaled soak: RSS, file descriptors, server memory flat",
-        unit="x",
-        how="a run of hours, not of this command",
-        later=True,
-    ),
-]
 
 
 def peer_targets(name: str) -> list[Target]:
@@ -260,7 +253,6 @@ TARGETS: dict[str, Target] = {
         *_SIZES,
         *_FILE,
         *_AGAINST_PEERS,
-        *_TO_COME,
     )
 }
 """All rows but those of single peers, by key, in the order of the report."""

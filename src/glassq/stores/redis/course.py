@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
+from time import monotonic
+from typing import Final
 
 from redis import exceptions
 
 from glassq.model.leases import Owner, Settled, Settlement
+from glassq.settling import known_by
 from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
-from glassq.stores.redis.pipeline import Pending, Stream
+from glassq.stores.redis.pipeline import SKIP_REPLY, Pending, Stream
 from glassq.stores.redis.server import Sent, Server
 from glassq.stores.steered import Steering
+
+_PATIENCE: Final = 0.001
+"""Seconds after which a settlement without an answer is asked about, with the next one."""
 
 
 class RedisCourse:
@@ -21,6 +26,11 @@ class RedisCourse:
 
     What is the same in all requests is put together once, and a job takes few steps: a request, a list of
     what is on its way, a look at how its answer ends.
+
+    Where the connection allows it, the server is asked to answer the last of a group of settlements only, and
+    while no answer is awaited they are left to the operating system until then. To wake a server that sleeps,
+    and to be told by it, costs both sides more than a settlement does. A group is half of what may be on its
+    way: so the next one begins while its answer comes.
     """
 
     def __init__(
@@ -36,66 +46,110 @@ class RedisCourse:
     ) -> None:
         self._server = server
         self._stream = stream
-        self._began = time.monotonic()
+        self._began = monotonic()
         self._steering = steering
         self._queue = what.lease.queue
         self._cut = len(self._queue) + 1
         self._beginning, self._end = requests.going_on(key, owner, what, stream.run)
+        self._silently = SKIP_REPLY + self._beginning
         self._routine = replies.routine(what.change, others=others)
         self.is_over = False
         """See `Course.is_over`."""
-        self._unheard: deque[Pending] = deque()
-        self._heard: list[bytes] = []
+        self._has_asked = False
+        self._unasked = 0
+        self._most_unasked = max(1, what.ahead // 2) - 1 if stream.may_skip else 0
+        self._since = 0.0
+        self._unheard: deque[tuple[Pending, int]] = deque()
+        self._heard: list[tuple[bytes, int]] = []
+        self._settled = 0
 
     def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
         if self._steering.has_steered and self._steering.is_fresh(self._queue):
             return None
         job, following = job_id[self._cut :].encode(), next_id[self._cut :].encode()
-        request = requests.GO_ON % (self._beginning, len(job), job, len(following), following, self._end)
+        is_silent = self._may_be_silent()
+        beginning = self._silently if is_silent else self._beginning
+        request = requests.GO_ON % (beginning, len(job), job, len(following), following, self._end)
+        if not (self._send_silently(request) if is_silent else self._ask(request)):
+            return None
+        unheard = self._unheard
+        if not unheard:
+            return 0
+        oldest = unheard[0][0]
+        return self._take_in() if oldest.done or self._stream.look_for(oldest) else 0
+
+    def _may_be_silent(self) -> bool:
+        """Whether the next one may do without an answer. The first one never: by its ordinal others are
+        known."""
+        unasked = self._unasked
+        if unasked:
+            return unasked < self._most_unasked and monotonic() - self._since < _PATIENCE
+        if not (self._has_asked and self._most_unasked):
+            return False
+        self._since = monotonic()
+        return True
+
+    def _send_silently(self, request: bytes) -> bool:
+        try:
+            if not self._stream.send_silently(request):
+                return False
+        except exceptions.RedisError:
+            pass  # perhaps it was sent: somebody has to ask
+        self._unasked += 1
+        return True
+
+    def _ask(self, request: bytes) -> bool:
         sent = Pending(self._stream)
         try:
             if not self._stream.send(request, (sent,)):
-                return None
+                return False
         except exceptions.RedisError:
             pass  # perhaps it was sent: that is its answer
-        unheard = self._unheard
-        unheard.append(sent)
-        oldest = unheard[0]
-        return self._take_in() if oldest.done or self._stream.look_for(oldest) else 0
+        self._unheard.append((sent, self._unasked + 1))
+        self._has_asked, self._unasked = True, 0
+        return True
 
     def hear(self) -> int:
         """See `Course.hear`."""
         if not self._unheard:
             return 0
-        self._stream.wait_for(self._unheard[0])
+        self._stream.wait_for(self._unheard[0][0])
         return self._take_in()
 
     def _take_in(self) -> int:
-        """Of what has come, all that is routine: how many there were."""
+        """Of what has come, all that is routine: of how many settlements it tells."""
         unheard, heard, routine = self._unheard, 0, self._routine
-        while unheard and unheard[0].done:
-            reply = unheard[0].value
+        while unheard and unheard[0][0].done:
+            sent, count = unheard[0]
+            reply = sent.value
             if type(reply) is not bytes or not reply.endswith(routine) or b"|done:" not in reply:
                 self.is_over = True
                 break
-            self._heard.append(reply)
+            self._heard.append((reply, count))
             unheard.popleft()
-            heard += 1
+            heard += count
         return heard
 
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
         heard, self._heard = self._heard, []
-        return replies.settled_alike(self._queue, heard)
+        told: list[Settled] = []
+        last_of_each = replies.settled_alike(self._queue, [reply for reply, _ in heard])
+        for answer, (_, count) in zip(last_of_each, heard, strict=True):
+            if count > 1:
+                told += known_by(answer, count - 1, self._settled)
+            told.append(answer)
+            self._settled = answer.ordinal
+        return told
 
-    def leave(self) -> list[Sent[Settled]]:
+    def leave(self) -> list[tuple[Sent[Settled], int]]:
         """See `Course.leave`."""
-        left, self._unheard = self._unheard, deque()
-        return [
-            Sent(self._server, self._began, sent, lambda reply: replies.settled_one(self._queue, reply))
-            for sent in left
-        ]
+        left, self._unheard, self._unasked = self._unheard, deque(), 0
+        return [(Sent(self._server, self._began, sent, self._read), count) for sent, count in left]
+
+    def _read(self, reply: bytes) -> Settled:
+        return replies.settled_one(self._queue, reply)
 
 
 def begin_course(

@@ -21,6 +21,8 @@ _MOST_AT_ONCE: Final = 65536
 """Bytes that one call takes in."""
 _JUST_NOW: Final = 0.001
 """Seconds for which a server that has answered is not asked whether it has hung up since."""
+_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
+"""Says that more comes at once. Not every platform can be told."""
 
 
 class Line:
@@ -47,11 +49,19 @@ class Line:
         self._heard = monotonic()
         self.run = wire.run.encode()
         """The run of the server it leads to."""
+        over_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self.holds_back = bool(_MORE) and over_tcp and not isinstance(sock, ssl.SSLSocket)
+        """Whether `send` can leave it to the system when requests travel."""
 
-    def send(self, packed: bytes) -> None:
-        """Put requests on the wire."""
+    def send(self, packed: bytes, *, more: bool = False) -> None:
+        """Put requests on the wire. With `more`, where it `holds_back`, the operating system has them when
+        this returns, and sends them with the next ones that come without, after 0.2 seconds at the latest;
+        also when this process dies, unless it leaves answers unread then."""
         try:
-            self._send(packed)
+            if more:
+                self._send(packed, _MORE)
+            else:
+                self._send(packed)
         except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server took no request in time") from error
         except OSError as error:

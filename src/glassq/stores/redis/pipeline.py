@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis import exceptions
 
@@ -18,7 +18,12 @@ from glassq.forking import begin_in_children
 from glassq.stores.redis.failures import NeverSent
 from glassq.stores.redis.line import Line
 from glassq.stores.redis.location import Wire
-from glassq.stores.redis.resp import NOTHING
+from glassq.stores.redis.resp import NOTHING, packed
+
+_REPLY_ON: Final = packed(("CLIENT", "REPLY", "ON"))
+"""Changes nothing: who may say this may say `SKIP_REPLY`, too."""
+SKIP_REPLY: Final = packed(("CLIENT", "REPLY", "SKIP"))
+"""Stands before a request that is not to be answered. Only where a stream `may_skip`."""
 
 Made = Callable[[bytes], bytes]
 """A request as it is sent, made for the run of the server that it is sent to."""
@@ -26,15 +31,17 @@ Made = Callable[[bytes], bytes]
 
 class Pending:
     """A request that was sent. Somebody has to ask for its answer, or for that of a later one: what has come
-    is read only by those who ask. `gate` is held while a thread sleeps until it is answered or to lead."""
+    is read only by those who ask. `gate` is held while a thread sleeps until it is answered or to lead.
+    `follows_silence` says that requests which get no answer were sent right before it."""
 
-    __slots__ = ("_stream", "done", "gate", "leads", "value")
+    __slots__ = ("_stream", "done", "follows_silence", "gate", "leads", "value")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.done = False
         self.value: Any = None
         self.leads = False
+        self.follows_silence = False
         self.gate: threading.Lock | None = None
 
     def arrived(self) -> bool:
@@ -62,7 +69,44 @@ class Stream:
         self._waiting: deque[Pending] = deque()
         self._sleepers = 0
         self._led = False
+        self._silent = False
+        self._permission: Pending | None = None
         self.broken = False
+
+    @property
+    def may_skip(self) -> bool:
+        """Whether requests may be sent here that get no answer (`send_silently`). The first who wants to know
+        has the server asked; nobody waits for what it says, and until then it is False.
+
+        Never where nothing is saved by it, nor of what does not tell its run: a stand-in for a server, which
+        may hang up on what it does not know.
+        """
+        asked = self._permission
+        if asked is None and self._line.holds_back and self.run:
+            asked = self._permission = Pending(self)
+            try:
+                self.send(_REPLY_ON, (asked,))
+            except exceptions.RedisError as error:
+                asked.value = error
+        return asked is not None and asked.value == b"OK"
+
+    def send_silently(self, packed: bytes) -> bool:
+        """Put requests on the wire, each behind a `SKIP_REPLY`; False when it had broken before. The system
+        has them when this returns. It may send them with the next ones, see `Line.send`: unless any answer is
+        awaited, as a process that dies with an answer unread takes with it what is held back.
+
+        Whether they were carried out is known from later requests.
+        """
+        with self._sending:
+            if self.broken:
+                return False
+            self._silent = True
+            try:
+                self._line.send(packed, more=not self._waiting)
+            except BaseException as error:
+                self._break(error)
+                raise
+        return True
 
     def send(self, packed: bytes, requests: Sequence[Pending]) -> bool:
         """Put requests on the wire, whole and next to each other; False when it had broken before."""
@@ -73,6 +117,8 @@ class Stream:
                 self._break(exceptions.ConnectionError("the server closed the connection"))
             if self.broken:
                 return False
+            if self._silent and requests:
+                self._silent, requests[0].follows_silence = False, True
             # Before it is sent: its answer may be there at once.
             self._waiting.extend(requests)
             try:
@@ -109,7 +155,9 @@ class Stream:
             self._led = request.leads = True
         read = self._line.look
         try:
-            while (answer := read()) is not NOTHING and self._deliver(answer, request) and request.leads:
+            while (answer := read()) is not NOTHING and self._deliver(self._sound(answer), request):
+                if not request.leads:
+                    break
                 if request.done:
                     read = self._line.take
         except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
@@ -150,13 +198,23 @@ class Stream:
         failure."""
         try:
             answer = read()
-            return answer is not NOTHING and self._deliver(answer, leader)
+            return answer is not NOTHING and self._deliver(self._sound(answer), leader)
         except Exception as error:  # licensed: whatever it was, the place in the stream is lost with it
             self.shut(error)
             return False
         except BaseException as error:
             self.shut(error)
             raise
+
+    def _sound(self, answer: Any) -> Any:
+        """This answer, if it surely belongs to the request that waits longest. A refusal behind requests that
+        get no answer may be meant for one of them: whoever may not skip answers any more is told so, and gets
+        them. Then nobody knows which answer is whose."""
+        if type(answer) is not bytes and isinstance(answer, exceptions.RedisError):
+            waiting = next(iter(tuple(self._waiting)), None)
+            if waiting is not None and waiting.follows_silence:
+                raise exceptions.ConnectionError(f"nobody knows which request was refused: {answer}")
+        return answer
 
     def _deliver(self, answer: Any, leader: Pending | None = None) -> bool:
         """Give the answer to the request that waits longest; False when none does. A leader that has its own

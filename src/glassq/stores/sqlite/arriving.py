@@ -10,7 +10,8 @@ from typing import Any
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
-from glassq.stores.sqlite.jumps import catch_up, time_of
+from glassq.stores.sqlite import legs
+from glassq.stores.sqlite.jumps import catch_up, is_usual, time_of
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.rows import Placed, QueueRow, a_body, micros, next_tail
 
@@ -49,7 +50,9 @@ def append(
     fresh = len(jobs) - len(twins)
     if max_length is not None and fresh:
         _refuse_overflow(stood, fresh, max_length)
-    catch_up(cx, queue, stood.seen, now)
+    if not is_usual(stood.seen, now):
+        legs.end_known(cx, known)
+        catch_up(cx, queue, stood.seen, now)
     found = stood.watermark
     answers: list[Appended] = []
     placed: list[Placed] = []
@@ -94,6 +97,7 @@ def join(cx: Connection, known: Known, queue: int, jobs: Sequence[Placed], tail:
     for lane, (first, last) in _spans(jobs).items():
         if known.joins(queue, lane, first, last):
             continue
+        legs.end_known(cx, known)
         way = _make_way(cx, queue, lane, first, tail + opened + 1)
         if way is _Way.CHANGED:
             known.forget()

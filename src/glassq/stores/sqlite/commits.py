@@ -50,6 +50,10 @@ class Commits:
         self._await_turn(call)
         return call.outcome()
 
+    def if_free(self, do: Callable[[W], R | None], what: W) -> R | None:
+        """Do something now; None, and nothing is done, when another thread has the turn or waits for it."""
+        return None if self._waiting else self._with_turn(do, what)[1]
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """While this lasts no other thread writes."""

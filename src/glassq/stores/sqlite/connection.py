@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from glassq.errors import StorageUnavailable
+from glassq.stores.sqlite import legs
 from glassq.stores.sqlite.commits import Commits
 from glassq.stores.sqlite.failures import UNTRANSLATED, raise_translated, translated
 from glassq.stores.sqlite.forking import tell_of_forks
@@ -70,12 +71,39 @@ class Connections:
 
     def write(self, work: Callable[[sqlite3.Connection], R], *, shared: bool = False) -> R:
         """Do a work in a transaction that holds the file's write lock from its start; committed whole or
-        rolled back. `shared`: works of other threads may be in it, too, and this one may be done again."""
+        rolled back. `shared`: works of other threads may be in it, too, and this one may be done again; and
+        legs of this process may be under way, whose jobs are in the tables."""
         self._follow()
         if shared:
             return self._commits.share(work)
         with self._commits.turn():
             return self._transact(work, keeps=False)
+
+    def note(self, work: Callable[[sqlite3.Connection], R]) -> R | None:
+        """Do a work of one statement that keeps what is known true, as a transaction of its own. None when it
+        was not done: then it may be possible by `write`."""
+        if self._identity.replaced():
+            self._follow()
+        return self._commits.if_free(self._note, work)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """While this lasts no other thread writes."""
+        with self._commits.turn():
+            yield
+
+    def _note(self, work: Callable[[sqlite3.Connection], R]) -> R | None:
+        connection, known = self._writer, self._known
+        version = known.version
+        if connection is None or version is None or connection.in_transaction:
+            return None
+        known.version = None  # until this is known to be committed, and what is known to say so
+        try:
+            answer = work(connection)
+        except UNTRANSLATED as error:
+            raise_translated(error, self._path)
+        known.version = version
+        return answer
 
     def _transact(self, work: Callable[[sqlite3.Connection], R], *, keeps: bool) -> R:
         """`keeps`: the work keeps what is known true."""
@@ -90,6 +118,7 @@ class Connections:
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
                 if known.version != version or not keeps:
                     known.forget()
+                    legs.end_all(connection)
                 known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")
@@ -105,7 +134,8 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A consistent snapshot that blocks no writer (in memory: the writing connection itself)."""
+        """A consistent snapshot that blocks no writer (in memory: the writing connection itself). The jobs of
+        legs that are under way are in the tables."""
         if self._path is None:
             with self._commits.turn(), self._snapshot(self._writer or self._open_writer()) as connection:
                 yield connection

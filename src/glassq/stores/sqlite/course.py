@@ -8,17 +8,20 @@ from glassq.errors import StorageError
 from glassq.model.clock import Clock
 from glassq.model.leases import Settled
 from glassq.settling import Settling
+from glassq.stores.sqlite import legs
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.known import Known
+from glassq.stores.sqlite.legs import Leg, Stepped
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.naming import Names
 from glassq.stores.sqlite.rows import micros
-from glassq.stores.sqlite.settling import Run, Stepped, step
+from glassq.stores.sqlite.settling import Run, step
 
 
 class SqliteCourse:
     """See `glassq.settling.Course`. Each job is settled at once, by a commit of its own, before the next one
-    begins; what is not routine is not sent, and nothing is done about it here.
+    begins: noted, on a leg, or taken out where a leg begins. What is not routine is not sent, and nothing is
+    done about it here.
 
     So there is never anything on its way, and nothing to be heard but what was just sent: `is_over` is False
     for good.
@@ -42,14 +45,16 @@ class SqliteCourse:
         self._liveness = liveness
         self._clock = clock
         self._run = run
+        self._leg: Leg | None = None
         self._job_id = self._next_id = ""
         self._heard: list[Stepped] = []
 
     def send(self, job_id: str, next_id: str) -> int | None:
-        """See `Course.send`. One transaction."""
+        """See `Course.send`. One transaction, on a leg of one statement."""
         self._job_id, self._next_id = job_id, next_id
+        connections = self._connections
         try:
-            stepped = self._connections.write(self._step, shared=True)
+            stepped = connections.note(self._go_on) or connections.write(self._step, shared=True)
         except StorageError:
             return None  # sent again by itself, and then known for what it is
         if stepped is None:
@@ -57,12 +62,31 @@ class SqliteCourse:
         self._heard.append(stepped)
         return 1
 
-    def _step(self, cx: Connection) -> Stepped | None:
-        run = self._run
-        key = self._names.find(cx, run.lease.queue)
-        if key is None or self._liveness.disowned(run.owner):
+    def _go_on(self, cx: Connection) -> Stepped | None:
+        leg = self._leg
+        if leg is None:
             return None
-        return step(cx, self._known, key, run, self._job_id, self._next_id, micros(self._clock.wall()))
+        now = micros(self._clock.wall())
+        return legs.go_on(cx, self._known, leg, self._job_id, self._next_id, now)
+
+    def _step(self, cx: Connection) -> Stepped | None:
+        """The same where it is not on a leg; then one begins, unless somebody else has just written, and is
+        likely to again. What is done here may be undone: then the leg is over with it."""
+        noted = self._go_on(cx)
+        if noted is not None:
+            return noted
+        run, known, lease = self._run, self._known, self._run.lease
+        queue = self._names.find(cx, lease.queue)
+        if queue is None or self._liveness.disowned(run.owner):
+            return None
+        if self._leg is not None:
+            legs.end(cx, known, self._leg)
+        alone = known.knows(queue, lease.lane)
+        stepped = step(cx, known, queue, run, self._job_id, self._next_id, micros(self._clock.wall()))
+        lane = known.held(cx, queue, run.owner, lease)
+        if alone and stepped is not None and lane is not None:
+            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue))
+        return stepped
 
     def hear(self) -> int:
         """See `Course.hear`: all has been."""
@@ -71,8 +95,8 @@ class SqliteCourse:
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
         heard, self._heard = self._heard, []
-        return [stepped.in_full(self._run) for stepped in heard]
+        return [self._run.in_full(stepped) for stepped in heard]
 
-    def leave(self) -> list[Settling]:
+    def leave(self) -> list[tuple[Settling, int]]:
         """See `Course.leave`: nothing is on its way."""
         return []

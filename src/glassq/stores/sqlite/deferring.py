@@ -10,6 +10,7 @@ from glassq.model.edges import After
 from glassq.model.jobs import Appended, Disposition, JobState, NewJob
 from glassq.model.names import is_gate, queue_of
 from glassq.model.verdicts import Action
+from glassq.stores.sqlite import legs
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.flowrecords import sweep_flows
 from glassq.stores.sqlite.known import Known
@@ -30,6 +31,7 @@ def tie_jobs(
 ) -> bool:
     """Note who waits for whom of jobs that were appended, store those that wait, and release those that have
     nothing to wait for any more; whether any joined its lane."""
+    legs.end_known(cx, known)  # somebody hears of the ends of jobs from now on
     stood = known.queue(cx, queue)
     ends = Ends(cx, known, queue, stood.seen)
     sweep_flows(cx, ends.now, len(jobs))

@@ -22,6 +22,7 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         raise ConfigurationError(f"SQLite {here} is too old, glassq needs {oldest}; use a newer Python build")
     found = _format(connection)
     if found == FORMAT:
+        _add_what_is_missing(connection)
         return
     if found:
         raise FormatMismatch(name, found, FORMAT, older=found < FORMAT)
@@ -39,6 +40,14 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _add_what_is_missing(connection: sqlite3.Connection) -> None:
+    """Tables that came into this format while nobody but its makers had files of it."""
+    if not _value(connection, "SELECT count(*) FROM sqlite_master WHERE name = 'legs'"):
+        for statement in _statements(_SCHEMA.read_text()):
+            if "IF NOT EXISTS" in statement:
+                connection.execute(statement)
 
 
 def _statements(script: str) -> Iterator[str]:

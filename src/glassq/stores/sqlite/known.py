@@ -37,7 +37,7 @@ from glassq.stores.sqlite.ties import Tie
 _FURTHEST = 64
 """Places of a lane that are read at once. Two at first, then twice as many each time they are used up: where
 another process writes between any two settlements more than two would be read in vain."""
-
+_SEVERAL = 8
 
 _MOST_TIES = 1_000
 _NO_TIE = (0, None)
@@ -94,6 +94,12 @@ class HeldLane(msgspec.Struct):
             self._read(cx)
         return self.places[1] if len(self.places) > 1 else None
 
+    def look_ahead(self, cx: Connection) -> None:
+        """Know several of its jobs: nobody else writes at the time, so that they are not read in vain."""
+        if len(self.places) < _SEVERAL and not self.whole:
+            self._reach = max(self._reach, _SEVERAL)
+            self._read(cx)
+
     def _read(self, cx: Connection) -> None:
         self._reach = min(_FURTHEST, self._reach * 2)
         self.places = deque(first_places(cx, self.queue, self.lane, self._reach))
@@ -135,7 +141,7 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "version")
+    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "legs", "version")
 
     def __init__(self) -> None:
         self._queues: dict[int, QueueRow] = {}
@@ -145,9 +151,12 @@ class Known:
         self._ties: dict[str, tuple[int, str | None]] = {}
         self._flows: dict[str, tuple[int, int]] = {}
         self.version: int | None = None
+        self.legs: set[int] = set()
+        """The numbers of the legs that are under way: all there are in the file, begun by this process."""
 
     def forget(self) -> None:
-        """Read everything anew."""
+        """Read everything anew. No leg is under way, or is to be."""
+        self.legs.clear()
         self._queues.clear()
         self._others.clear()
         self._held.clear()
@@ -185,6 +194,10 @@ class Known:
             self._others[queue] = bool(row[9])
             self._queues.setdefault(queue, QueueRow(*row[10:]))
         return lane if lane.belongs(owner, lease) else None
+
+    def knows(self, queue: int, lane: str) -> bool:
+        """Whether this held lane was read in an earlier transaction, and nobody else has written since."""
+        return (queue, lane) in self._held
 
     def left(self, lane: HeldLane) -> None:
         """There is no such lane any more."""

@@ -1,8 +1,12 @@
-"""The verbs that change nothing: what there is to see, each in one snapshot, for which no writer waits."""
+"""The verbs that change nothing: what there is to see, each in one snapshot, for which no writer waits.
+
+Jobs that were noted to have ended are taken out before (see `legs`): that changes nothing that anybody sees.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from sqlite3 import Connection
 from typing import TypeVar
 
@@ -13,7 +17,8 @@ from glassq.model.layouts import Layout
 from glassq.model.names import queue_of
 from glassq.model.stats import QueueStats
 from glassq.storage import DeadRecord, HaltedRecord, WaitingRecord
-from glassq.stores.sqlite import looking, views
+from glassq.stores.sqlite import legs, looking, views
+from glassq.stores.sqlite.changes import Changes
 from glassq.stores.sqlite.connection import Connections
 from glassq.stores.sqlite.naming import Names, all_names, layouts
 from glassq.stores.sqlite.rows import micros
@@ -25,6 +30,7 @@ U = TypeVar("U")
 class ReadingVerbs:
     """See `glassq.storage.Storage`. A part of the store."""
 
+    _changes: Changes
     _clock: Clock
     _connections: Connections
     _names: Names
@@ -57,7 +63,7 @@ class ReadingVerbs:
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         """See `Storage.stats`. All queues in one snapshot."""
-        with self._connections.reading() as cx:
+        with self._reading() as cx:
             now = micros(self._clock.wall())
             return [views.stats(cx, self._names.find(cx, name), name, now) for name in queues]
 
@@ -71,8 +77,21 @@ class ReadingVerbs:
         with self._connections.reading() as cx:
             return layouts(cx)
 
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A snapshot in which no job is that has ended. Where any is noted to have, it comes after one
+        transaction, which ends all legs."""
+        with ExitStack() as snapshot:
+            cx = snapshot.enter_context(self._connections.reading())
+            while legs.are_noted(cx):
+                snapshot.close()
+                with self._connections.turn():  # here nobody goes on in between; another process hardly can
+                    self._changes.insist(lambda _: None)
+                    cx = snapshot.enter_context(self._connections.reading())
+            yield cx
+
     def _read(self, queue: str, unknown: U, look: Callable[[Connection, int], R]) -> R | U:
         """What there is to see of a queue; `unknown` answers for no such queue."""
-        with self._connections.reading() as cx:
+        with self._reading() as cx:
             key = self._names.find(cx, queue)
             return unknown if key is None else look(cx, key)

@@ -193,6 +193,19 @@ CREATE TABLE lanes (
 
 CREATE INDEX lanes_by_state ON lanes (queue, state, place);
 
+-- Lanes that are run ahead: which of their jobs have ended and are in `jobs` still, and when the last of them did. Every
+-- transaction takes them out before it does anything, and the row with them: see `legs.py`.
+CREATE TABLE IF NOT EXISTS legs (
+    number       INTEGER PRIMARY KEY,          -- random: nobody else's ever
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    rank         INTEGER NOT NULL,
+    from_seq     INTEGER NOT NULL,             -- the sequences of the first of them and of the last
+    till_seq     INTEGER NOT NULL,
+    ended        INTEGER NOT NULL,             -- how many they are
+    at           INTEGER NOT NULL
+);
+
 -- Of workers with assigned keys: who had a lane last, since when (0 if nobody had it before), and until when that is
 -- remembered.
 CREATE TABLE owners (

@@ -17,11 +17,13 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Counts, Watermark
+from glassq.stores.sqlite import legs
 from glassq.stores.sqlite.arriving import rows_in
 from glassq.stores.sqlite.changes import Change
 from glassq.stores.sqlite.ending import Ends
 from glassq.stores.sqlite.jumps import is_usual, note, pass_time, time_of
 from glassq.stores.sqlite.known import HeldLane, Known
+from glassq.stores.sqlite.legs import Stepped
 from glassq.stores.sqlite.notes import write_down
 from glassq.stores.sqlite.rows import (
     FRESH,
@@ -53,6 +55,7 @@ class _Call(msgspec.Struct, frozen=True):
 def settle(change: Change, known: Known, queue: int, owner: str, what: Settlement) -> Settled:
     """End the attempt of the lane's head and move the lane on. Notes the time in the queue's row, too."""
     cx = change.cx
+    legs.end_known(cx, known)
     lane = known.held(cx, queue, owner, what.lease)
     stood = known.queue(cx, queue)
     found = stood.watermark
@@ -310,27 +313,17 @@ class Run(NamedTuple):
     change: int
     others: bool
 
-
-class Stepped(msgspec.Struct, frozen=True, gc=False):
-    """A job that succeeded while its lane went on with the next one: when, which of the queue's settled jobs
-    it is, and where the queue stood before."""
-
-    now: int
-    ordinal: int
-    incarnation: str
-    seq: int
-    enqueued: int
-
-    def in_full(self, run: Run) -> Settled:
+    def in_full(self, stepped: Stepped) -> Settled:
         """The whole answer."""
+        counts = Counts(stepped.seq, stepped.enqueued, stepped.ordinal - 1)
         return Settled(
             status=SettleStatus.DONE,
-            now=self.now / MICRO,
-            ordinal=self.ordinal,
+            now=stepped.now / MICRO,
+            ordinal=stepped.ordinal,
             held=True,
-            others=run.others,
-            change=run.change,
-            found=Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.ordinal - 1)),
+            others=self.others,
+            change=self.change,
+            found=Watermark(stepped.incarnation, counts),
         )
 
 

@@ -96,6 +96,7 @@ class Facts:
         self.purges = _steerings(history, kinds.PurgeInvoked, kinds.PurgeOk)
         self.replays = _steerings(history, kinds.ReplayInvoked, kinds.ReplayOk)
         self.replays_of = self._replayed()
+        self._mark_replayed()
         self.cancelled = self._cancelled()
         self.dumps = self._dumps()
         self.queues = sorted(
@@ -187,13 +188,23 @@ class Facts:
                 found[each].append(steering)
         return found
 
+    def _mark_replayed(self) -> None:
+        """Starts that user code wrote down itself are of a replayed job where a replay of it was asked for
+        before: until then it was a dead letter."""
+        for starts in self.starts.values():
+            for start in starts:
+                if start.replayed is None:
+                    asked = (each.asked.m for each in self.replays_of.get(start.id, ()))
+                    start.replayed = any(m <= start.m for m in asked)
+
     def _cancelled(self) -> dict[str, Steering]:
-        """Jobs that somebody took out, surely or perhaps."""
+        """Jobs that somebody took out, surely or perhaps: one that was `asked` is ended unrun by its store
+        if it had not begun."""
         found: dict[str, Steering] = {}
         for steering in self.cancels:
             assert isinstance(steering.asked, kinds.CancelInvoked)  # noqa: S101
             answer = steering.answer
-            if not isinstance(answer, kinds.CancelOk) or answer.result == "removed":
+            if not isinstance(answer, kinds.CancelOk) or answer.result is not None:
                 found[steering.asked.id] = steering
         for steering in self.skips:
             if isinstance(steering.answer, kinds.SkipOk) and steering.answer.id is not None:

@@ -129,13 +129,14 @@ class LeaseLeft(LeaseLine, kw_only=True, gc=False, tag="lease.left"):
 
 
 class Start(LeaseLine, kw_only=True, gc=False, tag="start"):
-    """User code is about to run."""
+    """User code is about to run. Where it says so itself it does not know whether its job was `replayed`;
+    then the calls that replayed it tell (`Facts`)."""
 
     id: str
     seq: int
     level: int
     attempt: int
-    replayed: bool
+    replayed: bool | None = None
 
 
 class End(LeaseLine, kw_only=True, gc=False, tag="end"):

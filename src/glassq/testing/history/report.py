@@ -18,7 +18,7 @@ INVARIANTS = {
     "I2": "first starts ascend in each lane and level, and nothing overtakes a head that has begun",
     "I3": "by the store's ordinals, settlements ascend in each lane and level, and tokens never decrease",
     "I4": "nothing is settled under an older token after a newer one began",
-    "I5": "no start after an acknowledged settlement of the same job",
+    "I5": "no success is sent before its code has ended, and no start follows an acknowledged settlement",
     "I6": "attempts of one lane never overlap, but after a pause longer than the lease",
     "I7": "data that is lost is the end of what was accepted, and every process that could know was told",
     "I8": "what was enqueued before has the lower seq",

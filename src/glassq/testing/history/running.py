@@ -16,6 +16,20 @@ _GRAIN = 2e-6
 """The store's times are whole microseconds, written as fractions."""
 
 
+class Attempts:
+    """Starts with their ends."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._ends: dict[tuple[str, int, int], list[kinds.End]] = defaultdict(list)
+        for end in facts.history.of(kinds.End):
+            self._ends[end.id, end.token, end.attempt].append(end)
+
+    def end_of(self, start: kinds.Start) -> kinds.End | None:
+        """The end of an attempt; None when its process was killed before."""
+        ends = self._ends.get((start.id, start.token, start.attempt), ())
+        return next((end for end in ends if end.m >= start.m), None)
+
+
 def check_fence(facts: Facts, takeovers: Takeovers, findings: Findings) -> None:
     """I4: no settlement is done under a token after a newer owner was known, or by the store's own clock had
     been given the lane."""
@@ -63,7 +77,10 @@ def check_ends(facts: Facts, holders: Holders, findings: Findings) -> None:
         for start in of_lane:
             starts[start.id].append(start)
     left = {each.id: dump for dump in facts.dumps.values() for each in dump.unsettled}
+    attempts = Attempts(facts)
     for job_id, settlings in facts.settlings_of.items():
+        for settling in settlings if facts.history.complete else ():
+            _ran_before(settling, starts[job_id], attempts, findings)
         final = [each for each in settlings if each.final and facts.stands(each)]
         for settling in final:
             _started_again(facts, settling, starts[job_id], findings)
@@ -72,6 +89,22 @@ def check_ends(facts: Facts, holders: Holders, findings: Findings) -> None:
             what = f"{job_id} was settled for good and is still in queue {final[-1].asked.queue}"
             findings.add("I5", what, final[-1].answer, left[job_id])
     _second_late_starts(facts, holders, findings)
+
+
+def _ran_before(
+    settling: Settling, starts: list[kinds.Start], attempts: Attempts, findings: Findings
+) -> None:
+    """That a job succeeded is sent when its code has ended. One process writes both, one after the other."""
+    asked = settling.asked
+    if asked.action != "ack":
+        return
+    for start in starts:
+        if (start.file, start.token) != (asked.file, asked.token):
+            continue
+        end = attempts.end_of(start)
+        if start.where > asked.where or end is None or end.where > asked.where:
+            what = f"{start.id} was told to have succeeded before its code had ended"
+            findings.add("I5", what, asked, start, end)
 
 
 def _started_again(facts: Facts, settling: Settling, starts: list[kinds.Start], findings: Findings) -> None:
@@ -120,20 +153,6 @@ def _second_late_starts(facts: Facts, holders: Holders, findings: Findings) -> N
 
 
 # -- overlaps ----------------------------------------------------------------------------------------
-
-
-class Attempts:
-    """Starts with their ends."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._ends: dict[tuple[str, int, int], list[kinds.End]] = defaultdict(list)
-        for end in facts.history.of(kinds.End):
-            self._ends[end.id, end.token, end.attempt].append(end)
-
-    def end_of(self, start: kinds.Start) -> kinds.End | None:
-        """The end of an attempt; None when its process was killed before."""
-        ends = self._ends.get((start.id, start.token, start.attempt), ())
-        return next((end for end in ends if end.m >= start.m), None)
 
 
 def check_overlaps(facts: Facts, takeovers: Takeovers, findings: Findings) -> int:

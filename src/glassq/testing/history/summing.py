@@ -112,7 +112,8 @@ def _settled(facts: Facts, queue: str, since: float) -> tuple[Counter[str], dict
         )
         is_sure = was_done and asked_line.m >= since
         done["cancel"] += is_sure
-        maybe["cancel"] += answer is None or (was_done and not is_sure)
+        was_asked = isinstance(answer, kinds.CancelOk) and answer.result == "asked"
+        maybe["cancel"] += answer is None or was_asked or (was_done and not is_sure)
     least, most = facts.purged(queue, dead=False, since=since)
     done["cancel"] += least
     maybe["cancel"] += most - least

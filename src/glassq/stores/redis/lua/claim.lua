@@ -157,12 +157,13 @@ local function grant(lane, history, kept, token, share)
     jobs = window(lane, share)
   end
   local level, id = #levels == 1 and levels or string.match(jobs[1], '^%d+:(%d)'), identity(jobs[1])
-  local has_begun = #grants < beginning or together and history == FRESH
   local runs_ahead = math.min(ahead, #jobs - 1)
+  local has_begun = #grants < beginning or together and history == FRESH
+  local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
   local waits = waited(lane, jobs[1], kept)
   local more = {}
-  if history == FRESH then
-    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|0'
+  if is_fresh then -- its pass, see `queue`
+    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|' .. (history[6] or '0')
   end
   if not has_begun then
     more[#more + 1], more[#more + 2] = 'nb:' .. token, '1'
@@ -179,7 +180,8 @@ end
 local its_handle, its_number, its_first = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
-  for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
+  -- One that was overtaken granted nothing that is held: that is a later claim's.
+  for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, 0, -1) or {}) do
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
     if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
       local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0

@@ -277,7 +277,9 @@ for index, what in ipairs(all) do
       settled = settled + came.cancelled
       if came.woke then ready = call('ZCARD', P .. READY) end
       if came.follows and what.leaving ~= 'go_on' then refresh(what, came.follows) end
-      if #levels > 1 then what.changes = call('HGET', lane_key(what.lane), 'ch') or '0' end
+      local tells = came.relay and what.leaving == 'go_on' -- this answer may be one that nobody gets: later ones tell
+      if tells then note_change(what.lane) end
+      if #levels > 1 or tells then what.changes = call('HGET', lane_key(what.lane), 'ch') or '0' end
     end
     held, jobs = move_on(what)
   elseif status == 'already' then
