@@ -154,11 +154,9 @@ def test_there_is_no_course_before_a_settlement_was_answered(store: RedisStorage
 
 
 @pytest.fixture
-def long(installed: str) -> Iterator[RedisStorage]:
+def long(server: str) -> Iterator[RedisStorage]:
     """An empty store with a lane of forty jobs, on a connection that may skip answers."""
-    with redis.Redis.from_url(installed) as client:
-        client.flushall()
-    with closing(RedisStorage.open(installed)) as opened:
+    with closing(RedisStorage.open(server)) as opened:
         opened.append(QUEUE, [NewJob(body=b"job", lane="a")] * 40)
         assert not may_skip(opened)
         opened.stats([QUEUE])
@@ -269,14 +267,14 @@ def test_a_lane_that_is_lost_in_the_middle_of_a_group_refuses_the_rest(long: Red
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("harm", ["flush", "kill"])
 def test_a_group_that_is_broken_in_its_middle_is_settled_by_repeating_it(
-    long: RedisStorage, installed: str, harm: str
+    long: RedisStorage, server: str, harm: str
 ) -> None:
     """The server forgets its scripts, or the connection: from there on nothing of the group was done, and
     nothing of what comes later before it is repeated."""
     grant = claim_many(long)
     course = begin(long, grant)
     hear(course, 1, send(course, grant, 1, 2, 3))
-    with redis.Redis.from_url(installed) as client:
+    with redis.Redis.from_url(server) as client:
         if harm == "flush":
             long.stats([QUEUE])  # what was held back is done
             client.script_flush()

@@ -234,6 +234,36 @@ def test_two_lanes_of_a_process_are_on_legs_at_once(tmp_path: Path) -> None:
         assert (stats.settled["succeeded"], stats.leased, stats.ready) == (2 * SENT, 2, 2 * (JOBS - SENT - 1))
 
 
+def test_a_lane_that_gets_a_new_window_is_on_a_leg_again(world: World) -> None:
+    """The settlement that ends one leg begins the next: no transaction comes between them."""
+    runner = run_ahead(world)
+    answer = world.store.settle(ALICE, [runner.settlement(SENT)])[0]
+    assert (answer.status, answer.held, world.noted()) == (SettleStatus.DONE, True, 0)
+    course = world.store.course(ALICE, runner.settlement(SENT + 1), others=False)
+    assert course is not None
+    runner.course = course
+    assert runner.send(SENT + 1)
+    assert world.noted() == 1
+    assert world.seen()[0].settled["succeeded"] == SENT + 2
+
+
+def test_a_second_course_goes_on_where_the_first_was_left(world: World) -> None:
+    """A lane is on one leg at most, whoever runs it ahead: no job is noted twice."""
+    runner = run_ahead(world)
+    first = runner.course
+    runner.course = world.store.course(ALICE, runner.settlement(SENT), others=False)
+    assert runner.send(SENT)
+    assert world.noted() == SENT - 1
+    assert runner.send(SENT + 1)
+    assert world.seen()[0].settled["succeeded"] == SENT + 2
+    runner.course, second = first, runner.course
+    assert runner.send(SENT + 2)  # no leg: somebody else has just written
+    assert runner.send(SENT + 3)
+    runner.course = second
+    assert all(runner.send(SENT + index) for index in range(4, 7))
+    assert world.seen()[0].settled["succeeded"] == SENT + 7
+
+
 def test_where_others_write_all_the_time_no_leg_begins(world: World) -> None:
     """It would be ended by the next of them."""
     runner = Runner(world.store)

@@ -150,8 +150,13 @@ class Side:
         return self.changes.granted(msgspec.structs.replace(found, found=marks))
 
     def settle(self, owner: Owner, whats: Sequence[Settlement]) -> list[Settled]:
-        """See `Storage.settle`; here with the model's names for jobs."""
-        answers = self.store.settle(owner, [self.identified(what) for what in whats])
+        """See `Storage.settle`, and `settle_together` where that is allowed; here with the model's names for
+        jobs."""
+        told = [self.identified(what) for what in whats]
+        if all(each.leaving is Leaving.YIELD for each in told):
+            answers = [each.answer() for each in self.store.settle_together(owner, told)]
+        else:
+            answers = self.store.settle(owner, told)
         return [
             msgspec.structs.replace(answer, found=self.lives.named(what.lease.queue, answer.found))
             for what, answer in zip(whats, answers, strict=True)

@@ -116,3 +116,22 @@ def test_a_refusal_behind_requests_without_an_answer_breaks_the_connection(
             each.answer()
         assert diagnose(raised.value).lost
     assert not stream.send_silently(silently("d"))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "NOSCRIPT No matching script. Please use EVAL.",
+        "GLASSQNOTHEAD a:1",
+        "OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:9.",
+    ],
+)
+def test_what_is_refused_to_a_script_is_nobody_elses(hand: Hand, connected: Words, refusal: str) -> None:
+    """A server that is new knows no script, and a full one takes no job: the connection goes on."""
+    stream_of(connected).send_silently(silently("a"))
+    first, second = connected.send("b"), connected.send("c")
+    hand.hear(4)
+    hand.say(b"-%b\r\n:1\r\n" % refusal.encode())
+    with pytest.raises(exceptions.ResponseError):
+        first.answer()
+    assert second.answer() == 1

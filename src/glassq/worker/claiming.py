@@ -190,15 +190,15 @@ class Claiming:
         self.due = claimed.next_due
         self._wanting = bool(claimed.others) or len(claimed.found) < len(queues)
         self._shares.look(claimed)
-        self._take_on(claimed, sent + options.lease_seconds, free)
+        self._take_on(claimed, sent + options.lease_seconds)
         longest = min(_RAREST, max(_LONGEST_WAIT, _PER_QUEUE * len(queues))) if free + more else _LOOK
         if self._assignment is not None and claimed.others and len(claimed.grants) < free:
             longest = _LEFT  # nobody rings again for lanes that were left
         return longest if claimed.next_due is None else min(longest, claimed.next_due)
 
-    def _take_on(self, claimed: Claimed, deadline: float, free: int) -> None:
-        """Let granted lanes wait for threads, of which so many are free."""
-        options = self._with.options
+    def _take_on(self, claimed: Claimed, deadline: float) -> None:
+        """Let granted lanes wait for threads."""
+        options, free = self._with.options, self._pool.free()
         self._reach.look(claimed)
         if claimed.grants and (claimed.others or len(claimed.grants) > free):
             self._presses = True

@@ -120,8 +120,8 @@ class Worker:
         storage = self._storage()
         self._doorbell = storage.listen(self._owner, self.queues)
         self._bus.subscribe(self._declared, QueueDeclared)
-        self._pid = os.getpid()
         self._assemble(storage)
+        self._pid = os.getpid()  # from here on others may stop it
         self._begin_threads()
         self._bus.emit(WorkerChanged(worker=str(self._owner), state="running", queues=self.queues))
         return self

@@ -169,9 +169,11 @@ class InFlight:
 
     def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """Hear of what somebody else has sent, as the last thing in this lane."""
+        if self._course is not None:
+            self._leave_course()
         self._gives_up = True
         self._unheard += 1
-        self._sent.append(_Sent(ended, settlement, at, settling, at))
+        self._expect(_Told(ended, settlement, at), settling, at)
 
     @property
     def empty(self) -> bool:

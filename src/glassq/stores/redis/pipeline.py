@@ -212,7 +212,7 @@ class Stream:
         them. Then nobody knows which answer is whose."""
         if type(answer) is not bytes and isinstance(answer, exceptions.RedisError):
             waiting = next(iter(tuple(self._waiting)), None)
-            if waiting is not None and waiting.follows_silence:
+            if waiting is not None and waiting.follows_silence and not _of_a_script(answer):
                 raise exceptions.ConnectionError(f"nobody knows which request was refused: {answer}")
         return answer
 
@@ -279,6 +279,12 @@ class Stream:
         if self._deliver(error if isinstance(error, exceptions.RedisError) else lost):
             while self._deliver(lost):
                 pass
+
+
+def _of_a_script(refusal: exceptions.RedisError) -> bool:
+    """Whether what was refused was surely to run a script, or was refused by one."""
+    words = str(refusal)
+    return not words.startswith("BUSY") and ("script" in words or "GLASSQ" in words)
 
 
 class Pipeline:

@@ -10,8 +10,8 @@ from glassq.model.leases import Settled
 from glassq.settling import Settling
 from glassq.stores.sqlite import legs
 from glassq.stores.sqlite.connection import Connections
-from glassq.stores.sqlite.known import Known
-from glassq.stores.sqlite.legs import Leg, Stepped
+from glassq.stores.sqlite.known import Known, Leg
+from glassq.stores.sqlite.legs import Stepped
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.naming import Names
 from glassq.stores.sqlite.rows import micros
@@ -63,11 +63,23 @@ class SqliteCourse:
         return 1
 
     def _go_on(self, cx: Connection) -> Stepped | None:
-        leg = self._leg
+        leg = self._leg or self._find_leg(cx)
         if leg is None:
             return None
         now = micros(self._clock.wall())
         return legs.go_on(cx, self._known, leg, self._job_id, self._next_id, now)
+
+    def _find_leg(self, cx: Connection) -> Leg | None:
+        """The leg on which the last settlement let the lane go on, if that is as it was left then."""
+        run, known = self._run, self._known
+        queue = self._names.find(cx, run.lease.queue)
+        leg = None if queue is None else known.leg_of(queue, run.lease.lane)
+        if leg is None or not leg.lane.belongs(run.owner, run.lease):
+            return None
+        if leg.lane.change != run.change or known.others(cx, leg.lane.queue) != run.others:
+            return None
+        self._leg = leg
+        return leg
 
     def _step(self, cx: Connection) -> Stepped | None:
         """The same where it is not on a leg; then one begins, unless somebody else has just written, and is
@@ -79,8 +91,7 @@ class SqliteCourse:
         queue = self._names.find(cx, lease.queue)
         if queue is None or self._liveness.disowned(run.owner):
             return None
-        if self._leg is not None:
-            legs.end(cx, known, self._leg)
+        legs.end(cx, known, queue, lease.lane)  # a lane is on one leg at most
         alone = known.knows(queue, lease.lane)
         stepped = step(cx, known, queue, run, self._job_id, self._next_id, micros(self._clock.wall()))
         lane = known.held(cx, queue, run.owner, lease)

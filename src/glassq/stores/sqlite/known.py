@@ -135,6 +135,17 @@ class HeldLane(msgspec.Struct):
             self.whole = False
 
 
+class Leg(msgspec.Struct, gc=False):
+    """Jobs of a held lane that have ended and are in the tables still (see `legs`). `stood` are counters of
+    its queue, `rank` is that of all its jobs; so many of them have ended."""
+
+    number: int
+    lane: HeldLane
+    rank: int
+    stood: QueueRow
+    count: int = 0
+
+
 class Known:
     """Queues, held lanes, and lanes that jobs can join without anybody being told, as they stand.
 
@@ -151,8 +162,8 @@ class Known:
         self._ties: dict[str, tuple[int, str | None]] = {}
         self._flows: dict[str, tuple[int, int]] = {}
         self.version: int | None = None
-        self.legs: set[int] = set()
-        """The numbers of the legs that are under way: all there are in the file, begun by this process."""
+        self.legs: dict[int, Leg] = {}
+        """The legs that are under way, by their numbers: all there are in the file, begun by this process."""
 
     def forget(self) -> None:
         """Read everything anew. No leg is under way, or is to be."""
@@ -198,6 +209,13 @@ class Known:
     def knows(self, queue: int, lane: str) -> bool:
         """Whether this held lane was read in an earlier transaction, and nobody else has written since."""
         return (queue, lane) in self._held
+
+    def leg_of(self, queue: int, lane: str) -> Leg | None:
+        """The leg a lane is on, if it is."""
+        for leg in self.legs.values():
+            if leg.lane.lane == lane and leg.lane.queue == queue:
+                return leg
+        return None
 
     def left(self, lane: HeldLane) -> None:
         """There is no such lane any more."""

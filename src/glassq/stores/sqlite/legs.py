@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from glassq.stores.sqlite.jumps import is_usual
-from glassq.stores.sqlite.known import HeldLane, Known
+from glassq.stores.sqlite.known import HeldLane, Known, Leg
 from glassq.stores.sqlite.rows import QueueRow
 
 _MOST = 64
@@ -31,16 +31,6 @@ _COLUMNS = "number, queue, lane, rank, from_seq, till_seq, ended, at"
 _BEGIN = f"INSERT INTO legs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0, ?)"
 _NOTE = "UPDATE legs SET till_seq = ?, ended = ?, at = ? WHERE number = ?"
 _LEGS = f"SELECT {_COLUMNS} FROM legs"
-
-
-class Leg(msgspec.Struct, gc=False):
-    """A lane's, begun by this process. `stood` are the counters of its queue, as `Known` has them."""
-
-    number: int
-    lane: HeldLane
-    rank: int
-    stood: QueueRow
-    count: int = 0
 
 
 class Stepped(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +52,7 @@ def begin(cx: Connection, known: Known, lane: HeldLane, stood: QueueRow) -> Leg 
         return None
     leg = Leg(secrets.randbits(62), lane, first.rank, stood)
     cx.execute(_BEGIN, (leg.number, lane.queue, lane.lane, first.rank, first.seq, first.seq, stood.seen))
-    known.legs.add(leg.number)
+    known.legs[leg.number] = leg
     return leg
 
 
@@ -91,10 +81,11 @@ def go_on(cx: Connection, known: Known, leg: Leg, job_id: str, next_id: str, clo
     return Stepped(clock, stood.settled, stood.incarnation, stood.seq, stood.enqueued)
 
 
-def end(cx: Connection, known: Known, leg: Leg) -> None:
-    """End one, if it has not ended. What is known stays true."""
-    if leg.number in known.legs:
-        known.legs.remove(leg.number)
+def end(cx: Connection, known: Known, queue: int, lane: str) -> None:
+    """End the leg of this lane, if it is on one. What is known stays true."""
+    leg = known.leg_of(queue, lane)
+    if leg is not None:
+        del known.legs[leg.number]
         row = cx.execute(f"{_LEGS} WHERE number = ?", (leg.number,)).fetchone()
         _take_out(cx, _Row._make(row))
 

@@ -55,6 +55,7 @@ class _Call(msgspec.Struct, frozen=True):
 def settle(change: Change, known: Known, queue: int, owner: str, what: Settlement) -> Settled:
     """End the attempt of the lane's head and move the lane on. Notes the time in the queue's row, too."""
     cx = change.cx
+    ran_ahead = known.leg_of(queue, what.lease.lane) is not None
     legs.end_known(cx, known)
     lane = known.held(cx, queue, owner, what.lease)
     stood = known.queue(cx, queue)
@@ -87,7 +88,10 @@ def settle(change: Change, known: Known, queue: int, owner: str, what: Settlemen
     _count(cx, queue, OUTCOMES[what.action], now)
     stood.settled = ordinal
     stood.seen = now
-    return _move_on(call, None, SettleStatus.DONE, ordinal)
+    settled = _move_on(call, None, SettleStatus.DONE, ordinal)
+    if ran_ahead and settled.held and lane.is_plain and known.knows(queue, lane.lane):
+        legs.begin(cx, known, lane, stood)  # it is likely to run ahead with the new window, too
+    return settled
 
 
 def _let_others_know(change: Change, call: _Call, ends: Ends, ordinal: int) -> Settled:

@@ -180,7 +180,8 @@ end
 local its_handle, its_number, its_first = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
-  for _, lane in ipairs(call('ZRANGE', P .. HELD, 0, -1)) do
+  -- One that was overtaken granted nothing that is held: that is a later claim's.
+  for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, 0, -1) or {}) do
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
     if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
       local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0
