@@ -61,12 +61,9 @@ def test_a_bundle_comes_to_what_single_settlements_come_to(
     monkeypatch.setattr(LaneRun, "_attempt_plainly", lambda *_: None)
     singly = play(store_url, "qb", Random(seed))
     assert bundled == []
-    different = {
-        key: (together.counted.get(key), singly.counted.get(key))
-        for key in together.counted | singly.counted
-        if together.counted.get(key) != singly.counted.get(key)
-    }
-    assert different == {}
+    counts = together.counted | singly.counted
+    different = {key for key in counts if together.counted.get(key) != singly.counted.get(key)}
+    assert different == set()
     assert together == singly
 
 

@@ -69,7 +69,6 @@ class InstrumentedStorage:
         self._memory = Memory(bus)
         self.kind = inner.kind
         self.address = inner.address
-        self.is_steered = inner.is_steered
 
     def _timed(self, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._since(perf_counter(), operation, call, *args, **kwargs)
@@ -213,6 +212,10 @@ class InstrumentedStorage:
             return answers
 
         return by_message(settlements, self._inner.settle_together(owner, settlements), take_in)
+
+    def is_steered(self, queue: str) -> bool:
+        """See `Storage.is_steered`."""
+        return self._inner.is_steered(queue)
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
         """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""
