@@ -14,6 +14,7 @@ from glassq.model.leases import Claimed
 from glassq.testing.clock import FakeClock
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import PATIENCE, Reach
+from tests.processes import wait_until
 
 
 class Hall:
@@ -347,16 +348,21 @@ def test_who_finds_something_serves_it_and_another_one_keeps_watch() -> None:
     """So nobody has to be woken before it begins, and the watch is kept while it is served, however long."""
     watch = Watch(2)
     watch.pool.begin()
-    finders = []
-    for work in ("a", "b"):
-        finders.append(watch.kept_by.get(timeout=10))
-        watch.found.put([work])
-        assert watch.served_by.get(timeout=10) == finders[-1]
-    third = watch.kept_by.get(timeout=10)
-    assert len({*finders, third}) == 3
+    watch.kept_by.get(timeout=10)
+    watch.found.put(["a", "b"])
+    for _ in range(2):
+        watch.served_by.get(timeout=10)
+    finder = watch.kept_by.get(timeout=10)
     watch.may_end.release(2)
+    asleep = watch.pool._filled._waiters  # type: ignore[attr-defined]
+    wait_until(lambda: len(asleep) == 2, "two threads that wait", lambda: asleep)
+    watch.found.put(["c"])
+    assert watch.served_by.get(timeout=10) == finder
+    keeper = watch.kept_by.get(timeout=10)
+    assert keeper != finder
     watch.found.put([])  # nothing was found: the watch goes on
-    assert watch.kept_by.get(timeout=10) == third
+    assert watch.kept_by.get(timeout=10) == keeper
+    watch.may_end.release()
     watch.found.put(None)
 
 
