@@ -51,7 +51,7 @@ class RedisCourse:
         self._queue = what.lease.queue
         self._cut = len(self._queue) + 1
         self._beginning, self._end = requests.going_on(key, owner, what, stream.run)
-        self._silently = SKIP_REPLY + self._beginning
+        self._silently = SKIP_REPLY + requests.stepping(key, owner, what, stream.run)
         self._routine = replies.routine(what.change, others=others)
         self.is_over = False
         """See `Course.is_over`."""
@@ -68,10 +68,13 @@ class RedisCourse:
         if self._steering.has_steered and self._steering.is_fresh(self._queue):
             return None
         job, following = job_id[self._cut :].encode(), next_id[self._cut :].encode()
-        is_silent = self._may_be_silent()
-        beginning = self._silently if is_silent else self._beginning
-        request = requests.GO_ON % (beginning, len(job), job, len(following), following, self._end)
-        if not (self._send_silently(request) if is_silent else self._ask(request)):
+        if self._may_be_silent():
+            step = requests.STEP % (self._silently, len(job), job, len(following), following)
+            is_sent = self._send_silently(step)
+        else:
+            parts = (self._beginning, len(job), job, len(following), following, self._end)
+            is_sent = self._ask(requests.GO_ON % parts)
+        if not is_sent:
             return None
         unheard = self._unheard
         if not unheard:

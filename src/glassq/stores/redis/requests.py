@@ -161,6 +161,19 @@ _LEAVING: Final = b"%b$1\r\n0\r\n$0\r\n\r\n$0\r\n\r\n$1\r\nr\r\n$%d\r\n%b\r\n"
 """The same of a job that leaves a result, and of which nothing is kept."""
 
 
+STEP: Final = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n"
+"""The same in short, for one whose answer nobody reads: what stands before the job, its length and itself,
+and those of the next one."""
+
+
+def stepping(key: str, owner: Owner, what: Settlement, run: bytes) -> bytes:
+    """The first part of `STEP`, for requests that mean the same as this settlement but for the jobs, on a
+    connection to this run of the server. See `lua/step.lua`."""
+    lease = what.lease
+    same = parts((lease.lane, f"{lease.token}|{owner}|", f"|{what.change}"))
+    return Call(scripts.SETTLE, key, 5, same).by_digest(run)
+
+
 def going_on(key: str, owner: Owner, what: Settlement, run: bytes) -> tuple[bytes, bytes]:
     """The first and the last part of `GO_ON`, for requests that are the same as the one for this settlement
     but for the jobs, on a connection to this run of the server."""

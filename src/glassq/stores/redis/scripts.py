@@ -22,15 +22,21 @@ _WEAVING: Final = "weaving"
 class Script:
     """A script's text and the digest servers know it by. The text is constant: values travel as arguments.
 
-    One that stands `alone` reads nothing of a queue before it does what it is for.
+    One that stands `alone` reads nothing of a queue before it does what it is for. What stands `before` the
+    opening takes requests in short.
     """
 
-    def __init__(self, verb: str, *parts: str, shortcuts: tuple[str, ...] = (), alone: bool = False) -> None:
+    def __init__(
+        self,
+        verb: str,
+        *parts: str,
+        before: tuple[str, ...] = (),
+        shortcuts: tuple[str, ...] = (),
+        alone: bool = False,
+    ) -> None:
         self.verb = verb
-        whole = ("queue", *parts, verb)
-        self._know_as(
-            _read(verb) if alone else _read("opening") + "".join(map(_read, shortcuts)) + _within(whole)
-        )
+        first = "".join(map(_read, (*before, "opening", *shortcuts)))
+        self._know_as(_read(verb) if alone else first + _within(("queue", *parts, verb)))
 
     @cached_property
     def guarded(self) -> Script:
@@ -113,7 +119,12 @@ CLAIM = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "
 CLAIM_ASSIGNED = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "waits", "choosing")
 BEGIN = Script("begin")
 SETTLE_PARTS: Final = ("standing", "settled", "vacating", *_ENDING, "wishes")
-SETTLE = Script("settle", *SETTLE_PARTS, shortcuts=("settle_next", "settle_turns", "settle_child"))
+SETTLE = Script(
+    "settle",
+    *SETTLE_PARTS,
+    before=("step", "in_full"),
+    shortcuts=("settle_next", "settle_turns", "settle_child"),
+)
 RENEW = Script("renew")
 RELEASE = Script("release", "standing", "settled", "vacating", *_ENDING, "wishes")
 RESTART = Script("restart", "waits")

@@ -74,7 +74,8 @@
 -- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs and each text that
 -- is put together 0.2, used or not; a command costs 0.4 and more, a number made into text 0.2 to 0.5. So the
 -- commonest calls are answered by `append_plain`, `settle_next` and `settle_turns`, which stand before all functions
--- and leave what is not common to these; and what only some verbs use is in files of its own.
+-- and leave what is not common to these, the very commonest by `step`, which stands before this; and what only some
+-- verbs use is in files of its own.
 
 local call = redis.call
 local C = KEYS[1]
