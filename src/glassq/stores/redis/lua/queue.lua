@@ -64,8 +64,8 @@ end
 -- Look at the time that has passed; whoever writes then notes it as `seen`. What would end by a clock that was set
 -- back ends as much earlier by the new one. After a jump of the clock (over a second back, over a lease forward) or
 -- an outage every holder gets one fresh lease, once per token: no owner can have renewed by a clock that jumped, so
--- none may be judged by it. Whoever notes nothing of the time, as `step`, only makes what has passed longer by the 1 ms
--- at most until somebody does.
+-- none may be judged by it. Whoever notes nothing of the time, as `step`, makes what has passed seem longer, by the moment
+-- until somebody does; never shorter.
 local function pass_time()
   stand_still()
   local back = tonumber(conf[5] or instant) - now
