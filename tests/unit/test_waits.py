@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glassq.model.waits import (
     BACKOFF,
     FAIRNESS,
+    MICRO,
     NO_WAITS,
     NO_WORKER,
     PAUSED,
@@ -112,3 +114,21 @@ def test_a_wait_is_split_as_its_parts_say(told: list[tuple[int, int, int]], came
         assert {cause: part for cause, part in causes.items() if part} == {
             cause: part / 1_000_000 for cause, part in parts.items() if part
         }
+
+
+@given(lengths, st.lists(st.tuples(st.integers(900, 3000), st.integers(-20, 2000)), max_size=12))
+def test_jobs_of_a_lane_are_told_together_what_each_is_told(
+    told: list[tuple[int, int, int]], jobs: list[tuple[int, int]]
+) -> None:
+    """How long each has waited, and the sums by cause; also of merged stretches, and where a clock stepped
+    back."""
+    text = laid_out(told)
+    times = [(came / MICRO, (came + waited) / MICRO) for came, waited in sorted(jobs) + jobs]
+    for waits in (waits_of(text), waits_of(merged(text, 1000, 2000, 4))):
+        singly = [waits.split(*each) for each in times]
+        seconds, spent = waits.split_all(times)
+        assert seconds == [each for each, _ in singly]
+        for cause in WaitCause:
+            assert spent.get(cause, 0.0) == pytest.approx(
+                sum(causes.get(cause, 0.0) for _, causes in singly), abs=1e-9
+            )

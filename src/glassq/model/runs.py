@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from glassq.model.events import Event
 
 E = TypeVar("E", bound=Event)
+
+_NOTHING: Final[Mapping[str, float]] = {}
 
 
 class Run(Sequence[E]):
@@ -26,6 +28,14 @@ class Run(Sequence[E]):
     def column(self, field: str) -> list[Any]:
         """One field of all of them."""
         return list(map(attrgetter(field), self))
+
+    def total(self, field: str) -> Mapping[str, float]:
+        """Of a field that says how much of each there was, or nothing: the sums over all of them."""
+        sums: dict[str, float] = {}
+        for amounts in self.column(field):
+            for each, amount in (amounts or _NOTHING).items():
+                sums[each] = sums.get(each, 0.0) + amount
+        return sums
 
     def same(self, *fields: str) -> bool:
         """Whether each of these fields is the same in all of them."""

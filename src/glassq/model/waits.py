@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -64,6 +65,29 @@ _Later: TypeAlias = tuple[int, dict[str, float], int, WaitCause | None]
 cause, if it can be told by itself: it is pure, and of no cause that they have."""
 
 
+class _Span(NamedTuple):
+    """A time (µs): who became eligible in it has waited for all stretches that begin later, `whole`, for what
+    is `spent` (seconds), and until `end` for a `cause` that is not among these."""
+
+    since: float
+    until: float
+    whole: int
+    end: int
+    cause: WaitCause | None
+    spent: Mapping[str, float]
+
+    def add(self, spent: dict[str, float], jobs: int, within: int) -> None:
+        """That so many jobs came in it, and waited until its end for so long together."""
+        if jobs:
+            for cause, seconds in self.spent.items():
+                spent[cause] = spent.get(cause, 0.0) + seconds * jobs
+        if self.cause is not None and within:
+            spent[self.cause] = spent.get(self.cause, 0.0) + within / MICRO
+
+
+_NO_SPAN: Final = _Span(math.inf, -math.inf, 0, 0, None, {})
+
+
 class Waits:
     """The times at which a lane was nobody's, as far back as any of its jobs goes: ascending."""
 
@@ -107,6 +131,45 @@ class Waits:
             return seconds, {**spent, cause: share / MICRO, _REST: (waited - whole - share) / MICRO}
         parts = self.parts(began, waited)
         return seconds, {each: part / MICRO for each, part in parts.items()}
+
+    def split_all(self, times: Iterable[tuple[float, float]]) -> tuple[list[float], dict[str, float]]:
+        """The same of several jobs: how long each of them waited, and for what all of them together. Jobs of
+        a lane mostly came one soon after the other: what is the same for these is asked once."""
+        waits: list[float] = []
+        spent: dict[str, float] = {_REST: 0.0}
+        span, jobs, within, rest = _NO_SPAN, 0, 0, 0
+        since, until, whole, end = span[:4]
+        for eligible, started in times:
+            began = round(eligible * MICRO)
+            waited = round(started * MICRO) - began
+            if not since <= began <= until:
+                span.add(spent, jobs, within)
+                span, jobs, within = self._span_of(began), 0, 0
+                since, until, whole, end = span[:4]
+            share = end - began if began < end else 0
+            if since <= began and waited >= whole + share:
+                jobs += 1
+                within += share
+                rest += waited - whole - share
+                waits.append(waited / MICRO)
+            else:  # came within merged stretches, or a clock stepped back
+                seconds, causes = self.split(eligible, started)
+                waits.append(seconds)
+                _Span(0, 0, 0, 0, None, causes).add(spent, 1, 0)
+        span.add(spent, jobs, within)
+        spent[_REST] += rest / MICRO
+        return waits, spent
+
+    def _span_of(self, began: int) -> _Span:
+        """Around the time when a job came. Where what came before cannot be told by itself it begins behind
+        that, and perhaps behind the job."""
+        if began >= self._last:
+            return _Span(self._last, math.inf, 0, self._last, None, {})
+        place = bisect_left(self._stretches, _stretch((began, 0, 0, 0)))
+        whole, spent, end, cause = self._later.get(place) or self._reckon(place)
+        begin = self._stretches[place - 1].begin if place else 0
+        until = self._stretches[place].begin if place < len(self._stretches) else end
+        return _Span(end if cause is None else begin + 1, until, whole, end, cause, spent)
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
         """The parts of a wait that began then and lasted so long. They sum to it."""

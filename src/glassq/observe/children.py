@@ -16,7 +16,7 @@ from glassq.observe.series import Histogram
 _NO_HEADERS: Mapping[str, str] = {}
 
 C = TypeVar("C")
-_Start = tuple[float | None, Mapping[str, float] | None, Mapping[str, str]]
+_Starts = tuple[Mapping[str, float], int]
 
 
 class _TracedHistogram:
@@ -87,9 +87,11 @@ class QueueChildren:
         self.fenced = families.counters(catalogue.FENCED_WRITES, queue)
         self.trace_contexts = families.counters(catalogue.TRACE_CONTEXTS, queue)
         self.data_losses = families.counter(catalogue.DATA_LOSSES, queue)
-        self.starts: Batch[_Start] = families.batch(self._count_starts, "starts", queue)
-        """Times in queue and what they were spent on, where they count, and headers, of attempts that are not
-        to be exemplars."""
+        self.waited: Batch[float] = families.batch(self.time_in_queue.observe_all, "waited", queue)
+        """Times in queue, where they count, of attempts that are not to be exemplars."""
+        self.starts: Batch[_Starts] = families.batch(self._count_starts, "starts", queue)
+        """What these were spent on, and how many attempts had no headers: of one attempt, or of several
+        together."""
         self.ends: Batch[float] = families.batch(self.end_to_end.observe_all, "ends", queue)
         """Times from eligible to settled of jobs that succeeded and are not to be exemplars."""
         self.contexts_read: Batch[str] = families.batch(self._count_contexts, "contexts", queue)
@@ -107,14 +109,12 @@ class QueueChildren:
         for result, count in Counter(results).items():
             self.trace_contexts[result].inc(count)
 
-    def _count_starts(self, starts: Sequence[_Start]) -> None:
-        self.trace_contexts["missing"].inc(sum(not headers for _, _, headers in starts))
-        self.time_in_queue.observe_all([waited for waited, _, _ in starts if waited is not None])
+    def _count_starts(self, starts: Sequence[_Starts]) -> None:
+        self.trace_contexts["missing"].inc(sum(missing for _, missing in starts))
         totals: dict[str, float] = defaultdict(float)
-        for _, waits, _ in starts:
-            if waits is not None:
-                for cause in waits:
-                    totals[cause] += waits[cause]
+        for waits, _ in starts:
+            for cause in waits:
+                totals[cause] += waits[cause]
         self.count_waits(totals.items())
 
     def count_waits(self, waits: Iterable[tuple[str, float]]) -> None:

@@ -192,7 +192,9 @@ class _Counting:
         if waited is not None and may_be_traced(headers):
             exemplar = queue.time_in_queue.take(event, headers)
         if waited is None or exemplar is None:
-            queue.starts.note((waited, event.waits, headers))
+            if waited is not None:
+                queue.waited.note(waited)
+            queue.starts.note((event.waits or _NOTHING, not headers))
             return
         with self._families.lock:
             if not headers:
@@ -221,8 +223,9 @@ class _Counting:
             for event in run:
                 self._started(event)
         else:
-            columns = map(run.column, ("time_in_queue", "waits", "headers"))
-            queue.starts.note_all(zip(*columns, strict=True))
+            waited, missing = run.column("time_in_queue"), run.column("headers").count(_NO_HEADERS)
+            queue.waited.note_all([each for each in waited if each is not None])
+            queue.starts.note((run.total("waits"), missing))
 
     def _settled_together(self, run: Run[AttemptSettled]) -> None:
         first, ends = run[0], run.column("end_to_end")

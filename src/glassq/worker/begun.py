@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from operator import attrgetter, itemgetter
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -100,7 +101,8 @@ class Begun(msgspec.Struct):
         )
 
 
-_HEADERS, _SECONDS, _CAUSES = attrgetter("headers"), itemgetter(0), itemgetter(1)
+_HEADERS, _TIMES = attrgetter("headers"), attrgetter("job.eligible_at", "store_now")
+_WAITS: Callable[[Begun], Waits] = attrgetter("waits")
 
 
 class Begins(Run[AttemptStarted]):
@@ -122,14 +124,24 @@ class Begins(Run[AttemptStarted]):
             case "headers":
                 return list(map(_HEADERS, self._begun))
             case "time_in_queue":
-                return list(map(_SECONDS, self._waited))
-            case "waits":
-                return list(map(_CAUSES, self._waited))
+                return self._waited[0]
         return super().column(field)
 
+    def total(self, field: str) -> Mapping[str, float]:
+        """See `Run.total`."""
+        return self._waited[1] if field == "waits" else super().total(field)
+
     @cached_property
-    def _waited(self) -> list[Waited]:
-        return list(map(Begun.waited, self._begun))
+    def _waited(self) -> tuple[list[float], dict[str, float]]:
+        """How long each has waited, and for what all of them together."""
+        seconds: list[float] = []
+        spent: dict[str, float] = {}
+        for waits, begun in groupby(self._begun, _WAITS):  # jobs of one lane share theirs
+            each, causes = waits.split_all(map(_TIMES, begun))
+            seconds += each
+            for cause in causes:
+                spent[cause] = spent.get(cause, 0.0) + causes[cause]
+        return seconds, spent
 
     def __len__(self) -> int:
         return len(self._begun)

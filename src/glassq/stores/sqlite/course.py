@@ -106,7 +106,7 @@ class SqliteCourse:
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
         heard, self._heard = self._heard, []
-        return [self._run.in_full(stepped) for stepped in heard]
+        return self._run.all_in_full(heard)
 
     def leave(self) -> list[tuple[Settling, int]]:
         """See `Course.leave`: nothing is on its way."""

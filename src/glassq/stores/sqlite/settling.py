@@ -7,6 +7,7 @@ that is settled in its order leaves the lane's row as it is, and costs a row tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter, lt
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -308,6 +309,9 @@ def _hold(call: _Call) -> None:
     call.known.forget()
 
 
+_ORDINAL = attrgetter("ordinal")
+
+
 class Run(NamedTuple):
     """What does not change while a lane is run ahead and nothing happens: whose it is, its change counter,
     and whether others wait for the queue."""
@@ -329,6 +333,25 @@ class Run(NamedTuple):
             change=self.change,
             found=Watermark(stepped.incarnation, counts),
         )
+
+    def all_in_full(self, heard: Sequence[Stepped]) -> list[Settled]:
+        """The whole answers of several. Where the queue stood is said by the first and the last alone, as
+        counters only grow; unless ordinals did not: then something is wrong, and by each."""
+        if len(heard) <= 1 or not all(map(lt, map(_ORDINAL, heard), map(_ORDINAL, heard[1:]))):
+            return [self.in_full(stepped) for stepped in heard]
+        others, change, done = self.others, self.change, SettleStatus.DONE
+        between = [
+            Settled(
+                status=done,
+                now=stepped.now / MICRO,
+                ordinal=stepped.ordinal,
+                held=True,
+                others=others,
+                change=change,
+            )
+            for stepped in heard[1:-1]
+        ]
+        return [self.in_full(heard[0]), *between, self.in_full(heard[-1])]
 
 
 def step(
