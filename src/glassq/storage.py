@@ -160,8 +160,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     begin: int | None = None
     """Of them so many that begin at once; None: as many as of all."""
     together: bool = False
-    """Whether further ones begin at once, too, of whose heads nothing is noted: they are run in a row and
-    settled together. Their worker's death is blamed on all of them, once; then they begin one by one."""
+    """Whether further ones begin at once, too, whose turns are one job, or may end with the few they are
+    granted with, and of whose heads nothing is noted: they are run in a row and settled together. Their
+    worker's death is blamed on all of them, once; then they begin one by one."""
     choice: Choice | None = None
     """Which lanes; None: any."""
 

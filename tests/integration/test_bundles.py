@@ -58,7 +58,7 @@ def test_a_bundle_comes_to_what_single_settlements_come_to(
     assert sum(bundled) > LANES
     assert max(bundled) > 4
     bundled.clear()
-    monkeypatch.setattr(LaneRun, "_attempt_plainly", lambda *_: None)
+    monkeypatch.setattr(LaneRun, "_run_briefly", lambda *_: False)
     singly = play(store_url, "qb", Random(seed))
     assert bundled == []
     counts = together.counted | singly.counted

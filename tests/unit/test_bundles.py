@@ -63,11 +63,16 @@ class ShortStay:
         self.held = HeldLane(Lease("q", lane, 7), 1e9, play.clock)
         self.ran = 0.0
         self.paused = False
+        self.sent_before = False
         self._play = play
 
     def left(self) -> None:
         """Told."""
         self._play.left.append(self.held.lease.lane)
+
+    def abandon(self, ended: Ended) -> None:
+        """Lost."""
+        self._play.settler.abandoned(self.held, ended)
 
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """By itself."""
@@ -124,6 +129,17 @@ def test_ends_go_out_in_one_message_in_their_order() -> None:
     assert play.hear().heard()
     assert play.told == ["AttemptSettled A", "AttemptSettled B", "AttemptSettled C"]
     assert play.left == ["a", "b", "c"]
+
+
+def test_a_stay_with_settlements_before_its_end_hears_of_it_by_itself() -> None:
+    """The others are told together, and it is told once."""
+    play = Play("abc")
+    play.stays[1].sent_before = True
+    play.bundle.send()
+    assert play.sent() == ["abc"]
+    play.hear()
+    assert sorted(play.told) == ["AttemptSettled A", "AttemptSettled B", "AttemptSettled C"]
+    assert play.left == ["a", "c"]  # it tells that by itself, too
 
 
 def test_the_last_end_says_which_lane_begins() -> None:

@@ -37,8 +37,17 @@ class Stay(Protocol):
         """The lane."""
         ...
 
+    @property
+    def sent_before(self) -> bool:
+        """Whether settlements were sent in it before its end, of which it has to hear first."""
+        ...
+
     def left(self) -> None:
         """Its end was settled, and that was told."""
+        ...
+
+    def abandon(self, ended: Ended) -> None:
+        """Its lane is lost, and its end was not sent."""
         ...
 
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
@@ -179,19 +188,23 @@ class Message:
         """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""
         if not self._sent:
             for end in self._ends:
-                self._settler.abandoned(end.stay.held, end.ended)
+                end.stay.abandon(end.ended)
             return
         answers = self._answers()
+        together, alone = [], [*zip(self._ends, self._sent, strict=True)]
         if answers and all(map(_is_routine, answers)):
-            lanes, ends = [stay.held for stay in self.stays], [end.ended for end in self._ends]
-            self._settler.settled_each(lanes, [*zip(ends, answers, strict=True)])
-            for stay in self.stays:
-                stay.left()
+            told = [*zip(self._ends, answers, strict=True)]
+            together = [(end, answer) for end, answer in told if not end.stay.sent_before]
+            alone = [(end, settling) for end, settling in alone if end.stay.sent_before]
             self.paused = any(answer.paused for answer in answers)
-            return
-        for end, settling in zip(self._ends, self._sent, strict=True):
+        if together:
+            lanes = [end.stay.held for end, _ in together]
+            self._settler.settled_each(lanes, [(end.ended, answer) for end, answer in together])
+            for end, _ in together:
+                end.stay.left()
+        for end, settling in alone:
             end.stay.hear_of(end.ended, end.settlement, settling, end.at)
-        self.paused = any(stay.paused for stay in self.stays)
+            self.paused = self.paused or end.stay.paused
 
     def _answers(self) -> list[Settled]:
         """What was answered, waited for; nothing where that failed: each lane meets the failure itself."""

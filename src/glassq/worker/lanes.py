@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
-from glassq.errors import StorageError
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Leaving, Settled, Settlement
@@ -15,7 +14,6 @@ from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
-from glassq.shielding import Log
 from glassq.worker.attempt import (
     Ended,
     Standing,
@@ -26,10 +24,7 @@ from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
-from glassq.worker.services import Services, give_back
-
-log = Log("glassq.worker")
-
+from glassq.worker.services import Services, begin, give_back
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for."""
@@ -72,13 +67,16 @@ class LaneRun:
         self._begun = grant.begun
         self._waited = not (grant.begun and at_once)
         fresh = self._past == _FRESH and grant.cause is ClaimCause.READY
-        self.is_short = turn == 1 and fresh and grant.begun
-        """Whether it may be left with other lanes: its turn is one job, of which nothing is noted."""
         self._ahead = grant.ahead > 0
+        ends = len(grant.jobs) < asked
+        few = turn == 1 or (ends and len(grant.jobs) <= min(turn, grant.ahead + 1))
+        self.is_short = few and fresh and grant.begun
+        """Whether it may be left with other lanes: its turn is one job, or ends with the few it was granted
+        with and may run ahead; nothing is noted of the first."""
         self._turn = turn
         self._window = services.options.window
         self._patience = services.options.lease_seconds / 3
-        self._ends = len(grant.jobs) < asked
+        self._ends = ends
         self._follow: Callable[[str], Lease | None] = _nothing_follows
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
@@ -120,51 +118,59 @@ class LaneRun:
         self._follow = follow
         if self._waited:  # here, for a thread
             self._waits = self._waits.and_then(self._heard[0], self._store_now(), FAIRNESS)
-        if not (self._begun or self._begin()):
+        if not (self._begun or begin(self._with, self._lane)):
             return False
-        starts = self._may_start()
-        if starts and self.is_short and self._is_crowded():
-            ended = self._attempt_plainly(bundle)
-            if ended is not None and self._leave_to(bundle, ended):
-                return True
-            starts = self._may_start() if ended is not None else starts
+        if self.is_short and self._is_crowded() and self._run_briefly(bundle):
+            return True
         bundle.send()
         self._lane.catch_up = partial(self._catch_up, threading.get_ident())
-        while starts:
+        while self._may_start():
             self._serve(self._jobs.popleft())
             if self._plain is not None and self._in_flight.is_on_course:
                 self._run_ahead(self._plain)
-            starts = self._may_start()
         return False
 
-    def _attempt_plainly(self, bundle: Bundle) -> Ended | None:
-        """Attempt the first job, if it is a plain one: then most of what others need is not."""
-        plain = PlainAttempts(self._with.attempts, self._lane)
-        job = self._jobs[0]
-        ended = plain.perform(job, self._heard, self._waits)
-        if ended is not None:
-            bundle.begun(plain.untold())
+    def _run_briefly(self, bundle: Bundle) -> bool:
+        """Serve the jobs of a short stay, as long as they are plain and quick and succeed: then most of what
+        others need is not. Whether the bundle has the end of the stay."""
+        plain = self._plain = PlainAttempts(self._with.attempts, self._lane)
+        while self._may_start():
+            job = self._jobs[0]
+            ended = plain.perform(job, self._heard, self._waits)
+            if ended is None:
+                break
             self._jobs.popleft()
-            self._past, self._last = _FRESH, job
-            self._served, self.ran = 1, ended.ran.seconds
-        return ended
-
-    def _leave_to(self, bundle: Bundle, ended: Ended) -> bool:
-        """Let the bundle send this end of the turn, if there is nothing to it; else it is settled here."""
-        now = self._with.clock.monotonic()
-        if (
-            ended.verdict is ACKED
-            and self.ran <= BRIEF
-            and now - self.since < self._patience
-            and not self._with.storage.is_steered(self._lane.lease.queue)
-            and self._leaving() is Leaving.YIELD
-        ):
-            self._passed_on, self._held = True, False
-            bundle.put(self, ended, self._settlement(ended, Leaving.YIELD), now)
-            return True
-        bundle.send()
-        self._finish(ended, now)
+            self._watch_order(job)
+            self._past = _FRESH
+            self._served += 1
+            self.ran += ended.ran.seconds
+            now = self._with.clock.monotonic()
+            leaving = self._leaving() if self._is_routine(ended, now) else None
+            if leaving is _STAY and self._jobs and self._ahead:
+                self._lane.catch_up = partial(self._catch_up, threading.get_ident())
+                self._go_on(ended, now)
+                continue
+            bundle.begun(plain.untold())
+            if leaving is Leaving.YIELD:
+                self._passed_on, self._held = True, False
+                bundle.put(self, ended, self._settlement(ended, leaving), now)
+                return True
+            bundle.send()
+            self._finish(ended, now)
+            return False
+        plain.tell()
         return False
+
+    def _is_routine(self, ended: Ended, now: float) -> bool:
+        """Whether a plain job of a short stay has ended as nearly all do, in a queue that this process has
+        not just changed."""
+        asked = self._in_flight.asked if self.sent_before else self.since
+        return (
+            ended.verdict is ACKED
+            and ended.ran.seconds <= BRIEF
+            and now - asked < self._patience
+            and not self._with.storage.is_steered(self._lane.lease.queue)
+        )
 
     def begin_after(self, queue: str) -> Lease | None:
         """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
@@ -175,6 +181,17 @@ class LaneRun:
             return None
         self._begun = True
         return self._lane.lease
+
+    @property
+    def sent_before(self) -> bool:
+        """Whether settlements were sent in this stay before its end."""
+        return self._served > 1
+
+    def abandon(self, ended: Ended) -> None:
+        """The lane is lost, and its end was not sent."""
+        if self.sent_before:
+            self._in_flight.abandon()
+        self._with.settler.abandoned(self._lane, ended)
 
     def left(self) -> None:
         """Its end was sent with others, was settled, and that was told."""
@@ -304,17 +321,6 @@ class LaneRun:
         self._with.settler.abandoned(self._lane, ended)
 
     # -- before ------------------------------------------------------------------------------------------
-
-    def _begin(self) -> bool:
-        """Tell the store that the head of a lane that waited in this worker begins."""
-        if self._lane.lost or self._with.stopping():
-            return False
-        try:
-            self._with.storage.begin(self._with.owner, self._lane.lease)
-        except StorageError as error:
-            log.warning("cannot begin %s, it is given back: %s", self._lane.lease, error)
-            return False
-        return True
 
     def _may_start(self) -> bool:
         """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that

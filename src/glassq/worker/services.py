@@ -41,6 +41,19 @@ class Services(msgspec.Struct, frozen=True):
     other queues than this one wait for a slot of it."""
 
 
+def begin(services: Services, lane: HeldLane) -> bool:
+    """Tell the store that the head of a lane that waited in this worker begins; whether it may. One round
+    trip."""
+    if lane.lost or services.stopping():
+        return False
+    try:
+        services.storage.begin(services.owner, lane.lease)
+    except StorageError as error:
+        log.warning("cannot begin %s, it is given back: %s", lane.lease, error)
+        return False
+    return True
+
+
 def give_back(services: Services, lanes: Sequence[HeldLane]) -> None:
     """Give lanes up that nothing more is to begin in. The first of them is the first to be served again."""
     leases = [lane.lease for lane in lanes]

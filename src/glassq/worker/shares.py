@@ -107,7 +107,7 @@ class Shares:
     def _terms(self, queue: str, held: Mapping[str, int], ahead: int, *, together: bool) -> Terms:
         turn, slots = self.turn(queue), self._slots[queue]
         choice = None if self._assignment is None else self._assignment.choice(queue)
-        together = together and turn == 1 and ahead > 0
+        together = together and ahead > 0
         if slots == self._all_slots:
             return Terms(turn=turn, choice=choice, together=together)
         room = max(0, slots - held.get(queue, 0))

@@ -108,6 +108,7 @@ class Turns:
 
     def _hear_oldest(self) -> None:
         left = self._left.popleft()
+        self._bundle.tell()  # another thread may have sent it: what began is told before its end
         try:
             left.leave()
         finally:

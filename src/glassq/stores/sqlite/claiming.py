@@ -255,7 +255,7 @@ class Claim(msgspec.Struct):
         do not begin at once are left to others."""
         bring_up_to_date(cx, self.queue, self.now)
         most, at_once = terms.within(lanes, begin)
-        most = min(most, at_once + _IN_A_ROW) if terms.together else at_once
+        most = min(most, at_once + _IN_A_ROW) if terms.together and terms.turn == 1 else at_once
         chooser = None
         choice = terms.choice
         if choice is None:

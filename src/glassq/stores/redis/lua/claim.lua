@@ -1,7 +1,7 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs), how many of
---        the lanes begin at once (and '+' where the further ones do, too, of whose heads nothing is noted), jobs of a
---        turn, how many jobs the owner may run ahead; then, from a worker with assigned keys, what it wants (see
+--        the lanes begin at once (and '+' where the further ones do, too, whose turns are one job or end with what is
+--        granted, and of whose heads nothing is noted), jobs of a turn, how many jobs the owner may run ahead; then, from a worker with assigned keys, what it wants (see
 --        `choosing`)
 -- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
 --        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
@@ -158,7 +158,8 @@ local function grant(lane, history, kept, token, share)
   end
   local level, id = #levels == 1 and levels or string.match(jobs[1], '^%d+:(%d)'), identity(jobs[1])
   local runs_ahead = math.min(ahead, #jobs - 1)
-  local has_begun = #grants < beginning or together and history == FRESH
+  local is_short = turn == 1 or #jobs < math.min(size, turn)
+  local has_begun = #grants < beginning or together and is_short and history == FRESH
   local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
   local waits = waited(lane, jobs[1], kept)
   local more = {}
