@@ -1,6 +1,6 @@
 """A worker of very many short lanes that writes down what it runs: a process of its own, to be killed.
 
-    python shortlanes.py URL LOG work|fill LANES JOBS
+    python shortlanes.py URL LOG work|fill LANES JOBS TURN
 
 A job whose key is POISON kills the process that runs it.
 """
@@ -17,10 +17,11 @@ POISON = "poison"
 CRASHES = 3
 
 
-def main(url: str, log: str, role: str, lanes: int, jobs: int) -> int:
+def main(url: str, log: str, role: str, lanes: int, jobs: int, turn: int) -> int:
     """Enqueue so many jobs in each lane, in turn; or work until there is nothing left."""
     written = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with Glassq(url) as app:
+        app.queue("q", turn=turn)
 
         @app.fifo("q", key="key")
         def work(key: str, number: int) -> None:
@@ -46,4 +47,6 @@ def name(lane: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))
+    _url, _log, _role, *_numbers = sys.argv[1:]
+    _lanes, _jobs, _turn = map(int, _numbers)
+    sys.exit(main(_url, _log, _role, _lanes, _jobs, _turn))

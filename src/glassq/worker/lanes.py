@@ -146,7 +146,9 @@ class LaneRun:
             self.ran += ended.ran.seconds
             now = self._with.clock.monotonic()
             leaving = self._leaving() if self._is_routine(ended, now) else None
-            if leaving is _STAY and self._jobs and self._ahead:
+            if leaving is _STAY and self._jobs and self._ahead and self._served < self._turn:
+                if bundle.ends:  # of lanes before it
+                    bundle.send_if_old(BRIEF)
                 self._lane.catch_up = partial(self._catch_up, threading.get_ident())
                 self._go_on(ended, now)
                 continue
