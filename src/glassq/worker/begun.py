@@ -127,6 +127,10 @@ class Begins(Run[AttemptStarted]):
                 return self._waited[0]
         return super().column(field)
 
+    def first(self, field: str) -> Any:
+        """See `Run.first`."""
+        return self._begun[0].stay.lane.lease if field == "lease" else super().first(field)
+
     def total(self, field: str) -> Mapping[str, float]:
         """See `Run.total`."""
         return self._waited[1] if field == "waits" else super().total(field)
