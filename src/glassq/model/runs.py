@@ -29,6 +29,10 @@ class Run(Sequence[E]):
         """One field of all of them."""
         return list(map(attrgetter(field), self))
 
+    def first(self, field: str) -> Any:
+        """One field of the oldest: of all of them, where that is the same in all."""
+        return getattr(self[0], field)
+
     def total(self, field: str) -> Mapping[str, float]:
         """Of a field that says how much of each there was, or nothing: the sums over all of them."""
         sums: dict[str, float] = {}

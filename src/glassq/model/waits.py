@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
+from operator import sub
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -76,17 +77,6 @@ class _Span(NamedTuple):
     cause: WaitCause | None
     spent: Mapping[str, float]
 
-    def add(self, spent: dict[str, float], jobs: int, within: int) -> None:
-        """That so many jobs came in it, and waited until its end for so long together."""
-        if jobs:
-            for cause, seconds in self.spent.items():
-                spent[cause] = spent.get(cause, 0.0) + seconds * jobs
-        if self.cause is not None and within:
-            spent[self.cause] = spent.get(self.cause, 0.0) + within / MICRO
-
-
-_NO_SPAN: Final = _Span(math.inf, -math.inf, 0, 0, None, {})
-
 
 class Waits:
     """The times at which a lane was nobody's, as far back as any of its jobs goes: ascending."""
@@ -132,32 +122,41 @@ class Waits:
         parts = self.parts(began, waited)
         return seconds, {each: part / MICRO for each, part in parts.items()}
 
-    def split_all(self, times: Iterable[tuple[float, float]]) -> tuple[list[float], dict[str, float]]:
-        """The same of several jobs: how long each of them waited, and for what all of them together. Jobs of
-        a lane mostly came one soon after the other: what is the same for these is asked once."""
+    def split_all(
+        self, eligible: Iterable[float], started: Iterable[float]
+    ) -> tuple[list[float], dict[str, float]]:
+        """The same of several jobs, at least one: how long each of them waited, and for what all of them
+        together. Jobs of a lane mostly came one soon after the other: what is the same is asked once."""
+        eligible, started = [*eligible], [*started]
+        came = [round(each * MICRO) for each in eligible]
+        went = [round(each * MICRO) for each in started]
+        waited, first, last, jobs = list(map(sub, went, came)), min(came), max(came), len(came)
+        since, until, whole, end, cause, before = self._span_of(first)
+        within = 0
+        alike = since <= first and last <= until
+        if first >= end:
+            alike = alike and min(waited) >= whole
+        else:
+            alike = alike and last <= end and min(went) >= end + whole
+            within = jobs * end - sum(came)
+        if not alike:
+            return self._split_each(eligible, started)
+        spent = {each: seconds * jobs for each, seconds in before.items()}
+        if cause is not None and within:
+            spent[cause] = within / MICRO
+        spent[_REST] = (sum(waited) - jobs * whole - within) / MICRO
+        return [each / MICRO for each in waited], spent
+
+    def _split_each(
+        self, eligible: Iterable[float], started: Iterable[float]
+    ) -> tuple[list[float], dict[str, float]]:
+        """Of jobs of which some came within merged stretches or in several, or a clock stepped back."""
+        spent: dict[str, float] = {}
         waits: list[float] = []
-        spent: dict[str, float] = {_REST: 0.0}
-        span, jobs, within, rest = _NO_SPAN, 0, 0, 0
-        since, until, whole, end = span[:4]
-        for eligible, started in times:
-            began = round(eligible * MICRO)
-            waited = round(started * MICRO) - began
-            if not since <= began <= until:
-                span.add(spent, jobs, within)
-                span, jobs, within = self._span_of(began), 0, 0
-                since, until, whole, end = span[:4]
-            share = end - began if began < end else 0
-            if since <= began and waited >= whole + share:
-                jobs += 1
-                within += share
-                rest += waited - whole - share
-                waits.append(waited / MICRO)
-            else:  # came within merged stretches, or a clock stepped back
-                seconds, causes = self.split(eligible, started)
-                waits.append(seconds)
-                _Span(0, 0, 0, 0, None, causes).add(spent, 1, 0)
-        span.add(spent, jobs, within)
-        spent[_REST] += rest / MICRO
+        for seconds, causes in map(self.split, eligible, started):
+            waits.append(seconds)
+            for cause in causes:
+                spent[cause] = spent.get(cause, 0.0) + causes[cause]
         return waits, spent
 
     def _span_of(self, began: int) -> _Span:

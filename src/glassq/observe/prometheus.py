@@ -218,7 +218,7 @@ class _Counting:
                 queue.end_to_end.observe(lasted, exemplar)
 
     def _started_together(self, run: Run[AttemptStarted]) -> None:
-        queue = self._queues[run[0].lease.queue]
+        queue = self._queues[run.first("lease").queue]
         if queue.time_in_queue.is_due() and any_may_be_traced(run):
             for event in run:
                 self._started(event)
@@ -228,13 +228,13 @@ class _Counting:
             queue.starts.note((run.total("waits"), missing))
 
     def _settled_together(self, run: Run[AttemptSettled]) -> None:
-        first, ends = run[0], run.column("end_to_end")
-        queue = self._queues[first.lease.queue]
-        task = queue.tasks[first.task]
+        ends = run.column("end_to_end")
+        queue = self._queues[run.first("lease").queue]
+        task = queue.tasks[run.first("task")]
         traced = _any_due(queue, task) and any_may_be_traced(run)
-        succeeded = first.outcome is _SUCCEEDED and first.verdict.action is _ACK and None not in ends
+        succeeded = run.first("outcome") is _SUCCEEDED and run.first("verdict").action is _ACK
         # As nearly always: all that is told of them is how long they took.
-        if succeeded and run.same("task", "outcome", "verdict") and not traced:
+        if succeeded and None not in ends and run.same("task", "outcome", "verdict") and not traced:
             task.successes.note_all(run.column("seconds"))
             queue.ends.note_all(ends)
         else:
@@ -304,8 +304,7 @@ class _Counting:
                 self._errors_of(event.store)[event.error].inc()
 
     def _stored_together(self, run: Run[StorageCalled]) -> None:
-        first = run[0]
-        seconds = self._storage_seconds.get((first.store, first.operation))
+        seconds = self._storage_seconds.get((run.first("store"), run.first("operation")))
         if seconds is None or any(run.column("error")):
             for event in run:
                 self._stored(event)

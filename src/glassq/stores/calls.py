@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from glassq.model.events import StorageCalled
 from glassq.model.runs import Run
+
+_OPERATION: Final = "settle"
 
 
 class Settles(Run[StorageCalled]):
@@ -21,7 +23,16 @@ class Settles(Run[StorageCalled]):
 
     def make(self, index: int) -> StorageCalled:
         """See `Run.make`."""
-        return StorageCalled(store=self._store, operation="settle", seconds=self._seconds[index])
+        return StorageCalled(store=self._store, operation=_OPERATION, seconds=self._seconds[index])
+
+    def first(self, field: str) -> Any:
+        """See `Run.first`."""
+        match field:
+            case "store":
+                return self._store
+            case "operation":
+                return _OPERATION
+        return super().first(field)
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""

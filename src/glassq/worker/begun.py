@@ -101,7 +101,8 @@ class Begun(msgspec.Struct):
         )
 
 
-_HEADERS, _TIMES = attrgetter("headers"), attrgetter("job.eligible_at", "store_now")
+_HEADERS = attrgetter("headers")
+_ELIGIBLE_AT, _STORE_NOW = attrgetter("job.eligible_at"), attrgetter("store_now")
 _WAITS: Callable[[Begun], Waits] = attrgetter("waits")
 
 
@@ -127,6 +128,10 @@ class Begins(Run[AttemptStarted]):
                 return self._waited[0]
         return super().column(field)
 
+    def first(self, field: str) -> Any:
+        """See `Run.first`."""
+        return self._begun[0].stay.lane.lease if field == "lease" else super().first(field)
+
     def total(self, field: str) -> Mapping[str, float]:
         """See `Run.total`."""
         return self._waited[1] if field == "waits" else super().total(field)
@@ -136,8 +141,9 @@ class Begins(Run[AttemptStarted]):
         """How long each has waited, and for what all of them together."""
         seconds: list[float] = []
         spent: dict[str, float] = {}
-        for waits, begun in groupby(self._begun, _WAITS):  # jobs of one lane share theirs
-            each, causes = waits.split_all(map(_TIMES, begun))
+        for waits, group in groupby(self._begun, _WAITS):  # jobs of one lane share theirs
+            begun = [*group]
+            each, causes = waits.split_all(map(_ELIGIBLE_AT, begun), map(_STORE_NOW, begun))
             seconds += each
             for cause in causes:
                 spent[cause] = spent.get(cause, 0.0) + causes[cause]

@@ -193,6 +193,7 @@ _PLACES = {
     "headers": attrgetter("headers"),
     "verdict": attrgetter("verdict"),
     "job_id": attrgetter("job.id"),
+    "outcome": attrgetter("ran.outcome"),
 }
 """Where an end has what its event will say."""
 
@@ -210,6 +211,13 @@ class Successes(Run[AttemptSettled]):
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
         return _settled(self._lanes[index], self._ends[index], self._answers[index])
+
+    def first(self, field: str) -> Any:
+        """See `Run.first`."""
+        if field == "lease":
+            return self._lanes[0].lease
+        place = _PLACES.get(field)
+        return super().first(field) if place is None else place(self._ends[0])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
