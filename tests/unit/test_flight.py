@@ -164,11 +164,11 @@ class Stay:
         """From now on jobs go on the course."""
         self.flight.begin(self.course, Settlement(lease=LEASE, job_id="", action=Action.ACK, begun=True))
 
-    def go_on(self, *jobs: str) -> list[bool]:
-        """These succeed one after the other, a millisecond each; whether they went on the course."""
+    def go_on(self, *jobs: str, each: float = 0.001) -> list[bool]:
+        """These succeed one after the other, in so many seconds each; whether they went on the course."""
         sent = []
         for job in jobs:
-            self.clock.advance(0.001)
+            self.clock.advance(each)
             sent.append(self.flight.go_on(ended(job), f"{job}'", self.clock.monotonic()))
         return sent
 
@@ -310,14 +310,15 @@ def test_a_settlement_on_its_way_does_not_hide_a_takeover(stay: Stay) -> None:
 
 
 def test_routine_answers_are_heard_one_by_one_and_told_together(stay: Stay) -> None:
-    """When they were sent is known at once, what they say when there are as many as may be on their way."""
+    """When they were sent is known at once, what they say when so many are there that telling costs little."""
+    jobs = [f"job-{number}" for number in range(48)]
     stay.begin()
-    stay.course.routine |= {"a", "b", "c"}
-    assert stay.go_on("a", "b") == [True, True]
+    stay.course.routine.update(jobs)
+    assert stay.go_on(*jobs[:-1], each=0.00001) == [True] * 47
     assert (stay.flight.asked, stay.events, stay.flight.empty) == (stay.clock.monotonic(), [], True)
-    assert stay.go_on("c", "d") == [True, True]
-    assert stay.told(AttemptSettled) == ["a", "b", "c"]
-    assert stay.store.sent == ["a then a'", "b then b'", "c then c'", "d then d'"]
+    assert stay.go_on(jobs[-1], each=0.00001) == [True]
+    assert stay.told(AttemptSettled) == jobs
+    assert stay.store.sent == [f"{job} then {job}'" for job in jobs]
     assert stay.heard == [], "nothing new"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +22,9 @@ log = Log("glassq.worker")
 
 _LATE = 0.005
 """Seconds after which a settlement that was answered is told, with the next one at the latest."""
+
+_TOGETHER: Final = 48
+"""So many are told together at most. With those on their way, as many as have their spans remembered."""
 
 
 class _Gone(msgspec.Struct, frozen=True):
@@ -131,7 +135,7 @@ class InFlight:
             self._pass(heard)
         if course.is_over:
             self._hear_what_came()
-        elif self._untold and (len(self._untold) >= self._most or at - self._untold[0].at > _LATE):
+        elif self._untold and (len(self._untold) >= _TOGETHER or at - self._untold[0].at > _LATE):
             self._tell()
         return True
 
