@@ -310,7 +310,7 @@ def test_a_settlement_on_its_way_does_not_hide_a_takeover(stay: Stay) -> None:
 
 
 def test_routine_answers_are_heard_one_by_one_and_told_together(stay: Stay) -> None:
-    """When they were sent is known at once, what they say when so many are there that telling costs little."""
+    """When they were sent is known at once, and what they say when so many are there that it costs little."""
     jobs = [f"job-{number}" for number in range(48)]
     stay.begin()
     stay.course.routine.update(jobs)
