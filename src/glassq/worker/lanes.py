@@ -24,7 +24,7 @@ from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
-from glassq.worker.services import Services, begin, give_back
+from glassq.worker.services import Services, begin, give_back, nothing_follows
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for."""
@@ -77,7 +77,7 @@ class LaneRun:
         self._window = services.options.window
         self._patience = services.options.lease_seconds / 3
         self._ends = ends
-        self._follow: Callable[[str], Lease | None] = _nothing_follows
+        self._follow: Callable[[str], Lease | None] = nothing_follows
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
         self.since = services.clock.monotonic()
@@ -122,13 +122,16 @@ class LaneRun:
             return False
         if self.is_short and self._is_crowded() and self._run_briefly(bundle):
             return True
-        bundle.send()
-        self._lane.catch_up = partial(self._catch_up, threading.get_ident())
+        self._go_alone(bundle)
         while self._may_start():
             self._serve(self._jobs.popleft())
             if self._plain is not None and self._in_flight.is_on_course:
                 self._run_ahead(self._plain)
         return False
+
+    def _go_alone(self, bundle: Bundle) -> None:
+        bundle.send()
+        self._lane.catch_up = partial(self._catch_up, threading.get_ident())
 
     def _run_briefly(self, bundle: Bundle) -> bool:
         """Serve the jobs of a short stay, as long as they are plain and quick and succeed: then most of what
@@ -138,7 +141,10 @@ class LaneRun:
             job = self._jobs[0]
             ended = plain.perform(job, self._heard, self._waits)
             if ended is None:
-                break
+                plain.tell()  # that it may begin was said, and is asked once: it goes the long way
+                self._go_alone(bundle)
+                self._serve(self._jobs.popleft())
+                return False
             self._jobs.popleft()
             self._watch_order(job)
             self._past = _FRESH
@@ -436,11 +442,6 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
-
-
-def _nothing_follows(_queue: str) -> Lease | None:
-    """Of a lane that is served by itself."""
-    return None
 
 
 def _is_quick(ended: Ended) -> bool:
