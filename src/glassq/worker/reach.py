@@ -13,7 +13,8 @@ from glassq.worker.pool import LanePool
 _HORIZON: Final = 0.01
 """Seconds: as many lanes are taken as were served in so long. Few at a time cost rate, for a claim costs as
 much as some lanes; many would keep other workers from lanes they could begin at once."""
-_MOST: Final = 100
+_MOST: Final = 48
+"""More would cost fairness: several workers that hold many lanes each get on at different speeds."""
 _OWN_WORK: Final = 0.00005
 """Seconds of the interpreter around each job: what runs for less gains nothing by more threads."""
 PATIENCE: Final = 0.05
