@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.conformance.redisservers import any_server, running
 from tests.integration.processes import Stage, staged
@@ -43,3 +47,14 @@ def file_stage(tmp_path: Path) -> Iterator[Stage]:
     """A fresh SQLite file with a log beside it."""
     with staged(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as stage:
         yield stage
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """A provider of this test's own, which remembers what was recorded."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    yield exporter
+    provider.shutdown()

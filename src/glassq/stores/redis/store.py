@@ -206,15 +206,14 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             beginning = b"%d+" % at_once if its.together else at_once
-            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
+            script = scripts.CLAIM
+            wanted: tuple[int | bytes, ...] = (most, window, micros(lease_seconds))
+            wanted += (beginning, its.turn, ahead)
+            if its.choice is not None:
+                script = scripts.CLAIM_ASSIGNED
+                wanted += (requests.choice(queue, its.choice, lease_seconds, self._alive()),)
             try:
-                if its.choice is None:
-                    found = self._claims.make(scripts.CLAIM, owner, queue, wanted, self._patience(queues))
-                else:
-                    choice = requests.choice(queue, its.choice, lease_seconds, self._alive())
-                    found = self._claims.make(
-                        scripts.CLAIM_ASSIGNED, owner, queue, (*wanted, choice), self._patience(queues)
-                    )
+                found = self._claims.make(script, owner, queue, wanted, self._patience(queues))
             except StorageUnavailable as error:
                 failures.append(error)
                 if self._is_one:
