@@ -134,7 +134,7 @@ def test_lanes_of_one_claim_may_come_in_any_order() -> None:
     watch_tokens(bus)
     bus.subscribe(lambda event: told.append(event.kind), OrderViolated)
     for lane, token in (("b", 6), ("a", 5), ("a", 7), ("b", 8)):
-        bus.emit(LaneClaimed(lease=Lease("q", lane, token), cause=ClaimCause.READY))
+        bus.emit(LaneClaimed(worker="w", lease=Lease("q", lane, token), cause=ClaimCause.READY))
     assert told == []
-    bus.emit(LaneClaimed(lease=Lease("q", "a", 7), cause=ClaimCause.READY))
+    bus.emit(LaneClaimed(worker="w", lease=Lease("q", "a", 7), cause=ClaimCause.READY))
     assert told == ["stale_token"]

@@ -231,7 +231,7 @@ def test_an_idle_worker_while_work_waits_is_a_failure(ward: Ward) -> None:
     ward.clock.sleep(2)
     assert ward.health.full().checks["worker:consuming"][0]["status"] == "fail"
     assert ward.statuses() == ("pass", "pass", "pass", "fail")
-    ward.bus.emit(LaneClaimed(lease=LEASE, cause=ClaimCause.READY))
+    ward.bus.emit(LaneClaimed(worker="w", lease=LEASE, cause=ClaimCause.READY))
     assert ward.health.full().status == "pass"
 
 

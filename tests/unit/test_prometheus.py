@@ -341,8 +341,8 @@ def test_a_fenced_attempt_does_not_hide_the_new_one(house: House) -> None:
 
 def test_lanes_are_counted_as_they_come_and_go(house: House) -> None:
     """Any cause but `ready` is a reclaim as well."""
-    house.bus.emit(LaneClaimed(lease=LEASE, cause=ClaimCause.READY))
-    house.bus.emit(LaneClaimed(lease=LEASE, cause=ClaimCause.OWNER_DIED))
+    house.bus.emit(LaneClaimed(worker="w", lease=LEASE, cause=ClaimCause.READY))
+    house.bus.emit(LaneClaimed(worker="w", lease=LEASE, cause=ClaimCause.OWNER_DIED))
     house.bus.emit(LaneLost(lease=LEASE, reason="expired"))
     house.bus.emit(WriteFenced(queue="orders", operation="settle"))
     house.bus.emit(OrderViolated(queue="orders", kind="reorder"))

@@ -93,8 +93,9 @@ class EnqueueFailed(Event, frozen=True, kw_only=True):
 
 class LaneClaimed(Event, frozen=True, kw_only=True):
     """This worker became the owner of a lane; any cause but READY means it was reclaimed. `stolen` from the
-    worker it is assigned to."""
+    worker it is assigned to. A worker tells of its claims in the order in which it made them."""
 
+    worker: str
     lease: Lease
     cause: ClaimCause
     stolen: bool = False

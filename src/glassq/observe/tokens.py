@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from threading import get_ident
 
 from glassq.model.events import LaneClaimed, OrderViolated
 from glassq.telemetry import Bus
@@ -16,15 +15,15 @@ def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
     """Report a store that hands a lane out under a token not above one it had before. Returns what is entered
     for as long as another store is used, whose tokens have nothing to do with these.
 
-    A worker claims in one thread, one call after the other, so what a thread was given for a lane must grow.
-    Threads are not compared: what two of them hear may arrive in another order than it was said. Nor are the
+    A worker makes one claim after the other, in whichever thread, so what it was given for a lane must grow.
+    Workers are not compared: what two of them hear may arrive in another order than it was said. Nor are the
     lanes of one claim, which may come in any order.
     """
-    last: dict[tuple[int, str, str], int] = {}
+    last: dict[tuple[str, str, str], int] = {}
 
     def claimed(event: LaneClaimed) -> None:
         lease = event.lease
-        known = (get_ident(), lease.queue, lease.lane)
+        known = (event.worker, lease.queue, lease.lane)
         if lease.token <= last.get(known, 0):
             bus.emit(OrderViolated(queue=lease.queue, kind="stale_token"))
         elif len(last) >= MAX_LANES_REMEMBERED:

@@ -76,6 +76,7 @@ class Claiming:
     ) -> None:
         self._with = services
         self._clock = services.clock
+        self._worker = str(services.owner)
         self._queues = queues
         self._doorbell = doorbell
         self._pool = pool
@@ -206,7 +207,9 @@ class Claiming:
         for place, grant in enumerate(claimed.grants):
             lane = HeldLane(grant.lease, deadline, self._clock)
             self._holdings.add(lane)
-            self._with.bus.emit(LaneClaimed(lease=grant.lease, cause=grant.cause, stolen=grant.stolen))
+            self._with.bus.emit(
+                LaneClaimed(worker=self._worker, lease=grant.lease, cause=grant.cause, stolen=grant.stolen)
+            )
             stays.append(
                 LaneRun(
                     self._with,
