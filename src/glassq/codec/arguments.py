@@ -54,7 +54,8 @@ class ArgumentCodec:
         `TypeError` when the task does not take these arguments; `SerializationFailed`, naming the
         argument, when one cannot be serialized or would arrive changed; `PayloadTooLarge` over `limit` bytes.
         """
-        self._check_whole(args, kwargs, later)
+        if later or (len(args), *kwargs) not in self._known_shapes:
+            self._check_whole(args, kwargs, later)
         given = [*args]
         payload = self._dump(given, kwargs)
         if len(payload) > limit:

@@ -89,9 +89,7 @@ class InstrumentedStorage:
         error = None
         if failure is not None:
             error = failure.reason if isinstance(failure, StorageUnavailable) else "other"
-        self._told(operation, perf_counter() - started, error)
-
-    def _told(self, operation: str, seconds: float, error: str | None = None) -> None:
+        seconds = perf_counter() - started
         self._bus.emit(StorageCalled(store=self.kind, operation=operation, seconds=seconds, error=error))
 
     def append(

@@ -84,7 +84,7 @@ def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | i
     arguments = _ONE % (
         text(session), len(told), told, text(limit), text(job.lane), job.level, size, named, told, body
     )  # fmt: skip
-    return scripts.APPEND.call(key, 9, arguments)
+    return Call(scripts.APPEND, key, 9, arguments)
 
 
 def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> bytes:
