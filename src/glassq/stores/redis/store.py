@@ -200,14 +200,13 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             beginning = b"%d+" % at_once if its.together else at_once
-            script = scripts.CLAIM
-            wanted: tuple[int | bytes, ...] = (most, window, micros(lease_seconds))
-            wanted += (beginning, its.turn, ahead)
-            if its.choice is not None:
-                script = scripts.CLAIM_ASSIGNED
-                wanted += (requests.choice(queue, its.choice, lease_seconds, self._alive()),)
+            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
+            choice = its.choice
+            chosen = None if choice is None else requests.choice(queue, choice, lease_seconds, self._alive())
             try:
-                found = self._claims.make(script, owner, queue, wanted, self._patience(queues))
+                found = self._claims.make(owner, queue, wanted, chosen, self._patience(queues))
+                if len(queues) == 1:
+                    return found
             except StorageUnavailable as error:
                 failures.append(error)
                 if self._is_one:
