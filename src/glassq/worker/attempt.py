@@ -164,6 +164,7 @@ class Attempts:
         waited = waits.split(job.eligible_at, store_now) if number == 1 else None
         links = self._links(lane, job, decoded)
         ran = self._run(lane, job, number, decoded, waited, links)
+        self.plain.took(lane.lease.queue, ran.seconds)
         return self.conclude(lane, job, past, decoded, ran, links)
 
     def conclude(

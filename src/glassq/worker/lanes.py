@@ -14,12 +14,7 @@ from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
-from glassq.worker.attempt import (
-    Ended,
-    Standing,
-    says_only_that,
-    settlement,
-)
+from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
 from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
@@ -225,7 +220,11 @@ class LaneRun:
     def _serve(self, job: StoredJob) -> None:
         """Attempt a job and settle it, or at least send its settlement."""
         self._watch_order(job)
-        ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
+        ended, attempts = None, self._with.attempts
+        if self.is_short and self._plain is None:  # the first of its stay, and no part of a bundle
+            self._plain = PlainAttempts(attempts, self._lane)
+            ended = self._plain.perform_first(job, self._heard, self._waits)
+        ended = ended or attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
         self._served += 1
         self.ran += ended.ran.seconds
         self._past = _FRESH

@@ -58,6 +58,17 @@ class PlainAttempts:
             return attempts.conclude(lane, job, _FRESH, decoded, ran)
         return Ended(job, 1, task.name, headers, decoded, ran, ACKED, did_run=True)
 
+    def perform_first(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
+        """As `perform`, of a job that may have woken its worker, and `tell`: whatever can be done afterwards
+        is not done before it begins. None also where jobs of its queue take long: of such a one it is told
+        when it begins, and not at its end."""
+        queue, tasks = self._lane.lease.queue, self._attempts.plain
+        ended = self.perform(job, heard, waits) if tasks.are_quick(queue) else None
+        if ended is not None:
+            tasks.took(queue, ended.ran.seconds)
+            self.tell()
+        return ended
+
     def _code(self, begun: Begun, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """What runs inside whatever is around it."""
         look_again(self._lane, begun.context())

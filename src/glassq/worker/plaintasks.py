@@ -13,6 +13,9 @@ from glassq.registry import Registry, TaskDefinition
 Call = tuple[TaskDefinition, dict[str, str], list[Any], dict[str, Any]]
 """What is to be called, the headers that came with it, and its arguments."""
 
+_LONG = 0.1
+"""Seconds from which on a job counts as long: what is told of its beginning is not to wait for its end."""
+
 
 class _Like(msgspec.Struct, frozen=True):
     """What is known of all calls that begin like one that was plain, as of an edition of the registry."""
@@ -34,6 +37,7 @@ class PlainTasks:
         self._serializer = serializer
         self._known: dict[str, tuple[TaskDefinition, bool]] = {}
         self._last: _Like | None = None
+        self._slow: set[str] = set()
 
     def open(self, body: bytes) -> Call | None:
         """The call in this body. None when it brought anything along, its task is not plain, or there is
@@ -52,6 +56,17 @@ class PlainTasks:
         except CorruptRecord:
             return None
         return like.task, headers, args, kwargs
+
+    def took(self, queue: str, seconds: float) -> None:
+        """A job of this queue ran for so long."""
+        if seconds > _LONG:
+            self._slow.add(queue)
+        elif self._slow:
+            self._slow.discard(queue)
+
+    def are_quick(self, queue: str) -> bool:
+        """Whether jobs of this queue were quick of late, as far as is known."""
+        return queue not in self._slow
 
     def _look_at(self, body: bytes) -> _Like | None:
         edition = self._registry.edition  # before the task is looked for, which may change meanwhile
