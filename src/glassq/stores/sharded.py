@@ -130,7 +130,8 @@ class ShardedQueues:
         """See `Storage.claim`. Each time another shard of a queue comes first, so that none always does."""
 
         def claim() -> Claimed:
-            whole = all(len(self.shards(queue)) == 1 for queue in queues)
+            parts = [self._shards.get(queue) or self._look(queue) for queue in queues]
+            whole = max(map(len, parts), default=1) == 1
             return self._inner.claim(
                 owner,
                 queues if whole else self._all_shards(queues, self._turns),

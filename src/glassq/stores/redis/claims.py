@@ -26,7 +26,7 @@ class Claims:
         self,
         owner: Owner,
         queue: str,
-        wanted: tuple[int | bytes, ...],
+        wanted: bytes,
         choice: bytes | None,
         patience: float | None,
     ) -> Claimed:

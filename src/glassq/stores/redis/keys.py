@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 DEFAULT_NAMESPACE: Final = "gq"
@@ -12,14 +14,16 @@ class Keys:
 
     def __init__(self, namespace: str = DEFAULT_NAMESPACE) -> None:
         self._namespace = namespace
+        self.counters: Callable[[str], str] = lru_cache(maxsize=4096)(self._counters)
+        """The key every script of this queue declares."""
+
         self.registry = f"{namespace}:queues"
         """The set of all queues. Without a tag: written once per queue and handle, never in a job's path."""
 
         self.layouts = f"{namespace}:{{#}}:layouts"
         """The hash of queues that are cut into shards. Its tag is no queue's: none has such a name."""
 
-    def counters(self, queue: str) -> str:
-        """The key every script of this queue declares."""
+    def _counters(self, queue: str) -> str:
         return f"{self._namespace}:{{{queue}}}:c"
 
     def doorbell(self, queue: str) -> str:

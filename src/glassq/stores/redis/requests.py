@@ -87,12 +87,11 @@ def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | i
     return Call(scripts.APPEND, key, 9, arguments)
 
 
-def claim(
-    key: str, owner: Owner, handle: str, number: int, wanted: tuple[int | bytes, ...], choice: bytes | None
-) -> Call:
-    """A call of `lua/claim.lua`. An idle worker asks for the same each time, but for the number."""
+def claim(key: str, owner: Owner, handle: str, number: int, asked: bytes, choice: bytes | None) -> Call:
+    """A call of `lua/claim.lua`, with what is `wanted`. An idle worker asks for the same each time, but for
+    the number."""
     told = b"%d" % number
-    arguments = b"%b$%d\r\n%b\r\n%b" % (_claimant(owner, handle), len(told), told, _wanted(wanted))
+    arguments = b"%b$%d\r\n%b\r\n%b" % (_claimant(owner, handle), len(told), told, asked)
     if choice is None:
         return Call(scripts.CLAIM, key, 11, arguments)
     return Call(scripts.CLAIM_ASSIGNED, key, 12, arguments + parts((choice,)))
@@ -104,8 +103,9 @@ def _claimant(owner: Owner, handle: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _wanted(wanted: tuple[int | bytes, ...]) -> bytes:
-    return parts(wanted)
+def wanted(lanes: int, window: int, lease_seconds: float, begin: int | bytes, turn: int, ahead: int) -> bytes:
+    """What a claim asks for, see `Storage.claim` and `Terms`, as a call of the script has it."""
+    return parts((lanes, window, micros(lease_seconds), begin, turn, ahead))
 
 
 def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> bytes:

@@ -197,7 +197,8 @@ class Server(Commands):
                 if hopeless or time.monotonic() + wait >= deadline:
                     raise translated(error, self.address, lost=lost) from error
             else:
-                self._outage.answered(began)
+                if self._outage.error is not None:
+                    self._outage.answered(began)
                 return answer
             finally:
                 self._outage.give_back()

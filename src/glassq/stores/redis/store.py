@@ -98,7 +98,8 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
     ) -> list[Appended]:
         """See `Storage.append`. `EnqueueUncertain` also when an answer was lost for good."""
         append_size(jobs)
-        parents_of(jobs)
+        if len(jobs) != 1 or jobs[0].after:
+            parents_of(jobs)
         if not jobs:
             return []
         self._register.enter(queue)
@@ -200,7 +201,7 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             beginning = b"%d+" % at_once if its.together else at_once
-            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
+            wanted = requests.wanted(most, window, lease_seconds, beginning, its.turn, ahead)
             choice = its.choice
             chosen = None if choice is None else requests.choice(queue, choice, lease_seconds, self._alive())
             try:
