@@ -33,8 +33,10 @@ class AwaitedProducer(Producer):
         Cancelled before it is on its way, nothing is stored. Afterwards the cancellation takes effect once
         the store has answered; it is caused by an `EnqueueUncertain` that names the job, if it is stored.
         """
-        (receipt,) = await self._asend((self._packing.pack(call),))
-        return receipt
+        packed = self._packing.pack(call)
+        if packed.after or not self._opened:
+            return (await self._asend((packed,)))[0]
+        return await self._asend_one(packed)
 
     async def aenqueue_many(self, calls: Sequence[Call]) -> list[Receipt]:
         """As `enqueue_many`. When it is cancelled, its cause tells which calls are in."""
@@ -88,6 +90,26 @@ class AwaitedProducer(Producer):
         if cancelled:
             raise cancelled[0] from _known(queue, receipts)
         return receipts
+
+    async def _asend_one(self, packed: Packed) -> Receipt:
+        """The same for one call that comes after no other, as nearly all do, once the store is open."""
+        queue, out = packed.call.task.queue, packed.outgoing
+        cancelled: list[asyncio.CancelledError] = []
+        started = perf_counter()
+        try:
+            with self._bus.around(Sending(queue, (out,))):
+                (answer,) = await self._aappend(queue, (self._packing.job(packed),), cancelled)
+                out.job_id = answer.id
+                out.seq = answer.seq
+        except REPORTED as error:
+            self._packing.refused(queue, error)
+            if cancelled:
+                raise cancelled[0] from error
+            raise
+        receipt = self._packing.reported(packed, answer, perf_counter() - started)
+        if cancelled:
+            raise cancelled[0] from _known(queue, (receipt,))
+        return receipt
 
     async def _aappend(
         self, queue: str, jobs: Sequence[NewJob], cancelled: list[asyncio.CancelledError]
