@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -177,6 +178,12 @@ def test_a_time_is_judged_at_the_pace_of_the_machine_of_the_floors(
     assert row.verdict is verdict
     assert row.at_pace == (at_pace if at_pace is None else pytest.approx(at_pace))
     assert (row.value, row.values, row.paces) == (values[1], values, paces)
+    assert row.spread == pytest.approx(max(spread(row.paces), spread(at(values, paces).values)))
+
+
+def at(values: tuple[float, ...], paces: tuple[float, ...]) -> Reading:
+    """The same as if it had been measured on the machine of the floors."""
+    return Reading("cost", tuple(map(operator.mul, values, paces or (1.0,) * len(values))))
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=9))

@@ -52,7 +52,7 @@ Found = Reading | Absent
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the report. `values` are those of the rounds, `value` is the one that counts of them. Where
     there are `paces`, a verdict is of `at_pace`: what it would be at the pace of the machine of the floors.
-    `spread` is that of the rounds as they were judged."""
+    `spread` is that of the rounds as they were judged, or of the paces, whichever is wider."""
 
     key: str
     label: str
@@ -78,12 +78,13 @@ def judge(target: Target, found: Found) -> Row:
     paces = found.paces if target.is_time else ()
     judged = _at(paces, found.values)
     value = _decisive(target, judged)
-    wide = spread(judged) if target.judged is Judged.MEDIAN else 0.0
-    unsteady = spread(paces) > NOISE_BOUND
+    unsteady = spread(paces)
+    wide = max(unsteady, spread(judged) if target.judged is Judged.MEDIAN else 0.0)
     # By a pace that is not steady nothing is said that another round's pace would not say as well.
-    opinions = [each * pace for each in found.values for pace in paces] if unsteady else judged
+    crossed = [each * pace for each in found.values for pace in paces]
+    opinions = crossed if unsteady > NOISE_BOUND else judged
     return msgspec.structs.replace(
-        _row(target, _verdict(target, value, opinions, noisy=unsteady or wide > NOISE_BOUND), found.note),
+        _row(target, _verdict(target, value, opinions, wide), found.note),
         value=_decisive(target, found.values),
         values=found.values,
         at_pace=value if paces else None,
@@ -123,17 +124,17 @@ def _decisive(target: Target, values: Sequence[float]) -> float:
     return max(values) if target.at_most else min(values)
 
 
-def _verdict(target: Target, value: float, opinions: Sequence[float], *, noisy: bool) -> Verdict:
+def _verdict(target: Target, value: float, opinions: Sequence[float], wide: float) -> Verdict:
     if target.floor is None:
         return Verdict.SHOWN
-    if noisy and _disagree(target, opinions, target.floor):
+    if wide > NOISE_BOUND and _disagree(target, opinions, target.floor):
         return Verdict.NOISY
     if not _meets(target, value, target.floor):
         return Verdict.BELOW
     if target.aim is None or not _meets(target, value, target.aim):
         return Verdict.HOLDS
     # Noise that leaves the floor certain may still leave the aim open.
-    return Verdict.HOLDS if noisy and _disagree(target, opinions, target.aim) else Verdict.AIM
+    return Verdict.HOLDS if wide > NOISE_BOUND and _disagree(target, opinions, target.aim) else Verdict.AIM
 
 
 def _disagree(target: Target, values: Sequence[float], bound: float) -> bool:
