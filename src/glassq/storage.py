@@ -52,7 +52,7 @@ def check_together(settlements: Sequence[Settlement]) -> None:
 
 def append_size(jobs: Sequence[NewJob]) -> int:
     """The bytes of an append; `ValueError` when it is more than one append takes."""
-    size = sum([len(job.body) for job in jobs])
+    size = len(jobs[0].body) if len(jobs) == 1 else sum([len(job.body) for job in jobs])
     if len(jobs) > MAX_APPEND_JOBS or size > MAX_APPEND_BYTES:
         limits = f"{MAX_APPEND_JOBS} jobs of {MAX_APPEND_BYTES} bytes in all"
         raise ValueError(f"one append takes {limits}, got {len(jobs)} of {size}")

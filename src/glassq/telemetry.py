@@ -231,7 +231,13 @@ class Bus:
         if len(arounds) != 1:
             return _Wrapped(arounds, subject) if arounds else NOTHING_AROUND
         # As nearly always, and nearly always it has nothing to do: known before anything is made for it.
-        inner = _made(arounds[0], subject)
+        try:
+            inner = arounds[0](subject)
+        except BaseException as error:  # licensed: around observers
+            if passes(error):
+                raise
+            _report_around(error)
+            return NOTHING_AROUND
         return inner if inner is NOTHING_AROUND else _Shielded(inner)
 
     def _remove(self, observer: Observer) -> bool:
@@ -263,17 +269,6 @@ def _always() -> bool:
 
 NOTHING_AROUND: AbstractContextManager[None] = nullcontext()
 """What an Around returns that has nothing to do for its subject: entering this one costs nothing."""
-
-
-def _made(around: Around, subject: Subject) -> AbstractContextManager[Any]:
-    """What an Around makes for a subject."""
-    try:
-        return around(subject)
-    except BaseException as error:  # licensed: around observers
-        if passes(error):
-            raise
-        _report_around(error)
-        return NOTHING_AROUND
 
 
 class _Shielded(AbstractContextManager[None]):

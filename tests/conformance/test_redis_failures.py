@@ -357,18 +357,19 @@ def test_two_settlements_of_a_lane_in_one_call_are_refused(store: RedisStorage) 
 def test_a_forked_producer_has_a_session_of_its_own() -> None:
     """Sharing one would make the server drop the child's jobs as repetitions of the parent's."""
     sessions = Sessions()
-    with sessions.session() as parent:
-        parent.take(1)
-    with sessions.session() as again:
-        assert again.name == parent.name
-        with sessions.session() as beside:
-            assert beside.name != again.name
+    parent = sessions.take()
+    parent.take(1)
+    sessions.give_back(parent)
+    again, beside = sessions.take(), sessions.take()
+    assert again.name == parent.name
+    assert beside.name != again.name
+    sessions.give_back(again)
     context = multiprocessing.get_context("fork")
     reading, writing = context.Pipe(duplex=False)
 
     def child() -> None:
-        with sessions.session() as own:
-            writing.send((own.name, own.take(5), own.take(1)))
+        own = sessions.take()
+        writing.send((own.name, own.take(5), own.take(1)))
 
     process = context.Process(target=child)
     process.start()

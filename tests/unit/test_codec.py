@@ -203,6 +203,48 @@ def test_plain_json_values_need_no_hints(value: Any, more: list[Any]) -> None:
     assert repr(args) == repr([value, *more])
 
 
+def mixed(name: str, count: int, share: float, on: bool, rest=None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Hints for what JSON has a form of its own for, and one argument without."""
+
+
+@settings(max_examples=60)
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.text(),
+            st.integers(-(2**70), 2**70),
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.booleans(),
+            plain_values,
+        ),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_later_calls_are_checked_as_the_first_was(calls: list[tuple[Any, ...]]) -> None:
+    """What is known of the kinds of arguments changes neither what is stored nor what arrives."""
+    codec = codec_of(mixed)
+    for call in calls:
+        *args, last = call
+        payload = codec.encode(tuple(args), {"rest": last})
+        assert payload == codec_of(mixed).encode(tuple(args), {"rest": last})
+        assert codec.decode(payload) == (args, {"rest": last})
+
+
+def test_only_the_very_kinds_that_are_known_are_sure() -> None:
+    """A number that a hint would change, or refuse, is refused as well behind calls that were right."""
+    codec = codec_of(mixed)
+    codec.encode(("a", 1, 0.5, True), {})
+    for wrong in (("a", True, 0.5, True), ("a", 1.5, 0.5, True), (b"a", 1, 0.5, True), ("a", 1, 0.5, 1)):
+        for _ in range(2):
+            with pytest.raises(SerializationFailed):
+                codec.encode(wrong, {})
+    with pytest.raises(SerializationFailed, match="NaN"):
+        codec.encode(("a", 1, float("nan"), True), {})
+    with pytest.raises(SerializationFailed):
+        codec.encode(("\ud800", 1, 0.5, True), {})
+
+
 def test_calls_arrive_as_they_were_made() -> None:
     """Positional arguments stay positional, keyword ones keyword, and defaults are not filled in."""
     assert through(charge, "o-1") == (["o-1"], {})

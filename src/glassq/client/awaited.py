@@ -94,6 +94,8 @@ class AwaitedProducer(Producer):
     ) -> list[Appended]:
         """Append, waiting for room in a full queue as long as its options say, unless it is `cancelled`."""
         options = self._registry.options(queue)
+        if options.max_length is None:
+            return await self._carried(Posting(queue, jobs, None, options.replicas), cancelled)
         waits = self._waits_for_room(self._clock.monotonic() + options.full_wait)
         while True:
             posting = Posting(queue, jobs, options.max_length, options.replicas)

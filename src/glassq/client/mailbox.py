@@ -89,7 +89,7 @@ class Posting(Letter[list[Appended]]):
         self.jobs = jobs
         self.most = most
         self.replicas = replicas
-        self.size = sum([len(job.body) for job in jobs])
+        self.size = len(jobs[0].body) if len(jobs) == 1 else sum([len(job.body) for job in jobs])
 
 
 class Mailbox:

@@ -117,7 +117,7 @@ class Packing:
 
     def reported(self, packed: Packed, answer: Appended, seconds: float) -> Receipt:
         """What the caller gets, once the observers have been told."""
-        queue, out = packed.queue, packed.outgoing
+        queue, out = packed.call.task.queue, packed.outgoing
         job_id, seq, disposition = answer.id, answer.seq, answer.disposition
         if disposition is Disposition.DUPLICATE:
             self._bus.emit(JobDeduplicated(queue=queue, task=out.task, job_id=job_id))
@@ -144,12 +144,12 @@ class Packing:
             body=seal(
                 Envelope(out.task, self._serializer, out.headers, packed.payload, packed.place, packed.keep)
             ),
-            lane=packed.lane,
+            lane=DEFAULT_LANE if out.key is None else out.key,
             level=task.priority if options.priority is None else options.priority,
             due=options.delay if options.eta is None else options.eta,
             due_is_time=options.eta is not None,
             ttl=task.ttl if options.ttl is None else options.ttl,
-            dedup=_dedup(packed),
+            dedup=_dedup(packed) if options.unique or options.dedup_id is not None else None,
             after=packed.after,
             flow=out.flow,
         )
@@ -170,13 +170,11 @@ def _lane_of_its_own() -> str:
     return "~" + secrets.token_urlsafe(9)
 
 
-def _dedup(packed: Packed) -> Dedup | None:
+def _dedup(packed: Packed) -> Dedup:
     """What makes a call a duplicate: the id it was given, or for a unique call what it does."""
     options = packed.call.options
     if options.dedup_id is not None:
         return Dedup(options.dedup_id, None if options.unique else options.dedup_window)
-    if not options.unique:
-        return None
     call = packed.call
     # What no key's bytes can be stands for every job's own lane.
     key = b"\xff" if call.key is UNORDERED else (call.key or "").encode()

@@ -38,8 +38,8 @@ class Producer:
         Raises `TypeError` for arguments the task does not take, `SerializationFailed`, `PayloadTooLarge`
         and `StorageError`; after any of them nothing is stored.
         """
-        (receipt,) = self.send((self._packing.pack(call),))
-        return receipt
+        packed = self._packing.pack(call)
+        return self.send((packed,))[0] if packed.after else self._send_one(packed)
 
     def enqueue_many(self, calls: Iterable[Call]) -> list[Receipt]:
         """Store calls, each queue's in this order. One round trip per chunk of 100 jobs or 1 MiB of a queue.
@@ -99,6 +99,21 @@ class Producer:
             self._packing.reported(each, answer, seconds)
             for each, answer in zip(packed, answers, strict=True)
         ]
+
+    def _send_one(self, packed: Packed) -> Receipt:
+        """The same for one call that comes after no other, as nearly all do."""
+        queue, out = packed.call.task.queue, packed.outgoing
+        started = perf_counter()
+        try:
+            storage = self._storage()
+            with self._bus.around(Sending(queue, (out,))):
+                (answer,) = self._append(storage, queue, (self._packing.job(packed),))
+                out.job_id = answer.id
+                out.seq = answer.seq
+        except REPORTED as error:
+            self._packing.refused(queue, error)
+            raise
+        return self._packing.reported(packed, answer, perf_counter() - started)
 
     def _append(self, storage: Storage, queue: str, jobs: Sequence[NewJob]) -> list[Appended]:
         """Append, waiting for room in a full queue as long as its options say."""

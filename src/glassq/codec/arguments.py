@@ -28,7 +28,8 @@ class ArgumentCodec:
     """Encodes and decodes the calls of one task.
 
     With JSON, what the task will receive is what the caller passed, or `encode` raises: arguments are
-    decoded again by the task's hints and compared. Other serializers are trusted to be faithful.
+    decoded again by the task's hints and compared, unless all are of kinds to which nothing can happen.
+    Other serializers are trusted to be faithful.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class ArgumentCodec:
         self._task = task
         self._restores = isinstance(serializer, JsonSerializer)
         self._known_shapes: set[tuple[object, ...]] = set()
+        self._sure_kinds: set[tuple[object, ...]] = set()
+        """The kinds of arguments of calls that the task takes, and to which nothing happens on their way."""
 
     def encode(
         self,
@@ -54,13 +57,19 @@ class ArgumentCodec:
         `TypeError` when the task does not take these arguments; `SerializationFailed`, naming the
         argument, when one cannot be serialized or would arrive changed; `PayloadTooLarge` over `limit` bytes.
         """
-        self._check_whole(args, kwargs, later)
+        # By what they are, and not by the types themselves: those of a caller may not be hashable.
+        kinds = (*map(id, map(type, args)), *kwargs, *map(id, map(type, kwargs.values())))
+        is_sure = kinds in self._sure_kinds and not later
+        if not is_sure:
+            self._check_whole(args, kwargs, later)
         given = [*args]
         payload = self._dump(given, kwargs)
         if len(payload) > limit:
             raise PayloadTooLarge(f"a call of {self._task}", len(payload), limit)
-        if self._restores:
+        if self._restores and not is_sure:
             self._check_arrival(payload, given, kwargs)
+            if not later and self._restorer.keeps(given, kwargs) and len(self._sure_kinds) < _MAX_SHAPES:
+                self._sure_kinds.add(kinds)
         return payload
 
     def decode(self, payload: bytes, later: Collection[str] = ()) -> Call:

@@ -14,6 +14,8 @@ from glassq.codec.hints import NO_HINT, Hint, hints_of
 Call = tuple[list[Any], dict[str, Any]]
 """Positional and keyword arguments."""
 
+_KEPT = frozenset((str, int, float, bool, type(None)))
+"""What JSON has a form for that stands for nothing else."""
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -63,6 +65,14 @@ class Restorer:
     def keyword(self, name: str) -> Hint:
         """The hint of the argument given by this name."""
         return self._keywords.get(name, self._more_keywords)
+
+    def keeps(self, args: list[Any], kwargs: dict[str, Any]) -> bool:
+        """Whether arguments of these types always come back as they were, if they can be serialized."""
+        hints = [self.positional(index)[1] for index in range(len(args))] + [*map(self.keyword, kwargs)]
+        return all(
+            type(value) in _KEPT and hint.type in (Any, type(value))
+            for hint, value in zip(hints, (*args, *kwargs.values()), strict=True)
+        )
 
     def _restore_singly(self, payload: bytes) -> Call:
         """Slower: for `*args`, and to find out which argument does not fit."""

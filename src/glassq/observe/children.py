@@ -39,8 +39,10 @@ class _TracedHistogram:
 class TaskChildren:
     """The bound children of one task on one queue."""
 
-    def __init__(self, families: Families, queue: str, task: str, clock: Clock) -> None:
-        self.enqueued = families.counter(catalogue.JOBS_ENQUEUED, queue, task)
+    def __init__(self, families: Families, of: QueueChildren, task: str, clock: Clock) -> None:
+        queue = of.queue
+        self._queue = of
+        self._enqueued = families.counter(catalogue.JOBS_ENQUEUED, queue, task)
         self.processed = families.counters(catalogue.JOBS_PROCESSED, queue, task)
         self.attempts = families.counters(catalogue.JOB_ATTEMPTS, queue, task)
         self.failures = families.counters(catalogue.JOB_FAILURES, queue, task)
@@ -50,8 +52,18 @@ class TaskChildren:
             families.histogram(catalogue.PROCESSING_DURATION, queue, task), clock
         )
         self._rations = {kind: Ration(clock) for kind in catalogue.FAILURE_KINDS}
+        self.enqueues: Batch[tuple[float, int]] = families.batch(
+            self._count_enqueues, "enqueues", queue, task
+        )
+        """Of calls that were stored: how long that took, and the bytes of their arguments."""
         self.successes: Batch[float] = families.batch(self._count_successes, "successes", queue, task)
         """Run times of jobs that succeeded and are not to be exemplars."""
+
+    def _count_enqueues(self, enqueues: Sequence[tuple[float, int]]) -> None:
+        self._enqueued.inc(len(enqueues))
+        seconds, sizes = zip(*enqueues, strict=True)
+        self._queue.enqueue_seconds.observe_all(seconds)
+        self._queue.payload_bytes.observe_all(sizes)
 
     def _count_successes(self, seconds: Sequence[float]) -> None:
         self.attempts["succeeded"].inc(len(seconds))
@@ -69,7 +81,7 @@ class QueueChildren:
 
     def __init__(self, families: Families, queue: str, clock: Clock) -> None:
         self._families = families
-        self._queue = queue
+        self.queue = queue
         self._clock = clock
         self.enqueue_failures = families.counters(catalogue.ENQUEUE_FAILURES, queue)
         self.deduplicated = families.counter(catalogue.JOBS_DEDUPLICATED, queue)
@@ -103,7 +115,7 @@ class QueueChildren:
     def declare(self, task: str) -> None:
         """Make the children of a task, when it is new."""
         if task not in self.tasks:
-            self.tasks[task] = TaskChildren(self._families, self._queue, task, self._clock)
+            self.tasks[task] = TaskChildren(self._families, self, task, self._clock)
 
     def _count_contexts(self, results: Sequence[str]) -> None:
         for result, count in Counter(results).items():

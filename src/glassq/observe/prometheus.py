@@ -142,10 +142,7 @@ class _Counting:
 
     def _enqueued(self, event: JobEnqueued) -> None:
         queue = self._queues[event.queue]
-        with self._families.lock:
-            queue.tasks[event.task].enqueued.inc()
-            queue.enqueue_seconds.observe(event.seconds)
-            queue.payload_bytes.observe(event.payload_bytes)
+        queue.tasks[event.task].enqueues.note((event.seconds, event.payload_bytes))
 
     def _deduplicated(self, event: JobDeduplicated) -> None:
         with self._families.lock:

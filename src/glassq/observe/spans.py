@@ -10,6 +10,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry.context import get_current
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, ProxyTracerProvider, Tracer, TracerProvider
 
@@ -78,7 +79,10 @@ class SpanSource:
 
 def nobody_traces() -> bool:
     """Whether there is neither a provider nor a trace to continue: every span would be nothing."""
-    return not is_provided() and not trace.get_current_span().get_span_context().is_valid
+    # A context with nothing in it has no span, which is known in fewer steps.
+    return not is_provided() and (
+        not get_current() or not trace.get_current_span().get_span_context().is_valid
+    )
 
 
 _installed = vars(trace)

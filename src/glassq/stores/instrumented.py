@@ -89,9 +89,7 @@ class InstrumentedStorage:
         error = None
         if failure is not None:
             error = failure.reason if isinstance(failure, StorageUnavailable) else "other"
-        self._told(operation, perf_counter() - started, error)
-
-    def _told(self, operation: str, seconds: float, error: str | None = None) -> None:
+        seconds = perf_counter() - started
         self._bus.emit(StorageCalled(store=self.kind, operation=operation, seconds=seconds, error=error))
 
     def append(
@@ -143,18 +141,23 @@ class InstrumentedStorage:
     ) -> Claimed:
         """See `Storage.claim`."""
         before = self._memory.recall(queues)
-        claimed = self._timed(
-            "claim",
-            self._inner.claim,
-            owner,
-            queues,
-            lanes=lanes,
-            window=window,
-            lease_seconds=lease_seconds,
-            begin=begin,
-            ahead=ahead,
-            terms=terms,
-        )
+        started, failure = perf_counter(), None
+        try:
+            claimed = self._inner.claim(
+                owner,
+                queues,
+                lanes=lanes,
+                window=window,
+                lease_seconds=lease_seconds,
+                begin=begin,
+                ahead=ahead,
+                terms=terms,
+            )
+        except StorageError as error:
+            failure = error
+            raise
+        finally:
+            self._tell("claim", started, failure)
         self._memory.learn(before, claimed.found)
         return claimed
 

@@ -130,15 +130,16 @@ class ShardedQueues:
         """See `Storage.claim`. Each time another shard of a queue comes first, so that none always does."""
 
         def claim() -> Claimed:
+            whole = all(len(self.shards(queue)) == 1 for queue in queues)
             return self._inner.claim(
                 owner,
-                self._all_shards(queues, self._turns),
+                queues if whole else self._all_shards(queues, self._turns),
                 lanes=lanes,
                 window=window,
                 lease_seconds=lease_seconds,
                 begin=begin,
                 ahead=ahead,
-                terms=self._terms(terms),
+                terms=terms if whole else self._terms(terms),
             )
 
         self._turns += 1

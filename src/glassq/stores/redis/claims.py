@@ -6,11 +6,10 @@ import itertools
 import secrets
 
 from glassq.model.leases import Claimed, Owner
-from glassq.stores.redis import replies
+from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.failures import Unanswered
 from glassq.stores.redis.keys import Keys
-from glassq.stores.redis.scripts import Script
 
 
 class Claims:
@@ -21,30 +20,30 @@ class Claims:
         self._keys = keys
         self._handle = secrets.token_hex(4)
         self._numbers = itertools.count(1)
-        self._unanswered: dict[tuple[str, str], int] = {}
+        self._unanswered: dict[tuple[Owner, str], int] = {}
 
     def make(
         self,
-        script: Script,
         owner: Owner,
         queue: str,
         wanted: tuple[int | bytes, ...],
+        choice: bytes | None,
         patience: float | None,
     ) -> Claimed:
         """Claim in one queue; one round trip. A claim whose answer was lost has granted lanes nobody knows
         of: so the next one is the same claim, by its number."""
-        asked = (str(owner), queue)
+        asked = (owner, queue)
         number = self._unanswered.get(asked) or next(self._numbers)
-        told = (str(owner), owner.node, owner.incarnation, self._handle, number, *wanted)
+        call = requests.claim(self._keys.counters(queue), owner, self._handle, number, wanted, choice)
         try:
-            answer = self._server.run(script, self._keys.counters(queue), *told, patience=patience)
+            answer = self._server.carry_out(call, patience=patience)
         except Unanswered:
             self._unanswered[asked] = number
             raise
         reply = replies.claim(answer)
         self._unanswered.pop(asked, None)
         if reply.repeated and not reply.told:
-            return self.make(script, owner, queue, wanted, patience)
+            return self.make(owner, queue, wanted, choice, patience)
         return Claimed(
             grants=tuple(reply.grants(queue)),
             now=reply.now,

@@ -34,23 +34,19 @@ class Outage:
     def begin(self) -> None:
         """Begin, here and in a forked child: another thread of the parent may have held the lock."""
         self._changed = threading.Condition()
-        self._error: exceptions.RedisError | None = None
+        self.error: exceptions.RedisError | None = None
+        """What keeps everybody from the server now, if anything does."""
         self._knocker: int | None = None
         self._longest = _FIRST_WAIT
         self._since = 0.0
         self._try_at = 0.0
 
-    @property
-    def error(self) -> exceptions.RedisError | None:
-        """What keeps everybody from the server now, if anything does."""
-        return self._error
-
     def hinders(self, deadline: float) -> exceptions.RedisError | None:
         """Wait until this thread may ask the server; at the deadline, what still keeps it from that."""
-        if self._error is None:
+        if self.error is None:
             return None
         with self._changed:
-            while self._error is not None:
+            while self.error is not None:
                 if self._ended:
                     return None  # whoever asks finds the store closed
                 now = time.monotonic()
@@ -59,7 +55,7 @@ class Outage:
                     self._put_off()  # the others wait for what comes of this try
                     return None
                 if now >= deadline:
-                    return self._error
+                    return self.error
                 until = deadline if self._knocker is not None else min(self._try_at, deadline)
                 self._changed.wait(until - now)
         return None
@@ -67,27 +63,27 @@ class Outage:
     def met(self, error: exceptions.RedisError) -> None:
         """The server was not to be reached, or did not answer."""
         with self._changed:
-            if self._error is None:
+            if self.error is None:
                 # One broken connection is no outage yet: whoever comes next may try at once.
                 self._since = self._try_at = time.monotonic()
                 self._longest = _FIRST_WAIT
-            self._error = error
+            self.error = error
 
     def answered(self, asked: float) -> None:
         """The server answered what it was asked at this time: whoever waits may go on.
 
         What was asked before the outage proves nothing: its answer may have been on its way already.
         """
-        if self._error is not None and asked >= self._since:
+        if self.error is not None and asked >= self._since:
             with self._changed:
-                first, self._error = self._error is not None, None
+                first, self.error = self.error is not None, None
                 self._changed.notify_all()
             if first and self._over is not None:
                 self._over()
 
     def give_back(self) -> None:
         """Let the next one knock, if this thread did."""
-        if self._knocker == threading.get_ident():
+        if self._knocker is not None and self._knocker == threading.get_ident():
             with self._changed:
                 self._knocker = None
                 self._changed.notify_all()

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 from redis import exceptions
 
 from glassq.forking import begin_in_children
@@ -29,20 +30,17 @@ Made = Callable[[bytes], bytes]
 """A request as it is sent, made for the run of the server that it is sent to."""
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """A request that was sent. Somebody has to ask for its answer, or for that of a later one: what has come
     is read only by those who ask. `gate` is held while a thread sleeps until it is answered or to lead.
     `follows_silence` says that requests which get no answer were sent right before it."""
 
-    __slots__ = ("_stream", "done", "follows_silence", "gate", "leads", "value")
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self.done = False
-        self.value: Any = None
-        self.leads = False
-        self.follows_silence = False
-        self.gate: threading.Lock | None = None
+    _stream: Stream
+    done: bool = False
+    value: Any = None
+    leads: bool = False
+    follows_silence: bool = False
+    gate: threading.Lock | None = None
 
     def arrived(self) -> bool:
         """Whether the answer is there, or never will be. Does not wait."""

@@ -84,7 +84,28 @@ def _append_one(key: str, session: str, number: int, job: NewJob, limit: str | i
     arguments = _ONE % (
         text(session), len(told), told, text(limit), text(job.lane), job.level, size, named, told, body
     )  # fmt: skip
-    return scripts.APPEND.call(key, 9, arguments)
+    return Call(scripts.APPEND, key, 9, arguments)
+
+
+def claim(
+    key: str, owner: Owner, handle: str, number: int, wanted: tuple[int | bytes, ...], choice: bytes | None
+) -> Call:
+    """A call of `lua/claim.lua`. An idle worker asks for the same each time, but for the number."""
+    told = b"%d" % number
+    arguments = b"%b$%d\r\n%b\r\n%b" % (_claimant(owner, handle), len(told), told, _wanted(wanted))
+    if choice is None:
+        return Call(scripts.CLAIM, key, 11, arguments)
+    return Call(scripts.CLAIM_ASSIGNED, key, 12, arguments + parts((choice,)))
+
+
+@lru_cache(maxsize=64)  # as many as there are workers
+def _claimant(owner: Owner, handle: str) -> bytes:
+    return parts((str(owner), owner.node, owner.incarnation, handle))
+
+
+@lru_cache(maxsize=256)
+def _wanted(wanted: tuple[int | bytes, ...]) -> bytes:
+    return parts(wanted)
 
 
 def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from glassq.errors import EnqueueUncertain, QueueClosed, QueueFull, StorageUnavailable
+from glassq.errors import EnqueueUncertain, JobNotFound, QueueClosed, QueueFull, StorageUnavailable
 from glassq.flowstorage import never_was, parents_of
 from glassq.model.clock import Clock
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
@@ -39,7 +39,6 @@ from glassq.stores.redis.layouts import Layouts
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.register import Register
 from glassq.stores.redis.replies import full_id, local_id, micros
-from glassq.stores.redis.scripts import Call
 from glassq.stores.redis.searching import find_in_lanes
 from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
@@ -103,25 +102,26 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
         if not jobs:
             return []
         self._register.enter(queue)
-        with self._sessions.session() as session:
-            number = session.take(len(jobs))
-            call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length, queue)
-            try:
-                reply, copies = self._append(call, replicas)
-            except Unanswered as error:
-                first = full_id(queue, f"{session.name}:{number}")
-                raise EnqueueUncertain(
-                    f"{error}; {len(jobs)} job(s) from {first} on may or may not be in queue {queue}", first
-                ) from error
-            except Full as full:
-                raise QueueFull(full.depth, max_length or 0) from full
-            except Never as never:
-                raise never_was(full_id(queue, never.job)) from never
-            except QueueClosed as closed:  # refused whole
-                if not self._layouts.mend(queue, closed.mark):
-                    self._register.strike(queue)
-                    raise
-                return self.append(queue, jobs, max_length=max_length, replicas=replicas)
+        session = self._sessions.take()
+        number = session.take(len(jobs))
+        call = requests.append(self._keys.counters(queue), session.name, number, jobs, max_length, queue)
+        copies = replicas
+        try:
+            if replicas:
+                reply, copies = self._server.carry_out_and_copy(
+                    call, replicas=replicas, patience=APPEND_PATIENCE
+                )
+            else:
+                reply = self._server.carry_out(call, patience=APPEND_PATIENCE)
+        except (Unanswered, Full, Never) as error:
+            first = full_id(queue, f"{session.name}:{number}")
+            raise _told(error, queue, first, len(jobs), max_length) from error
+        except QueueClosed as closed:  # refused whole
+            if not self._layouts.mend(queue, closed.mark):
+                self._register.strike(queue)
+                raise
+            return self.append(queue, jobs, max_length=max_length, replicas=replicas)
+        self._sessions.give_back(session)
         if replies.asks_to_look(reply):
             self._look_for_parents(queue)
         answers = replies.appended(queue, session.name, number, len(jobs), reply)
@@ -136,12 +136,6 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
                 first,
             )
         return answers
-
-    def _append(self, call: Call, replicas: int) -> tuple[Any, int]:
-        """The answer, and how many replicas have what it is about."""
-        if replicas:
-            return self._server.carry_out_and_copy(call, replicas=replicas, patience=APPEND_PATIENCE)
-        return self._server.carry_out(call, patience=APPEND_PATIENCE), 0
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
@@ -206,14 +200,13 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
             beginning = b"%d+" % at_once if its.together else at_once
-            script = scripts.CLAIM
-            wanted: tuple[int | bytes, ...] = (most, window, micros(lease_seconds))
-            wanted += (beginning, its.turn, ahead)
-            if its.choice is not None:
-                script = scripts.CLAIM_ASSIGNED
-                wanted += (requests.choice(queue, its.choice, lease_seconds, self._alive()),)
+            wanted = (most, window, micros(lease_seconds), beginning, its.turn, ahead)
+            choice = its.choice
+            chosen = None if choice is None else requests.choice(queue, choice, lease_seconds, self._alive())
             try:
-                found = self._claims.make(script, owner, queue, wanted, self._patience(queues))
+                found = self._claims.make(owner, queue, wanted, chosen, self._patience(queues))
+                if len(queues) == 1:
+                    return found
             except StorageUnavailable as error:
                 failures.append(error)
                 if self._is_one:
@@ -390,3 +383,17 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
         return self._server.run(
             script, self._keys.counters(queue), *arguments, patience=patience, repeatable=repeatable
         )
+
+
+def _told(
+    error: Unanswered | Full | Never, queue: str, first: str, count: int, most: int | None
+) -> EnqueueUncertain | QueueFull | JobNotFound:
+    """What the caller is told of an append of so many jobs from this one on that was refused, or got no
+    answer."""
+    if isinstance(error, Full):
+        return QueueFull(error.depth, most or 0)
+    if isinstance(error, Never):
+        return never_was(full_id(queue, error.job))
+    return EnqueueUncertain(
+        f"{error}; {count} job(s) from {first} on may or may not be in queue {queue}", first
+    )
