@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from math import inf
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +16,7 @@ from glassq.errors import StorageError
 from glassq.model.leases import Leaving, Settled, Settlement, SettleStatus
 from glassq.settling import Course, Settling, known_by, settled_before
 from glassq.shielding import Log
-from glassq.worker.attempt import Ended
+from glassq.worker.attempt import Ended, Success
 from glassq.worker.holdings import HeldLane
 from glassq.worker.settle import Settler
 
@@ -27,13 +29,13 @@ _TOGETHER: Final = 48
 """So many are told together at most. With those on their way, as many as have their spans remembered."""
 
 
-class _Gone(msgspec.Struct, frozen=True):
-    """A settlement that was sent on a course, with the attempt it ends: it says of its job what the others on
-    it say of theirs. `at` is when it was sent, by the local clock."""
+_Gone: TypeAlias = tuple[Success, str, float]
+"""A settlement that was sent on a course: the attempt it ends, the id of the job that is next, and when it
+was sent, by the local clock. It says of its job what the others on it say of theirs. (Made for every job: a
+plain tuple costs least.)"""
 
-    ended: Ended
-    next_id: str
-    at: float
+
+_SUCCESS: Callable[[_Gone], Success] = itemgetter(0)
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -102,6 +104,7 @@ class InFlight:
         self._tell_begun: Callable[[], None] = _tell_nothing
         self._gone: deque[_Gone] = deque()
         self._untold: list[_Gone] = []
+        self._tell_by = inf
 
     @property
     def is_on_course(self) -> bool:
@@ -115,7 +118,7 @@ class InFlight:
         it is told what ended on it, `tell_begun` is called."""
         self._course, self._like, self._tell_begun = course, like, tell_begun
 
-    def go_on(self, ended: Ended, next_id: str, at: float) -> bool:
+    def go_on(self, success: Success, next_id: str, at: float) -> bool:
         """Put one more on the wire, as `send` does, on the course. False when it has ended, and nothing was
         sent."""
         course, gone = self._course, self._gone
@@ -126,16 +129,16 @@ class InFlight:
         heard = None
         if not (self._lane.lost or course.is_over):
             # order: on the wire when this returns, in this thread, before the lane's next job begins.
-            heard = course.send(ended.job.id, next_id)
+            heard = course.send(success.job.id, next_id)
         if heard is None:
             self._leave_course()
             return False
-        gone.append(_Gone(ended, next_id, at))
+        gone.append((success, next_id, at))
         if heard:
             self._pass(heard)
         if course.is_over:
             self._hear_what_came()
-        elif self._untold and (len(self._untold) >= _TOGETHER or at - self._untold[0].at > _LATE):
+        elif at > self._tell_by:
             self._tell()
         return True
 
@@ -246,18 +249,20 @@ class InFlight:
 
     def _pass(self, heard: int) -> None:
         """So many routine answers more were heard."""
-        if heard:
-            for _ in range(heard):
-                self._untold.append(self._gone.popleft())
-            self.asked = self._untold[-1].at
+        untold, gone = self._untold, self._gone
+        for _ in range(heard):
+            untold.append(gone.popleft())
+        self.asked = untold[-1][2]
+        self._tell_by = 0.0 if len(untold) >= _TOGETHER else untold[0][2] + _LATE
 
     def _tell(self) -> None:
         """Tell of the settlements whose routine answers were heard."""
         self._tell_begun()
-        course, (untold, self._untold) = self._course, (self._untold, [])
+        course, (untold, self._untold), self._tell_by = self._course, (self._untold, []), inf
         if course is not None and untold:
-            ends, answers = [gone.ended for gone in untold], course.answers()
+            answers = course.answers()
             self._settled = answers[-1].ordinal
+            ends = map(_SUCCESS, untold)
             self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
 
     def _leave_course(self) -> None:
@@ -268,17 +273,17 @@ class InFlight:
         self._tell()
         self._course = self._like = None
         left = [
-            _Told(gone.ended, replace(like, job_id=gone.ended.job.id, next_id=gone.next_id), gone.at)
-            for gone in self._gone
+            _Told(success.ended(), replace(like, job_id=success.job.id, next_id=next_id), at)
+            for success, next_id, at in self._gone
         ]
         self._gone.clear()
         self._unheard += len(left)
-        at = 0
+        told = 0
         for settling, count in course.leave():
-            at += count
-            *before, last = left[at - count : at]
+            told += count
+            *before, last = left[told - count : told]
             self._sent.append(_Sent(last.ended, last.settlement, last.at, settling, last.at, before))
-        self._unasked += left[at:]
+        self._unasked += left[told:]
 
     def _hear_oldest(self) -> None:
         sent = self._sent[0]

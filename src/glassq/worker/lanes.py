@@ -14,12 +14,7 @@ from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
-from glassq.worker.attempt import (
-    Ended,
-    Standing,
-    says_only_that,
-    settlement,
-)
+from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
 from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
@@ -234,27 +229,30 @@ class LaneRun:
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, patience, monotonic = self._in_flight, self._patience, self._with.clock.monotonic
-        while len(self._jobs) > 1 and self._may_start():
-            job = self._jobs.popleft()
-            ended = plain.perform(job, self._heard, self._waits)
-            if ended is None:
-                plain.tell()
-                self._serve(job)
-                return
-            now, ran = monotonic(), ended.ran.seconds
+        flight, patience, lane = self._in_flight, self._patience, self._lane
+        monotonic, over = self._with.clock.monotonic, self._with.over
+        while len(jobs := self._jobs) > 1 and self._held:
+            job = jobs[0]
+            call = plain.open(job)
+            started = monotonic()
+            # fence: what `_may_start` asks, which says so where it may not; once for each job that begins.
+            if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():
+                break
+            jobs.popleft()
+            attempt = plain.run(job, call, started, self._heard, self._waits)
+            now, ran = attempt.over, attempt.seconds
             self._watch_order(job)
             self._served += 1
             self.ran += ran
             if (
-                ended.verdict is not ACKED
+                attempt.otherwise is not None
                 or ran > _QUICK
                 or now - flight.asked >= patience
                 or self._leaving() is not _STAY
-                or not flight.go_on(ended, self._jobs[0].id, now)
+                or not flight.go_on(attempt, jobs[0].id, now)
             ):
                 plain.tell()
-                self._finish(ended, now)
+                self._finish(attempt.ended(), now)
                 return
         plain.tell()
 
