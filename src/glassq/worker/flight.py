@@ -99,6 +99,8 @@ class InFlight:
         self._gives_up = False
         self.asked = asked
         """When that was sent which was answered last."""
+        self.is_on_course = False
+        """Whether settlements like that of `begin` go on a course now."""
         self._course: Course | None = None
         self._like: Settlement | None = None
         self._tell_begun: Callable[[], None] = _tell_nothing
@@ -106,17 +108,13 @@ class InFlight:
         self._untold: list[_Gone] = []
         self._tell_by = inf
 
-    @property
-    def is_on_course(self) -> bool:
-        """Whether settlements like that of `begin` go on a course now."""
-        return self._course is not None
-
     def begin(
         self, course: Course | None, like: Settlement, tell_begun: Callable[[], None] = _tell_nothing
     ) -> None:
         """Send what is `like` this settlement on a course from now on, as nothing else is on its way. Before
         it is told what ended on it, `tell_begun` is called."""
         self._course, self._like, self._tell_begun = course, like, tell_begun
+        self.is_on_course = course is not None
 
     def go_on(self, success: Success, next_id: str, at: float) -> bool:
         """Put one more on the wire, as `send` does, on the course. False when it has ended, and nothing was
@@ -250,10 +248,13 @@ class InFlight:
     def _pass(self, heard: int) -> None:
         """So many routine answers more were heard."""
         untold, gone = self._untold, self._gone
+        if not untold:
+            self._tell_by = gone[0][2] + _LATE
         for _ in range(heard):
             untold.append(gone.popleft())
         self.asked = untold[-1][2]
-        self._tell_by = 0.0 if len(untold) >= _TOGETHER else untold[0][2] + _LATE
+        if len(untold) >= _TOGETHER:
+            self._tell_by = 0.0
 
     def _tell(self) -> None:
         """Tell of the settlements whose routine answers were heard."""
@@ -272,6 +273,7 @@ class InFlight:
             return
         self._tell()
         self._course = self._like = None
+        self.is_on_course = False
         left = [
             _Told(success.ended(), replace(like, job_id=success.job.id, next_id=next_id), at)
             for success, next_id, at in self._gone

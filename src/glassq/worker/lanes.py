@@ -22,10 +22,12 @@ from glassq.worker.plain import PlainAttempts
 from glassq.worker.services import Services, begin, give_back, nothing_follows
 
 _QUICK = 0.005
-"""Seconds of run time up to which a job's settlement is not waited for."""
+"""Seconds of run time up to which a job's settlement is not waited for: that would cost much beside it."""
 _STAY = Leaving.STAY  # as often as it is asked for, an enum's attribute costs too much
 _FRESH = Standing()
 """The past of a job that was not the head when its lane was claimed."""
+_NONE_YET = StoredJob(id="", seq=-1, level=0, body=b"", eligible_at=0.0)
+"""Comes before the first."""
 
 
 class LaneRun:
@@ -81,7 +83,7 @@ class LaneRun:
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
-        self._last: StoredJob | None = None
+        self._last = _NONE_YET
         self._note_time(now)
 
     @cached_property
@@ -229,9 +231,10 @@ class LaneRun:
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, patience, lane = self._in_flight, self._patience, self._lane
-        monotonic, over = self._with.clock.monotonic, self._with.over
-        while len(jobs := self._jobs) > 1 and self._held:
+        flight, lane, jobs = self._in_flight, self._lane, self._jobs
+        monotonic, over, stopping = self._with.clock.monotonic, self._with.over, self._with.stopping
+        # While it is on a course, nothing was heard that changes what is known of the lane.
+        while flight.is_on_course and len(jobs) > 1:
             job = jobs[0]
             call = plain.open(job)
             started = monotonic()
@@ -241,14 +244,17 @@ class LaneRun:
             jobs.popleft()
             attempt = plain.run(job, call, started, self._heard, self._waits)
             now, ran = attempt.over, attempt.seconds
-            self._watch_order(job)
+            if job.seq <= self._last.seq:
+                self._watch_order(job)
+            self._last = job
             self._served += 1
             self.ran += ran
             if (
                 attempt.otherwise is not None
                 or ran > _QUICK
-                or now - flight.asked >= patience
-                or self._leaving() is not _STAY
+                or now - flight.asked >= self._patience
+                or stopping()
+                or (self._served >= self._turn and self._is_crowded())
                 or not flight.go_on(attempt, jobs[0].id, now)
             ):
                 plain.tell()
@@ -315,7 +321,7 @@ class LaneRun:
                 self._others = answer.others
                 answer = self._with.settler.move_on(self._lane, self._settlement(ended, self._leaving()))
         if answer is not None:
-            self._ahead = _is_quick(ended)
+            self._ahead = ended.ran.seconds <= _QUICK
             self._in_flight.asked = now
             self._take_in(answer)
 
@@ -357,7 +363,7 @@ class LaneRun:
         """Report what must never happen: a job after a later one, or the same one twice in one stay."""
         # order: within a level the sequence only grows; replays keep an old one and are exempt.
         last = self._last
-        if last is not None and job.seq <= last.seq and last.level == job.level and not job.replayed:
+        if job.seq <= last.seq and last.level == job.level and not job.replayed:
             kind = "duplicate" if job.seq == last.seq else "reorder"
             self._with.bus.emit(OrderViolated(queue=self._lane.lease.queue, kind=kind))
         self._last = job
@@ -374,7 +380,7 @@ class LaneRun:
             next_id=self._jobs[0].id if self._jobs else None,
             change=self._change,
             window=self._with.options.window if begun else self._next_window(),
-            ahead=self._with.options.max_in_flight if _is_quick(ended) else 0,
+            ahead=self._with.options.max_in_flight if ended.ran.seconds <= _QUICK else 0,
             begun=begun,
             begins=begins,
         )
@@ -440,8 +446,3 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
-
-
-def _is_quick(ended: Ended) -> bool:
-    """Whether waiting for the store would cost much beside this attempt."""
-    return ended.ran.seconds <= _QUICK

@@ -91,7 +91,7 @@ class PlainAttempts:
             self._untold = bus.begun[self._lane.lease] = Untold((attempt,))
         else:
             self._untold.append(attempt)
-        is_told = bus.is_prompt(AttemptStarted)
+        is_told = AttemptStarted in bus.prompt_kinds
         if is_told:
             bus.emit_promptly(attempt.event())
         if not headers and bus.is_idle():
