@@ -93,7 +93,7 @@ class ThreadExecutor:
                     end_if_forked(self._generation, begun.context())
             if task.timeout is not None and seconds > task.timeout:
                 raise AttemptTimeout(late(begun.context(), task.timeout))
-            if type(value) is CoroutineType:
+            if value is not None and type(value) is CoroutineType:
                 raise _never_awaited(value, task.name)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
             return failed(error, begun.seconds)

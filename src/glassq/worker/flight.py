@@ -124,10 +124,9 @@ class InFlight:
             return False
         while len(gone) >= self._most and (came := course.hear()):
             self._pass(came)
-        heard = None
-        if not (self._lane.lost or course.is_over):
-            # order: on the wire when this returns, in this thread, before the lane's next job begins.
-            heard = course.send(success.job.id, next_id)
+        may_send = not (self._lane.lost or course.is_over)
+        # order: on the wire when this returns, in this thread, before the lane's next job begins.
+        heard = course.send(success.job.id, next_id) if may_send else None
         if heard is None:
             self._leave_course()
             return False
@@ -357,10 +356,14 @@ class InFlight:
         self._hear(answer)
 
     def _tell_of(self, before: Sequence[_Told], answer: Settled, asked: float) -> None:
-        """Tell of those that have no answer of their own."""
-        for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True):
-            # When it was settled is known by the time since it was sent: a long job may have come between.
-            now = answer.now - (asked - told.at)
-            # The lane says that it has changed, too, where others are to hear of an end elsewhere.
-            relay = answer.change != told.settlement.change
-            self._settler.settled(self._lane, told.ended, replace(known, now=now, relay=relay))
+        """Tell of those that have no answer of their own: all were on a course."""
+        # When one was settled is known by the time since it was sent: a long job may have come between.
+        answers = [
+            replace(known, now=answer.now - (asked - told.at))
+            for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True)
+        ]
+        ends = [told.ended for told in before]
+        self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
+        # The lane says that it has changed, too, where others are to hear of an end elsewhere.
+        if answer.change != before[0].settlement.change:
+            self._settler.relay(self._lane)

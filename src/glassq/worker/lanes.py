@@ -232,7 +232,9 @@ class LaneRun:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
         flight, lane, jobs = self._in_flight, self._lane, self._jobs
-        monotonic, over, stopping = self._with.clock.monotonic, self._with.over, self._with.stopping
+        services, monotonic = self._with, self._with.clock.monotonic
+        over, stopping, crowded = services.over, services.stopping, services.crowded
+        store_ahead, waits = self._heard[0] - self._heard[1], self._waits
         # While it is on a course, nothing was heard that changes what is known of the lane.
         while flight.is_on_course and len(jobs) > 1:
             job = jobs[0]
@@ -242,7 +244,7 @@ class LaneRun:
             if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():
                 break
             jobs.popleft()
-            attempt = plain.run(job, call, started, self._heard, self._waits)
+            attempt = plain.run(job, call, started, store_ahead, waits)
             now, ran = attempt.over, attempt.seconds
             if job.seq <= self._last.seq:
                 self._watch_order(job)
@@ -254,7 +256,7 @@ class LaneRun:
                 or ran > _QUICK
                 or now - flight.asked >= self._patience
                 or stopping()
-                or (self._served >= self._turn and self._is_crowded())
+                or (self._served >= self._turn and (self._others or crowded(lane.lease.queue)))
                 or not flight.go_on(attempt, jobs[0].id, now)
             ):
                 plain.tell()

@@ -70,7 +70,7 @@ class PlainAttempts:
         call = self.open(job)
         if call is None:
             return None
-        return self.run(job, call, self._attempts.clock.monotonic(), heard, waits).ended()
+        return self.run(job, call, self._attempts.clock.monotonic(), heard[0] - heard[1], waits).ended()
 
     def open(self, job: StoredJob) -> Call | None:
         """What this job calls; None when it is not plain."""
@@ -79,14 +79,11 @@ class PlainAttempts:
             return call
         return None
 
-    def run(
-        self, job: StoredJob, call: Call, started: float, heard: tuple[float, float], waits: Waits
-    ) -> PlainAttempt:
+    def run(self, job: StoredJob, call: Call, started: float, ahead: float, waits: Waits) -> PlainAttempt:
         """Attempt a plain job, of which this is the call. It was `started` when the caller looked at the
-        lane, right before this."""
+        lane, right before this, by this process's clock. The store's is so much `ahead`."""
         bus, (task, headers, args, kwargs) = self._bus, call
-        store_now = heard[0] + started - heard[1]
-        attempt = PlainAttempt(self._stay, job, task, headers, args, kwargs, started, store_now, waits)
+        attempt = PlainAttempt(self._stay, job, task, headers, args, kwargs, started, started + ahead, waits)
         if self._untold is None:
             self._untold = bus.begun[self._lane.lease] = Untold((attempt,))
         else:

@@ -148,11 +148,15 @@ class Settler:
         if ended.failure is not None:
             self._failed(lane, ended, ended.failure, ended.verdict)
         if answer.relay:
-            self._relay((lane.lease.queue,))
+            self.relay(lane)
         for flow in answer.ended:
             self._bus.emit(
                 WorkflowEnded(workflow=flow.id, name=flow.name, status=flow.status, seconds=flow.seconds)
             )
+
+    def relay(self, lane: HeldLane) -> None:
+        """See to it that what ended in this lane is told elsewhere."""
+        self._relay((lane.lease.queue,))
 
     def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Success, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
@@ -224,8 +228,8 @@ class Successes(Run[AttemptSettled]):
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
         if field == "end_to_end":
-            lasted = map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends))
-            return [max(0.0, seconds) for seconds in lasted]
+            lasted = list(map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends)))
+            return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
         if field in _SAME:
             return [_SAME[field]] * len(self)
         place = _PLACES.get(field)

@@ -96,16 +96,18 @@ class Answers:
         """Put the texts that come next into the array that is open, but for its last item: as many as are
         whole."""
         data, at, most = self._data, self._at, len(self._data) - 2
+        find = data.find
         for _ in range(size - len(items) - 1):
-            end = data.find(_END, at)
+            end = find(_END, at)
             if end < 0 or data[at] != _BULK:
                 break
-            length = int(data[at + 1 : end])
-            at, stop = end + 2, end + 2 + length
-            if length < 0 or stop > most:
+            begin = end + 2
+            stop = begin + int(data[at + 1 : end])
+            if not begin <= stop <= most:
                 break
-            items.append(data[at:stop])
-            self._at = at = stop + 2
+            items.append(data[begin:stop])
+            at = stop + 2
+        self._at = at
 
     def _put(self, value: Any) -> Any:
         """Put a value into the array that is open; the outermost one when it is whole with it."""
