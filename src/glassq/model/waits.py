@@ -7,12 +7,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
-from operator import sub
+from itertools import repeat
+from operator import sub, truediv
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 MICRO: Final = 1_000_000
+_TIMES_MICRO: Final = float(MICRO).__mul__
+"""For several times, without a step of the interpreter for each."""
 
 
 class WaitCause(StrEnum):
@@ -128,8 +131,8 @@ class Waits:
         """The same of several jobs, at least one: how long each of them waited, and for what all of them
         together. Jobs of a lane mostly came one soon after the other: what is the same is asked once."""
         eligible, started = [*eligible], [*started]
-        came = [round(each * MICRO) for each in eligible]
-        went = [round(each * MICRO) for each in started]
+        came = list(map(round, map(_TIMES_MICRO, eligible)))
+        went = list(map(round, map(_TIMES_MICRO, started)))
         waited, first, last, jobs = list(map(sub, went, came)), min(came), max(came), len(came)
         since, until, whole, end, cause, before = self._span_of(first)
         within = 0
@@ -145,7 +148,7 @@ class Waits:
         if cause is not None and within:
             spent[cause] = within / MICRO
         spent[_REST] = (sum(waited) - jobs * whole - within) / MICRO
-        return [each / MICRO for each in waited], spent
+        return list(map(truediv, waited, repeat(MICRO))), spent
 
     def _split_each(
         self, eligible: Iterable[float], started: Iterable[float]

@@ -221,7 +221,7 @@ class _Counting:
                 self._started(event)
         else:
             waited, missing = run.column("time_in_queue"), run.column("headers").count(_NO_HEADERS)
-            queue.waited.note_all([each for each in waited if each is not None])
+            queue.waited.note_all([each for each in waited if each is not None] if None in waited else waited)
             queue.starts.note((run.total("waits"), missing))
 
     def _settled_together(self, run: Run[AttemptSettled]) -> None:

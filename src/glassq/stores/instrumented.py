@@ -224,9 +224,9 @@ class InstrumentedStorage:
         """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""
         queue = settlement.lease.queue
 
-        def answered(seconds: Sequence[float], before: Sequence[Known], answers: Sequence[Settled]) -> None:
+        def answered(seconds: Sequence[float], before: Known, answers: Sequence[Settled]) -> None:
             self._bus.emit_together(Settles(self.kind, seconds))
-            self._memory.learn_settled(queue, zip(before, answers, strict=True))
+            self._memory.learn_settled(queue, before, answers)
 
         inner = self._inner.course(owner, settlement, others=others)
         known, heard = partial(self._memory.known, queue), partial(self._heard, queue)

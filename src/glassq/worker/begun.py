@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -21,9 +21,6 @@ from glassq.telemetry import Attempting
 from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
 
-NO_HEADERS: Final[dict[str, str]] = {}
-"""What jobs bring along that nobody traces."""
-
 
 class Stay(msgspec.Struct, frozen=True):
     """What all attempts of a stay in a lane have in common."""
@@ -35,17 +32,22 @@ class Stay(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct):
-    """The first attempt of a plain job. It began at `started` by this process's clock, `store_now` by the
-    store's, and what it has waited for is among the `waits` of its lane."""
+    """The first attempt of a plain job: a call of its task with these arguments. It began at `started` by
+    this process's clock, `store_now` by the store's, and what it has waited for is among the `waits` of its
+    lane. Its code was over at `over`, and had taken so many `seconds`."""
 
     stay: Stay
     job: StoredJob
     task: TaskDefinition
+    headers: dict[str, str]
+    """What the job brought along."""
+    args: list[Any]
+    kwargs: dict[str, Any]
     started: float
     store_now: float
     waits: Waits
-    headers: dict[str, str] = NO_HEADERS
-    """What the job brought along."""
+    over: float = 0.0
+    seconds: float = 0.0
     _context: JobContext | None = None
     _waited: Waited | None = None
 
@@ -99,6 +101,14 @@ class Begun(msgspec.Struct):
             replayed=job.replayed,
             waits=causes,
         )
+
+
+class Untold(list[Begun]):
+    """Those of one stay of which the patient are not told yet, at least one: the last may run still."""
+
+    def event(self) -> AttemptStarted:
+        """What is told of the last."""
+        return self[-1].event()
 
 
 _HEADERS = attrgetter("headers")

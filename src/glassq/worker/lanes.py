@@ -14,12 +14,7 @@ from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
-from glassq.worker.attempt import (
-    Ended,
-    Standing,
-    says_only_that,
-    settlement,
-)
+from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
 from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
@@ -27,10 +22,12 @@ from glassq.worker.plain import PlainAttempts
 from glassq.worker.services import Services, begin, give_back, nothing_follows
 
 _QUICK = 0.005
-"""Seconds of run time up to which a job's settlement is not waited for."""
+"""Seconds of run time up to which a job's settlement is not waited for: that would cost much beside it."""
 _STAY = Leaving.STAY  # as often as it is asked for, an enum's attribute costs too much
 _FRESH = Standing()
 """The past of a job that was not the head when its lane was claimed."""
+_NONE_YET = StoredJob(id="", seq=-1, level=0, body=b"", eligible_at=0.0)
+"""Comes before the first."""
 
 
 class LaneRun:
@@ -86,7 +83,7 @@ class LaneRun:
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
-        self._last: StoredJob | None = None
+        self._last = _NONE_YET
         self._note_time(now)
 
     @cached_property
@@ -234,27 +231,36 @@ class LaneRun:
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, patience, monotonic = self._in_flight, self._patience, self._with.clock.monotonic
-        while len(self._jobs) > 1 and self._may_start():
-            job = self._jobs.popleft()
-            ended = plain.perform(job, self._heard, self._waits)
-            if ended is None:
-                plain.tell()
-                self._serve(job)
-                return
-            now, ran = monotonic(), ended.ran.seconds
-            self._watch_order(job)
+        flight, lane, jobs = self._in_flight, self._lane, self._jobs
+        services, monotonic = self._with, self._with.clock.monotonic
+        over, stopping, crowded = services.over, services.stopping, services.crowded
+        store_ahead, waits = self._heard[0] - self._heard[1], self._waits
+        # While it is on a course, nothing was heard that changes what is known of the lane.
+        while flight.is_on_course and len(jobs) > 1:
+            job = jobs[0]
+            call = plain.open(job)
+            started = monotonic()
+            # fence: what `_may_start` asks, which says so where it may not; once for each job that begins.
+            if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():
+                break
+            jobs.popleft()
+            attempt = plain.run(job, call, started, store_ahead, waits)
+            now, ran = attempt.over, attempt.seconds
+            if job.seq <= self._last.seq:
+                self._watch_order(job)
+            self._last = job
             self._served += 1
             self.ran += ran
             if (
-                ended.verdict is not ACKED
+                attempt.otherwise is not None
                 or ran > _QUICK
-                or now - flight.asked >= patience
-                or self._leaving() is not _STAY
-                or not flight.go_on(ended, self._jobs[0].id, now)
+                or now - flight.asked >= self._patience
+                or stopping()
+                or (self._served >= self._turn and (self._others or crowded(lane.lease.queue)))
+                or not flight.go_on(attempt, jobs[0].id, now)
             ):
                 plain.tell()
-                self._finish(ended, now)
+                self._finish(attempt.ended(), now)
                 return
         plain.tell()
 
@@ -317,7 +323,7 @@ class LaneRun:
                 self._others = answer.others
                 answer = self._with.settler.move_on(self._lane, self._settlement(ended, self._leaving()))
         if answer is not None:
-            self._ahead = _is_quick(ended)
+            self._ahead = ended.ran.seconds <= _QUICK
             self._in_flight.asked = now
             self._take_in(answer)
 
@@ -359,7 +365,7 @@ class LaneRun:
         """Report what must never happen: a job after a later one, or the same one twice in one stay."""
         # order: within a level the sequence only grows; replays keep an old one and are exempt.
         last = self._last
-        if last is not None and job.seq <= last.seq and last.level == job.level and not job.replayed:
+        if job.seq <= last.seq and last.level == job.level and not job.replayed:
             kind = "duplicate" if job.seq == last.seq else "reorder"
             self._with.bus.emit(OrderViolated(queue=self._lane.lease.queue, kind=kind))
         self._last = job
@@ -376,7 +382,7 @@ class LaneRun:
             next_id=self._jobs[0].id if self._jobs else None,
             change=self._change,
             window=self._with.options.window if begun else self._next_window(),
-            ahead=self._with.options.max_in_flight if _is_quick(ended) else 0,
+            ahead=self._with.options.max_in_flight if ended.ran.seconds <= _QUICK else 0,
             begun=begun,
             begins=begins,
         )
@@ -442,8 +448,3 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
-
-
-def _is_quick(ended: Ended) -> bool:
-    """Whether waiting for the store would cost much beside this attempt."""
-    return ended.ran.seconds <= _QUICK
