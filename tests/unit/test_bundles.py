@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from glassq.errors import StorageUnavailable
-from glassq.model.events import AttemptAbandoned, AttemptSettled, SettlementDelayed, WriteFenced
+from glassq.model.events import AttemptAbandoned, AttemptSettled, LaneLeft, SettlementDelayed, WriteFenced
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Lease, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
@@ -66,10 +66,6 @@ class ShortStay:
         self.sent_before = False
         self._play = play
 
-    def left(self) -> None:
-        """Told."""
-        self._play.left.append(self.held.lease.lane)
-
     def abandon(self, ended: Ended) -> None:
         """Lost."""
         self._play.settler.abandoned(self.held, ended)
@@ -93,6 +89,7 @@ class Play:
         for kind in (AttemptSettled, AttemptAbandoned, SettlementDelayed):
             bus.subscribe(lambda event: self.told.append(f"{type(event).__name__} {event.job_id}"), kind)
         bus.subscribe(lambda event: self.told.append(type(event).__name__), WriteFenced)
+        bus.subscribe(lambda event: self.left.append(event.lease.lane), LaneLeft)
         self.settler = Settler(cast("Storage", self.store), bus, self.clock, OWNER, lambda: 0.5)
         self.bundles = Bundles(self.settler, self.clock, WorkerOptions(**cast("Any", options)))
         self.messages: deque[Left] = deque()

@@ -12,6 +12,7 @@ from glassq.model.leases import Claimed
 from glassq.model.watermarks import Watermark
 from glassq.testing.clock import FakeClock
 from glassq.worker.claiming import Claiming
+from glassq.worker.holdings import Holdings
 from glassq.worker.lanes import LaneRun
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
@@ -44,7 +45,7 @@ class Post:
             queues=lambda: self.queues,
             doorbell=self,
             pool=pool,
-            holdings=rest,
+            holdings=Holdings(),
             shares=shares,
             reach=SimpleNamespace(lanes=lambda: 0, look=lambda _: None),  # type: ignore[arg-type]
             assignment=None,

@@ -138,7 +138,8 @@ class Play:
         )
         self.lane = HeldLane(LEASE, self.clock.monotonic() + 15, self.clock)
         grant = Grant(lease=LEASE, jobs=stored, begun=begun, ahead=ahead)
-        self.stay = LaneRun(services, self.lane, grant, now=0.0, others=False, turn=turn, asked=turn)
+        heard = (0.0, self.clock.monotonic())
+        self.stay = LaneRun(services, self.lane, grant, heard=heard, others=False, turn=turn, asked=turn)
 
     def perform(self, _lane: Any, job: StoredJob, _past: Any, now: float, waits: Waits) -> Ended:
         """It succeeds."""

@@ -69,7 +69,7 @@ class Play:
         self.done: list[str] = []
         taken: Any = self.take
         given: Any = self.give_back
-        done: Any = lambda lane: self.done.append(lane.lease.lane)  # noqa: E731 - of a lane that is played
+        done: Any = lambda lanes: self.done.extend(lane.lease.lane for lane in lanes)  # noqa: E731
         bundles = Bundles(cast("Settler", None), FakeClock(), WorkerOptions(max_in_flight=most // 2))
         self.turns = Turns(
             bundles=bundles,

@@ -17,6 +17,7 @@ from glassq.model.waits import (
     WaitCause,
     Waits,
     merged,
+    split_together,
     stretches_of,
     text_of,
     waits_of,
@@ -127,6 +128,25 @@ def test_jobs_of_a_lane_are_told_together_what_each_is_told(
     for waits in (waits_of(text), waits_of(merged(text, 1000, 2000, 4))):
         singly = [waits.split(*each) for each in times]
         seconds, spent = waits.split_all(*zip(*times, strict=True))
+        assert seconds == [each for each, _ in singly]
+        for cause in WaitCause:
+            assert spent.get(cause, 0.0) == pytest.approx(
+                sum(causes.get(cause, 0.0) for _, causes in singly), abs=1e-9
+            )
+
+
+@given(st.lists(st.tuples(lengths, st.integers(900, 3000), st.integers(-20, 2000)), min_size=1, max_size=5))
+def test_jobs_of_several_lanes_are_told_together_what_each_is_told(
+    jobs: list[tuple[list[tuple[int, int, int]], int, int]],
+) -> None:
+    """Each with the waits of its own lane, those of one lane with the same ones; also where a clock stepped
+    back."""
+    of_one = [waits_of(laid_out(jobs[0][0]))] * len(jobs)
+    for lanes in ([waits_of(laid_out(told)) for told, _, _ in jobs], of_one, [*of_one, NO_WAITS]):
+        told = [*jobs, jobs[0]][: len(lanes)]
+        times = [(came / MICRO, (came + waited) / MICRO) for _, came, waited in told]
+        singly = [waits.split(*each) for waits, each in zip(lanes, times, strict=True)]
+        seconds, spent = split_together(lanes, *zip(*times, strict=True))
         assert seconds == [each for each, _ in singly]
         for cause in WaitCause:
             assert spent.get(cause, 0.0) == pytest.approx(

@@ -42,10 +42,6 @@ class Stay(Protocol):
         """Whether settlements were sent in it before its end, of which it has to hear first."""
         ...
 
-    def left(self) -> None:
-        """Its end was settled, and that was told."""
-        ...
-
     def abandon(self, ended: Ended) -> None:
         """Its lane is lost, and its end was not sent."""
         ...
@@ -200,8 +196,6 @@ class Message:
         if together:
             lanes = [end.stay.held for end, _ in together]
             self._settler.settled_each(lanes, [(end.ended, answer) for end, answer in together])
-            for end, _ in together:
-                end.stay.left()
         for end, settling in alone:
             end.stay.hear_of(end.ended, end.settlement, settling, end.at)
             self.paused = self.paused or end.stay.paused

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
 from glassq.errors import StorageError
-from glassq.model.events import LaneClaimed
-from glassq.model.leases import Claimed
+from glassq.model.leases import Claimed, Grant
 from glassq.shielding import Log
 from glassq.storage import Doorbell, Terms
 from glassq.worker.assignment import Assignment
 from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
 from glassq.worker.bundles import Bundles
+from glassq.worker.comings import Comings
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
@@ -37,6 +39,9 @@ _LOOK = 0.2
 """Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
 _LEFT = 0.1
 """Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
+
+
+_QUEUE: Callable[[Grant], str] = attrgetter("lease.queue")
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -203,25 +208,29 @@ class Claiming:
         self._reach.look(claimed)
         if claimed.grants and (claimed.others or len(claimed.grants) > free):
             self._presses = True
-        stays = []
-        for place, grant in enumerate(claimed.grants):
-            lane = HeldLane(grant.lease, deadline, self._clock)
-            self._holdings.add(lane)
-            self._with.bus.emit(
-                LaneClaimed(worker=self._worker, lease=grant.lease, cause=grant.cause, stolen=grant.stolen)
-            )
-            stays.append(
-                LaneRun(
-                    self._with,
-                    lane,
-                    grant,
-                    now=claimed.now,
-                    others=grant.lease.queue in claimed.others,
-                    turn=self._shares.turn_of(grant.lease),
-                    asked=min(options.window, self._shares.turn(grant.lease.queue)),
-                    at_once=place < free,
+        lanes = [HeldLane(grant.lease, deadline, self._clock) for grant in claimed.grants]
+        self._holdings.add(lanes)
+        stays: list[LaneRun] = []
+        heard = claimed.now, self._clock.monotonic()
+        for queue, granted in groupby(claimed.grants, _QUEUE):
+            grants = [*granted]
+            self._with.bus.emit_together(Comings(self._worker, grants))
+            others, asked = queue in claimed.others, min(options.window, self._shares.turn(queue))
+            turns = self._shares.turns_of(queue, [grant.lease.lane for grant in grants])
+            for grant, turn in zip(grants, turns, strict=True):
+                place = len(stays)
+                stays.append(
+                    LaneRun(
+                        self._with,
+                        lanes[place],
+                        grant,
+                        heard=heard,
+                        others=others,
+                        turn=turn,
+                        asked=asked,
+                        at_once=place < free,
+                    )
                 )
-            )
         try:
             for earlier in self._pool.put(stays):
                 earlier.give_way()

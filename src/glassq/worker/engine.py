@@ -342,12 +342,11 @@ class Worker:
     def _give_back(self, lanes: Sequence[LaneRun]) -> None:
         if lanes:
             give_back(self._services, [lane.held for lane in lanes if not lane.held.lost])
-        for lane in lanes:
-            self._drop(lane)
+            self._drop(lanes)
 
-    def _drop(self, lane: Stay) -> None:
-        self._reach.note(lane)
-        self._holdings.drop(lane.held)
+    def _drop(self, lanes: Sequence[Stay]) -> None:
+        self._reach.note(lanes)
+        self._holdings.drop([lane.held for lane in lanes])
 
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import ClaimCause, Grant, Lease, Leaving, Settled, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import FAIRNESS
 from glassq.policy.decide import ACKED
@@ -24,7 +24,7 @@ from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
-from glassq.worker.services import Services, begin, give_back, nothing_follows
+from glassq.worker.services import Services, begin, give_back
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for."""
@@ -36,10 +36,23 @@ _FRESH = Standing()
 class LaneRun:
     """One stay in one lane. Belongs to one thread from its first job to the leaving. Its `turn` is so many
     jobs; so many were `asked` for with the grant, if others waited. It is served `at_once`, or waits for a
-    thread.
+    thread. `heard` is what the store's clock said then, and when by this process's.
 
     `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
     """
+
+    # As they are in nearly all short stays from their beginning to their end: said once, for all of them.
+    paused = False
+    """Whether the store has said that nothing more of the queue is to begin."""
+    ran = 0.0
+    """Seconds its jobs ran for."""
+    _held, _passed_on, _has_courses = True, False, True
+    _served = 0
+    _past: Standing | None = None
+    """That of its head, unless a job has ended; None: as the grant says."""
+    _plain: PlainAttempts | None = None
+    _last: StoredJob | None = None
+    _follow: Callable[[str], Lease | None]
 
     def __init__(
         self,
@@ -47,47 +60,32 @@ class LaneRun:
         lane: HeldLane,
         grant: Grant,
         *,
-        now: float,
+        heard: tuple[float, float],
         others: bool,
         turn: int,
         asked: int,
         at_once: bool = True,
     ) -> None:
         self._with = services
-        self._lane = lane
-        self.held = lane
+        self.held = self._lane = lane
         """The lane as the worker's other threads see it."""
+        self._grant = grant
         self._jobs = deque(grant.jobs)
-        self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
-        self._waits = grant.waits
-        self._change = grant.change
+        self._waits, self._change = grant.waits, grant.change
         self._others = others
-        self._held = True
-        self._passed_on = False
-        self._begun = grant.begun
-        self._waited = not (grant.begun and at_once)
-        fresh = self._past == _FRESH and grant.cause is ClaimCause.READY
+        self._begun = begun = grant.begun
+        self._waited = not (begun and at_once)
         self._ahead = grant.ahead > 0
-        ends = len(grant.jobs) < asked
+        self._turn = turn
+        self._ends = ends = len(grant.jobs) < asked
         few = turn == 1 or (ends and len(grant.jobs) <= min(turn, grant.ahead + 1))
-        self.is_short = few and fresh and grant.begun
+        self.is_short = few and begun and grant.is_fresh
         """Whether it may be left with other lanes: its turn is one job, or ends with the few it was granted
         with and may run ahead; nothing is noted of the first."""
-        self._turn = turn
         self._window = services.options.window
-        self._patience = services.options.lease_seconds / 3
-        self._ends = ends
-        self._follow: Callable[[str], Lease | None] = nothing_follows
-        self.paused = False
-        """Whether the store has said that nothing more of the queue is to begin."""
-        self.since = services.clock.monotonic()
-        self._has_courses = True
-        self._plain: PlainAttempts | None = None
-        self._served = 0
-        self.ran = 0.0
-        """Seconds its jobs ran for."""
-        self._last: StoredJob | None = None
-        self._note_time(now)
+        self._heard = heard
+        self.since = heard[1]
+        """When it was claimed, by the local clock."""
 
     @cached_property
     def _in_flight(self) -> InFlight:
@@ -176,7 +174,7 @@ class LaneRun:
         return (
             ended.verdict is ACKED
             and ended.ran.seconds <= BRIEF
-            and now - asked < self._patience
+            and now - asked < self._with.options.patience
             and not self._with.storage.is_steered(self._lane.lease.queue)
         )
 
@@ -201,10 +199,6 @@ class LaneRun:
             self._in_flight.abandon()
         self._with.settler.abandoned(self._lane, ended)
 
-    def left(self) -> None:
-        """Its end was sent with others, was settled, and that was told."""
-        self._with.bus.emit(LaneLeft(lease=self._lane.lease))
-
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """Its end was sent with others: hear of it here, whatever was answered."""
         self._in_flight.take_on(ended, settlement, settling, at)
@@ -225,7 +219,8 @@ class LaneRun:
     def _serve(self, job: StoredJob) -> None:
         """Attempt a job and settle it, or at least send its settlement."""
         self._watch_order(job)
-        ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
+        past = self._past or _standing(self._grant)
+        ended = self._with.attempts.perform(self._lane, job, past, self._store_now(), self._waits)
         self._served += 1
         self.ran += ended.ran.seconds
         self._past = _FRESH
@@ -234,7 +229,7 @@ class LaneRun:
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, patience, monotonic = self._in_flight, self._patience, self._with.clock.monotonic
+        flight, patience, monotonic = self._in_flight, self._with.options.patience, self._with.clock.monotonic
         while len(self._jobs) > 1 and self._may_start():
             job = self._jobs.popleft()
             ended = plain.perform(job, self._heard, self._waits)
@@ -351,7 +346,7 @@ class LaneRun:
         return (
             ended.ran.seconds <= _QUICK
             and ended.verdict.action is Action.ACK
-            and now - self._in_flight.asked < self._patience
+            and now - self._in_flight.asked < self._with.options.patience
             and ended.callback is None
         )
 
@@ -431,7 +426,7 @@ class LaneRun:
         elif self._held:  # stopping
             give_back(self._with, [self._lane])
         else:
-            self.left()
+            self._with.bus.emit(LaneLeft(lease=self._lane.lease))
 
     # -- the store's time ------------------------------------------------------------------------------------
 
@@ -442,6 +437,10 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
+
+
+def _standing(grant: Grant) -> Standing:
+    return Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
 
 
 def _is_quick(ended: Ended) -> bool:

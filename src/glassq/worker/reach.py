@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from glassq.model.clock import Clock
@@ -43,9 +44,10 @@ class Reach:
         lanes = self._pool.busy + len(self._pool) + len(claimed.grants)
         self.crowded = bool(claimed.others) or lanes > self._pool.size
 
-    def note(self, lane: Stay) -> None:
-        """A lane was served."""
-        self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
+    def note(self, lanes: Iterable[Stay]) -> None:
+        """Lanes were served."""
+        for lane in lanes:
+            self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
 
     def lanes(self) -> int:
         """How many more lanes may wait for a thread now."""

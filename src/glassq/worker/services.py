@@ -9,7 +9,7 @@ import msgspec
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
 from glassq.model.events import LaneLeft
-from glassq.model.leases import Lease, Owner
+from glassq.model.leases import Owner
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
@@ -65,8 +65,3 @@ def give_back(services: Services, lanes: Sequence[HeldLane]) -> None:
         log.warning("cannot release %s, the leases will end by themselves: %s", leases, error)
     for lease in leases:
         services.bus.emit(LaneLeft(lease=lease))
-
-
-def nothing_follows(_queue: str) -> Lease | None:
-    """Of a lane that is served by itself."""
-    return None

@@ -28,6 +28,7 @@ from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended
 from glassq.worker.backoff import RetryPause
 from glassq.worker.begun import Begins, Begun
+from glassq.worker.comings import Leavings
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -160,8 +161,10 @@ class Settler:
         self._bus.emit_together(Successes((lane,) * len(told), told))
 
     def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
-        """The same of attempts of which each was in a lane of its own, all of one queue."""
+        """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
+        were left with it."""
         self._bus.emit_together(Successes(lanes, ends))
+        self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""

@@ -18,7 +18,7 @@ class Turns:
     due, and before anything else is done than to run the next short turn. `next_lane` takes the next waiting
     lane; `is_watched` says whether another thread is awake that sends a bundle in time. `give_back` is told
     which lanes of a queue are not to begin after all, and gives back those that wait as well; `done` is told
-    of each lane that nothing is to be heard of any more.
+    of lanes that nothing is to be heard of any more.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Turns:
         next_lane: Callable[[], LaneRun | None],
         is_watched: Callable[[], bool],
         give_back: Callable[[str, Sequence[LaneRun]], None],
-        done: Callable[[Stay], None],
+        done: Callable[[Sequence[Stay]], None],
     ) -> None:
         self._most = bundles.most_left
         self._next_lane = next_lane
@@ -112,8 +112,7 @@ class Turns:
         try:
             left.leave()
         finally:
-            for stay in left.stays:
-                self._done(stay)
+            self._done(left.stays)
             self._unheard -= len(left.stays)
         if left.paused:
             queue, following = left.lease.queue, self._following
