@@ -25,7 +25,7 @@ from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Leaving, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, Together
 
 MAX_APPEND_JOBS = 100
 MAX_APPEND_BYTES = 1 << 20
@@ -276,7 +276,7 @@ class Storage(Keeping, FlowStorage, Protocol):
         """
         ...
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """Send settlements of several lanes in one message for each queue, as `settle_later` does one by one.
 
         Each ends its lane's turn (`Leaving.YIELD`); at most one per lane, at most `MAX_TOGETHER`

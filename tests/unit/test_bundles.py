@@ -11,9 +11,9 @@ import pytest
 from glassq.errors import StorageUnavailable
 from glassq.model.events import AttemptAbandoned, AttemptSettled, LaneLeft, SettlementDelayed, WriteFenced
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import Lease, Leaving, Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
-from glassq.settling import Answered, Settling
+from glassq.settling import Answered, Settling, Together
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
@@ -38,10 +38,10 @@ class Store:
         self.is_paused = False
         self.breaks = False
 
-    def settle_together(self, _: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+    def settle_together(self, _: Owner, settlements: Sequence[Settlement]) -> Together:
         """A message."""
         self.sent.append(list(settlements))
-        return [Answered(lambda each=each: self._answer(each)) for each in settlements]  # type: ignore[misc]
+        return Together.of([Answered(lambda each=each: self._answer(each)) for each in settlements])  # type: ignore[misc]
 
     def settle(self, _: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """One that is repeated."""
@@ -102,8 +102,7 @@ class Play:
         job = StoredJob(id=lane.upper(), seq=1, level=3, body=b"", eligible_at=0.0)
         ran = Ran(Outcome.SUCCEEDED, None, None, 0.0)
         ended = Ended(job, 1, "work", {}, None, ran, Verdict(Action.ACK), did_run=True)
-        what = Settlement(lease=stay.held.lease, job_id=job.id, action=Action.ACK, leaving=Leaving.YIELD)
-        self.bundle.put(stay, ended, what, self.clock.monotonic())
+        self.bundle.put(stay, ended, self.clock.monotonic())
         return stay
 
     def sent(self) -> list[str]:

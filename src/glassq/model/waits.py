@@ -272,8 +272,6 @@ def _no_more_than(parts: Mapping[str, int], most: int) -> dict[str, int]:
 
 
 _numbers: Final = msgspec.json.Decoder().decode
-_ONE: Final = 5
-"""Numbers in the text of one stretch, with the 0 behind it."""
 
 
 def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
@@ -281,10 +279,8 @@ def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
     if not text:
         return ()
     told: Any = _numbers(b"[%b0]" % (text.encode() if isinstance(text, str) else text))
-    if len(told) == _ONE:  # as most have that are claimed
-        begin, end, cause, amount, _ = told
-        return (_stretch((begin, end, cause, amount or end - begin)),)
-    told_of = zip(told[0:-1:4], told[1::4], told[2::4], told[3::4], strict=True)
+    each = iter(told)
+    told_of = zip(each, each, each, each, strict=False)  # without the 0 behind all of them
     return tuple(
         [_stretch((begin, end, cause, amount or end - begin)) for begin, end, cause, amount in told_of]
     )

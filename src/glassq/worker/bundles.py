@@ -11,8 +11,9 @@ import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
-from glassq.model.leases import Lease, Settled, Settlement, SettleStatus
-from glassq.settling import Settling
+from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
+from glassq.model.verdicts import Action
+from glassq.settling import Settling, Together
 from glassq.storage import KEPT_SETTLEMENTS
 from glassq.worker.attempt import Ended
 from glassq.worker.begun import Begun
@@ -24,6 +25,9 @@ BRIEF: Final = 0.001
 """Seconds: a job that ran for longer is settled by itself, and no end waits for longer while others run."""
 _MOST: Final = 16
 """Ends in one message. More would save little, and as many lanes run their job again after a kill."""
+
+
+_ACK, _YIELD = Action.ACK, Leaving.YIELD
 
 
 class Stay(Protocol):
@@ -79,12 +83,15 @@ class Left(Protocol):
 
 
 class _End(msgspec.Struct, frozen=True):
-    """The end of a lane's turn. `at` is when its job ended, by the local clock."""
+    """The end of a lane's turn: its last job has succeeded, at this time by the local clock."""
 
     stay: Stay
     ended: Ended
-    settlement: Settlement
     at: float
+
+    def settlement(self) -> Settlement:
+        """What the store is told."""
+        return Settlement(lease=self.stay.held.lease, job_id=self.ended.job.id, action=_ACK, leaving=_YIELD)
 
 
 class Bundle:
@@ -110,16 +117,16 @@ class Bundle:
     def queue(self) -> str:
         """Whose lanes there are; empty where there are none."""
         ends = self.ends
-        return ends[0].settlement.lease.queue if ends else ""
+        return ends[0].stay.held.lease.queue if ends else ""
 
     def begun(self, attempts: Sequence[Begun]) -> None:
         """A job has begun that may come into it: those who are patient are told later."""
         self._begun += attempts
 
-    def put(self, stay: Stay, ended: Ended, settlement: Settlement, at: float) -> None:
-        """Keep the end of a turn."""
+    def put(self, stay: Stay, ended: Ended, at: float) -> None:
+        """Keep the end of a turn, whose last job has succeeded, of which no more is to be told."""
         with self._lock:
-            self.ends.append(_End(stay, ended, settlement, at))
+            self.ends.append(_End(stay, ended, at))
 
     def is_due(self) -> bool:
         """Whether it is full, or has waited for long enough."""
@@ -151,61 +158,77 @@ class Bundle:
         ends, self.ends = self.ends, []
         lost = [end for end in ends if end.stay.held.lost]
         if lost:  # as whatever ends in a lane that is no longer this worker's
-            self._left.append(Message(self._settler, lost, ()))
+            self._left.append(Message(self._settler, lost, (), None))
             ends = [end for end in ends if end not in lost]
         if not ends:
             return
-        settlements = [end.settlement for end in ends]
+        settlements = [end.settlement() for end in ends]
         begun = None if begins is None else begins(settlements[-1].lease.queue)
         if begun is not None:
             settlements[-1] = msgspec.structs.replace(settlements[-1], begins=begun)
         for end in ends:
             end.stay.held.leaving = True  # a store that settles at once gives the lane up
         # order: on the wire when this returns; before that nobody can be given any of these lanes.
-        self._left.append(Message(self._settler, ends, self._settler.send_together(settlements)))
+        sent = self._settler.send_together(settlements)
+        self._left.append(Message(self._settler, ends, settlements, sent))
 
 
 class Message:
     """Ends of turns that were sent together, or not at all. Belongs to the thread whose lanes they are of."""
 
-    def __init__(self, settler: Settler, ends: Sequence[_End], sent: Sequence[Settling]) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        ends: Sequence[_End],
+        settlements: Sequence[Settlement],
+        sent: Together | None,
+    ) -> None:
         self._settler = settler
         self._ends = ends
+        self._settlements = settlements
         self._sent = sent
         self.stays = [end.stay for end in ends]
-        self.lease = ends[0].settlement.lease
+        self.lease = self.stays[0].held.lease
         self.paused = False
 
     def heard(self) -> bool:
         """See `Left.heard`."""
-        return all(settling.arrived() for settling in self._sent)
+        return self._sent is None or self._sent.arrived()
 
     def leave(self) -> None:
         """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""
-        if not self._sent:
+        if self._sent is None:
             for end in self._ends:
                 end.stay.abandon(end.ended)
             return
-        answers = self._answers()
-        together, alone = [], [*zip(self._ends, self._sent, strict=True)]
+        alone: Sequence[int] = range(len(self._ends))
+        answers = self._answers(self._sent)
         if answers and all(map(_is_routine, answers)):
-            told = [*zip(self._ends, answers, strict=True)]
-            together = [(end, answer) for end, answer in told if not end.stay.sent_before]
-            alone = [(end, settling) for end, settling in alone if end.stay.sent_before]
-            self.paused = any(answer.paused for answer in answers)
-        if together:
-            lanes = [end.stay.held for end, _ in together]
-            self._settler.settled_each(lanes, [(end.ended, answer) for end, answer in together])
-        for end, settling in alone:
-            end.stay.hear_of(end.ended, end.settlement, settling, end.at)
+            self.paused = answers[-1].paused
+            alone = [place for place in alone if self.stays[place].sent_before]
+            self._tell(answers, alone)
+        for place in alone:
+            end = self._ends[place]
+            end.stay.hear_of(end.ended, self._settlements[place], self._sent[place], end.at)
             self.paused = self.paused or end.stay.paused
 
-    def _answers(self) -> list[Settled]:
+    def _tell(self, answers: Sequence[Settled], alone: Sequence[int]) -> None:
+        """Tell of all but those that hear of it alone."""
+        ends = self._ends
+        if alone:
+            together = [place for place in range(len(ends)) if place not in alone]
+            ends, answers = [ends[place] for place in together], [answers[place] for place in together]
+        if ends:
+            lanes, ended = [end.stay.held for end in ends], [end.ended for end in ends]
+            self._settler.settled_each(lanes, [*zip(ended, answers, strict=True)])
+
+    @staticmethod
+    def _answers(sent: Together) -> Sequence[Settled]:
         """What was answered, waited for; nothing where that failed: each lane meets the failure itself."""
         try:
-            return [settling.answer() for settling in self._sent]
+            return sent.answers()
         except StorageError:
-            return []
+            return ()
 
 
 def _is_routine(answer: Settled) -> bool:

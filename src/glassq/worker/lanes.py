@@ -159,7 +159,7 @@ class LaneRun:
             bundle.begun(plain.untold())
             if leaving is Leaving.YIELD:
                 self._passed_on, self._held = True, False
-                bundle.put(self, ended, self._settlement(ended, leaving), now)
+                bundle.put(self, ended, now)
                 return True
             bundle.send()
             self._finish(ended, now)

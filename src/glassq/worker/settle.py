@@ -21,7 +21,7 @@ from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
-from glassq.settling import Settling
+from glassq.settling import Settling, Together
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
@@ -73,7 +73,7 @@ class Settler:
         """Tell the store without waiting for what it says."""
         return self._storage.settle_later(self._owner, settlement)
 
-    def send_together(self, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+    def send_together(self, settlements: Sequence[Settlement]) -> Together:
         """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
         return self._storage.settle_together(self._owner, settlements)
 

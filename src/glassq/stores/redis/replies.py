@@ -204,9 +204,14 @@ def _turns(at: float, found: Watermark, first: bytes, count: int, others: int) -
     """The answers to turns that all ended, by the first of them; from `others` on, if it is not 0, they say
     that others wait."""
     status, ordinal = _STATUSES[first[: first.index(b":")]], int(first.split(b":")[1])
+    waiting = count + 1 - others if others else 0
     return [
-        Settled(status=status, now=at, ordinal=ordinal + each, others=0 < others <= each + 1, found=found)
-        for each in range(count)
+        Settled(status=status, now=at, ordinal=each, others=is_crowded, found=found)
+        for each, is_crowded in zip(
+            range(ordinal, ordinal + count),
+            [False] * (count - waiting) + [True] * waiting,
+            strict=True,
+        )
     ]
 
 

@@ -25,7 +25,7 @@ from glassq.model.leases import (
 from glassq.model.names import job_id, queue_of
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
-from glassq.settling import Answered, Settling
+from glassq.settling import Answered, Together
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
@@ -265,10 +265,10 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         """See `Storage.is_steered`."""
         return self._steering.has_steered and self._steering.is_fresh(queue)
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """See `Storage.settle_together`. One transaction, and answered at once."""
         check_together(settlements)
-        return answered(partial(self.settle, owner, settlements)).each(len(settlements))
+        return answered(len(settlements), partial(self.settle, owner, settlements))
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)
