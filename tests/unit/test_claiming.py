@@ -12,8 +12,8 @@ from glassq.model.leases import Claimed
 from glassq.model.watermarks import Watermark
 from glassq.testing.clock import FakeClock
 from glassq.worker.claiming import Claiming
+from glassq.worker.granted import GrantedLane
 from glassq.worker.holdings import Holdings
-from glassq.worker.lanes import LaneRun
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 
@@ -31,7 +31,7 @@ class Post:
         with_: Any = SimpleNamespace(
             clock=self.clock, storage=self, options=WorkerOptions(), owner=None, stopping=lambda: False
         )
-        pool: LanePool[LaneRun] = LanePool(4, "lane", serve=lambda _: None, on_free=lambda: None)
+        pool: LanePool[GrantedLane] = LanePool(4, "lane", serve=lambda _: None, on_free=lambda: None)
         shares: Any = SimpleNamespace(
             ordered=lambda queues: queues,
             terms=lambda *_, **__: {},

@@ -41,6 +41,10 @@ class Lane:
             self._play.told.append(f"sent {self.lease.lane}, begins {begins.lane if begins else 'nothing'}")
         return False
 
+    def stay(self) -> Lane:
+        """What is left of it."""
+        return self
+
     def begin_after(self, queue: str) -> Lease | None:
         """As a lane that waited."""
         return self.lease if queue == self.lease.queue else None

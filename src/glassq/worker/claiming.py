@@ -17,8 +17,8 @@ from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
 from glassq.worker.bundles import Bundles
 from glassq.worker.comings import Comings
+from glassq.worker.granted import GrantedLane, Granting
 from glassq.worker.holdings import HeldLane, Holdings
-from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
 from glassq.worker.services import Services
@@ -67,7 +67,7 @@ class Claiming:
         *,
         queues: Callable[[], tuple[str, ...]],
         doorbell: Doorbell,
-        pool: LanePool[LaneRun],
+        pool: LanePool[GrantedLane],
         holdings: Holdings,
         shares: Shares,
         reach: Reach,
@@ -76,7 +76,7 @@ class Claiming:
         beats: Beats,
         random: Callable[[], float],
         rest: Callable[[float], object],
-        give_back: Callable[[Sequence[LaneRun]], None],
+        give_back: Callable[[Sequence[GrantedLane]], None],
         withdraw: Callable[[], None],
     ) -> None:
         self._with = services
@@ -210,33 +210,24 @@ class Claiming:
             self._presses = True
         lanes = [HeldLane(grant.lease, deadline, self._clock) for grant in claimed.grants]
         self._holdings.add(lanes)
-        stays: list[LaneRun] = []
+        waiting: list[GrantedLane] = []
         heard = claimed.now, self._clock.monotonic()
         for queue, granted in groupby(claimed.grants, _QUEUE):
             grants = [*granted]
             self._with.bus.emit_together(Comings(self._worker, grants))
-            others, asked = queue in claimed.others, min(options.window, self._shares.turn(queue))
+            others = queue in claimed.others
+            common = Granting(self._with, heard, min(options.window, self._shares.turn(queue)))
             turns = self._shares.turns_of(queue, [grant.lease.lane for grant in grants])
             for grant, turn in zip(grants, turns, strict=True):
-                place = len(stays)
-                stays.append(
-                    LaneRun(
-                        self._with,
-                        lanes[place],
-                        grant,
-                        heard=heard,
-                        others=others,
-                        turn=turn,
-                        asked=asked,
-                        at_once=place < free,
-                    )
-                )
+                place = len(waiting)
+                lane = lanes[place]
+                waiting.append(GrantedLane.of(common, lane, grant, turn, at_once=place < free, others=others))
         try:
-            for earlier in self._pool.put(stays):
+            for earlier in self._pool.put(waiting):
                 earlier.give_way()
         except RuntimeError:
-            log.exception("no thread for %d lanes; they are given back", len(stays))
-            self._give_back(stays)
+            log.exception("no thread for %d lanes; they are given back", len(waiting))
+            self._give_back(waiting)
 
     def _wait_for_threads(self) -> None:
         """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a

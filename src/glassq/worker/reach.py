@@ -8,7 +8,7 @@ from typing import Final
 from glassq.model.clock import Clock
 from glassq.model.leases import Claimed
 from glassq.worker.bundles import Stay
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
 from glassq.worker.pool import LanePool
 
 _HORIZON: Final = 0.01
@@ -29,7 +29,7 @@ class Reach:
     fewer are wanted. Belongs to the thread that claims, but for `note`.
     """
 
-    def __init__(self, clock: Clock, pool: LanePool[LaneRun]) -> None:
+    def __init__(self, clock: Clock, pool: LanePool[GrantedLane]) -> None:
         self._clock = clock
         self._pool = pool
         self._looked = clock.monotonic()
@@ -68,6 +68,6 @@ class Reach:
         self._lanes = 0
         self._pool.want()
 
-    def is_late(self, lane: LaneRun) -> bool:
+    def is_late(self, lane: GrantedLane) -> bool:
         """Whether a lane has waited for too long."""
         return self._clock.monotonic() - lane.since > PATIENCE

@@ -41,6 +41,16 @@ class Services(msgspec.Struct, frozen=True):
     other queues than this one wait for a slot of it."""
 
 
+def may_begin(services: Services, lane: HeldLane) -> bool:
+    """Whether a job of this lane may begin: not on a lease that may have ended, not while stopping. Asked
+    once for each, right before it does. What has been answered was heard when the last one was sent."""
+    # fence: the one place in a worker that lets a job begin.
+    if not lane.ours():
+        services.settler.lose(lane, "expired")  # unless that was noticed before
+        return False
+    return not services.over()
+
+
 def begin(services: Services, lane: HeldLane) -> bool:
     """Tell the store that the head of a lane that waited in this worker begins; whether it may. One round
     trip."""

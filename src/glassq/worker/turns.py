@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from glassq.model.leases import Lease
 from glassq.worker.bundles import Bundles, Left, Stay
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
 
 
 class Turns:
@@ -25,9 +25,9 @@ class Turns:
         self,
         *,
         bundles: Bundles,
-        next_lane: Callable[[], LaneRun | None],
+        next_lane: Callable[[], GrantedLane | None],
         is_watched: Callable[[], bool],
-        give_back: Callable[[str, Sequence[LaneRun]], None],
+        give_back: Callable[[str, Sequence[GrantedLane]], None],
         done: Callable[[Sequence[Stay]], None],
     ) -> None:
         self._most = bundles.most_left
@@ -37,13 +37,13 @@ class Turns:
         self._done = done
         self._left: deque[Left] = deque()
         self._unheard = 0
-        self._following: LaneRun | None = None
+        self._following: GrantedLane | None = None
         self._bundles = bundles
         self._bundle = bundles.begin(self._left)
 
-    def run(self, first: LaneRun) -> None:
+    def run(self, first: GrantedLane) -> None:
         """Serve this lane and what follows."""
-        lane: LaneRun | None = first
+        lane: GrantedLane | None = first
         try:
             while lane is not None:
                 self._serve(lane)
@@ -56,7 +56,7 @@ class Turns:
             if self._following is not None:
                 self._give_back(self._following.lease.queue, (self._following,))
 
-    def _serve(self, lane: LaneRun) -> None:
+    def _serve(self, lane: GrantedLane) -> None:
         self._unheard += 1
         in_bundle = False
         try:
@@ -66,7 +66,7 @@ class Turns:
             raise
         finally:
             if not in_bundle:
-                self._left.append(lane)
+                self._left.append(lane.stay())
             if not in_bundle or self._unheard > self._most:
                 self._hear_what_came()
 
@@ -76,7 +76,7 @@ class Turns:
         self._following = following = self._next_lane()
         return None if following is None else following.begin_after(queue)
 
-    def _next(self) -> LaneRun | None:
+    def _next(self) -> GrantedLane | None:
         """The lane that is served next; before there is none, all that is on its way is heard of."""
         while self._following is None:
             self._following = self._next_lane()
@@ -90,7 +90,7 @@ class Turns:
         lane, self._following = self._following, None
         return lane
 
-    def _make_way(self, lane: LaneRun) -> None:
+    def _make_way(self, lane: GrantedLane) -> None:
         """Send the bundle, unless this lane may be left with the others of it."""
         bundle = self._bundle
         queue = bundle.queue
