@@ -153,19 +153,19 @@ def test_a_bundle_is_due_when_it_is_full_or_old() -> None:
     """Half of what may be unheard of, or a millisecond."""
     play = Play(max_in_flight=2)
     play.put("a")
-    assert not play.bundle.is_due()
+    assert play.bundle.takes("q")
     play.put("b")
-    assert play.bundle.is_due()
+    assert not play.bundle.takes("q")
     play.bundle.send()
-    assert not play.bundle.is_due()
+    assert play.bundle.takes("q")
     play.put("c")
     play.clock.advance(2 * BRIEF)
-    assert not play.bundle.is_due()
+    assert play.bundle.takes("q")
     slow = Play()
     slow.put("a")
     slow.clock.advance(2 * BRIEF)
     slow.put("b")
-    assert slow.bundle.is_due()
+    assert not slow.bundle.takes("q")
 
 
 def test_another_thread_sends_what_is_old() -> None:

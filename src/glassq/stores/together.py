@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 
 from glassq.errors import StorageError
-from glassq.model.leases import Settled, Settlement
+from glassq.model.leases import Leaving, Settled, Settlement
 from glassq.settling import Settling, Together
+from glassq.storage import MAX_TOGETHER
+
+# Of messages with many settlements that are alike: asked of all at once.
+_LANE, _LEAVING = attrgetter("lease.queue", "lease.lane"), attrgetter("leaving")
+
+
+def check_together(settlements: Sequence[Settlement]) -> None:
+    """`ValueError` for settlements that may not go into one message."""
+    count = len(settlements)
+    if len(set(map(_LANE, settlements))) < count:
+        raise ValueError("at most one settlement per lane goes into one call")
+    if count > MAX_TOGETHER:
+        raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {count}")
+    if list(map(_LEAVING, settlements)).count(Leaving.YIELD) < count:
+        raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
 
 
 def answered(count: int, settle: Callable[[], Sequence[Settled]]) -> Together:
@@ -22,9 +38,12 @@ def _at_once() -> bool:
     return True
 
 
+_QUEUE: Callable[[Settlement], str] = attrgetter("lease.queue")
+
+
 def by_queue(told: Sequence[Settlement], send: Callable[[Sequence[Settlement]], Together]) -> Together:
     """Send a message for each queue that these are of: nearly always one."""
-    queues = {each.lease.queue: None for each in told}
+    queues = dict.fromkeys(map(_QUEUE, told))
     if len(queues) == 1:
         return send(told)
     sent: dict[int, Settling] = {}

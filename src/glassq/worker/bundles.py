@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final, Protocol
 
 import msgspec
@@ -113,12 +114,6 @@ class Bundle:
         self.ends: list[_End] = []
         """What is to be sent."""
 
-    @property
-    def queue(self) -> str:
-        """Whose lanes there are; empty where there are none."""
-        ends = self.ends
-        return ends[0].stay.held.lease.queue if ends else ""
-
     def begun(self, attempts: Sequence[Begun]) -> None:
         """A job has begun that may come into it: those who are patient are told later."""
         self._begun += attempts
@@ -128,10 +123,15 @@ class Bundle:
         with self._lock:
             self.ends.append(_End(stay, ended, at))
 
-    def is_due(self) -> bool:
-        """Whether it is full, or has waited for long enough."""
+    def takes(self, queue: str) -> bool:
+        """Whether the end of a turn in this queue may come to what there is: it is of the same queue, not
+        full, and has not waited for long enough."""
         ends = self.ends
-        return len(ends) >= self._most or (bool(ends) and ends[-1].at - ends[0].at >= BRIEF)
+        if not ends:
+            return True
+        first = ends[0]
+        due = len(ends) >= self._most or ends[-1].at - first.at >= BRIEF
+        return not due and first.stay.held.lease.queue == queue
 
     def send(self, begins: Callable[[str], Lease | None] | None = None) -> None:
         """Send what there is, and tell what began; `begins` says which lane of the queue begins with that."""
@@ -203,8 +203,8 @@ class Message:
             return
         alone: Sequence[int] = range(len(self._ends))
         answers = self._answers(self._sent)
-        if answers and all(map(_is_routine, answers)):
-            self.paused = answers[-1].paused
+        if answers and _are_routine(answers):
+            self.paused = any(answer.paused for answer in answers)
             alone = [place for place in alone if self.stays[place].sent_before]
             self._tell(answers, alone)
         for place in alone:
@@ -231,9 +231,14 @@ class Message:
             return ()
 
 
-def _is_routine(answer: Settled) -> bool:
-    """Whether it says of a job that it is settled, and nothing else that somebody has to be told."""
-    return answer.status is SettleStatus.DONE and not (answer.relay or answer.ended)
+_STATUS, _RELAY, _ENDED = attrgetter("status"), attrgetter("relay"), attrgetter("ended")
+_DONE = SettleStatus.DONE
+
+
+def _are_routine(answers: Sequence[Settled]) -> bool:
+    """Whether each says of its job that it is settled, and nothing else that somebody has to be told."""
+    done = list(map(_STATUS, answers)).count(_DONE) == len(answers)
+    return done and not (any(map(_RELAY, answers)) or any(map(_ENDED, answers)))
 
 
 class Bundles:

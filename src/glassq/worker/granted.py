@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from glassq.model.leases import Grant, Lease, Settlement
-from glassq.model.waits import FAIRNESS
+from glassq.model.waits import FAIRNESS, Waits
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.worker.attempt import Ended
@@ -47,6 +47,8 @@ class GrantedLane(msgspec.Struct, eq=False):
     and may run ahead; nothing is noted of the first."""
     has_begun: bool
     """Whether the store takes its head as begun."""
+    waits: Waits
+    """What its jobs have waited for until they are served."""
     ran: float = 0.0
     """Seconds its only job ran for."""
     paused: bool = False
@@ -63,7 +65,7 @@ class GrantedLane(msgspec.Struct, eq=False):
         jobs = len(grant.jobs)
         few = turn == 1 or (jobs < common.asked and jobs <= min(turn, grant.ahead + 1))
         is_short = few and grant.begun and grant.is_fresh
-        return cls(common, lane, grant, turn, at_once, others, is_short, grant.begun)
+        return cls(common, lane, grant, turn, at_once, others, is_short, grant.begun, grant.waits)
 
     @property
     def lease(self) -> Lease:
@@ -112,6 +114,7 @@ class GrantedLane(msgspec.Struct, eq=False):
                 self.common.services,
                 self.held,
                 self.grant,
+                waits=self.waits,
                 heard=self.common.heard,
                 others=self.others,
                 turn=self.turn,
@@ -125,7 +128,7 @@ class GrantedLane(msgspec.Struct, eq=False):
         if not may_begin(with_, lane):
             return self.stay().run(follow, bundle)  # which finds the same
         plain = PlainAttempts(with_.attempts, lane)
-        ended = plain.perform(self.grant.jobs[0], self.common.heard, self.grant.waits)
+        ended = plain.perform(self.grant.jobs[0], self.common.heard, self.waits)
         if ended is None:
             plain.tell()  # that it may begin was said, and is asked once: it goes the long way
             return self.stay().run(follow, bundle, begun=True)
@@ -155,9 +158,9 @@ class GrantedLane(msgspec.Struct, eq=False):
 
     def _has_waited(self) -> None:
         """It has waited here, for a thread."""
-        (said, at), grant = self.common.heard, self.grant
+        said, at = self.common.heard
         now = said + self.common.services.clock.monotonic() - at
-        self.grant = msgspec.structs.replace(grant, waits=grant.waits.and_then(said, now, FAIRNESS))
+        self.waits = self.waits.and_then(said, now, FAIRNESS)
 
     def abandon(self, ended: Ended) -> None:
         """The lane is lost, and its end was not sent."""

@@ -11,6 +11,7 @@ from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
+from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.worker.attempt import (
@@ -46,6 +47,7 @@ class LaneRun:
         lane: HeldLane,
         grant: Grant,
         *,
+        waits: Waits,
         heard: tuple[float, float],
         others: bool,
         turn: int,
@@ -57,7 +59,7 @@ class LaneRun:
         """The lane as the worker's other threads see it."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
-        self._waits = grant.waits
+        self._waits = waits
         self._change = grant.change
         self._others = others
         self._held = True

@@ -93,10 +93,10 @@ class Turns:
     def _make_way(self, lane: GrantedLane) -> None:
         """Send the bundle, unless this lane may be left with the others of it."""
         bundle = self._bundle
-        queue = bundle.queue
-        if not queue:
+        if not bundle.ends:
             return
-        if lane.is_short and lane.lease.queue == queue and not bundle.is_due() and self._is_watched():
+        queue = lane.lease.queue
+        if lane.is_short and bundle.takes(queue) and self._is_watched():
             lane.begin_after(queue)
             return
         bundle.send(lane.begin_after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -137,13 +138,18 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 def _are_turns(whats: Sequence[Settlement]) -> bool:
     """Whether these are nothing but jobs that have succeeded, each the last of its lane's turn, and only with
     the last of them another lane begins."""
-    last = whats[-1]
-    for each in whats:
-        if each.leaving is not Leaving.YIELD or each.action is not Action.ACK or each.result is not None:
-            return False
-        if each.keep or (each.begins is not None and each is not last):
-            return False
-    return True
+    count = len(whats)
+    return (
+        list(map(_LEAVINGS, whats)).count(_YIELD) == list(map(_ACTIONS, whats)).count(_ACK) == count
+        and list(map(_RESULTS, whats)).count(None) == count
+        and list(map(_THEN, whats[:-1])).count(None) == count - 1
+        and not any(map(_KEEPS, whats))
+    )
+
+
+_YIELD, _ACK = Leaving.YIELD, Action.ACK
+_LEAVINGS, _ACTIONS, _RESULTS = attrgetter("leaving"), attrgetter("action"), attrgetter("result")
+_THEN, _KEEPS = attrgetter("begins"), attrgetter("keep")
 
 
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:

@@ -9,13 +9,12 @@ import msgspec
 
 from glassq.model.leases import Owner, Settled, Settlement
 from glassq.settling import Answered, Settling, Together
-from glassq.storage import check_together
 from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.course import RedisCourse, begin_course
 from glassq.stores.redis.keys import Keys
 from glassq.stores.steered import Steering
-from glassq.stores.together import answered, by_queue
+from glassq.stores.together import answered, by_queue, check_together
 
 
 class SettlingVerbs:

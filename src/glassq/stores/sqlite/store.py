@@ -33,7 +33,6 @@ from glassq.storage import (
     Replayed,
     Terms,
     append_size,
-    check_together,
 )
 from glassq.stores.sqlite import arriving, claiming, serving, settling, steering
 from glassq.stores.sqlite.bells import Bell
@@ -58,7 +57,7 @@ from glassq.stores.sqlite.reading import ReadingVerbs
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.stores.sqlite.steering import Keep
 from glassq.stores.steered import Steering
-from glassq.stores.together import answered
+from glassq.stores.together import answered, check_together
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
