@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
+from itertools import groupby
 from operator import sub
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -136,7 +137,7 @@ class Waits:
             alike = alike and last <= end and min(went) >= end + whole
             within = jobs * end - sum(came)
         if not alike:
-            return _split_each([self] * jobs, eligible, started)
+            return _split_one_by_one([self] * jobs, eligible, started)
         spent = {each: seconds * jobs for each, seconds in before.items()}
         if cause is not None and within:
             spent[cause] = within / MICRO
@@ -208,9 +209,16 @@ NO_WAITS: Final = Waits()
 def split_together(
     lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
 ) -> tuple[list[float], dict[str, float]]:
-    """As `Waits.split_all`, of jobs each with the waits of its lane."""
-    if len(set(map(id, lanes))) == 1:
-        return lanes[0].split_all(eligible, started)
+    """As `Waits.split_all`, of jobs each with the waits of its lane, those of a lane one behind the other."""
+    if _FEW * len(set(map(id, lanes))) < len(lanes):
+        return _split_by_lanes(lanes, eligible, started)
+    return _split_one_by_one(lanes, eligible, started)
+
+
+def _split_one_by_one(
+    lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
+) -> tuple[list[float], dict[str, float]]:
+    """Of jobs that are few in each lane, or of which some came within merged stretches or in several."""
     spent, waited = [0] * len(KEPT_CAUSES), []
     whole = 0
     for lane, came, went in zip(lanes, eligible, started, strict=True):
@@ -236,10 +244,31 @@ def split_together(
     return waited, told
 
 
+_FEW: Final = 2
+"""Jobs of a lane up to which it costs less to take their waits apart one by one."""
+
+
+def _split_by_lanes(
+    lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
+) -> tuple[list[float], dict[str, float]]:
+    """Of jobs that are many in each lane."""
+    spent: dict[str, float] = {}
+    waited: list[float] = []
+    at = 0
+    for _, run in groupby(lanes, id):
+        lane, end = lanes[at], at + len([*run])
+        seconds, causes = lane.split_all(eligible[at:end], started[at:end])
+        waited += seconds
+        for cause in causes:
+            spent[cause] = spent.get(cause, 0.0) + causes[cause]
+        at = end
+    return waited, spent
+
+
 def _split_each(
     lanes: Iterable[Waits], eligible: Iterable[float], started: Iterable[float]
 ) -> tuple[list[float], dict[str, float]]:
-    """Of jobs of which some came within merged stretches or in several, or a clock stepped back."""
+    """Of jobs for some of which a clock stepped back."""
     spent: dict[str, float] = {}
     waits: list[float] = []
     for seconds, causes in map(Waits.split, lanes, eligible, started):
@@ -284,6 +313,17 @@ def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
     return tuple(
         [_stretch((begin, end, cause, amount or end - begin)) for begin, end, cause, amount in told_of]
     )
+
+
+def waits_told(text: bytes) -> Waits:
+    """From the same, newest first and behind a number, or nothing, that only its store reads."""
+    told: Any = _numbers(b"[%b0]" % text.partition(b",")[2])
+    each = iter(told)
+    told_of = zip(each, each, each, each, strict=False)
+    stretches = [
+        _stretch((begin, end, cause, amount or end - begin)) for begin, end, cause, amount in told_of
+    ]
+    return Waits((*reversed(stretches),)) if stretches else NO_WAITS
 
 
 def waits_of(text: str | bytes) -> Waits:

@@ -350,10 +350,18 @@ class InFlight:
         self._hear(answer)
 
     def _tell_of(self, before: Sequence[_Told], answer: Settled, asked: float) -> None:
-        """Tell of those that have no answer of their own."""
+        """Tell of those that have no answer of their own: each has succeeded, and no more is to be told of it
+        unless others have to hear of it, too."""
+        ends, relays = [], False
         for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True):
             # When it was settled is known by the time since it was sent: a long job may have come between.
             now = answer.now - (asked - told.at)
             # The lane says that it has changed, too, where others are to hear of an end elsewhere.
             relay = answer.change != told.settlement.change
-            self._settler.settled(self._lane, told.ended, replace(known, now=now, relay=relay))
+            relays = relays or relay
+            ends.append((told.ended, replace(known, now=now, relay=relay)))
+        if not relays:
+            self._settler.settled_together(self._lane, ends)
+            return
+        for ended, known in ends:
+            self._settler.settled(self._lane, ended, known)

@@ -13,7 +13,7 @@ from glassq.model.flows import FlowEnded, status_of
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.names import is_flow
-from glassq.model.waits import NO_WAITS, Waits, stretches_of
+from glassq.model.waits import waits_told
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
@@ -131,17 +131,11 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     change=int(change),
                     begun=begun == b"1",
                     ahead=int(ahead),
-                    waits=_waits(waits),
+                    waits=waits_told(waits),
                     stolen=index in self.stolen,
                 )
             )
         return found
-
-
-def _waits(told: bytes) -> Waits:
-    """Newest first, behind a seq that only scripts read."""
-    stretches = stretches_of(told.partition(b",")[2])
-    return Waits(stretches[::-1]) if stretches else NO_WAITS
 
 
 def claim(reply: bytes) -> ClaimReply:
