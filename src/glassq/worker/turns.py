@@ -79,28 +79,31 @@ class Turns:
     def _next(self) -> GrantedLane | None:
         """The lane that is served next; before there is none, all that is on its way is heard of."""
         while self._following is None:
-            self._following = self._next_lane()
-            if self._following is not None:
-                self._make_way(self._following)
-                continue
-            self._bundle.send()
-            if not self._left:
-                return None
-            self._hear_oldest()
+            lane = self._next_lane()
+            if lane is None:
+                self._bundle.send()
+                if not self._left:
+                    return None
+                self._hear_oldest()
+            elif self._goes_with_the_last(lane):
+                return lane
+            else:
+                self._following = lane
+                self._bundle.send(lane.begin_after)
+                self._hear_what_came()
         lane, self._following = self._following, None
         return lane
 
-    def _make_way(self, lane: GrantedLane) -> None:
-        """Send the bundle, unless this lane may be left with the others of it."""
+    def _goes_with_the_last(self, lane: GrantedLane) -> bool:
+        """Whether this lane may be served while the bundle is kept: it may be left with the others of it."""
         bundle = self._bundle
         if not bundle.ends:
-            return
+            return True
         queue = lane.lease.queue
-        if lane.is_short and bundle.takes(queue) and self._is_watched():
-            lane.begin_after(queue)
-            return
-        bundle.send(lane.begin_after)
-        self._hear_what_came()
+        if not (lane.is_short and bundle.takes(queue) and self._is_watched()):
+            return False
+        lane.begin_after(queue)
+        return True
 
     def _hear_what_came(self) -> None:
         while self._left and (self._unheard > self._most or self._left[0].heard()):

@@ -97,7 +97,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
 
     def grants(self, queue: str) -> list[Grant]:
         """The granted lanes."""
-        found, at = [], 0
+        found, texts, end = [], self.texts, 0
         for index, told in enumerate(self.told, 1):
             (
                 size,
@@ -113,12 +113,12 @@ class ClaimReply(msgspec.Struct, frozen=True):
                 ahead,
                 *sizes,
             ) = told.split(b":")
-            lane = self.texts[at : at + int(size)].decode()
-            at += int(size)
+            at, end = end, end + int(size)
+            lane = texts[at:end].decode()
             window = []
             for each in sizes:
-                window.append(stored_job(queue, self.texts[at : at + int(each)]))
-                at += int(each)
+                at, end = end, end + int(each)
+                window.append(stored_job(queue, texts[at:end]))
             found.append(
                 Grant(
                     lease=Lease(queue, lane, int(token)),
