@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
@@ -15,7 +14,7 @@ from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.runs import Run
-from glassq.model.waits import Waited, Waits
+from glassq.model.waits import Waited, Waits, split_together
 from glassq.registry import TaskDefinition
 from glassq.telemetry import Attempting
 from glassq.worker.fence import check
@@ -149,15 +148,10 @@ class Begins(Run[AttemptStarted]):
     @cached_property
     def _waited(self) -> tuple[list[float], dict[str, float]]:
         """How long each has waited, and for what all of them together."""
-        seconds: list[float] = []
-        spent: dict[str, float] = {}
-        for waits, group in groupby(self._begun, _WAITS):  # jobs of one lane share theirs
-            begun = [*group]
-            each, causes = waits.split_all(map(_ELIGIBLE_AT, begun), map(_STORE_NOW, begun))
-            seconds += each
-            for cause in causes:
-                spent[cause] = spent.get(cause, 0.0) + causes[cause]
-        return seconds, spent
+        begun = self._begun
+        return split_together(
+            list(map(_WAITS, begun)), list(map(_ELIGIBLE_AT, begun)), list(map(_STORE_NOW, begun))
+        )
 
     def __len__(self) -> int:
         return len(self._begun)

@@ -9,9 +9,9 @@ from functools import cached_property, partial
 
 from glassq.model.events import LaneLeft, OrderViolated
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import ClaimCause, Grant, Lease, Leaving, Settled, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
-from glassq.model.waits import FAIRNESS
+from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
@@ -19,7 +19,7 @@ from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
-from glassq.worker.services import Services, begin, give_back, nothing_follows
+from glassq.worker.services import Services, give_back, may_begin
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for: that would cost much beside it."""
@@ -32,8 +32,8 @@ _NONE_YET = StoredJob(id="", seq=-1, level=0, body=b"", eligible_at=0.0)
 
 class LaneRun:
     """One stay in one lane. Belongs to one thread from its first job to the leaving. Its `turn` is so many
-    jobs; so many were `asked` for with the grant, if others waited. It is served `at_once`, or waits for a
-    thread.
+    jobs; so many were `asked` for with the grant, if others waited. `heard` is what the store's clock said
+    then, and when by this process's.
 
     `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
     """
@@ -44,11 +44,11 @@ class LaneRun:
         lane: HeldLane,
         grant: Grant,
         *,
-        now: float,
+        waits: Waits,
+        heard: tuple[float, float],
         others: bool,
         turn: int,
         asked: int,
-        at_once: bool = True,
     ) -> None:
         self._with = services
         self._lane = lane
@@ -56,41 +56,32 @@ class LaneRun:
         """The lane as the worker's other threads see it."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
-        self._waits = grant.waits
+        self._waits = waits
         self._change = grant.change
         self._others = others
         self._held = True
         self._passed_on = False
-        self._begun = grant.begun
-        self._waited = not (grant.begun and at_once)
-        fresh = self._past == _FRESH and grant.cause is ClaimCause.READY
         self._ahead = grant.ahead > 0
-        ends = len(grant.jobs) < asked
-        few = turn == 1 or (ends and len(grant.jobs) <= min(turn, grant.ahead + 1))
-        self.is_short = few and fresh and grant.begun
-        """Whether it may be left with other lanes: its turn is one job, or ends with the few it was granted
-        with and may run ahead; nothing is noted of the first."""
         self._turn = turn
         self._window = services.options.window
-        self._patience = services.options.lease_seconds / 3
-        self._ends = ends
-        self._follow: Callable[[str], Lease | None] = nothing_follows
+        self._ends = len(grant.jobs) < asked
+        self._follow: Callable[[str], Lease | None]
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
-        self.since = services.clock.monotonic()
         self._has_courses = True
         self._plain: PlainAttempts | None = None
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
         self._last = _NONE_YET
-        self._note_time(now)
+        self._heard = heard
+        self._since = heard[1]
 
     @cached_property
     def _in_flight(self) -> InFlight:
         """What was sent; of a short stay mostly nothing, as others send its end."""
         most = self._with.options.max_in_flight
-        return InFlight(self._with.settler, self._lane, most=most, hear=self._take_in, asked=self.since)
+        return InFlight(self._with.settler, self._lane, most=most, hear=self._take_in, asked=self._since)
 
     @property
     def stays(self) -> Sequence[LaneRun]:
@@ -102,29 +93,47 @@ class LaneRun:
         """The lease of the lane."""
         return self._lane.lease
 
-    @property
-    def place(self) -> tuple[str, str]:
-        """Its lane, whatever the lease: two stays in it are never served at the same time."""
-        lease = self._lane.lease
-        return lease.queue, lease.lane
-
-    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> bool:
-        """Serve the lane until it is empty, given up or lost; or leave it to the `bundle`, which is what True
-        says. `follow` takes the lane that is served after it, and returns its lease when the end of a turn in
-        this queue has to say that it begins."""
+    def run(
+        self,
+        follow: Callable[[str], Lease | None],
+        bundle: Bundle,
+        *,
+        briefly: bool = False,
+        begun: bool = False,
+    ) -> bool:
+        """As `GrantedLane.run`: `briefly` where it is short; `begun` where it was said already that the first
+        job may begin."""
         self._follow = follow
-        if self._waited:  # here, for a thread
-            self._waits = self._waits.and_then(self._heard[0], self._store_now(), FAIRNESS)
-        if not (self._begun or begin(self._with, self._lane)):
-            return False
-        if self.is_short and self._is_crowded() and self._run_briefly(bundle):
+        if briefly and self._run_briefly(bundle):
             return True
         self._go_alone(bundle)
+        if begun:
+            self._serve(self._jobs.popleft())
+        self._run_on()
+        return False
+
+    def go_on_after(
+        self, ended: Ended, now: float, follow: Callable[[str], Lease | None], bundle: Bundle
+    ) -> bool:
+        """The same from the end of its first job on, which is not to be left to the bundle."""
+        self._follow = follow
+        self._go_alone(bundle)
+        self._has_ended(self._jobs.popleft(), ended)
+        self._finish(ended, now)
+        self._run_on()
+        return False
+
+    def _run_on(self) -> None:
         while self._may_start():
             self._serve(self._jobs.popleft())
             if self._plain is not None and self._in_flight.is_on_course:
                 self._run_ahead(self._plain)
-        return False
+
+    def _has_ended(self, job: StoredJob, ended: Ended) -> None:
+        self._watch_order(job)
+        self._past = _FRESH
+        self._served += 1
+        self.ran += ended.ran.seconds
 
     def _go_alone(self, bundle: Bundle) -> None:
         bundle.send()
@@ -142,11 +151,7 @@ class LaneRun:
                 self._go_alone(bundle)
                 self._serve(self._jobs.popleft())
                 return False
-            self._jobs.popleft()
-            self._watch_order(job)
-            self._past = _FRESH
-            self._served += 1
-            self.ran += ended.ran.seconds
+            self._has_ended(self._jobs.popleft(), ended)
             now = self._with.clock.monotonic()
             leaving = self._leaving() if self._is_routine(ended, now) else None
             if leaving is _STAY and self._jobs and self._ahead and self._served < self._turn:
@@ -157,8 +162,7 @@ class LaneRun:
                 continue
             bundle.begun(plain.untold())
             if leaving is Leaving.YIELD:
-                self._passed_on, self._held = True, False
-                bundle.put(self, ended, self._settlement(ended, leaving), now)
+                bundle.put(self, ended, now)
                 return True
             bundle.send()
             self._finish(ended, now)
@@ -169,23 +173,13 @@ class LaneRun:
     def _is_routine(self, ended: Ended, now: float) -> bool:
         """Whether a plain job of a short stay has ended as nearly all do, in a queue that this process has
         not just changed."""
-        asked = self._in_flight.asked if self.sent_before else self.since
+        asked = self._in_flight.asked if self.sent_before else self._since
         return (
             ended.verdict is ACKED
             and ended.ran.seconds <= BRIEF
-            and now - asked < self._patience
+            and now - asked < self._with.options.patience
             and not self._with.storage.is_steered(self._lane.lease.queue)
         )
-
-    def begin_after(self, queue: str) -> Lease | None:
-        """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
-        if self._lane.lease.queue != queue:
-            return None
-        self._others = True  # the lane before goes back to the ready ones
-        if self._begun:
-            return None
-        self._begun = True
-        return self._lane.lease
 
     @property
     def sent_before(self) -> bool:
@@ -198,12 +192,9 @@ class LaneRun:
             self._in_flight.abandon()
         self._with.settler.abandoned(self._lane, ended)
 
-    def left(self) -> None:
-        """Its end was sent with others, was settled, and that was told."""
-        self._with.bus.emit(LaneLeft(lease=self._lane.lease))
-
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """Its end was sent with others: hear of it here, whatever was answered."""
+        self._passed_on, self._held = True, False
         self._in_flight.take_on(ended, settlement, settling, at)
         self.leave()
 
@@ -254,7 +245,7 @@ class LaneRun:
             if (
                 attempt.otherwise is not None
                 or ran > _QUICK
-                or now - flight.asked >= self._patience
+                or now - flight.asked >= services.options.patience
                 or stopping()
                 or (self._served >= self._turn and (self._others or crowded(lane.lease.queue)))
                 or not flight.go_on(attempt, jobs[0].id, now)
@@ -337,15 +328,8 @@ class LaneRun:
     # -- before ------------------------------------------------------------------------------------------
 
     def _may_start(self) -> bool:
-        """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
-        may have ended, not while stopping. What has been answered was heard when the last one was sent."""
-        if not self._held or not self._jobs:
-            return False
-        # fence: the one place in a worker that lets a job begin.
-        if not self._lane.ours():
-            self._with.settler.lose(self._lane, "expired")  # unless that was noticed before
-            return False
-        return not self._with.over()
+        """Whether there is a next job that may begin, and the lane was not given up."""
+        return self._held and bool(self._jobs) and may_begin(self._with, self._lane)
 
     def _may_send(self, ended: Ended, now: float) -> bool:
         """Whether the next job, or another lane, may begin before the store has answered: all is well.
@@ -357,7 +341,7 @@ class LaneRun:
         return (
             ended.ran.seconds <= _QUICK
             and ended.verdict.action is Action.ACK
-            and now - self._in_flight.asked < self._patience
+            and now - self._in_flight.asked < self._with.options.patience
             and ended.callback is None
         )
 
@@ -422,12 +406,6 @@ class LaneRun:
         """What should not happen has happened: the lane waits for the end of its lease."""
         self._with.settler.lose(self._lane, "failed")
 
-    def give_way(self) -> None:
-        """This worker was given the lane again: its store knows nothing of this stay any more, because its
-        lease ended or was lost with other data. Nothing more begins in it."""
-        if not self._lane.leaving:  # else a settlement is on its way, whose answer says what became of it
-            self._with.settler.lose(self._lane, "taken_over")
-
     def leave(self) -> None:
         """Hear of everything that was sent, and give the lane back if that has not happened."""
         if not self._lane.lost:
@@ -437,7 +415,7 @@ class LaneRun:
         elif self._held:  # stopping
             give_back(self._with, [self._lane])
         else:
-            self.left()
+            self._with.bus.emit(LaneLeft(lease=self._lane.lease))
 
     # -- the store's time ------------------------------------------------------------------------------------
 

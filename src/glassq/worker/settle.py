@@ -21,13 +21,14 @@ from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
-from glassq.settling import Settling
+from glassq.settling import Settling, Together
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.attempt import Ended, Success
 from glassq.worker.backoff import RetryPause
 from glassq.worker.begun import Begins, Begun
+from glassq.worker.comings import Leavings
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -72,7 +73,7 @@ class Settler:
         """Tell the store without waiting for what it says."""
         return self._storage.settle_later(self._owner, settlement)
 
-    def send_together(self, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+    def send_together(self, settlements: Sequence[Settlement]) -> Together:
         """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
         return self._storage.settle_together(self._owner, settlements)
 
@@ -164,8 +165,10 @@ class Settler:
         self._bus.emit_together(Successes((lane,) * len(told), told))
 
     def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
-        """The same of attempts of which each was in a lane of its own, all of one queue."""
+        """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
+        were left with it."""
         self._bus.emit_together(Successes(lanes, ends))
+        self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
