@@ -16,7 +16,8 @@ end
 
 -- A lane that was idle, and whose only jobs begin at this seq, is ready from now on; whether it was.
 local function wake(lane, seq)
-  if call('EXISTS', lane_key(lane)) == 1 or call('ZSCORE', P .. READY, lane) then return false end
+  if call('EXISTS', P .. 'l:' .. lane) == 1 or call('HEXISTS', P .. 't', lane) == 1 then return false end
+  if call('ZSCORE', P .. READY, lane) then return false end
   if paused_lanes > 0 and call('ZSCORE', P .. STOPPED, lane) then return false end
   make_ready(lane, false)
   call('ZADD', P .. LOWEST, text(seq), lane)

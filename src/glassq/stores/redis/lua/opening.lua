@@ -28,6 +28,9 @@
 --          `cu` is noted of its head, so that one look tells what else twelve would,
 --          kp:<job> <µs>:<note> of one in `cw` whose end is kept,
 --          nb:<token> there while the head the lane was granted with has not begun
+-- t  hash  lane -> <current job>|<begun level>|<token>|<owner>|<lease>|<wt>: held lanes that were granted for a turn of
+--          one job, and of which nothing else is to be noted. They have no hash of their own, until somebody asks for
+--          it: see `lane_key`
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
 --          or would be ready but are paused (place): a lane with jobs is in exactly one
 -- pl set   paused lanes, also those without jobs
@@ -84,11 +87,12 @@ local SECOND, MOMENT, BILLION, KEPT_CALLS = 1000000, 10000, 1000000000, 256
 
 
 -- A whole number as text. `%.0f` alone would take twice as long, and `%d` alone has 32 bits on some machines.
+local write = string.format
 local function text(number)
   number = number + 0 -- it may be a text that stands for one
-  if number < BILLION then return string.format(number > -BILLION and '%d' or '%.0f', number) end
+  if number < BILLION then return write(number > -BILLION and '%d' or '%.0f', number) end
   local rest = number % BILLION
-  return string.format('%d%09d', (number - rest) / BILLION, rest)
+  return write('%d%09d', (number - rest) / BILLION, rest)
 end
 
 local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail', 'fo')

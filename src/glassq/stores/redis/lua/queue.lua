@@ -1,5 +1,7 @@
 -- What verbs do with their queue: stands behind `opening`, before each of the other files of this folder.
 
+local find, sub, match = string.find, string.sub, string.match -- to look for them each time costs as much as they do
+
 local READY, HELD, WAITING, HALTED, STOPPED, PAUSED = 'r', 'h', 'w', 'z', 'g', 'pl'
 local LOWEST, KEPT, BLOCKED, TRIED = 'a', 'e', 'f', 'n'
 local pauses = tonumber(conf[8] or 0)
@@ -34,7 +36,23 @@ local function make_queue()
   note_run()
 end
 
-local function lane_key(lane) return P .. 'l:' .. lane end
+-- The lane's hash. What a claim noted in short is written out first: whoever asks is not here for the end of a turn.
+local written_out = {}
+local function lane_key(lane)
+  local key = P .. 'l:' .. lane
+  if written_out[lane] then return key end
+  written_out[lane] = true
+  local short = call('HGET', P .. 't', lane)
+  if short then
+    local job, level, token, owner, lease, waits =
+      string.match(short, '^([^|]*)|(%d)|(%d+)|(.*)|(%d+)|([^|]*)$')
+    call('HDEL', P .. 't', lane) -- perhaps the script's first write: one that needs no memory
+    call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', job, 'b', level, 'ln', lease,
+      'go', token .. '|' .. owner .. '|' .. level .. '|0')
+  end
+  return key
+end
+
 local function list_key(level, lane) return P .. 's' .. level .. ':' .. lane end
 
 -- What the holder read of this lane before is not to be trusted: neither its window nor its pass.
@@ -45,10 +63,11 @@ end
 
 local function sequence(job) return tonumber(string.match(job, '^%d+')) end
 
+-- And whether it is a plain one, which neither expires nor has flags, as nearly all.
 local function identity(job)
-  local at, ends = string.find(job, ':::', 1, true), string.find(job, '|', 1, true)
-  if at and at < ends then return string.sub(job, at + 3, ends - 1) end -- neither expires nor has flags, as nearly all
-  return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|')
+  local at, ends = find(job, ':::', 1, true), find(job, '|', 1, true)
+  if at and at < ends then return sub(job, at + 3, ends - 1), true end
+  return match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|')
 end
 
 
