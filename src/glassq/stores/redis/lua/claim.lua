@@ -18,7 +18,6 @@ local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
 local beginning, together = match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
 local AT_ONCE, BUDGET = 100, 256
-local FEW, NO_LANE = 8, string.rep('\255', 65) -- is no text in UTF-8
 
 if not format then return instant .. '|0||0|' .. found() .. '|\n' end
 begin()
@@ -140,9 +139,8 @@ end
 
 -- What is told of a lane, but for its further jobs, which go behind its first one.
 local function tell(lane, head, sizes, token, past, waits)
-  local at, behind = 8 * grants + 1, #texts
-  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = grants > 0 and ';' or '|', length(lane), ':', waits
-  reply[at + 5], reply[at + 6], reply[at + 7], reply[at + 8] = ':', token, past, sizes
+  local behind = #texts
+  reply[grants + 2] = (grants > 0 and ';' or '|') .. length(lane) .. ':' .. waits .. ':' .. token .. past .. sizes
   texts[behind + 1], texts[behind + 2] = lane, head
   grants, granted_jobs = grants + 1, granted_jobs + 1
 end
@@ -198,6 +196,14 @@ local function grant(lane, history, kept, token, share)
   granted_jobs = granted_jobs + count - 1
 end
 
+-- Sets of up to 128 lanes are lists, each of which is searched from its beginning. One member of over 64 bytes makes them
+-- tables, which they stay until they are empty.
+local FEW, MANY, NO_LANE = 8, 128, string.rep('\255', 65) -- which is no text in UTF-8
+local function make_table(set)
+  call('ZADD', P .. set, '0', NO_LANE)
+  call('ZREM', P .. set, NO_LANE)
+end
+
 local its_handle, its_number, its_first = match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
@@ -244,12 +250,15 @@ elseif lanes > 0 then
   if #granted > 0 then
     call('ZREM', P .. READY, unpack(granted))
     call('ZREM', P .. LOWEST, unpack(granted))
-    -- One member of over 64 bytes makes this set a table, and it stays one: else it is searched from its beginning.
-    local is_list = #granted > FEW and call('ZCARD', P .. HELD) < #granted
-    if is_list then call('ZADD', P .. HELD, '0', NO_LANE) end
-    call('ZADD', P .. HELD, unpack(ends))
-    if is_list then call('ZREM', P .. HELD, NO_LANE) end
     ready = ready - #granted
+    call('ZADD', P .. HELD, unpack(ends))
+    if #granted > FEW then
+      if call('ZCARD', P .. HELD) < 2 * #granted then make_table(HELD) end
+      if ready > FEW and ready <= MANY then
+        make_table(READY)
+        make_table(LOWEST)
+      end
+    end
     call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end

@@ -163,8 +163,8 @@ local function waited(lane, head, noted)
     if grows then
       local amount = sub(noted, middle + 20, ends - 1)
       if amount == '0' then amount = sub(noted, middle + 1, middle + 16) - from end
-      return newest .. ',' .. from .. ',' .. instant .. WAITED_ITS_TURN .. text(amount + passed) .. ','
-        .. sub(noted, ends + 1, -17)
+      local waits = newest .. ',' .. from .. ',' .. instant .. WAITED_ITS_TURN .. text(amount + passed) .. ','
+      return ends + 16 == #noted and waits or waits .. sub(noted, ends + 1, -17)
     end
   end
   local known, newer = sub(noted, 1, comma - 1), ready_stretches(since, instant)
