@@ -17,7 +17,7 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
 local beginning, together = match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
-local AT_ONCE, BUDGET = 100, 256
+local AT_ONCE, BUDGET = '100', 256
 
 if not format then return instant .. '|0||0|' .. found() .. '|\n' end
 begin()
@@ -63,26 +63,26 @@ end
 
 -- An earlier incarnation of this very node is gone: its lanes wait for no lease to end. Looked for once.
 if call('HGET', P .. 'i', node) ~= incarnation then
-  for _, lane in ipairs(call('ZREVRANGE', P .. HELD, 0, -1)) do
+  for _, lane in ipairs(call('ZREVRANGE', P .. HELD, '0', '-1')) do
     local its_node, its_incarnation = node_of(owner_of(lane))
     if its_node == node and its_incarnation ~= incarnation then reclaim(lane, 'handover') end
   end
   call('HSET', P .. 'i', node, incarnation)
 end
 
-local ended = call('ZRANGEBYSCORE', P .. HELD, '-inf', instant, 'LIMIT', 0, AT_ONCE)
+local ended = call('ZRANGEBYSCORE', P .. HELD, '-inf', instant, 'LIMIT', '0', AT_ONCE)
 for index = #ended, 1, -1 do -- the one that ended first comes first
   call('HDEL', P .. 'i', (node_of(owner_of(ended[index]))))
   reclaim(ended[index], 'lease_expired')
 end
 
-local function first_due(key) return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
+local function first_due(key) return tonumber(call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]) end
 
 -- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
 local scheduled = first_due(P .. 'd')
 if scheduled and scheduled <= now then
   local arrived = {}
-  for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', '0', AT_ONCE)) do
     local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
     local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
     at, length = tonumber(at), tonumber(length)
@@ -104,7 +104,7 @@ end
 
 local retry = first_due(P .. WAITING)
 if retry and retry <= now then
-  for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', '0', AT_ONCE)) do
     bring_up(lane)
     call('ZREM', P .. WAITING, lane)
     make_ready(lane, false)
@@ -208,7 +208,7 @@ local its_handle, its_number, its_first = match(call('HGET', P .. 'k', owner) or
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   -- One that was overtaken granted nothing that is held: that is a later claim's.
-  for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, 0, -1) or {}) do
+  for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, '0', '-1') or {}) do
     local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
     if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
       local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0
@@ -217,11 +217,11 @@ if repeated then
     end
   end
 elseif lanes > 0 then
-  local most, picked = math.min(lanes, AT_ONCE), {}
+  local most, picked = math.min(lanes, tonumber(AT_ONCE)), {}
   if ARGV[13] and not all_paused then
     picked = choose(math.min(most, math.max(1, math.floor(BUDGET / turn)))) -- none is looked at in vain
   elseif not all_paused then
-    picked = call('ZRANGE', P .. READY, 0, most - 1)
+    picked = call('ZRANGE', P .. READY, '0', text(most - 1))
   end
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
@@ -269,7 +269,7 @@ end
 local function next_due()
   local due = retry and math.min(retry, scheduled or retry) or scheduled
   if grants > 0 and ready > 0 and not ARGV[13] then return due end
-  local held, just_granted = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES'), {}
+  local held, just_granted = call('ZRANGE', P .. HELD, '0', '15', 'WITHSCORES'), {}
   for _, lane in ipairs(granted) do just_granted[lane] = true end
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.

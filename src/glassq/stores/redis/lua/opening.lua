@@ -110,4 +110,7 @@ if not instant then
   instant = time[1] .. string.sub('00000' .. time[2], -6)
 end
 local now = tonumber(instant)
+local passed = now - (conf[5] or now) -- since anything last happened, in µs
+-- Whether shortcuts may be taken: in a queue of one level, where nothing is paused, a moment after the last call.
+local is_routine = format and not is_new and #levels == 1 and (conf[8] or '0') == '0' and passed >= 0 and passed <= MOMENT
 

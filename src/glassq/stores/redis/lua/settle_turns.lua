@@ -2,8 +2,7 @@
 -- with: the heads of these lanes, of the only level there is, have succeeded, and each lane goes back to the ready ones,
 -- or vanishes. All of them or none: whatever is otherwise is left to `settle`, with nothing changed.
 
-if ARGV[4] == 'turns' and format and not is_new and #levels == 1 and (conf[8] or '0') == '0'
-    and now >= tonumber(conf[5]) and now - tonumber(conf[5]) <= MOMENT then
+if is_routine and ARGV[4] == 'turns' then
   local ARGV, find, sub = ARGV, string.find, string.sub
   local count, lists, hashes, owned = (#ARGV - 6) / 3, P .. 's' .. levels .. ':', P .. 'l:', '|' .. ARGV[2] .. '|'
   local all, level, pass = {}, '|' .. levels .. '|', owned .. levels .. '|0'
