@@ -55,11 +55,7 @@ local function reclaim(lane, cause)
   make_ready(lane, true)
 end
 
-local function owner_of(lane)
-  local short = call('HGET', P .. 't', lane)
-  if short then return string.match(short, '^[^|]*|%d|%d+|(.*)|%d+|') end
-  return call('HGET', lane_key(lane), 'o')
-end
+local function owner_of(lane) return fields_of(lane, 'o')[1] end
 
 -- An earlier incarnation of this very node is gone: its lanes wait for no lease to end. Looked for once.
 if call('HGET', P .. 'i', node) ~= incarnation then
@@ -178,7 +174,7 @@ local function grant(lane, history, kept, token, share)
   end
 
   local runs_ahead, has_begun = math.min(ahead, count - 1), is_bundled or grants < beginning
-  local key, level, more = P .. 'l:' .. lane, is_one_level and levels or match(head, '^%d+:(%d)'), {}
+  local key, level, more = hash_of(lane), is_one_level and levels or match(head, '^%d+:(%d)'), {}
   if not (history[1] or history[2] or history[3] or history[4] or history[7]) then
     more[1], more[2] = 'go', token .. its_pass .. level .. '|' .. (history[6] or '0')
   end
@@ -209,9 +205,9 @@ local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   -- One that was overtaken granted nothing that is held: that is a later claim's.
   for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, '0', '-1') or {}) do
-    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
+    local held = fields_of(lane, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
     if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
-      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0
+      local has_begun = call('HEXISTS', hash_of(lane), 'nb:' .. held[9]) == 0
       local head = first(lane, held[1])
       tell(lane, head, length(head), held[9], past_of(held, identity(head), has_begun, 0), held[10] or '0,')
     end
@@ -225,8 +221,8 @@ elseif lanes > 0 then
   end
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
-  local keys, lane_keys = {}, P .. 'l:'
-  for index = 1, #picked do asked[6 + index], keys[index] = '@' .. picked[index], lane_keys .. picked[index] end
+  local keys, hashes = {}, P .. 'l:'
+  for index = 1, #picked do asked[6 + index], keys[index] = '@' .. picked[index], hashes .. picked[index] end
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])

@@ -29,7 +29,7 @@
 --          kp:<job> <µs>:<note> of one in `cw` whose end is kept,
 --          nb:<token> there while the head the lane was granted with has not begun
 -- t  hash  lane -> <current job>|<begun level>|<token>|<owner>|<lease>|<wt>: held lanes that were granted for a turn of
---          one job, and of which nothing else is to be noted. They have no hash of their own, until somebody asks for
+--          one job, and of which nothing else is to be noted. They have no hash of their own, until somebody writes to
 --          it: see `lane_key`
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
 --          or would be ready but are paused (place): a lane with jobs is in exactly one

@@ -36,19 +36,38 @@ local function make_queue()
   note_run()
 end
 
--- The lane's hash. What a claim noted in short is written out first: whoever asks is not here for the end of a turn.
+local function hash_of(lane) return P .. 'l:' .. lane end
+
+-- What a claim noted of a lane in short (see `opening`), by the fields of the hash it stands for; nil when it did not.
+local function noted_in_short(lane)
+  local short = call('HGET', P .. 't', lane)
+  if not short then return nil end
+  local job, level, token, owner, lease, waits = match(short, '^([^|]*)|(%d)|(%d+)|(.*)|(%d+)|([^|]*)$')
+  local pass = token .. '|' .. owner .. '|' .. level .. '|0'
+  return {cu = job, b = level, t = token, o = owner, ln = lease, wt = waits, go = pass}
+end
+
+-- These fields of a lane's hash, for those who only read.
+local function fields_of(lane, ...)
+  local short = noted_in_short(lane)
+  if not short then return call('HMGET', hash_of(lane), ...) end
+  local found = {}
+  for index, field in ipairs({...}) do found[index] = short[field] or false end
+  return found
+end
+
+-- The lane's hash, for those who may write. What was noted in short is written out first: they are not here for the end
+-- of a turn.
 local written_out = {}
 local function lane_key(lane)
-  local key = P .. 'l:' .. lane
+  local key = hash_of(lane)
   if written_out[lane] then return key end
   written_out[lane] = true
-  local short = call('HGET', P .. 't', lane)
+  local short = noted_in_short(lane)
   if short then
-    local job, level, token, owner, lease, waits =
-      string.match(short, '^([^|]*)|(%d)|(%d+)|(.*)|(%d+)|([^|]*)$')
     call('HDEL', P .. 't', lane) -- perhaps the script's first write: one that needs no memory
-    call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', job, 'b', level, 'ln', lease,
-      'go', token .. '|' .. owner .. '|' .. level .. '|0')
+    call('HSET', key, 'wt', short.wt, 't', short.t, 'o', short.o, 'cu', short.cu, 'b', short.b, 'ln', short.ln,
+      'go', short.go)
   end
   return key
 end
