@@ -77,7 +77,7 @@ class ArgumentCodec:
         """Positional and keyword arguments; `CorruptRecord` when the task cannot be called with them and
         those that are given `later`."""
         try:
-            args, kwargs = call = self._restore(payload)
+            args, kwargs = call = self._restorer.restore(payload) if self._restores else self._load(payload)
         except (NotAsDeclared, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self._unreadable(error) from error
         if not (kwargs or later) and len(args) in self._whole:
@@ -91,10 +91,6 @@ class ArgumentCodec:
         if not (kwargs or later):
             self._whole.add(len(args))
         return call
-
-    @cached_property
-    def _restore(self) -> Callable[[bytes], Call]:
-        return self._restorer.restore if self._restores else self._load
 
     @property
     def serializer(self) -> Serializer:

@@ -49,6 +49,7 @@ class ThreadExecutor:
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._generation = generation()
 
     def run(self, subject: Attempting, call: Callable[[], Any], timeout: float | None) -> Ran:
@@ -79,7 +80,7 @@ class ThreadExecutor:
         """Run a plain job as `run` does: with nothing around, and in the context of the caller, who has made
         one for it. None when it succeeded. Without a `look` at the lane the caller has just had one."""
         running_job.set(begun)
-        task, clock, started = begun.task, self._clock.monotonic, begun.started
+        task, clock, started = begun.task, self._monotonic, begun.started
         try:
             try:
                 if look:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
-from glassq.model.events import LaneLeft, OrderViolated
+from glassq.model.events import LaneLeft
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
@@ -20,14 +20,13 @@ from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
 from glassq.worker.services import Services, give_back, may_begin
+from glassq.worker.succession import NONE_YET, watch_order
 
 _QUICK = 0.005
 """Seconds of run time up to which a job's settlement is not waited for: that would cost much beside it."""
 _STAY = Leaving.STAY  # as often as it is asked for, an enum's attribute costs too much
 _FRESH = Standing()
 """The past of a job that was not the head when its lane was claimed."""
-_NONE_YET = StoredJob(id="", seq=-1, level=0, body=b"", eligible_at=0.0)
-"""Comes before the first."""
 
 
 class LaneRun:
@@ -73,7 +72,7 @@ class LaneRun:
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
-        self._last = _NONE_YET
+        self._last = NONE_YET
         self._heard = heard
         self._since = heard[1]
 
@@ -222,10 +221,12 @@ class LaneRun:
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, lane, jobs = self._in_flight, self._lane, self._jobs
+        flight, lane, jobs, last = self._in_flight, self._lane, self._jobs, self._last
         services, monotonic = self._with, self._with.clock.monotonic
         over, stopping, crowded = services.over, services.stopping, services.crowded
-        store_ahead, waits = self._heard[0] - self._heard[1], self._waits
+        store_ahead, waits, others = self._heard[0] - self._heard[1], self._waits, self._others
+        served, seconds, turn, patience = self._served, self.ran, self._turn, services.options.patience
+        attempt = None
         # While it is on a course, nothing was heard that changes what is known of the lane.
         while flight.is_on_course and len(jobs) > 1:
             job = jobs[0]
@@ -236,24 +237,25 @@ class LaneRun:
                 break
             jobs.popleft()
             attempt = plain.run(job, call, started, store_ahead, waits)
-            now, ran = attempt.over, attempt.seconds
-            if job.seq <= self._last.seq:
-                self._watch_order(job)
-            self._last = job
-            self._served += 1
-            self.ran += ran
+            if job.seq <= last.seq:
+                watch_order(services.bus, lane.lease.queue, last, job)
+            last, now, ran = job, attempt.over, attempt.seconds
+            served += 1
+            seconds += ran
             if (
                 attempt.otherwise is not None
                 or ran > _QUICK
-                or now - flight.asked >= services.options.patience
+                or now - flight.asked >= patience
                 or stopping()
-                or (self._served >= self._turn and (self._others or crowded(lane.lease.queue)))
+                or (served >= turn and (others or crowded(lane.lease.queue)))
                 or not flight.go_on(attempt, jobs[0].id, now)
             ):
-                plain.tell()
-                self._finish(attempt.ended(), now)
-                return
+                break
+            attempt = None
+        self._last, self._served, self.ran = last, served, seconds
         plain.tell()
+        if attempt is not None:
+            self._finish(attempt.ended(), attempt.over)
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -346,12 +348,8 @@ class LaneRun:
         )
 
     def _watch_order(self, job: StoredJob) -> None:
-        """Report what must never happen: a job after a later one, or the same one twice in one stay."""
-        # order: within a level the sequence only grows; replays keep an old one and are exempt.
-        last = self._last
-        if job.seq <= last.seq and last.level == job.level and not job.replayed:
-            kind = "duplicate" if job.seq == last.seq else "reorder"
-            self._with.bus.emit(OrderViolated(queue=self._lane.lease.queue, kind=kind))
+        """See `watch_order`: this job begins."""
+        watch_order(self._with.bus, self._lane.lease.queue, self._last, job)
         self._last = job
 
     # -- after -------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class PlainAttempts:
 
     def __init__(self, attempts: Attempts, lane: HeldLane) -> None:
         self._attempts = attempts
-        self._open = attempts.plain.open
+        self._tasks = attempts.plain
         self._bus = attempts.bus
         self._lane = lane
         self._stay = Stay(lane, attempts.clock, attempts.tell)
@@ -74,7 +74,7 @@ class PlainAttempts:
 
     def open(self, job: StoredJob) -> Call | None:
         """What this job calls; None when it is not plain."""
-        call = self._open(job.body) if job.expires_at is None else None
+        call = self._tasks.open(job.body) if job.expires_at is None else None
         if call is None or self._bus.leaves_plain or (not call[1] and self._bus.is_idle()):
             return call
         return None
@@ -91,7 +91,8 @@ class PlainAttempts:
         is_told = AttemptStarted in bus.prompt_kinds
         if is_told:
             bus.emit_promptly(attempt.event())
-        if not headers and bus.is_idle():
+        is_idle = bus.is_idle
+        if not headers and is_idle():
             # In a context of its own, as in every attempt. fence: who is told may take any time, so the lane
             # is looked at once more, right before user code.
             ran = copy_context().run(self._attempts.executor.run_bare, attempt, look=is_told)

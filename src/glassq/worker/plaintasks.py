@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from glassq.codec import plain_beginning
+from glassq.codec import ArgumentCodec, Beginning, plain_beginning
 from glassq.errors import CorruptRecord
 from glassq.registry import Registry, TaskDefinition
 
@@ -19,10 +18,8 @@ class _Like(msgspec.Struct, frozen=True):
     """What is known of all calls that begin like one that was plain, as of an edition of the registry."""
 
     edition: int
-    read: Callable[[bytes], tuple[dict[str, str], bytes] | None]
-    """The headers and the payload of one."""
-    decode: Callable[[bytes], tuple[list[Any], dict[str, Any]]]
-    """The arguments in a payload."""
+    beginning: Beginning
+    codec: ArgumentCodec
     task: TaskDefinition
 
 
@@ -42,14 +39,17 @@ class PlainTasks:
     def open(self, body: bytes) -> Call | None:
         """The call in this body. None when it brought anything along, its task is not plain, or there is
         something wrong with it."""
-        like = self._last  # nearly always this is a call of the same task as the last one
-        if like is None or like.edition != self._registry.edition or (read := like.read(body)) is None:
+        like, read = self._last, None
+        if like is not None and like.edition == self._registry.edition:
+            read = like.beginning.read(body)  # nearly always: a call of the same task as the last one
+        if like is None or read is None:
             like = self._last = self._look_at(body)
-            if like is None or (read := like.read(body)) is None:
+            read = None if like is None else like.beginning.read(body)
+            if like is None or read is None:
                 return None
         headers, payload = read
         try:
-            args, kwargs = like.decode(payload)
+            args, kwargs = like.codec.decode(payload)
         except CorruptRecord:
             return None
         return like.task, headers, args, kwargs
@@ -62,7 +62,7 @@ class PlainTasks:
             return None
         if task.is_async or not self.takes(task):
             return None
-        return _Like(edition, beginning.read, task.codec.decode, task)
+        return _Like(edition, beginning, task.codec, task)
 
     def takes(self, task: TaskDefinition) -> bool:
         """Whether of a success of this task no more is to be told than that."""
