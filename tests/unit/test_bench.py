@@ -186,6 +186,26 @@ def at(values: tuple[float, ...], paces: tuple[float, ...]) -> Reading:
     return Reading("cost", tuple(map(operator.mul, values, paces or (1.0,) * len(values))))
 
 
+@pytest.mark.parametrize(
+    ("value", "witnesses", "verdict"),
+    [
+        (4.0, (0.5, 0.6, 0.65, 0.7), Verdict.HOLDS),
+        (4.0, (0.4, 0.5, 0.8, 1.6), Verdict.NOISY),
+        (9.0, (0.4, 0.5, 0.8, 1.6), Verdict.BELOW),
+        (1.5, (0.4, 0.5, 0.8, 1.6), Verdict.HOLDS),
+        (0.9, (0.4, 0.5, 0.8, 1.6), Verdict.AIM),
+    ],
+)
+def test_figures_that_disagree_about_the_pace_leave_it_open(
+    value: float, witnesses: tuple[float, ...], verdict: Verdict
+) -> None:
+    """However steady their middle is: a verdict needs all of them to say the same."""
+    found = Reading("cost", (value,) * 3, paces=(0.6, 0.6, 0.6), witnesses=witnesses)
+    row = judge(AT_MOST, found)
+    assert row.verdict is verdict
+    assert row.spread == pytest.approx(spread(witnesses))
+
+
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=9))
 def test_the_pace_of_the_machine_of_the_floors_changes_nothing(values: list[float]) -> None:
     """There, a time is judged as it was measured."""
@@ -225,7 +245,9 @@ def test_the_pace_is_that_of_cpu_time() -> None:
     assert pace.of_cpu(raw_runs()) == pytest.approx((1.0,))
     assert pace.of_cpu(raw_runs(2.0)) == pytest.approx((0.5,))
     assert pace.of_cpu(raw_runs(2.0, waiting=10)) == pytest.approx((0.5,))
-    assert pace.told(raw_runs(2.0)).startswith("raw.add.one client 0.50, raw.add.one server 0.50, ")
+    assert pace.by_mark(raw_runs(2.0)) == {
+        f"{mark.loop} {mark.side}": pytest.approx(0.5) for mark in pace.MARKS
+    }
 
 
 def test_one_odd_loop_does_not_decide_the_pace() -> None:

@@ -30,12 +30,14 @@ BAD = (Verdict.BELOW, Verdict.NOISY, Verdict.FAILED)
 
 class Reading(msgspec.Struct, frozen=True):
     """What a measure found for one target: a value per round, and what else should be known. `paces`: how
-    fast the machine was in each of the rounds, for a time whose floor was set on another; empty: unknown."""
+    fast the machine was in each of the rounds, for a time whose floor was set on another; empty: unknown.
+    `witnesses`: what each of the figures behind the paces says by itself, where there are several."""
 
     key: str
     values: tuple[float, ...]
     note: str = ""
     paces: tuple[float, ...] = ()
+    witnesses: tuple[float, ...] = ()
 
 
 class Absent(msgspec.Struct, frozen=True):
@@ -52,7 +54,8 @@ Found = Reading | Absent
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the report. `values` are those of the rounds, `value` is the one that counts of them. Where
     there are `paces`, a verdict is of `at_pace`: what it would be at the pace of the machine of the floors.
-    `spread` is that of the rounds as they were judged, or of the paces, whichever is wider."""
+    `spread` is that of the rounds as they were judged, or of the paces (by rounds, or by
+    their witnesses), whichever is wider."""
 
     key: str
     label: str
@@ -78,10 +81,10 @@ def judge(target: Target, found: Found) -> Row:
     paces = found.paces if target.is_time else ()
     judged = _at(paces, found.values)
     value = _decisive(target, judged)
-    unsteady = spread(paces)
+    unsteady = max(spread(paces), spread(found.witnesses))
     wide = max(unsteady, spread(judged) if target.judged is Judged.MEDIAN else 0.0)
-    # By a pace that is not steady nothing is said that another round's pace would not say as well.
-    crossed = [each * pace for each in found.values for pace in paces]
+    # By a pace that is not steady nothing is said that another round or witness would not say as well.
+    crossed = [each * pace for each in found.values for pace in (*paces, *found.witnesses)]
     opinions = crossed if unsteady > NOISE_BOUND else judged
     return msgspec.structs.replace(
         _row(target, _verdict(target, value, opinions, wide), found.note),

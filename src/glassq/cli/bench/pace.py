@@ -57,11 +57,9 @@ def of_cpu(runs: Mapping[str, Sequence[Timed]]) -> tuple[float, ...]:
     return tuple(statistics.median(mark.pace(run) for mark, run in pair) for pair in pairs)
 
 
-def told(runs: Mapping[str, Sequence[Timed]]) -> str:
-    """Each mark by itself, so that a reader sees whether they agree."""
-    return ", ".join(
-        f"{mark.loop} {mark.side} {statistics.median(map(mark.pace, runs[mark.loop])):.2f}" for mark in MARKS
-    )
+def by_mark(runs: Mapping[str, Sequence[Timed]]) -> dict[str, float]:
+    """The pace each mark tells by itself: where they do not agree, the pace is not known well."""
+    return {f"{mark.loop} {mark.side}": statistics.median(map(mark.pace, runs[mark.loop])) for mark in MARKS}
 
 
 def of_wake_ups(rounds: Sequence[Sequence[float]]) -> tuple[float, ...]:

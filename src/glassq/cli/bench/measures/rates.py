@@ -62,14 +62,17 @@ def process(stage: Stage) -> list[Found]:
             },
         )
     paces = pace.of_cpu(runs)
+    marks = pace.by_mark(runs) if paces else {}
+    at_pace = partial(_cpu, paces=paces, witnesses=tuple(marks.values()))
+    told = ", ".join(f"{name} {value:.2f}" for name, value in marks.items())
     return [
         *_rates({name: runs[name] for name in ("redis.process", "raw.window", "raw.one")}),
         against(runs, "redis.process", "raw.window", "redis.process.ratio"),
         against(runs, "redis.process", "raw.one", "redis.process.raw.ratio"),
-        *_cpu(runs["redis.process"], "redis.cpu.worker", "redis.cpu.server", paces),
-        *_cpu(runs["turns"], "redis.cpu.worker.turn", "redis.cpu.server.turn", paces),
+        *at_pace(runs["redis.process"], "redis.cpu.worker", "redis.cpu.server"),
+        *at_pace(runs["turns"], "redis.cpu.worker.turn", "redis.cpu.server.turn"),
         *_cpu(runs["raw.window"], "raw.cpu.worker", "raw.cpu.server"),
-        Reading("raw.pace.cpu", paces, note=pace.told(runs)) if paces else Absent("raw.pace.cpu", _UNTOLD),
+        Reading("raw.pace.cpu", paces, note=told) if paces else Absent("raw.pace.cpu", _UNTOLD),
     ]
 
 
@@ -94,11 +97,16 @@ def _rates(runs: Mapping[str, Sequence[Timed]]) -> list[Found]:
     return [Reading(name, tuple(run.rate for run in timed)) for name, timed in runs.items()]
 
 
-def _cpu(runs: Sequence[Timed], client: str, server: str, paces: tuple[float, ...] = ()) -> list[Found]:
-    return [
-        Reading(client, tuple(run.client_micros for run in runs), paces=paces),
-        Reading(server, tuple(run.server_micros for run in runs), paces=paces),
-    ]
+def _cpu(
+    runs: Sequence[Timed],
+    client: str,
+    server: str,
+    *,
+    paces: tuple[float, ...] = (),
+    witnesses: tuple[float, ...] = (),
+) -> list[Found]:
+    sides = {client: [run.client_micros for run in runs], server: [run.server_micros for run in runs]}
+    return [Reading(key, tuple(micros), paces=paces, witnesses=witnesses) for key, micros in sides.items()]
 
 
 def against(runs: Mapping[str, Sequence[Timed]], ours: str, theirs: str, key: str) -> Reading:
