@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, overload
 
 from glassq.errors import StorageError
 from glassq.model.leases import Settled, SettleStatus
@@ -20,6 +20,75 @@ class Settling(Protocol):
         """The answer, waited for. Raises as `settle` does, but repeats nothing: what became of a settlement
         that was not answered is known by repeating it, before any later one of its lane."""
         ...
+
+
+class Together(Sequence[Settling]):
+    """Settlements that are on their way in one message, of which each may be asked for by itself. `answers`
+    is called once."""
+
+    def __init__(
+        self, count: int, arrived: Callable[[], bool], answers: Callable[[], Sequence[Settled]]
+    ) -> None:
+        self._count = count
+        self.arrived = arrived
+        """Whether the answers are there, or never will be; see `Settling.arrived`."""
+        self._ask = answers
+        self._each: Sequence[Settling] | None = None
+        self._answers: Sequence[Settled] | None = None
+        self._failure: StorageError | None = None
+
+    @classmethod
+    def of(cls, sent: Sequence[Settling]) -> Together:
+        """Settlements that were sent one by one, as if they were together."""
+        arrived, answers = (
+            lambda: all(each.arrived() for each in sent),
+            lambda: [each.answer() for each in sent],
+        )
+        together = cls(len(sent), arrived, answers)
+        together._each = sent
+        return together
+
+    def answers(self) -> Sequence[Settled]:
+        """What was answered to each, waited for when it is first asked for. A failure is that of each."""
+        if self._failure is not None:
+            raise self._failure
+        if self._answers is None:
+            try:
+                self._answers = self._ask()
+            except StorageError as error:
+                self._failure = error
+                raise
+        return self._answers
+
+    @overload
+    def __getitem__(self, index: int) -> Settling: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Settling]: ...
+
+    def __getitem__(self, index: int | slice) -> Settling | Sequence[Settling]:
+        if self._each is None:  # seldom does anybody ask for one
+            self._each = [_OneOfSeveral(self, place) for place in range(self._count)]
+        return self._each[index]
+
+    def __len__(self) -> int:
+        return self._count
+
+
+class _OneOfSeveral:
+    """One settlement of a message."""
+
+    __slots__ = ("_place", "_together", "arrived")
+
+    def __init__(self, together: Together, place: int) -> None:
+        self._together = together
+        self._place = place
+        self.arrived = together.arrived
+        """See `Settling.arrived`."""
+
+    def answer(self) -> Settled:
+        """See `Settling.answer`."""
+        return self._together.answers()[self._place]
 
 
 class Course(Protocol):

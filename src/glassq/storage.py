@@ -22,10 +22,10 @@ from glassq.keeping import Keeping
 from glassq.model.jobs import Appended, Cancellation, JobRecord, NewJob, StoredJob
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
-from glassq.model.leases import Claimed, Lease, Leaving, Owner, Renewed, Settled, Settlement
+from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, Together
 
 MAX_APPEND_JOBS = 100
 MAX_APPEND_BYTES = 1 << 20
@@ -37,17 +37,6 @@ are gone: no worker has more of them on their way."""
 
 MAX_TOGETHER = 100
 """How many settlements go into one message at most: a server is kept for about a millisecond by them."""
-
-
-def check_together(settlements: Sequence[Settlement]) -> None:
-    """`ValueError` for settlements that may not go into one message."""
-    lanes = {(each.lease.queue, each.lease.lane) for each in settlements}
-    if len(lanes) < len(settlements):
-        raise ValueError("at most one settlement per lane goes into one call")
-    if len(settlements) > MAX_TOGETHER:
-        raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {len(settlements)}")
-    if any(each.leaving is not Leaving.YIELD for each in settlements):
-        raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
 
 
 def append_size(jobs: Sequence[NewJob]) -> int:
@@ -276,7 +265,7 @@ class Storage(Keeping, FlowStorage, Protocol):
         """
         ...
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """Send settlements of several lanes in one message for each queue, as `settle_later` does one by one.
 
         Each ends its lane's turn (`Leaving.YIELD`); at most one per lane, at most `MAX_TOGETHER`

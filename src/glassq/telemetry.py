@@ -110,6 +110,8 @@ class Bus:
         self._lock = threading.Lock()
         self._observers: dict[type[Event], tuple[Observer, ...]] = {}
         self._prompt: dict[type[Event], tuple[Observer, ...]] = {}
+        self.prompt_kinds: frozenset[type[Event]] = frozenset()
+        """Of which somebody is to be told promptly."""
         self._patient: dict[type[Event], tuple[tuple[Observer, Together], ...]] = {}
         self._arounds: tuple[Around, ...] = ()
         self._idles: tuple[Idle, ...] = ()
@@ -136,6 +138,7 @@ class Bus:
                     self._prompt[kind] = (*self._prompt.get(kind, ()), observer)
                 else:
                     self._patient[kind] = (*self._patient.get(kind, ()), (observer, together))
+            self._note_prompt()
 
     def unsubscribe(self, observer: Observer) -> None:
         """Stop telling `observer` anything. Unknown observers are ignored."""
@@ -173,7 +176,7 @@ class Bus:
 
     def is_prompt(self, kind: type[Event]) -> bool:
         """Whether anybody is to be told of such events promptly."""
-        return bool(self._prompt.get(kind)) or self._here.hand_on is not None
+        return kind in self.prompt_kinds or self._here.hand_on is not None
 
     def emit_promptly(self, event: Event) -> None:
         """Tell those alone who are not patient. The others are told of it by `emit_late`."""
@@ -217,7 +220,8 @@ class Bus:
     @contextmanager
     def handing_on(self, hand_on: Observer) -> Iterator[None]:
         """While this lasts, what the calling thread has to tell goes to `hand_on` instead of the observers:
-        for a thread that must not wait for any of them. What it hands on is emitted again elsewhere."""
+        for a thread that must not wait for any of them, and attempts no jobs. What it hands on is emitted
+        again elsewhere."""
         self._here.hand_on = hand_on
         try:
             yield
@@ -249,7 +253,11 @@ class Bus:
                     each[kind] = tuple(one for one in listeners if one != observer)
             for kind, patient in self._patient.items():
                 self._patient[kind] = tuple(one for one in patient if one[0] != observer)
+            self._note_prompt()
         return found
+
+    def _note_prompt(self) -> None:
+        self.prompt_kinds = frozenset(kind for kind, observers in self._prompt.items() if observers)
 
     def _detach(self, observer: Observer, error: BaseException) -> None:
         if not self._remove(observer):

@@ -19,7 +19,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ import glassq.app
 from glassq.app import Glassq
 from glassq.model import events
 from glassq.model.leases import Settled
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, Together
 from glassq.storage import Storage
 from glassq.stores.redis.line import Line
 from glassq.telemetry import Attempting, Subject
@@ -175,9 +175,9 @@ class Watched:
         return WatchedSettling(_asking("settle", call, *args))
 
     @staticmethod
-    def _watch_sending_together(call: Callable[..., Sequence[Settling]], *args: Any) -> list[WatchedSettling]:
+    def _watch_sending_together(call: Callable[..., Together], *args: Any) -> Together:
         reach("before_settle")
-        return [WatchedSettling(each) for each in _asking("settle", call, *args)]
+        return Together.of([WatchedSettling(each) for each in _asking("settle", call, *args)])
 
     @staticmethod
     def _watch_course(call: Callable[..., Course | None], *args: Any, **kwargs: Any) -> WatchedCourse | None:

@@ -68,16 +68,16 @@ _way = threading.local()
 def mark_the_way() -> None:
     """Note of each start in this process whether it was on the plain path. Nothing is looked at or asked for
     that was not before."""
-    perform = PlainAttempts.perform
+    run = PlainAttempts.run
 
-    def performed(self: PlainAttempts, *about: Any, **more: Any) -> Any:
+    def run_marked(self: PlainAttempts, *about: Any) -> Any:
         _way.is_plain = True
         try:
-            return perform(self, *about, **more)
+            return run(self, *about)
         finally:
             _way.is_plain = False
 
-    mock.patch.object(PlainAttempts, "perform", performed).start()
+    mock.patch.object(PlainAttempts, "run", run_marked).start()
 
 
 @contextmanager

@@ -14,17 +14,16 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any
 from unittest import mock
 
 import msgspec
 
-from glassq.model.verdicts import Outcome
 from glassq.stores.redis import scripts
 from glassq.stores.redis.scripts import Script
 from glassq.stores.sqlite.known import HeldLane as HeldRow
-from glassq.worker.attempt import Ended
-from glassq.worker.executors import Ran, ThreadExecutor
+from glassq.worker.attempt import Success
+from glassq.worker.begun import Begun
+from glassq.worker.executors import ThreadExecutor
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.upkeep import Upkeep
@@ -69,7 +68,7 @@ def begun() -> None:
 def _settle_late() -> None:
     go_on = InFlight.go_on
 
-    def go_on_late(self: InFlight, ended: Ended, next_id: str, at: float) -> bool:
+    def go_on_late(self: InFlight, ended: Success, next_id: str, at: float) -> bool:
         like = self._like
         if not self.is_on_course or like is None:
             return go_on(self, ended, next_id, at)
@@ -77,7 +76,7 @@ def _settle_late() -> None:
         def send() -> None:
             if not go_on(self, ended, next_id, at):
                 settlement = msgspec.structs.replace(like, job_id=ended.job.id, next_id=next_id)
-                self.send(ended, settlement, at)
+                self.send(ended.ended(), settlement, at)
 
         _late.send = send
         return True
@@ -88,11 +87,12 @@ def _settle_late() -> None:
 def _settle_early() -> None:
     run, untold = ThreadExecutor.run_bare, threading.local()
 
-    def run_later(self: ThreadExecutor, *about: Any) -> Ran:
-        before, untold.run = getattr(untold, "run", None), partial(copy_context().run, run, self, *about)
+    def run_later(self: ThreadExecutor, begun: Begun, *, look: bool) -> None:
+        begun.over = begun.started
+        code = partial(run, self, begun, look=look)
+        before, untold.run = getattr(untold, "run", None), partial(copy_context().run, code)
         if before is not None:
             before()
-        return Ran(Outcome.SUCCEEDED, None, None, 0.0)
 
     mock.patch.object(ThreadExecutor, "run_bare", run_later).start()
 

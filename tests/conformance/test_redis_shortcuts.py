@@ -17,6 +17,7 @@ from glassq.model.jobs import Cancellation, Dedup, JobState, NewJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement
 from glassq.model.names import gate_of
 from glassq.model.verdicts import Action
+from glassq.storage import Terms
 from glassq.stores.redis import scripts
 from glassq.stores.redis.store import RedisStorage
 from glassq.testing.clock import FakeClock
@@ -29,8 +30,9 @@ WHOLE_SETTLE = scripts.Script("settle", *scripts.SETTLE_PARTS)
 class Story:
     """Calls to one store, and all its answers."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, *, together: bool = False) -> None:
         self.clock = FakeClock()
+        self._terms = {QUEUE: Terms(together=together)}
         self.store = RedisStorage.open(server, clock=self.clock)
         self.answers: list[Any] = []
 
@@ -51,8 +53,10 @@ class Story:
         return grant
 
     def claim_each(self, *, lanes: int, begin: int) -> tuple[Grant, ...]:
-        """Lanes, of which so many begin at once."""
-        grants = self.store.claim(ALICE, [QUEUE], lanes=lanes, window=1, lease_seconds=15, begin=begin).grants
+        """Lanes, of which so many begin at once; `together` all of which nothing is noted."""
+        grants = self.store.claim(
+            ALICE, [QUEUE], lanes=lanes, window=1, lease_seconds=15, begin=begin, terms=self._terms
+        ).grants
         self.answers.append(grants)
         return grants
 
@@ -236,9 +240,9 @@ def tell_of_turns(server: str) -> list[Any]:
     return story.answers
 
 
-def tell_of_bundles(server: str) -> list[Any]:
+def tell_of_bundles(server: str, *, together: bool) -> list[Any]:
     """A story of lanes that are given up together, and what the shortcut leaves alone; its answers."""
-    story = Story(server)
+    story = Story(server, together=together)
     jobs = {lane: story.append(*[NewJob(body=b"|:", lane=lane)] * 3) for lane in "vwxyz"}
     [only] = story.append(NewJob(body=b"only", lane="o"))
     v, w, x, y, z, o = story.claim_each(lanes=6, begin=1)
@@ -472,22 +476,26 @@ def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: py
     assert whole["hdel"] - shortened["hdel"] == 3
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
 def test_the_shortcut_of_turns_that_end_together_means_the_same(
-    server: str, monkeypatch: pytest.MonkeyPatch
+    server: str, monkeypatch: pytest.MonkeyPatch, *, together: bool
 ) -> None:
-    """All lanes of a message go to the tail or vanish in one step, with and without it, or none does."""
+    """All lanes of a message go to the tail or vanish in one step, with and without it, or none does. Those
+    that begin together are noted in short."""
     monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
     with redis.Redis.from_url(server) as admin:
         admin.config_resetstat()
-        answers, held, shortened = tell_of_bundles(server), dump(admin), commands(admin)
+        answers, held = tell_of_bundles(server, together=together), dump(admin)
+        shortened = commands(admin)
         admin.flushall()
         monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
         admin.config_resetstat()
-        assert tell_of_bundles(server) == answers
+        assert tell_of_bundles(server, together=together) == answers
         assert dump(admin) == held
         whole = commands(admin)
     statuses = "".join(answer.status[0] for answer in answers if isinstance(answer, Settled))
     assert statuses == "fff" + "ddd" + "aaa" + "a" + "dd" + "d" + "dd" * 3 + "dddd"
+    assert ("t" in held, "l:x" in held) == (together, not together)
     assert whole["hdel"] - shortened["hdel"] >= 4
     assert whole["zadd"] > shortened["zadd"]
     assert shortened["lpush"] >= 3

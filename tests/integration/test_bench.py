@@ -68,6 +68,7 @@ def test_on_sqlite_everything_is_measured_and_nothing_stays(tmp_path: Path) -> N
     ours = measured(rows, "dropin.")
     assert ours - {"dropin.enqueue.ratio", "dropin.process.ratio"} == {"dropin.enqueue", "dropin.process"}
     assert measured(rows, "redis.") == set()
+    assert rows["sqlite.wake.p50"]["paces"] == []
     assert kept_order(rows, "sqlite")
     assert list(tmp_path.iterdir()) == []
 
@@ -88,6 +89,9 @@ def test_on_a_given_server_everything_is_measured_and_only_its_own_is_removed(
     assert measured(rows, "redis.") | measured(rows, "raw.") == there - full_only
     assert {rows[key]["note"] for key in full_only} == {"needs --full"}
     assert {row["note"] for key, row in rows.items() if key.startswith("peers.")} == {"needs --peers"}
+    times = [rows[f"{what}.p50"] for what in ("redis.wake", "sqlite.wake")] + [rows["redis.cpu.worker.turn"]]
+    assert [len(row["paces"]) for row in times] == [len(row["values"]) for row in times]
+    assert all(row["at_pace"] > 0 for row in times)
     assert kept_order(rows, "redis")
     assert list(tmp_path.iterdir()) == []
 

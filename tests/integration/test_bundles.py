@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from glassq import Glassq
 from glassq.model.events import AttemptFailed, AttemptSettled, AttemptStarted, LaneLeft, LaneLost
 from glassq.worker.bundles import Bundle
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
 from tests.integration import shortlanes
 from tests.integration.test_courses import COUNTED
 
@@ -58,7 +58,7 @@ def test_a_bundle_comes_to_what_single_settlements_come_to(
     assert sum(bundled) > LANES
     assert max(bundled) > 4
     bundled.clear()
-    monkeypatch.setattr(LaneRun, "_run_briefly", lambda *_: False)
+    monkeypatch.setattr(GrantedLane, "_is_crowded", lambda _: False)
     singly = play(store_url, "qb", Random(seed))
     assert bundled == []
     counts = together.counted | singly.counted

@@ -47,17 +47,17 @@ def test_both_ways_leave_the_same_spans(
 ) -> None:
     """Names, kinds, parents, links, attributes, status and events; and the jobs see the same."""
     plain: list[bool] = []
-    perform = PlainAttempts.perform
+    run = PlainAttempts.run
 
     def noting(self: PlainAttempts, *about: Any) -> Any:
-        ended = perform(self, *about)
-        plain.append(ended is not None and bool(ended.headers))
-        return ended
+        attempt = run(self, *about)
+        plain.append(bool(attempt.headers))
+        return attempt
 
-    monkeypatch.setattr(PlainAttempts, "perform", noting)
+    monkeypatch.setattr(PlainAttempts, "run", noting)
     plainly = play(store_url, exporter, Random(seed))
     assert sum(plain) > JOBS / 4
-    monkeypatch.setattr(PlainAttempts, "perform", lambda *_: None)
+    monkeypatch.setattr(PlainAttempts, "open", lambda *_: None)
     monkeypatch.setattr(PlainAttempts, "says_no_more", lambda *_: False)
     generally = play(store_url, exporter, Random(seed))
     assert plainly == generally

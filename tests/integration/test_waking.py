@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
-from glassq.model.events import LaneLeft, StorageCalled
+from glassq.model.events import AttemptStarted, LaneLeft, StorageCalled
 from tests.processes import wait_until
 
 PATIENCE = 20
+LONG = 0.12
 JOBS = 5
 WARM_UP = 3
 
@@ -97,3 +99,28 @@ def test_an_idle_worker_shows_no_lanes(app: Glassq) -> None:
         may_end.set()
         left.get(timeout=PATIENCE)
         wait_until(lambda: held() == 0, "no lane that is shown as held", held)
+
+
+def test_beginnings_are_told_late_only_where_jobs_are_quick(app: Glassq) -> None:
+    """To the patient: nothing that can wait comes before the job a worker was woken for. But where jobs of
+    its queue take long, what is told of one would come as late as it ends."""
+    told: list[str] = []
+    known: list[int] = []
+    left: SimpleQueue[LaneLeft] = SimpleQueue()
+
+    @app.fifo("q")
+    def work(seconds: float) -> None:
+        known.append(len(told))
+        time.sleep(seconds)
+
+    def together(run: Sequence[AttemptStarted]) -> None:
+        told.extend([each.job_id for each in run])
+
+    app.bus.subscribe(lambda event: told.append(event.job_id), AttemptStarted, together=together)
+    app.bus.subscribe(left.put, LaneLeft)
+    with app.worker():
+        for number, seconds in enumerate((LONG, LONG, 0, 0), 1):
+            work(seconds)
+            left.get(timeout=PATIENCE)
+            assert len(told) == number
+    assert known == [0, 2, 3, 3]

@@ -25,7 +25,7 @@ from glassq.model.verdicts import Action
 from glassq.model.waits import NO_WAITS, Waits
 from glassq.model.watermarks import Counts, Watermark
 from glassq.settling import Settling
-from glassq.storage import Doorbell, Storage
+from glassq.storage import Doorbell, Storage, Terms
 from glassq.stores.open import open_storage
 from glassq.stores.redis import scripts
 from tests.model.lanes import SECOND
@@ -144,8 +144,12 @@ class Side:
     def claim(
         self, owner: Owner, queues: Sequence[str], *, lanes: int, window: int, lease_seconds: float
     ) -> Claimed:
-        """See `Storage.claim`. The counters of the grants are noted."""
-        found = self.store.claim(owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds)
+        """See `Storage.claim`. The counters of the grants are noted. All heads begin, as those do that begin
+        together: of these a store may note less."""
+        terms = dict.fromkeys(queues, Terms(together=True))
+        found = self.store.claim(
+            owner, queues, lanes=lanes, window=window, lease_seconds=lease_seconds, terms=terms
+        )
         marks = self.lives.all_named(found.found)
         return self.changes.granted(msgspec.structs.replace(found, found=marks))
 

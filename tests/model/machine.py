@@ -280,10 +280,12 @@ class Machine(Comparison):
             return
         self.last = []
         for (hold, what), carried, answer in zip(asked, moved, believed, strict=True):
-            # Repeated, it carries what it carried: a counter that the lane had left behind stays behind.
-            grew = answer.change != carried.change - what.change
-            self.last.append((hold, msgspec.structs.replace(what, change=-1) if grew else what))
-            if answer.status is not SettleStatus.FENCED:
+            if answer.status is SettleStatus.FENCED:  # which says nothing of the lane's counter
+                self.last.append((hold, what))
+            else:
+                # Repeated, it carries what it carried: a counter that the lane had left behind stays behind.
+                grew = answer.change != carried.change - what.change
+                self.last.append((hold, msgspec.structs.replace(what, change=-1) if grew else what))
                 self.done += [(owner, what), (owner, self.last[-1][1])]
                 hold.kept = what.leaving is Leaving.KEEP
                 if answer.jobs:

@@ -44,7 +44,8 @@ class Model(Queue):
 
     def claim(self, now: int, owner: Owner, lanes: int, window: int, lease: int) -> Claimed:
         """What time has brought about comes first: lanes taken back to the front, jobs and retries that are
-        due to the tail. Then the lanes that have waited longest are given out."""
+        due to the tail. Then the lanes that have waited longest are given out. Whoever was given some while
+        more are ready comes again when it has room, and need not know when leases end."""
         now = self.touch(now)
         for lane in reversed(self.in_state(HELD)):
             holder = lane.owner
@@ -65,7 +66,8 @@ class Model(Queue):
             self.grant(now, each, owner, 1 if crowded else window, lease) for each in open_lanes[:lanes]
         ]
         ends = [each.due for each in self.scheduled] + [lane.until for lane in self.in_state(WAITING)]
-        ends += [lane.until for lane in self.in_state(HELD) if lane.owner != owner]
+        if not (grants and crowded):
+            ends += [lane.until for lane in self.in_state(HELD) if lane.owner != owner]
         return Claimed(
             grants=tuple(grants),
             now=now / SECOND,

@@ -28,7 +28,10 @@ class Traces:
         with self._client.pipeline(transaction=False) as asked:
             for name in LANES:
                 asked.hgetall(f"gq:{{{model.queue}}}:l:{name}")
-            found = dict(zip(LANES, asked.execute(), strict=True))
+            asked.hgetall(f"gq:{{{model.queue}}}:t")
+            *hashes, shorts = asked.execute()
+            found = dict(zip(LANES, hashes, strict=True))
+        self.look_at_shorts(model, shorts, found)
         for name, fields in found.items():
             lane = model.lanes.get(name)
             if lane is None:
@@ -38,6 +41,17 @@ class Traces:
             assert (int(fields.get("ah", 0)), wishes) == (lane.ahead, lane.wishes), f"{name!r} has {fields}"
             if "go" in fields:
                 self.look_at_pass(lane, fields)
+
+    @staticmethod
+    def look_at_shorts(model: Model, shorts: dict[str, str], found: dict[str, dict[str, str]]) -> None:
+        """What is noted in short is of lanes that are held, and have no hash of their own."""
+        for name, short in shorts.items():
+            lane = model.lanes[name]
+            job = lane.find(lane.current)
+            assert lane.state is HELD, f"{name!r} is {lane.state}, with {short}"
+            assert job is not None, f"{name!r} runs nothing, with {short}"
+            assert short.split("|")[1] == str(int(job.level)), f"{name!r} has {short}"
+            assert not found[name], f"{name!r} has {found[name]} besides {short}"
 
     @staticmethod
     def look_at_pass(lane: Lane, fields: dict[str, str]) -> None:

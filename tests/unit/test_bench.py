@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from glassq.cli import main
+from glassq.cli.bench import pace
 from glassq.cli.bench import run as running
 from glassq.cli.bench.environment import Environment
 from glassq.cli.bench.judge import Absent, Reading, Row, Verdict, exit_code, judge
@@ -149,6 +153,120 @@ def test_the_verdict_of_a_row(target: Target, values: tuple[float, ...], verdict
     """The median is judged; noise keeps a verdict back only where some rounds meet the floor and some do
     not; what must never happen must not happen in any round."""
     assert judge(target, Reading(target.key, values)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("values", "paces", "at_pace", "verdict"),
+    [
+        ((5.0, 5.0, 5.0), (), None, Verdict.BELOW),
+        ((5.0, 5.0, 5.0), (0.5, 0.5, 0.5), 2.5, Verdict.HOLDS),
+        ((2.0, 2.0, 2.0), (2.0, 2.0, 2.0), 4.0, Verdict.BELOW),
+        ((4.0, 5.0, 6.0), (0.6, 0.5, 0.42), 2.5, Verdict.HOLDS),
+        ((3.0, 3.0, 3.0), (0.4, 0.9, 1.4), 2.7, Verdict.NOISY),
+        ((9.0, 3.0, 1.8), (0.3, 0.9, 1.5), 2.7, Verdict.NOISY),
+        ((40.0, 40.0, 40.0), (0.4, 0.9, 1.4), 36.0, Verdict.BELOW),
+        ((1.0, 1.0, 1.0), (0.4, 0.9, 1.4), 0.9, Verdict.AIM),
+        ((1.0, 1.5, 2.0), (0.4, 0.9, 1.2), 1.35, Verdict.HOLDS),
+    ],
+)
+def test_a_time_is_judged_at_the_pace_of_the_machine_of_the_floors(
+    values: tuple[float, ...], paces: tuple[float, ...], at_pace: float | None, verdict: Verdict
+) -> None:
+    """A slow machine accuses nobody and a fast one excuses nobody, each round by its own pace. A pace that
+    is not steady is too noisy to judge by, unless with any round's pace the same would be said."""
+    row = judge(AT_MOST, Reading("cost", values, paces=paces))
+    assert row.verdict is verdict
+    assert row.at_pace == (at_pace if at_pace is None else pytest.approx(at_pace))
+    assert (row.value, row.values, row.paces) == (values[1], values, paces)
+    assert row.spread == pytest.approx(max(spread(row.paces), spread(at(values, paces).values)))
+
+
+def at(values: tuple[float, ...], paces: tuple[float, ...]) -> Reading:
+    """The same as if it had been measured on the machine of the floors."""
+    return Reading("cost", tuple(map(operator.mul, values, paces or (1.0,) * len(values))))
+
+
+@pytest.mark.parametrize(
+    ("value", "witnesses", "verdict"),
+    [
+        (4.0, (0.5, 0.6, 0.65, 0.7), Verdict.HOLDS),
+        (4.0, (0.4, 0.5, 0.8, 1.6), Verdict.NOISY),
+        (9.0, (0.4, 0.5, 0.8, 1.6), Verdict.BELOW),
+        (1.5, (0.4, 0.5, 0.8, 1.6), Verdict.HOLDS),
+        (0.9, (0.4, 0.5, 0.8, 1.6), Verdict.AIM),
+    ],
+)
+def test_figures_that_disagree_about_the_pace_leave_it_open(
+    value: float, witnesses: tuple[float, ...], verdict: Verdict
+) -> None:
+    """However steady their middle is: a verdict needs all of them to say the same."""
+    found = Reading("cost", (value,) * 3, paces=(0.6, 0.6, 0.6), witnesses=witnesses)
+    row = judge(AT_MOST, found)
+    assert row.verdict is verdict
+    assert row.spread == pytest.approx(spread(witnesses))
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=9))
+def test_the_pace_of_the_machine_of_the_floors_changes_nothing(values: list[float]) -> None:
+    """There, a time is judged as it was measured."""
+    plain = judge(AT_MOST, Reading("cost", tuple(values)))
+    paced = judge(AT_MOST, Reading("cost", tuple(values), paces=(1.0,) * len(values)))
+    assert (paced.verdict, paced.at_pace, paced.spread) == (plain.verdict, plain.value, plain.spread)
+
+
+def test_only_times_have_a_pace() -> None:
+    """A ratio of neighbours is true on any machine, and a count or a size does not depend on it."""
+    row = judge(AT_LEAST, Reading("rate", (0.6,), paces=(0.5,)))
+    assert (row.verdict, row.at_pace, row.paces) == (Verdict.HOLDS, None, ())
+    assert {target.unit for target in TARGETS.values() if target.is_time} == {"µs", "ms"}
+
+
+def raw_runs(slower: float = 1.0, *, waiting: float = 1.0) -> dict[str, list[Timed]]:
+    """One round of the raw loops on a machine so many times slower than that of the floors, where the
+    processes wait for a core so many times as long as they run."""
+    sides: dict[str, dict[str, float]] = {mark.loop: {"client": 9.9} for mark in pace.MARKS}
+    for mark in pace.MARKS:
+        sides[mark.loop][mark.side] = mark.micros * slower
+    return {
+        loop: [
+            Timed(
+                1000,
+                sum(micros.values()) / 1000 * waiting,
+                micros["client"] / 1000,
+                micros["server"] / 1000,
+            )
+        ]
+        for loop, micros in sides.items()
+    }
+
+
+def test_the_pace_is_that_of_cpu_time() -> None:
+    """Half the speed is half the pace; others who use the machine as well do not make it slow."""
+    assert pace.of_cpu(raw_runs()) == pytest.approx((1.0,))
+    assert pace.of_cpu(raw_runs(2.0)) == pytest.approx((0.5,))
+    assert pace.of_cpu(raw_runs(2.0, waiting=10)) == pytest.approx((0.5,))
+    assert pace.by_mark(raw_runs(2.0)) == {
+        f"{mark.loop} {mark.side}": pytest.approx(0.5) for mark in pace.MARKS
+    }
+
+
+def test_one_odd_loop_does_not_decide_the_pace() -> None:
+    """The middle of all figures counts, whichever of them flatters or accuses."""
+    for odd in (0.1, 10.0):
+        runs = raw_runs() | {"raw.window": raw_runs(odd)["raw.window"]}
+        assert pace.of_cpu(runs) == pytest.approx((1.0,))
+
+
+def test_a_server_that_does_not_tell_its_cpu_gives_no_pace() -> None:
+    """Nothing is divided by, and times are judged as they are."""
+    runs = raw_runs() | {"raw.window": [Timed(1000, 0.1, 0.05, 0.0)]}
+    assert pace.of_cpu(runs) == ()
+
+
+def test_the_pace_of_wake_ups_is_that_of_the_middle_one() -> None:
+    """A bare wake-up that came late by chance does not excuse ours; without a server nothing is known."""
+    assert pace.of_wake_ups([[0.72, 0.72, 50.0], [0.36, 0.36, 0.37]]) == pytest.approx((0.5, 1.0))
+    assert pace.of_wake_ups([]) == ()
 
 
 def test_a_row_carries_what_it_was_judged_by() -> None:
@@ -347,6 +465,19 @@ def test_the_table_shows_value_floor_aim_spread_and_verdict() -> None:
     assert "too noisy" in cost
     assert "not measured (no [server]): jobs lost" in shown
     assert "0 of 2 floors hold (1 below floor; 1 too noisy; 1 not measured)" in shown
+
+
+def test_the_table_shows_a_time_as_measured_and_at_pace() -> None:
+    """Both stand there, and above them how fast the machine is; without a pace, that it is not known."""
+    known = Reading("raw.pace.cpu", (0.5, 0.5, 0.5))
+    time = Reading("cost", (5.0, 5.0, 5.0), paces=known.values)
+    shown = printed(report_of(judge(TARGETS["raw.pace.cpu"], known), judge(AT_MOST, time)))
+    assert "CPU time 0.50x of the machine of the floors" in shown
+    (line,) = (line for line in shown.splitlines() if "a cost" in line)
+    assert " ".join(line.split()) == "a cost 5.00 ms 2.50 ms ≤ 3.00 ms ≤ 1.50 ms 0% holds"
+    shown = printed(report_of(judge(AT_MOST, Reading("cost", (5.0, 5.0, 5.0)))))
+    assert "at pace" not in shown
+    assert "not known: times are judged as they were measured" in shown
 
 
 def test_a_peers_version_stands_beside_its_rate() -> None:

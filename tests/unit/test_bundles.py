@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 
 from glassq.errors import StorageUnavailable
-from glassq.model.events import AttemptAbandoned, AttemptSettled, SettlementDelayed, WriteFenced
+from glassq.model.events import AttemptAbandoned, AttemptSettled, LaneLeft, SettlementDelayed, WriteFenced
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import Lease, Leaving, Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
-from glassq.settling import Answered, Settling
+from glassq.settling import Answered, Settling, Together
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
@@ -38,10 +38,10 @@ class Store:
         self.is_paused = False
         self.breaks = False
 
-    def settle_together(self, _: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+    def settle_together(self, _: Owner, settlements: Sequence[Settlement]) -> Together:
         """A message."""
         self.sent.append(list(settlements))
-        return [Answered(lambda each=each: self._answer(each)) for each in settlements]  # type: ignore[misc]
+        return Together.of([Answered(lambda each=each: self._answer(each)) for each in settlements])  # type: ignore[misc]
 
     def settle(self, _: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """One that is repeated."""
@@ -66,10 +66,6 @@ class ShortStay:
         self.sent_before = False
         self._play = play
 
-    def left(self) -> None:
-        """Told."""
-        self._play.left.append(self.held.lease.lane)
-
     def abandon(self, ended: Ended) -> None:
         """Lost."""
         self._play.settler.abandoned(self.held, ended)
@@ -93,6 +89,7 @@ class Play:
         for kind in (AttemptSettled, AttemptAbandoned, SettlementDelayed):
             bus.subscribe(lambda event: self.told.append(f"{type(event).__name__} {event.job_id}"), kind)
         bus.subscribe(lambda event: self.told.append(type(event).__name__), WriteFenced)
+        bus.subscribe(lambda event: self.left.append(event.lease.lane), LaneLeft)
         self.settler = Settler(cast("Storage", self.store), bus, self.clock, OWNER, lambda: 0.5)
         self.bundles = Bundles(self.settler, self.clock, WorkerOptions(**cast("Any", options)))
         self.messages: deque[Left] = deque()
@@ -105,8 +102,7 @@ class Play:
         job = StoredJob(id=lane.upper(), seq=1, level=3, body=b"", eligible_at=0.0)
         ran = Ran(Outcome.SUCCEEDED, None, None, 0.0)
         ended = Ended(job, 1, "work", {}, None, ran, Verdict(Action.ACK), did_run=True)
-        what = Settlement(lease=stay.held.lease, job_id=job.id, action=Action.ACK, leaving=Leaving.YIELD)
-        self.bundle.put(stay, ended, what, self.clock.monotonic())
+        self.bundle.put(stay, ended, self.clock.monotonic())
         return stay
 
     def sent(self) -> list[str]:
@@ -157,19 +153,19 @@ def test_a_bundle_is_due_when_it_is_full_or_old() -> None:
     """Half of what may be unheard of, or a millisecond."""
     play = Play(max_in_flight=2)
     play.put("a")
-    assert not play.bundle.is_due()
+    assert play.bundle.takes("q")
     play.put("b")
-    assert play.bundle.is_due()
+    assert not play.bundle.takes("q")
     play.bundle.send()
-    assert not play.bundle.is_due()
+    assert play.bundle.takes("q")
     play.put("c")
     play.clock.advance(2 * BRIEF)
-    assert not play.bundle.is_due()
+    assert play.bundle.takes("q")
     slow = Play()
     slow.put("a")
     slow.clock.advance(2 * BRIEF)
     slow.put("b")
-    assert slow.bundle.is_due()
+    assert not slow.bundle.takes("q")
 
 
 def test_another_thread_sends_what_is_old() -> None:

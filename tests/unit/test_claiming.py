@@ -12,7 +12,8 @@ from glassq.model.leases import Claimed
 from glassq.model.watermarks import Watermark
 from glassq.testing.clock import FakeClock
 from glassq.worker.claiming import Claiming
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
+from glassq.worker.holdings import Holdings
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
 
@@ -30,7 +31,7 @@ class Post:
         with_: Any = SimpleNamespace(
             clock=self.clock, storage=self, options=WorkerOptions(), owner=None, stopping=lambda: False
         )
-        pool: LanePool[LaneRun] = LanePool(4, "lane", serve=lambda _: None, on_free=lambda: None)
+        pool: LanePool[GrantedLane] = LanePool(4, "lane", serve=lambda _: None, on_free=lambda: None)
         shares: Any = SimpleNamespace(
             ordered=lambda queues: queues,
             terms=lambda *_, **__: {},
@@ -44,7 +45,7 @@ class Post:
             queues=lambda: self.queues,
             doorbell=self,
             pool=pool,
-            holdings=rest,
+            holdings=Holdings(),
             shares=shares,
             reach=SimpleNamespace(lanes=lambda: 0, look=lambda _: None),  # type: ignore[arg-type]
             assignment=None,

@@ -93,7 +93,7 @@ class Hall:
     def hold(self, queue: str, *lanes: str) -> None:
         """The worker has got these."""
         for lane in lanes:
-            self.holdings.add(HeldLane(Lease(queue, lane, 1), 1.0, SystemClock()))
+            self.holdings.add([HeldLane(Lease(queue, lane, 1), 1.0, SystemClock())])
 
     def grant(
         self, queue: str, *, others: frozenset[str] = frozenset(), served: tuple[str, ...] = ("a", "b")
@@ -170,10 +170,8 @@ def test_a_turn_is_as_long_as_its_lane_is_heavy() -> None:
     """Of the queue's own, which are jobs."""
     hall = Hall()
     hall.registry.declare("a", turn=4, weights={"vip": 3})
-    assert hall.shares.turn_of(Lease("a", "vip", 1)) == 12
-    assert hall.shares.turn_of(Lease("a", "other", 1)) == 4
-    assert hall.shares.turn_of(Lease("a", "", 1)) == 4
-    assert hall.shares.turn_of(Lease("b", "vip", 1)) == 1
+    assert hall.shares.turns_of("a", ["vip", "other", ""]) == [12, 4, 4]
+    assert hall.shares.turns_of("b", ["vip"]) == [1]
 
 
 def test_weights_that_fail_weigh_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +179,7 @@ def test_weights_that_fail_weigh_nothing(caplog: pytest.LogCaptureFixture) -> No
     hall = Hall()
     hall.registry.declare("a", weights=lambda key: 1 // len(key or "") - 1)
     with caplog.at_level(logging.ERROR):
-        assert [hall.shares.turn_of(Lease("a", lane, 1)) for lane in ("", "xy", "x")] == [1, 1, 1]
+        assert hall.shares.turns_of("a", ["", "xy", "x"]) == [1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
         "weights of queue a failed; such keys weigh 1"
     ]

@@ -22,6 +22,7 @@ from glassq.worker.attempt import Attempts, Ended
 from glassq.worker.bundles import Bundles, Left
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.executors import Ran
+from glassq.worker.granted import GrantedLane, Granting
 from glassq.worker.holdings import HeldLane
 from glassq.worker.lanes import LaneRun
 from glassq.worker.options import WorkerOptions
@@ -142,7 +143,14 @@ class Play:
         )
         self.lane = HeldLane(LEASE, self.clock.monotonic() + 15, self.clock)
         grant = Grant(lease=LEASE, jobs=stored, begun=begun, ahead=ahead)
-        self.stay = LaneRun(services, self.lane, grant, now=0.0, others=False, turn=turn, asked=turn)
+        heard = (0.0, self.clock.monotonic())
+        common = Granting(services, heard, turn)
+        self.granted = GrantedLane.of(common, self.lane, grant, turn, at_once=True, others=False)
+
+    @property
+    def stay(self) -> LaneRun:
+        """The stay in it."""
+        return self.granted.stay()
 
     def perform(self, _lane: Any, job: StoredJob, _past: Any, now: float, waits: Waits) -> Ended:
         """It succeeds."""
@@ -155,7 +163,7 @@ class Play:
         """What the store was told, up to the end of the stay."""
         left: deque[Left] = deque()
         bundle = self.bundles.begin(left)
-        self.stay.run(follow, bundle)
+        self.granted.run(follow, bundle)
         bundle.send()
         return self.store.told
 
@@ -227,9 +235,9 @@ def test_nothing_is_settled_past_what_never_got_there() -> None:
 def test_a_head_that_waited_begins_by_word_or_by_the_turn_before(queue: str) -> None:
     """Once; a turn of another queue cannot say it."""
     play = Play("12", begun=False)
-    said = play.stay.begin_after(queue)
+    said = play.granted.begin_after(queue)
     assert said == (LEASE if queue == "orders" else None)
-    assert play.stay.begin_after("orders") == (None if said else LEASE)
+    assert play.granted.begin_after("orders") == (None if said else LEASE)
     fresh = Play("12", begun=False)
     assert fresh.run() == ["begin a", "1 yield"]
 

@@ -294,7 +294,7 @@ def test_settlements_heard_together_are_learned_from_as_one_by_one(seed: int) ->
         count += 1 if chance.random() < 0.9 else -chance.randint(1, 5)
         found = mark(100, 105, count) if chance.random() < 0.9 else None
         answers.append(Settled(status=SettleStatus.DONE, now=0.0, ordinal=count + 1, found=found))
-    together.memory.learn_settled("orders", [(before, answer) for answer in answers])
+    together.memory.learn_settled("orders", before, answers)
     for answer in answers:
         if answer.found is not None:
             left = answer.found.after(settled=answer.ordinal)

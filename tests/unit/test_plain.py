@@ -79,10 +79,6 @@ class Desk:
         """One kind."""
         return self.plain.perform(job, (self.clock.wall(), self.clock.monotonic()), NO_WAITS)
 
-    def first(self, job: StoredJob) -> Ended | None:
-        """The first of a stay."""
-        return self.plain.perform_first(job, (self.clock.wall(), self.clock.monotonic()), NO_WAITS)
-
     def generally(self, job: StoredJob) -> Ended:
         """The other one."""
         return self.attempts.perform(self.lane, job, Standing(), self.clock.wall(), NO_WAITS)
@@ -235,35 +231,6 @@ def test_who_is_patient_hears_of_all_that_began(desk: Desk) -> None:
     desk.plain.tell()
     assert together == [desk.events]
     assert len(desk.events) == 3
-
-
-def test_the_patient_hear_of_a_first_job_once_it_is_over(desk: Desk) -> None:
-    """Before anything is told of its end: what is not needed to begin it is done behind it."""
-    together: list[list[Event]] = []
-    desk.bus.subscribe(lambda _: None, AttemptStarted, together=lambda events: together.append([*events]))
-    known: list[int] = []
-    desk.app.fifo("orders", name="charge")(lambda _: known.append(len(together)))
-    assert desk.first(desk.job()) is not None
-    assert known == [0]
-    assert together == [desk.events]
-
-
-def test_a_long_job_is_told_of_when_it_begins(desk: Desk) -> None:
-    """As soon as one of its queue was seen to take long, until one was quick again: whatever waits for the
-    end of an hour's job would be told an hour late."""
-    lasts = [0.2]
-
-    @desk.app.fifo("orders", name="charge")
-    def charge(_: int) -> None:
-        desk.clock.advance(lasts[0])
-
-    assert desk.first(desk.job()) is not None, "nothing is known yet"
-    assert desk.first(desk.job()) is None, "the last one was long"
-    desk.generally(desk.job())
-    assert desk.first(desk.job()) is None
-    lasts[0] = 0.0
-    desk.generally(desk.job())
-    assert desk.first(desk.job()) is not None
 
 
 def test_what_runs_is_seen_while_it_runs(desk: Desk) -> None:

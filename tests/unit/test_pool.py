@@ -180,7 +180,7 @@ class Course:
         self.clock.advance(seconds)
         self.served += served
         lane: Any = SimpleNamespace(ran=ran)
-        self.reach.note(lane)
+        self.reach.note([lane])
         return self.reach.lanes()
 
 

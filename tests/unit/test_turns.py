@@ -41,6 +41,10 @@ class Lane:
             self._play.told.append(f"sent {self.lease.lane}, begins {begins.lane if begins else 'nothing'}")
         return False
 
+    def stay(self) -> Lane:
+        """What is left of it."""
+        return self
+
     def begin_after(self, queue: str) -> Lease | None:
         """As a lane that waited."""
         return self.lease if queue == self.lease.queue else None
@@ -69,7 +73,7 @@ class Play:
         self.done: list[str] = []
         taken: Any = self.take
         given: Any = self.give_back
-        done: Any = lambda lane: self.done.append(lane.lease.lane)  # noqa: E731 - of a lane that is played
+        done: Any = lambda lanes: self.done.extend(lane.lease.lane for lane in lanes)  # noqa: E731
         bundles = Bundles(cast("Settler", None), FakeClock(), WorkerOptions(max_in_flight=most // 2))
         self.turns = Turns(
             bundles=bundles,

@@ -57,8 +57,7 @@ def test_only_what_was_heard_of_is_taken_for_renewed(
     bus.subscribe(lambda event: gone.append(event.lease), LaneLost)
     store, owner = cast("Storage", PlayedStore(answer)), Owner("alice", "first")
     lanes = [HeldLane(lease, clock.monotonic() + 15, clock) for lease in (NEAR, AWAY)]
-    for lane in lanes:
-        holdings.add(lane)
+    holdings.add(lanes)
     clock.advance(5)
     upkeep = Upkeep(
         storage=store,

@@ -17,9 +17,11 @@ from glassq.model.waits import (
     WaitCause,
     Waits,
     merged,
+    split_together,
     stretches_of,
     text_of,
     waits_of,
+    waits_told,
 )
 
 lengths = st.lists(
@@ -132,3 +134,32 @@ def test_jobs_of_a_lane_are_told_together_what_each_is_told(
             assert spent.get(cause, 0.0) == pytest.approx(
                 sum(causes.get(cause, 0.0) for _, causes in singly), abs=1e-9
             )
+
+
+@given(st.lists(st.tuples(lengths, st.integers(900, 3000), st.integers(-20, 2000)), min_size=1, max_size=5))
+def test_jobs_of_several_lanes_are_told_together_what_each_is_told(
+    jobs: list[tuple[list[tuple[int, int, int]], int, int]],
+) -> None:
+    """Each with the waits of its own lane, those of one lane with the same ones; also where a clock stepped
+    back."""
+    of_one = [waits_of(laid_out(jobs[0][0]))] * len(jobs)
+    singles = [waits_of(laid_out(told)) for told, _, _ in jobs]
+    for lanes in (singles, of_one, [*of_one, NO_WAITS], [*of_one, *of_one, *of_one, *singles]):
+        told = (jobs * 4)[: len(lanes)]
+        times = [(came / MICRO, (came + waited) / MICRO) for _, came, waited in told]
+        singly = [waits.split(*each) for waits, each in zip(lanes, times, strict=True)]
+        seconds, spent = split_together(lanes, *zip(*times, strict=True))
+        assert seconds == [each for each, _ in singly]
+        for cause in WaitCause:
+            assert spent.get(cause, 0.0) == pytest.approx(
+                sum(causes.get(cause, 0.0) for _, causes in singly), abs=1e-9
+            )
+
+
+@given(lengths)
+def test_stretches_may_be_told_newest_first(told: list[tuple[int, int, int]]) -> None:
+    """Behind a number, or nothing, that is not theirs."""
+    waits = waits_of(laid_out(told))
+    text = "".join(f"{begin},{end},{cause},0," for begin, end, cause, _ in reversed(waits.stretches))
+    assert waits_told(f"17,{text}".encode()) == waits_told(f",{text}".encode()) == waits
+    assert waits_told(b"") is waits_told(b"0,") is NO_WAITS

@@ -43,6 +43,7 @@ class ArgumentCodec:
         self._known_shapes: set[tuple[object, ...]] = set()
         self._sure_kinds: set[tuple[object, ...]] = set()
         """The kinds of arguments of calls that the task takes, and to which nothing happens on their way."""
+        self._whole: set[int] = set()  # so many positional arguments are a valid call by themselves
 
     def encode(
         self,
@@ -79,8 +80,7 @@ class ArgumentCodec:
             args, kwargs = call = self._restorer.restore(payload) if self._restores else self._load(payload)
         except (NotAsDeclared, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self._unreadable(error) from error
-        shape = (len(args), *kwargs) if kwargs else (len(args),)
-        if shape in self._known_shapes and not later:
+        if not (kwargs or later) and len(args) in self._whole:
             return call
         try:
             self._check_whole(args, kwargs, later)
@@ -88,6 +88,8 @@ class ArgumentCodec:
             raise CorruptRecord(
                 f"{self._task}: this job was enqueued for another signature: {error}"
             ) from error
+        if not (kwargs or later):
+            self._whole.add(len(args))
         return call
 
     @property

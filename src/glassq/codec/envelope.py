@@ -139,9 +139,8 @@ class Beginning(msgspec.Struct, frozen=True):
     def read(self, body: bytes) -> tuple[dict[str, str], bytes] | None:
         """The headers and the payload of a body that begins so. None for any other bytes."""
         line, _, payload = body.partition(b"\n")
-        if line.startswith(self.plain):
-            known = line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum))
-            return ({}, payload) if known else None
+        if line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum)):
+            return {}, payload
         end = line.rfind(_THEN_CHECKSUM)
         if end < 0 or not line.startswith(self.line):
             return None

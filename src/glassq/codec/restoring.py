@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
+from msgspec.structs import astuple
 
 from glassq.codec.hints import NO_HINT, Hint, hints_of
 
@@ -50,10 +51,10 @@ class Restorer:
             given, kwargs = self._whole.decode(payload)
         except msgspec.ValidationError:
             return self._restore_singly(payload)
-        args: list[Any] = [*msgspec.structs.astuple(given)]
+        args: list[Any] = [*astuple(given)]
         while args and args[-1] is UNSET:
             args.pop()
-        return args, (self._restore_keywords(kwargs) if kwargs else {})
+        return args, (self._restore_keywords(kwargs) if kwargs else kwargs)
 
     def positional(self, index: int) -> tuple[str, Hint]:
         """Name and hint of the argument at this place."""

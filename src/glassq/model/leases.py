@@ -44,6 +44,9 @@ class ClaimCause(StrEnum):
     HANDOVER = "handover"
 
 
+_READY = ClaimCause.READY
+
+
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed lane with a window of its head. The counters are those of the head alone."""
 
@@ -68,6 +71,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """When nobody held the lane, and why, as far back as its jobs go: what they have waited for so far."""
     stolen: bool = False
     """Whether it was taken from those that the worker may steal from, and was not its own before."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing is noted of the head, and nobody held the lane before."""
+        noted = self.attempts or self.failures or self.crashes or self.cancelled
+        return not noted and self.cause is _READY
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

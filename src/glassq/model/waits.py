@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from operator import sub
+from itertools import groupby, repeat
+from operator import sub, truediv
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 MICRO: Final = 1_000_000
+_TIMES_MICRO: Final = float(MICRO).__mul__
+"""For several times, without a step of the interpreter for each."""
 
 
 class WaitCause(StrEnum):
@@ -81,25 +84,21 @@ class _Span(NamedTuple):
 class Waits:
     """The times at which a lane was nobody's, as far back as any of its jobs goes: ascending."""
 
-    __slots__ = ("_last", "_later", "_stretches")
+    __slots__ = ("_last", "_later", "stretches")
 
     def __init__(self, stretches: tuple[Stretch, ...] = ()) -> None:
-        self._stretches = stretches
-        self._last = stretches[-1].end if stretches else 0
-        self._later: dict[int, _Later] = {}
-
-    @property
-    def stretches(self) -> tuple[Stretch, ...]:
+        self.stretches = stretches
         """What it is made of."""
-        return self._stretches
+        self._last = stretches[-1][1] if stretches else 0
+        self._later: dict[int, _Later] = {}
 
     def and_then(self, begin: float, end: float, cause: int) -> Waits:
         """These, and one more stretch behind them (seconds)."""
         first, last = round(begin * MICRO), round(end * MICRO)
-        if last <= max(first, self._last):
-            return self
         first = max(first, self._last)
-        return Waits((*self._stretches, Stretch(first, last, cause, last - first)))
+        if last <= first:
+            return self
+        return Waits((*self.stretches, _stretch((first, last, cause, last - first))))
 
     def split(self, eligible: float, started: float) -> Waited:
         """How long a job waited that became eligible and started then (seconds), and for what: the parts sum
@@ -111,7 +110,7 @@ class Waits:
         seconds = waited / MICRO
         if began >= self._last:  # came while the lane was held
             return seconds, {_REST: seconds}
-        place = bisect_left(self._stretches, _stretch((began, 0, 0, 0)))
+        place = bisect_left(self.stretches, _stretch((began, 0, 0, 0)))
         whole, spent, end, cause = self._later.get(place) or self._reckon(place)
         share = end - began
         if share <= 0:  # came before all of them, or between two
@@ -128,8 +127,8 @@ class Waits:
         """The same of several jobs, at least one: how long each of them waited, and for what all of them
         together. Jobs of a lane mostly came one soon after the other: what is the same is asked once."""
         eligible, started = [*eligible], [*started]
-        came = [round(each * MICRO) for each in eligible]
-        went = [round(each * MICRO) for each in started]
+        came = list(map(round, map(_TIMES_MICRO, eligible)))
+        went = list(map(round, map(_TIMES_MICRO, started)))
         waited, first, last, jobs = list(map(sub, went, came)), min(came), max(came), len(came)
         since, until, whole, end, cause, before = self._span_of(first)
         within = 0
@@ -140,34 +139,22 @@ class Waits:
             alike = alike and last <= end and min(went) >= end + whole
             within = jobs * end - sum(came)
         if not alike:
-            return self._split_each(eligible, started)
+            return _split_one_by_one([self] * jobs, eligible, started)
         spent = {each: seconds * jobs for each, seconds in before.items()}
         if cause is not None and within:
             spent[cause] = within / MICRO
         spent[_REST] = (sum(waited) - jobs * whole - within) / MICRO
-        return [each / MICRO for each in waited], spent
-
-    def _split_each(
-        self, eligible: Iterable[float], started: Iterable[float]
-    ) -> tuple[list[float], dict[str, float]]:
-        """Of jobs of which some came within merged stretches or in several, or a clock stepped back."""
-        spent: dict[str, float] = {}
-        waits: list[float] = []
-        for seconds, causes in map(self.split, eligible, started):
-            waits.append(seconds)
-            for cause in causes:
-                spent[cause] = spent.get(cause, 0.0) + causes[cause]
-        return waits, spent
+        return list(map(truediv, waited, repeat(MICRO))), spent
 
     def _span_of(self, began: int) -> _Span:
         """Around the time when a job came. Where what came before cannot be told by itself it begins behind
         that, and perhaps behind the job."""
         if began >= self._last:
             return _Span(self._last, math.inf, 0, self._last, None, {})
-        place = bisect_left(self._stretches, _stretch((began, 0, 0, 0)))
+        place = bisect_left(self.stretches, _stretch((began, 0, 0, 0)))
         whole, spent, end, cause = self._later.get(place) or self._reckon(place)
-        begin = self._stretches[place - 1].begin if place else 0
-        until = self._stretches[place].begin if place < len(self._stretches) else end
+        begin = self.stretches[place - 1].begin if place else 0
+        until = self.stretches[place].begin if place < len(self.stretches) else end
         return _Span(end if cause is None else begin + 1, until, whole, end, cause, spent)
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
@@ -184,8 +171,8 @@ class Waits:
     def _reckon(self, place: int) -> _Later:
         """Reckoned once for all jobs that came before the stretch at this place, and after the beginning of
         the one before."""
-        parts = _amounts(self._stretches[place:])
-        begin, end, number, amount = self._stretches[place - 1] if place else _NONE
+        parts = _amounts(self.stretches[place:])
+        begin, end, number, amount = self.stretches[place - 1] if place else _NONE
         is_pure = amount == end - begin
         cause = KEPT_CAUSES[number] if is_pure and KEPT_CAUSES[number] not in parts else None
         spent: dict[str, float] = {each: part / MICRO for each, part in parts.items()}
@@ -195,7 +182,7 @@ class Waits:
     def _shares(self, began: int) -> dict[str, int]:
         """How much a job has waited that became eligible then, by cause. Of merged ones, in proportion."""
         parts: dict[str, int] = {}
-        for begin, end, number, amount in self._stretches:
+        for begin, end, number, amount in self.stretches:
             if began <= begin:
                 share = amount
             elif began < end:
@@ -208,17 +195,89 @@ class Waits:
         return parts
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Waits) and self._stretches == other._stretches
+        return isinstance(other, Waits) and self.stretches == other.stretches
 
     def __hash__(self) -> int:
-        return hash(self._stretches)
+        return hash(self.stretches)
 
     def __repr__(self) -> str:
-        return f"Waits({self._stretches!r})"
+        return f"Waits({self.stretches!r})"
 
 
 _REST: Final = WaitCause.BEHIND_LANE
 NO_WAITS: Final = Waits()
+
+
+def split_together(
+    lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
+) -> tuple[list[float], dict[str, float]]:
+    """As `Waits.split_all`, of jobs each with the waits of its lane, those of a lane one behind the other."""
+    if _FEW * len(set(map(id, lanes))) < len(lanes):
+        return _split_by_lanes(lanes, eligible, started)
+    return _split_one_by_one(lanes, eligible, started)
+
+
+def _split_one_by_one(
+    lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
+) -> tuple[list[float], dict[str, float]]:
+    """Of jobs that are few in each lane, or of which some came within merged stretches or in several."""
+    spent, waited = [0] * len(KEPT_CAUSES), []
+    whole = 0
+    for lane, came, went in zip(lanes, eligible, started, strict=True):
+        began = round(came * MICRO)
+        rest = round(went * MICRO) - began
+        waited.append(rest / MICRO)
+        whole += rest
+        for begin, end, number, amount in lane.stretches:
+            if began <= begin:
+                share = amount
+            elif began < end:
+                share = amount * (end - began) // (end - begin)
+            else:
+                continue
+            spent[number] += share
+            rest -= share
+        if rest < 0:  # a clock stepped back
+            return _split_each(lanes, eligible, started)
+    told: dict[str, float] = {
+        cause: amount / MICRO for cause, amount in zip(KEPT_CAUSES, spent, strict=True) if amount
+    }
+    told[_REST] = (whole - sum(spent)) / MICRO
+    return waited, told
+
+
+_FEW: Final = 2
+"""Jobs of a lane up to which it costs less to take their waits apart one by one."""
+
+
+def _split_by_lanes(
+    lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
+) -> tuple[list[float], dict[str, float]]:
+    """Of jobs that are many in each lane."""
+    spent: dict[str, float] = {}
+    waited: list[float] = []
+    at = 0
+    for _, run in groupby(lanes, id):
+        lane, end = lanes[at], at + len([*run])
+        seconds, causes = lane.split_all(eligible[at:end], started[at:end])
+        waited += seconds
+        for cause in causes:
+            spent[cause] = spent.get(cause, 0.0) + causes[cause]
+        at = end
+    return waited, spent
+
+
+def _split_each(
+    lanes: Iterable[Waits], eligible: Iterable[float], started: Iterable[float]
+) -> tuple[list[float], dict[str, float]]:
+    """Of jobs for some of which a clock stepped back."""
+    spent: dict[str, float] = {}
+    waits: list[float] = []
+    for seconds, causes in map(Waits.split, lanes, eligible, started):
+        waits.append(seconds)
+        for cause in causes:
+            spent[cause] = spent.get(cause, 0.0) + causes[cause]
+    return waits, spent
 
 
 def _amounts(stretches: Iterable[Stretch]) -> dict[str, int]:
@@ -243,15 +302,30 @@ def _no_more_than(parts: Mapping[str, int], most: int) -> dict[str, int]:
 # -- as stores keep them ---------------------------------------------------------------------------------
 
 
+_numbers: Final = msgspec.json.Decoder().decode
+
+
 def stretches_of(text: str | bytes) -> tuple[Stretch, ...]:
     """From the text a store keeps: of each `<begin>,<end>,<cause>,<amount>,`, with 0 for all of it."""
     if not text:
         return ()
-    told: Any = msgspec.json.decode(b"[%b0]" % (text.encode() if isinstance(text, str) else text))
-    told_of = zip(told[0:-1:4], told[1::4], told[2::4], told[3::4], strict=True)
+    told: Any = _numbers(b"[%b0]" % (text.encode() if isinstance(text, str) else text))
+    each = iter(told)
+    told_of = zip(each, each, each, each, strict=False)  # without the 0 behind all of them
     return tuple(
         [_stretch((begin, end, cause, amount or end - begin)) for begin, end, cause, amount in told_of]
     )
+
+
+def waits_told(text: bytes) -> Waits:
+    """From the same, newest first and behind a number, or nothing, that only its store reads."""
+    told: Any = _numbers(b"[%b0]" % text.partition(b",")[2])
+    each = iter(told)
+    told_of = zip(each, each, each, each, strict=False)
+    stretches = [
+        _stretch((begin, end, cause, amount or end - begin)) for begin, end, cause, amount in told_of
+    ]
+    return Waits((*reversed(stretches),)) if stretches else NO_WAITS
 
 
 def waits_of(text: str | bytes) -> Waits:

@@ -118,7 +118,7 @@ class Health:
         bus.subscribe(self._queue_declared, QueueDeclared)
         bus.subscribe(self._worker_changed, WorkerChanged)
         bus.subscribe(self._worker_beat, WorkerBeat)
-        bus.subscribe(self._lane_claimed, LaneClaimed)
+        bus.subscribe(self._lane_claimed, LaneClaimed, together=self._lane_claimed)
         bus.subscribe(self._storage_called, StorageCalled, together=self._storage_called_often)
         bus.subscribe(self._loop_changed, LoopBlocked, LoopFreed)
 
@@ -335,7 +335,7 @@ class Health:
             lease_remaining=min(event.lease_remaining.values(), default=None),
         )
 
-    def _lane_claimed(self, _event: LaneClaimed) -> None:
+    def _lane_claimed(self, _claimed: LaneClaimed | Run[LaneClaimed]) -> None:
         self._waits_since = None
 
     def _storage_called(self, event: StorageCalled) -> None:

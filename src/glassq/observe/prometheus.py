@@ -98,7 +98,6 @@ class _Counting:
             (self._deduplicated, JobDeduplicated),
             (self._not_enqueued, EnqueueFailed),
             (self._slots_passed, SlotsPassed),
-            (self._claimed, LaneClaimed),
             (self._lost, LaneLost),
             (self._fenced, WriteFenced),
             (self._violated, OrderViolated),
@@ -115,6 +114,7 @@ class _Counting:
             (self._detached, ObserverDetached),
         ):
             bus.subscribe(observer, *events)
+        bus.subscribe(self._claimed, LaneClaimed, together=self._claimed_together)
         bus.subscribe(self._started, AttemptStarted, together=self._started_together)
         bus.subscribe(self._settled, AttemptSettled, together=self._settled_together)
         bus.subscribe(self._stored, StorageCalled, together=self._stored_together)
@@ -169,6 +169,15 @@ class _Counting:
             if event.stolen:
                 queue.stolen.inc()
 
+    def _claimed_together(self, run: Run[LaneClaimed]) -> None:
+        causes = run.column("cause")
+        if causes.count(ClaimCause.READY) < len(causes) or any(run.column("stolen")):
+            for event in run:
+                self._claimed(event)
+            return
+        with self._families.lock:
+            self._queues[run.first("lease").queue].acquisitions[ClaimCause.READY].inc(len(causes))
+
     def _lost(self, event: LaneLost) -> None:
         with self._families.lock:
             self._queues[event.lease.queue].losses[event.reason].inc()
@@ -221,7 +230,7 @@ class _Counting:
                 self._started(event)
         else:
             waited, missing = run.column("time_in_queue"), run.column("headers").count(_NO_HEADERS)
-            queue.waited.note_all([each for each in waited if each is not None])
+            queue.waited.note_all([each for each in waited if each is not None] if None in waited else waited)
             queue.starts.note((run.total("waits"), missing))
 
     def _settled_together(self, run: Run[AttemptSettled]) -> None:

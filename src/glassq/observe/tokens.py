@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from glassq.model.events import LaneClaimed, OrderViolated
+from glassq.model.leases import Lease
+from glassq.model.runs import Run
 from glassq.telemetry import Bus
 
 MAX_LANES_REMEMBERED = 4096
@@ -21,14 +23,21 @@ def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
     """
     last: dict[tuple[str, str, str], int] = {}
 
-    def claimed(event: LaneClaimed) -> None:
-        lease = event.lease
-        known = (event.worker, lease.queue, lease.lane)
+    def look_at(worker: str, lease: Lease) -> None:
+        known = (worker, lease.queue, lease.lane)
         if lease.token <= last.get(known, 0):
             bus.emit(OrderViolated(queue=lease.queue, kind="stale_token"))
         elif len(last) >= MAX_LANES_REMEMBERED:
             last.clear()  # a million keys must not make a million entries; what comes next is watched again
         last[known] = lease.token
+
+    def claimed(event: LaneClaimed) -> None:
+        look_at(event.worker, event.lease)
+
+    def claimed_together(run: Run[LaneClaimed]) -> None:
+        worker = run.first("worker")
+        for lease in run.column("lease"):
+            look_at(worker, lease)
 
     @contextmanager
     def elsewhere() -> Iterator[None]:
@@ -38,5 +47,5 @@ def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
         finally:
             last.clear()
 
-    bus.subscribe(claimed, LaneClaimed)
+    bus.subscribe(claimed, LaneClaimed, together=claimed_together)
     return elsewhere

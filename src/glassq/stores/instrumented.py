@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
@@ -28,7 +29,7 @@ from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, Together
 from glassq.storage import (
     NO_TERMS,
     DeadRecord,
@@ -42,11 +43,14 @@ from glassq.storage import (
 from glassq.stores.calls import Settles
 from glassq.stores.remembering import Known, Memory
 from glassq.stores.timedcourse import TimedCourse
-from glassq.stores.together import by_message
+from glassq.stores.together import by_queue
 from glassq.telemetry import Bus
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_ORDINAL: Callable[[Settled], int] = attrgetter("ordinal")
 
 
 class Heard:
@@ -204,17 +208,30 @@ class InstrumentedStorage:
         if found is not None:
             self._memory.learn_of(queue, before, found, found.after(settled=answer.ordinal))
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """See `Storage.settle_together`. Timed as one call for each queue."""
-        before = self._memory.recall(each.lease.queue for each in settlements)
+        return by_queue(settlements, partial(self._settle_together, owner))
+
+    def _settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
+        queue = settlements[0].lease.queue
+        before = self._memory.known(queue)
         started = perf_counter()
 
-        def take_in(told: Sequence[Settlement], sent: Sequence[Settling]) -> list[Settled]:
-            answers = self._since(started, "settle", lambda: [each.answer() for each in sent])
-            self._learn_settled(before, told, answers)
+        def take_in() -> Sequence[Settled]:
+            answers = self._since(started, "settle", sent.answers)
+            self._learn_ends(queue, before, answers)
             return answers
 
-        return by_message(settlements, self._inner.settle_together(owner, settlements), take_in)
+        sent = self._inner.settle_together(owner, settlements)
+        return Together(len(sent), sent.arrived, take_in)
+
+    def _learn_ends(self, queue: str, before: Known, answers: Sequence[Settled]) -> None:
+        """Take in the answers to settlements of one queue that were carried out in one step."""
+        told = [each for each in answers if each.found is not None]
+        found = told[0].found if told else None
+        if found is not None:
+            left = found.after(settled=max(map(_ORDINAL, told)))
+            self._memory.learn_of(queue, before, found, left)
 
     def is_steered(self, queue: str) -> bool:
         """See `Storage.is_steered`."""
@@ -224,9 +241,9 @@ class InstrumentedStorage:
         """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""
         queue = settlement.lease.queue
 
-        def answered(seconds: Sequence[float], before: Sequence[Known], answers: Sequence[Settled]) -> None:
+        def answered(seconds: Sequence[float], before: Known, answers: Sequence[Settled]) -> None:
             self._bus.emit_together(Settles(self.kind, seconds))
-            self._memory.learn_settled(queue, zip(before, answers, strict=True))
+            self._memory.learn_settled(queue, before, answers)
 
         inner = self._inner.course(owner, settlement, others=others)
         known, heard = partial(self._memory.known, queue), partial(self._heard, queue)

@@ -11,7 +11,7 @@ from glassq.errors import ConfigurationError, EnqueueError, EnqueueUncertain, Jo
 from glassq.model.jobs import Appended, Cancellation, Disposition, NewJob, StoredJob
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement, SettleStatus
 from glassq.model.watermarks import Watermark
-from glassq.settling import Course, Settling
+from glassq.settling import Course, Settling, Together
 from glassq.storage import NO_TERMS, Doorbell, Replayed, Storage, Terms
 from glassq.stores.instrumented import Heard, InstrumentedStorage
 from glassq.stores.recordedcourse import RecordedCourse, write_what_is_known
@@ -144,14 +144,13 @@ class RecordedStorage(InstrumentedStorage):
         sent = super().settle_later(owner, settlement)
         return Heard(sent.arrived, partial(self._take_in, sent, settlement))
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
-        """See `Storage.settle_together`. Each is written down as one that is sent by itself."""
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
+        """See `Storage.settle_together`. Written down as those that are sent by themselves."""
         self._settling(settlements)
         sent = super().settle_together(owner, settlements)
-        return [
-            Heard(each.arrived, partial(self._take_in, each, what))
-            for each, what in zip(sent, settlements, strict=True)
-        ]
+        return Together(
+            len(sent), sent.arrived, lambda: self._settled(settlements, lambda: [*sent.answers()])
+        )
 
     def _take_in(self, sent: Settling, what: Settlement) -> Settled:
         return self._settled([what], lambda: [sent.answer()])[0]

@@ -75,17 +75,17 @@ class Memory:
         if loss is not None:
             self._tell(queue, loss)
 
-    def learn_settled(self, queue: str, answers: Iterable[tuple[Known, Settled]]) -> None:
-        """Take in the answers of settlements of one queue, in the order they were sent, each with what was
-        known before it."""
+    def learn_settled(self, queue: str, before: Known, answers: Iterable[Settled]) -> None:
+        """Take in the answers of settlements of one queue, in the order they were sent; `before` is what was
+        known before the first."""
         losses = []
+        told = [(answer.found, answer.ordinal) for answer in answers if answer.found is not None]
         with self._lock:
             known = self._known.get(queue, _NOTHING)
             watermark, count = known.watermark, known.losses
-            for before, answer in answers:
-                found = answer.found
-                if count == before.losses and found is not None:
-                    left = found.after(settled=answer.ordinal)
+            for found, ordinal in told:
+                if count == before.losses:
+                    left = found.after(settled=ordinal)
                     loss, watermark = take_in(watermark, before.watermark, found, left)
                     if loss is not None:
                         losses.append(loss)

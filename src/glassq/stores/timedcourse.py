@@ -12,13 +12,17 @@ from glassq.stores.remembering import Known
 
 
 class TimedCourse:
-    """A course whose settlements are timed and learned from, as those are that are sent one by one."""
+    """A course whose settlements are timed and learned from, as those are that are sent one by one.
+
+    What answers are compared with is what was known when the first that is told with them was sent. To know
+    less than there is to know is as good, so it is asked for as often as something is learned.
+    """
 
     def __init__(
         self,
         inner: Course,
         known: Callable[[], Known],
-        answered: Callable[[Sequence[float], Sequence[Known], Sequence[Settled]], None],
+        answered: Callable[[Sequence[float], Known, Sequence[Settled]], None],
         heard: Callable[[Settling, Known, float], Settling],
     ) -> None:
         self._inner = inner
@@ -27,9 +31,10 @@ class TimedCourse:
         self._as_heard = heard
         self.is_over = False
         """See `Course.is_over`."""
-        self._before = known()
-        self._sent: deque[tuple[Known, float, float]] = deque()
-        self._heard: list[tuple[Known, float]] = []
+        self._told = 0
+        self._known_from: deque[tuple[int, Known]] = deque([(0, known())])
+        self._sent: deque[tuple[float, float]] = deque()
+        self._heard: list[float] = []
 
     def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
@@ -37,34 +42,40 @@ class TimedCourse:
         heard = self._inner.send(job_id, next_id)
         if heard is not None:
             now = perf_counter()
-            self._sent.append((self._before, started, now))
-            self._note(heard, now)
+            self._sent.append((started, now))
+            if heard:
+                self._note(heard, now)
+        self.is_over = self._inner.is_over
         return heard
 
     def hear(self) -> int:
         """See `Course.hear`."""
         heard = self._inner.hear()
         self._note(heard, perf_counter())
+        self.is_over = self._inner.is_over
         return heard
 
     def _note(self, heard: int, now: float) -> None:
-        self.is_over = self._inner.is_over
-        sent = self._sent
+        sent, seconds = self._sent, self._heard
         for _ in range(heard):
-            before, started, _ = sent.popleft()
-            self._heard.append((before, now - started))
+            seconds.append(now - sent.popleft()[0])
 
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
-        heard, self._heard = self._heard, []
+        seconds, self._heard = self._heard, []
         answers = self._inner.answers()
         if answers:
-            before, seconds = zip(*heard, strict=True)
-            self._answered(seconds, before, answers)
-            # What is known is asked for as often as something is learned. To know less than there is to know
-            # is as good: what was acknowledged before that is what an answer is compared with.
-            self._before = self._known()
+            self._answered(seconds, self._before(), answers)
+            self._told += len(answers)
+            self._known_from.append((self._told + len(self._sent), self._known()))
         return answers
+
+    def _before(self) -> Known:
+        """What was known when the oldest was sent that is not told yet."""
+        known = self._known_from
+        while len(known) > 1 and known[1][0] <= self._told:
+            known.popleft()
+        return known[0][1]
 
     def leave(self) -> list[tuple[Settling, int]]:
         """See `Course.leave`."""
@@ -72,11 +83,11 @@ class TimedCourse:
         for sent, count in self._inner.leave():
             *before, last = [self._sent.popleft() for _ in range(count)]
             self._tell_unanswered(before)
-            told.append((self._as_heard(sent, *last[:2]), count))
+            told.append((self._as_heard(sent, self._before(), last[0]), count))
         self._tell_unanswered(self._sent)
         return told
 
-    def _tell_unanswered(self, sent: Collection[tuple[Known, float, float]]) -> None:
+    def _tell_unanswered(self, sent: Collection[tuple[float, float]]) -> None:
         """Each is a call of the store that has no answer of its own, timed until it was sent."""
         if sent:
-            self._answered([at - started for _, started, at in sent], (), ())
+            self._answered([at - started for started, at in sent], self._before(), ())

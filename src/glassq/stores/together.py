@@ -1,60 +1,34 @@
-"""Settlements of several lanes in one message: what stands for each of them, and for the message."""
+"""Settlements of several lanes in one message, as stores make it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 
 from glassq.errors import StorageError
-from glassq.model.leases import Settled, Settlement
-from glassq.settling import Settling
+from glassq.model.leases import Leaving, Settled, Settlement
+from glassq.settling import Settling, Together
+from glassq.storage import MAX_TOGETHER
+
+# Of messages with many settlements that are alike: asked of all at once.
+_LANE, _LEAVING = attrgetter("lease.queue", "lease.lane"), attrgetter("leaving")
 
 
-class Together:
-    """A message that is answered once, for all settlements in it. `answer` is asked once."""
-
-    def __init__(self, arrived: Callable[[], bool], answer: Callable[[], Sequence[Settled]]) -> None:
-        self.arrived = arrived
-        self._answer = answer
-        self._answers: Sequence[Settled] | None = None
-        self._failure: StorageError | None = None
-
-    def each(self, count: int) -> list[Settling]:
-        """So many settlements, in their order."""
-        return [_OneOfSeveral(self, place) for place in range(count)]
-
-    def answers(self) -> Sequence[Settled]:
-        """What was answered to each, waited for when it is first asked for. A failure is that of each."""
-        if self._failure is not None:
-            raise self._failure
-        if self._answers is None:
-            try:
-                self._answers = self._answer()
-            except StorageError as error:
-                self._failure = error
-                raise
-        return self._answers
+def check_together(settlements: Sequence[Settlement]) -> None:
+    """`ValueError` for settlements that may not go into one message."""
+    count = len(settlements)
+    if len(set(map(_LANE, settlements))) < count:
+        raise ValueError("at most one settlement per lane goes into one call")
+    if count > MAX_TOGETHER:
+        raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {count}")
+    if list(map(_LEAVING, settlements)).count(Leaving.YIELD) < count:
+        raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
 
 
-class _OneOfSeveral:
-    """One settlement of a message."""
-
-    __slots__ = ("_place", "_together", "arrived")
-
-    def __init__(self, together: Together, place: int) -> None:
-        self._together = together
-        self._place = place
-        self.arrived = together.arrived
-        """See `Settling.arrived`."""
-
-    def answer(self) -> Settled:
-        """See `Settling.answer`."""
-        return self._together.answers()[self._place]
-
-
-def answered(settle: Callable[[], Sequence[Settled]]) -> Together:
+def answered(count: int, settle: Callable[[], Sequence[Settled]]) -> Together:
     """A message that is answered at once, by results or by a failure."""
-    together = Together(_at_once, settle)
+    together = Together(count, _at_once, settle)
     with suppress(StorageError):  # each of them tells it
         together.answers()
     return together
@@ -64,18 +38,16 @@ def _at_once() -> bool:
     return True
 
 
-def by_message(
-    told: Sequence[Settlement],
-    sent: Sequence[Settling],
-    take_in: Callable[[Sequence[Settlement], Sequence[Settling]], Sequence[Settled]],
-) -> Sequence[Settling]:
-    """The same settlements for whoever has to see each message's answers first: those of a queue are one."""
-    queues = {each.lease.queue: None for each in told}
+_QUEUE: Callable[[Settlement], str] = attrgetter("lease.queue")
+
+
+def by_queue(told: Sequence[Settlement], send: Callable[[Sequence[Settlement]], Together]) -> Together:
+    """Send a message for each queue that these are of: nearly always one."""
+    queues = dict.fromkeys(map(_QUEUE, told))
     if len(queues) == 1:
-        return Together(sent[0].arrived, lambda: take_in(told, sent)).each(len(told))
-    found: dict[int, Settling] = {}
+        return send(told)
+    sent: dict[int, Settling] = {}
     for queue in queues:
         places = [place for place, each in enumerate(told) if each.lease.queue == queue]
-        part = by_message([told[each] for each in places], [sent[each] for each in places], take_in)
-        found.update(zip(places, part, strict=True))
-    return [found[place] for place in range(len(told))]
+        sent.update(zip(places, send([told[each] for each in places]), strict=True))
+    return Together.of([sent[place] for place in range(len(told))])

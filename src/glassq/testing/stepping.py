@@ -10,7 +10,7 @@ from glassq.schedules.scheduler import Scheduler
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.worker.engine import Worker
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
 from glassq.worker.pool import LanePool
 from glassq.worker.progress import ProgressWriter
 from glassq.worker.relaying import Relay
@@ -21,7 +21,7 @@ class WorkerCrashed(BaseException):
     to be closed is closed, as the system closes files and connections of a process that was killed."""
 
 
-class _CallersPool(LanePool[LaneRun]):
+class _CallersPool(LanePool[GrantedLane]):
     """Lanes that wait for whoever steps the worker."""
 
     @property
@@ -97,7 +97,7 @@ class SteppedWorker(Worker):
     def _is_watched(self) -> bool:
         return False  # there is no other thread: what a job looks at was settled before it
 
-    def _next_lane(self) -> LaneRun | None:
+    def _next_lane(self) -> GrantedLane | None:
         return super()._next_lane() if self._left else None
 
     def _is_over(self) -> bool:

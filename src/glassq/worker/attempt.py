@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -96,6 +96,15 @@ class Ended(msgspec.Struct, frozen=True):
     """What is said of it then."""
 
     @property
+    def seconds(self) -> float:
+        """See `Success.seconds`."""
+        return self.ran.seconds
+
+    def ended(self) -> Self:
+        """See `Success.ended`."""
+        return self
+
+    @property
     def callback(self) -> Callable[..., Any] | None:
         """The callback that is due once the verdict is committed."""
         if self.decoded is None:
@@ -103,6 +112,34 @@ class Ended(msgspec.Struct, frozen=True):
         if self.verdict.action is Action.ACK:
             return self.decoded.task.on_success
         return self.decoded.task.on_error if self.verdict.final else None
+
+
+class Success(Protocol):
+    """An attempt that succeeded, of which no more is told than that."""
+
+    @property
+    def job(self) -> StoredJob:
+        """What was attempted."""
+        ...
+
+    @property
+    def task_name(self) -> str:
+        """The name of its task."""
+        ...
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the job brought along."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Its run time."""
+        ...
+
+    def ended(self) -> Ended:
+        """All there is to know of it."""
+        ...
 
 
 class Attempts:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -15,14 +14,11 @@ from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.runs import Run
-from glassq.model.waits import Waited, Waits
+from glassq.model.waits import Waited, Waits, split_together
 from glassq.registry import TaskDefinition
 from glassq.telemetry import Attempting
 from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
-
-NO_HEADERS: Final[dict[str, str]] = {}
-"""What jobs bring along that nobody traces."""
 
 
 class Stay(msgspec.Struct, frozen=True):
@@ -35,17 +31,22 @@ class Stay(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct):
-    """The first attempt of a plain job. It began at `started` by this process's clock, `store_now` by the
-    store's, and what it has waited for is among the `waits` of its lane."""
+    """The first attempt of a plain job: a call of its task with these arguments. It began at `started` by
+    this process's clock, `store_now` by the store's, and what it has waited for is among the `waits` of its
+    lane. Its code was over at `over`, and had taken so many `seconds`."""
 
     stay: Stay
     job: StoredJob
     task: TaskDefinition
+    headers: dict[str, str]
+    """What the job brought along."""
+    args: list[Any]
+    kwargs: dict[str, Any]
     started: float
     store_now: float
     waits: Waits
-    headers: dict[str, str] = NO_HEADERS
-    """What the job brought along."""
+    over: float = 0.0
+    seconds: float = 0.0
     _context: JobContext | None = None
     _waited: Waited | None = None
 
@@ -101,6 +102,14 @@ class Begun(msgspec.Struct):
         )
 
 
+class Untold(list[Begun]):
+    """Those of one stay of which the patient are not told yet, at least one: the last may run still."""
+
+    def event(self) -> AttemptStarted:
+        """What is told of the last."""
+        return self[-1].event()
+
+
 _HEADERS = attrgetter("headers")
 _ELIGIBLE_AT, _STORE_NOW = attrgetter("job.eligible_at"), attrgetter("store_now")
 _WAITS: Callable[[Begun], Waits] = attrgetter("waits")
@@ -139,15 +148,10 @@ class Begins(Run[AttemptStarted]):
     @cached_property
     def _waited(self) -> tuple[list[float], dict[str, float]]:
         """How long each has waited, and for what all of them together."""
-        seconds: list[float] = []
-        spent: dict[str, float] = {}
-        for waits, group in groupby(self._begun, _WAITS):  # jobs of one lane share theirs
-            begun = [*group]
-            each, causes = waits.split_all(map(_ELIGIBLE_AT, begun), map(_STORE_NOW, begun))
-            seconds += each
-            for cause in causes:
-                spent[cause] = spent.get(cause, 0.0) + causes[cause]
-        return seconds, spent
+        begun = self._begun
+        return split_together(
+            list(map(_WAITS, begun)), list(map(_ELIGIBLE_AT, begun)), list(map(_STORE_NOW, begun))
+        )
 
     def __len__(self) -> int:
         return len(self._begun)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final, Protocol
 
 import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
-from glassq.model.leases import Lease, Settled, Settlement, SettleStatus
-from glassq.settling import Settling
+from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
+from glassq.model.verdicts import Action
+from glassq.settling import Settling, Together
 from glassq.storage import KEPT_SETTLEMENTS
 from glassq.worker.attempt import Ended
 from glassq.worker.begun import Begun
@@ -24,6 +26,9 @@ BRIEF: Final = 0.001
 """Seconds: a job that ran for longer is settled by itself, and no end waits for longer while others run."""
 _MOST: Final = 16
 """Ends in one message. More would save little, and as many lanes run their job again after a kill."""
+
+
+_ACK, _YIELD = Action.ACK, Leaving.YIELD
 
 
 class Stay(Protocol):
@@ -40,10 +45,6 @@ class Stay(Protocol):
     @property
     def sent_before(self) -> bool:
         """Whether settlements were sent in it before its end, of which it has to hear first."""
-        ...
-
-    def left(self) -> None:
-        """Its end was settled, and that was told."""
         ...
 
     def abandon(self, ended: Ended) -> None:
@@ -83,12 +84,15 @@ class Left(Protocol):
 
 
 class _End(msgspec.Struct, frozen=True):
-    """The end of a lane's turn. `at` is when its job ended, by the local clock."""
+    """The end of a lane's turn: its last job has succeeded, at this time by the local clock."""
 
     stay: Stay
     ended: Ended
-    settlement: Settlement
     at: float
+
+    def settlement(self) -> Settlement:
+        """What the store is told."""
+        return Settlement(lease=self.stay.held.lease, job_id=self.ended.job.id, action=_ACK, leaving=_YIELD)
 
 
 class Bundle:
@@ -110,25 +114,24 @@ class Bundle:
         self.ends: list[_End] = []
         """What is to be sent."""
 
-    @property
-    def queue(self) -> str:
-        """Whose lanes there are; empty where there are none."""
-        ends = self.ends
-        return ends[0].settlement.lease.queue if ends else ""
-
     def begun(self, attempts: Sequence[Begun]) -> None:
         """A job has begun that may come into it: those who are patient are told later."""
         self._begun += attempts
 
-    def put(self, stay: Stay, ended: Ended, settlement: Settlement, at: float) -> None:
-        """Keep the end of a turn."""
+    def put(self, stay: Stay, ended: Ended, at: float) -> None:
+        """Keep the end of a turn, whose last job has succeeded, of which no more is to be told."""
         with self._lock:
-            self.ends.append(_End(stay, ended, settlement, at))
+            self.ends.append(_End(stay, ended, at))
 
-    def is_due(self) -> bool:
-        """Whether it is full, or has waited for long enough."""
+    def takes(self, queue: str) -> bool:
+        """Whether the end of a turn in this queue may come to what there is: it is of the same queue, not
+        full, and has not waited for long enough."""
         ends = self.ends
-        return len(ends) >= self._most or (bool(ends) and ends[-1].at - ends[0].at >= BRIEF)
+        if not ends:
+            return True
+        first = ends[0]
+        due = len(ends) >= self._most or ends[-1].at - first.at >= BRIEF
+        return not due and first.stay.held.lease.queue == queue
 
     def send(self, begins: Callable[[str], Lease | None] | None = None) -> None:
         """Send what there is, and tell what began; `begins` says which lane of the queue begins with that."""
@@ -155,68 +158,87 @@ class Bundle:
         ends, self.ends = self.ends, []
         lost = [end for end in ends if end.stay.held.lost]
         if lost:  # as whatever ends in a lane that is no longer this worker's
-            self._left.append(Message(self._settler, lost, ()))
+            self._left.append(Message(self._settler, lost, (), None))
             ends = [end for end in ends if end not in lost]
         if not ends:
             return
-        settlements = [end.settlement for end in ends]
+        settlements = [end.settlement() for end in ends]
         begun = None if begins is None else begins(settlements[-1].lease.queue)
         if begun is not None:
             settlements[-1] = msgspec.structs.replace(settlements[-1], begins=begun)
         for end in ends:
             end.stay.held.leaving = True  # a store that settles at once gives the lane up
         # order: on the wire when this returns; before that nobody can be given any of these lanes.
-        self._left.append(Message(self._settler, ends, self._settler.send_together(settlements)))
+        sent = self._settler.send_together(settlements)
+        self._left.append(Message(self._settler, ends, settlements, sent))
 
 
 class Message:
     """Ends of turns that were sent together, or not at all. Belongs to the thread whose lanes they are of."""
 
-    def __init__(self, settler: Settler, ends: Sequence[_End], sent: Sequence[Settling]) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        ends: Sequence[_End],
+        settlements: Sequence[Settlement],
+        sent: Together | None,
+    ) -> None:
         self._settler = settler
         self._ends = ends
+        self._settlements = settlements
         self._sent = sent
         self.stays = [end.stay for end in ends]
-        self.lease = ends[0].settlement.lease
+        self.lease = self.stays[0].held.lease
         self.paused = False
 
     def heard(self) -> bool:
         """See `Left.heard`."""
-        return all(settling.arrived() for settling in self._sent)
+        return self._sent is None or self._sent.arrived()
 
     def leave(self) -> None:
         """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""
-        if not self._sent:
+        if self._sent is None:
             for end in self._ends:
                 end.stay.abandon(end.ended)
             return
-        answers = self._answers()
-        together, alone = [], [*zip(self._ends, self._sent, strict=True)]
-        if answers and all(map(_is_routine, answers)):
-            told = [*zip(self._ends, answers, strict=True)]
-            together = [(end, answer) for end, answer in told if not end.stay.sent_before]
-            alone = [(end, settling) for end, settling in alone if end.stay.sent_before]
+        alone: Sequence[int] = range(len(self._ends))
+        answers = self._answers(self._sent)
+        if answers and _are_routine(answers):
             self.paused = any(answer.paused for answer in answers)
-        if together:
-            lanes = [end.stay.held for end, _ in together]
-            self._settler.settled_each(lanes, [(end.ended, answer) for end, answer in together])
-            for end, _ in together:
-                end.stay.left()
-        for end, settling in alone:
-            end.stay.hear_of(end.ended, end.settlement, settling, end.at)
+            alone = [place for place in alone if self.stays[place].sent_before]
+            self._tell(answers, alone)
+        for place in alone:
+            end = self._ends[place]
+            end.stay.hear_of(end.ended, self._settlements[place], self._sent[place], end.at)
             self.paused = self.paused or end.stay.paused
 
-    def _answers(self) -> list[Settled]:
+    def _tell(self, answers: Sequence[Settled], alone: Sequence[int]) -> None:
+        """Tell of all but those that hear of it alone."""
+        ends = self._ends
+        if alone:
+            together = [place for place in range(len(ends)) if place not in alone]
+            ends, answers = [ends[place] for place in together], [answers[place] for place in together]
+        if ends:
+            lanes, ended = [end.stay.held for end in ends], [end.ended for end in ends]
+            self._settler.settled_each(lanes, [*zip(ended, answers, strict=True)])
+
+    @staticmethod
+    def _answers(sent: Together) -> Sequence[Settled]:
         """What was answered, waited for; nothing where that failed: each lane meets the failure itself."""
         try:
-            return [settling.answer() for settling in self._sent]
+            return sent.answers()
         except StorageError:
-            return []
+            return ()
 
 
-def _is_routine(answer: Settled) -> bool:
-    """Whether it says of a job that it is settled, and nothing else that somebody has to be told."""
-    return answer.status is SettleStatus.DONE and not (answer.relay or answer.ended)
+_STATUS, _RELAY, _ENDED = attrgetter("status"), attrgetter("relay"), attrgetter("ended")
+_DONE = SettleStatus.DONE
+
+
+def _are_routine(answers: Sequence[Settled]) -> bool:
+    """Whether each says of its job that it is settled, and nothing else that somebody has to be told."""
+    done = list(map(_STATUS, answers)).count(_DONE) == len(answers)
+    return done and not (any(map(_RELAY, answers)) or any(map(_ENDED, answers)))
 
 
 class Bundles:

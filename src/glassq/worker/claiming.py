@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
 from glassq.errors import StorageError
-from glassq.model.events import LaneClaimed
-from glassq.model.leases import Claimed
+from glassq.model.leases import Claimed, Grant
 from glassq.shielding import Log
 from glassq.storage import Doorbell, Terms
 from glassq.worker.assignment import Assignment
 from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
 from glassq.worker.bundles import Bundles
+from glassq.worker.comings import Comings
+from glassq.worker.granted import GrantedLane, Granting
 from glassq.worker.holdings import HeldLane, Holdings
-from glassq.worker.lanes import LaneRun
 from glassq.worker.pool import LanePool
 from glassq.worker.reach import Reach
 from glassq.worker.services import Services
@@ -37,6 +39,9 @@ _LOOK = 0.2
 """Seconds between two looks of a worker without a free slot at where else lanes wait: queues, or shards."""
 _LEFT = 0.1
 """Seconds between two looks of a worker with assigned keys that has free slots and left lanes to others."""
+
+
+_QUEUE: Callable[[Grant], str] = attrgetter("lease.queue")
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -62,7 +67,7 @@ class Claiming:
         *,
         queues: Callable[[], tuple[str, ...]],
         doorbell: Doorbell,
-        pool: LanePool[LaneRun],
+        pool: LanePool[GrantedLane],
         holdings: Holdings,
         shares: Shares,
         reach: Reach,
@@ -71,7 +76,7 @@ class Claiming:
         beats: Beats,
         random: Callable[[], float],
         rest: Callable[[float], object],
-        give_back: Callable[[Sequence[LaneRun]], None],
+        give_back: Callable[[Sequence[GrantedLane]], None],
         withdraw: Callable[[], None],
     ) -> None:
         self._with = services
@@ -203,31 +208,26 @@ class Claiming:
         self._reach.look(claimed)
         if claimed.grants and (claimed.others or len(claimed.grants) > free):
             self._presses = True
-        stays = []
-        for place, grant in enumerate(claimed.grants):
-            lane = HeldLane(grant.lease, deadline, self._clock)
-            self._holdings.add(lane)
-            self._with.bus.emit(
-                LaneClaimed(worker=self._worker, lease=grant.lease, cause=grant.cause, stolen=grant.stolen)
-            )
-            stays.append(
-                LaneRun(
-                    self._with,
-                    lane,
-                    grant,
-                    now=claimed.now,
-                    others=grant.lease.queue in claimed.others,
-                    turn=self._shares.turn_of(grant.lease),
-                    asked=min(options.window, self._shares.turn(grant.lease.queue)),
-                    at_once=place < free,
-                )
-            )
+        lanes = [HeldLane(grant.lease, deadline, self._clock) for grant in claimed.grants]
+        self._holdings.add(lanes)
+        waiting: list[GrantedLane] = []
+        heard = claimed.now, self._clock.monotonic()
+        for queue, granted in groupby(claimed.grants, _QUEUE):
+            grants = [*granted]
+            self._with.bus.emit_together(Comings(self._worker, grants))
+            others = queue in claimed.others
+            common = Granting(self._with, heard, min(options.window, self._shares.turn(queue)))
+            turns = self._shares.turns_of(queue, [grant.lease.lane for grant in grants])
+            for grant, turn in zip(grants, turns, strict=True):
+                place = len(waiting)
+                lane = lanes[place]
+                waiting.append(GrantedLane.of(common, lane, grant, turn, at_once=place < free, others=others))
         try:
-            for earlier in self._pool.put(stays):
+            for earlier in self._pool.put(waiting):
                 earlier.give_way()
         except RuntimeError:
-            log.exception("no thread for %d lanes; they are given back", len(stays))
-            self._give_back(stays)
+            log.exception("no thread for %d lanes; they are given back", len(waiting))
+            self._give_back(waiting)
 
     def _wait_for_threads(self) -> None:
         """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a

@@ -23,9 +23,9 @@ from glassq.worker.bundles import Bundles, Stay
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.claiming import Claiming
 from glassq.worker.crew import Stoppable, run_together
+from glassq.worker.granted import GrantedLane
 from glassq.worker.holdings import Holdings
 from glassq.worker.idling import wait_until_idle
-from glassq.worker.lanes import LaneRun
 from glassq.worker.loops import LoopHome, OwnLoop
 from glassq.worker.options import WorkerOptions
 from glassq.worker.pool import LanePool
@@ -52,7 +52,7 @@ class Worker:
     Use it as a context manager, by `start` and `stop`, or by `run` as a process of its own.
     """
 
-    _pool_kind: type[LanePool[LaneRun]] = LanePool
+    _pool_kind: type[LanePool[GrantedLane]] = LanePool
     _relay_kind: type[Relay] = Relay
     _progress_kind: type[ProgressWriter] = ProgressWriter
 
@@ -302,7 +302,7 @@ class Worker:
         """A queue more to serve, perhaps: look at once."""
         self._doorbell.ring()
 
-    def _serve(self, first: LaneRun) -> None:
+    def _serve(self, first: GrantedLane) -> None:
         """The work of a lane's thread: this lane, and those that wait behind it."""
         Turns(
             bundles=self._bundles,
@@ -319,7 +319,7 @@ class Worker:
             return True
         return self._shares.several and self._shares.should_yield(queue)
 
-    def _fits(self, lane: LaneRun, running: Iterable[LaneRun]) -> bool:
+    def _fits(self, lane: GrantedLane, running: Iterable[GrantedLane]) -> bool:
         """Whether a lane may begin beside those that run."""
         shares = self._shares
         return not shares.bounded or shares.fits(lane.lease.queue, [each.lease.queue for each in running])
@@ -328,10 +328,10 @@ class Worker:
         """Whether the thread that claims looks after bundles now, or is about to."""
         return self._claims.under_way or bool(self._pool)
 
-    def _next_lane(self) -> LaneRun | None:
+    def _next_lane(self) -> GrantedLane | None:
         return None if self._stopping.is_set() else self._pool.take()
 
-    def _keep_from_beginning(self, queue: str, lanes: Sequence[LaneRun]) -> None:
+    def _keep_from_beginning(self, queue: str, lanes: Sequence[GrantedLane]) -> None:
         """Nothing more of this queue is to begin."""
         self._give_back([*lanes, *self._pool.take_back(lambda lane: lane.lease.queue == queue)])
 
@@ -339,15 +339,14 @@ class Worker:
         """Give back all lanes that wait for a thread: those alone that came first would come last."""
         self._give_back(self._pool.take_back(lambda _: True))
 
-    def _give_back(self, lanes: Sequence[LaneRun]) -> None:
+    def _give_back(self, lanes: Sequence[GrantedLane]) -> None:
         if lanes:
             give_back(self._services, [lane.held for lane in lanes if not lane.held.lost])
-        for lane in lanes:
-            self._drop(lane)
+            self._drop(lanes)
 
-    def _drop(self, lane: Stay) -> None:
-        self._reach.note(lane)
-        self._holdings.drop(lane.held)
+    def _drop(self, lanes: Sequence[Stay]) -> None:
+        self._reach.note(lanes)
+        self._holdings.drop([lane.held for lane in lanes])
 
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""

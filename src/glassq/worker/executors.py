@@ -20,7 +20,7 @@ from glassq.model.verdicts import Outcome
 from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.begun import Begun
-from glassq.worker.fence import give_up, late
+from glassq.worker.fence import late, look_again
 from glassq.worker.loops import Errand, Interrupted, LoopHome
 
 log = Log("glassq.worker")
@@ -49,6 +49,7 @@ class ThreadExecutor:
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._generation = generation()
 
     def run(self, subject: Attempting, call: Callable[[], Any], timeout: float | None) -> Ran:
@@ -75,29 +76,29 @@ class ThreadExecutor:
             return failed(error, ended - started)
         return Ran(_SUCCEEDED, value, None, ended - started)
 
-    def run_bare(self, begun: Begun, args: list[Any], kwargs: dict[str, Any]) -> Ran:
-        """Run a task as `run` does, after a last look at the lane: with nothing around, and in the context of
-        the caller, who has made one for it."""
+    def run_bare(self, begun: Begun, *, look: bool) -> Ran | None:
+        """Run a plain job as `run` does: with nothing around, and in the context of the caller, who has made
+        one for it. None when it succeeded. Without a `look` at the lane the caller has just had one."""
         running_job.set(begun)
-        lane, task, clock = begun.stay.lane, begun.task, self._clock.monotonic
-        started = ended = clock()
+        task, clock, started = begun.task, self._monotonic, begun.started
         try:
             try:
-                # fence: the last thing before user code, as in every attempt.
-                if lane.lost or lane.lapsed or started >= lane.deadline:
-                    give_up(lane, begun.context())
-                value = task.func(*args, **kwargs)
+                if look:
+                    look_again(begun.stay.lane, begun.context())
+                    started = clock()
+                value = task.func(*begun.args, **begun.kwargs)
             finally:
-                ended = clock()
+                begun.over = over = clock()
+                begun.seconds = seconds = over - started
                 if generation() is not self._generation:
                     end_if_forked(self._generation, begun.context())
-            if task.timeout is not None and ended - started > task.timeout:
+            if task.timeout is not None and seconds > task.timeout:
                 raise AttemptTimeout(late(begun.context(), task.timeout))
-            if type(value) is CoroutineType:
+            if value is not None and type(value) is CoroutineType:
                 raise _never_awaited(value, task.name)
         except BaseException as error:  # licensed: around user code; SystemExit is its exception too
-            return failed(error, ended - started)
-        return Ran(_SUCCEEDED, value, None, ended - started)
+            return failed(error, begun.seconds)
+        return None
 
 
 class LoopExecutor:

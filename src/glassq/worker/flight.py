@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from math import inf
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +16,7 @@ from glassq.errors import StorageError
 from glassq.model.leases import Leaving, Settled, Settlement, SettleStatus
 from glassq.settling import Course, Settling, known_by, settled_before
 from glassq.shielding import Log
-from glassq.worker.attempt import Ended
+from glassq.worker.attempt import Ended, Success
 from glassq.worker.holdings import HeldLane
 from glassq.worker.settle import Settler
 
@@ -27,13 +29,13 @@ _TOGETHER: Final = 48
 """So many are told together at most. With those on their way, as many as have their spans remembered."""
 
 
-class _Gone(msgspec.Struct, frozen=True):
-    """A settlement that was sent on a course, with the attempt it ends: it says of its job what the others on
-    it say of theirs. `at` is when it was sent, by the local clock."""
+_Gone: TypeAlias = tuple[Success, str, float]
+"""A settlement that was sent on a course: the attempt it ends, the id of the job that is next, and when it
+was sent, by the local clock. It says of its job what the others on it say of theirs. (Made for every job: a
+plain tuple costs least.)"""
 
-    ended: Ended
-    next_id: str
-    at: float
+
+_SUCCESS: Callable[[_Gone], Success] = itemgetter(0)
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -97,16 +99,14 @@ class InFlight:
         self._gives_up = False
         self.asked = asked
         """When that was sent which was answered last."""
+        self.is_on_course = False
+        """Whether settlements like that of `begin` go on a course now."""
         self._course: Course | None = None
         self._like: Settlement | None = None
         self._tell_begun: Callable[[], None] = _tell_nothing
         self._gone: deque[_Gone] = deque()
         self._untold: list[_Gone] = []
-
-    @property
-    def is_on_course(self) -> bool:
-        """Whether settlements like that of `begin` go on a course now."""
-        return self._course is not None
+        self._tell_by = inf
 
     def begin(
         self, course: Course | None, like: Settlement, tell_begun: Callable[[], None] = _tell_nothing
@@ -114,8 +114,9 @@ class InFlight:
         """Send what is `like` this settlement on a course from now on, as nothing else is on its way. Before
         it is told what ended on it, `tell_begun` is called."""
         self._course, self._like, self._tell_begun = course, like, tell_begun
+        self.is_on_course = course is not None
 
-    def go_on(self, ended: Ended, next_id: str, at: float) -> bool:
+    def go_on(self, success: Success, next_id: str, at: float) -> bool:
         """Put one more on the wire, as `send` does, on the course. False when it has ended, and nothing was
         sent."""
         course, gone = self._course, self._gone
@@ -123,19 +124,18 @@ class InFlight:
             return False
         while len(gone) >= self._most and (came := course.hear()):
             self._pass(came)
-        heard = None
-        if not (self._lane.lost or course.is_over):
-            # order: on the wire when this returns, in this thread, before the lane's next job begins.
-            heard = course.send(ended.job.id, next_id)
+        may_send = not (self._lane.lost or course.is_over)
+        # order: on the wire when this returns, in this thread, before the lane's next job begins.
+        heard = course.send(success.job.id, next_id) if may_send else None
         if heard is None:
             self._leave_course()
             return False
-        gone.append(_Gone(ended, next_id, at))
+        gone.append((success, next_id, at))
         if heard:
             self._pass(heard)
         if course.is_over:
             self._hear_what_came()
-        elif self._untold and (len(self._untold) >= _TOGETHER or at - self._untold[0].at > _LATE):
+        elif at > self._tell_by:
             self._tell()
         return True
 
@@ -246,18 +246,23 @@ class InFlight:
 
     def _pass(self, heard: int) -> None:
         """So many routine answers more were heard."""
-        if heard:
-            for _ in range(heard):
-                self._untold.append(self._gone.popleft())
-            self.asked = self._untold[-1].at
+        untold, gone = self._untold, self._gone
+        if not untold:
+            self._tell_by = gone[0][2] + _LATE
+        for _ in range(heard):
+            untold.append(gone.popleft())
+        self.asked = untold[-1][2]
+        if len(untold) >= _TOGETHER:
+            self._tell_by = 0.0
 
     def _tell(self) -> None:
         """Tell of the settlements whose routine answers were heard."""
         self._tell_begun()
-        course, (untold, self._untold) = self._course, (self._untold, [])
+        course, (untold, self._untold), self._tell_by = self._course, (self._untold, []), inf
         if course is not None and untold:
-            ends, answers = [gone.ended for gone in untold], course.answers()
+            answers = course.answers()
             self._settled = answers[-1].ordinal
+            ends = map(_SUCCESS, untold)
             self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
 
     def _leave_course(self) -> None:
@@ -267,18 +272,19 @@ class InFlight:
             return
         self._tell()
         self._course = self._like = None
+        self.is_on_course = False
         left = [
-            _Told(gone.ended, replace(like, job_id=gone.ended.job.id, next_id=gone.next_id), gone.at)
-            for gone in self._gone
+            _Told(success.ended(), replace(like, job_id=success.job.id, next_id=next_id), at)
+            for success, next_id, at in self._gone
         ]
         self._gone.clear()
         self._unheard += len(left)
-        at = 0
+        told = 0
         for settling, count in course.leave():
-            at += count
-            *before, last = left[at - count : at]
+            told += count
+            *before, last = left[told - count : told]
             self._sent.append(_Sent(last.ended, last.settlement, last.at, settling, last.at, before))
-        self._unasked += left[at:]
+        self._unasked += left[told:]
 
     def _hear_oldest(self) -> None:
         sent = self._sent[0]
@@ -350,10 +356,14 @@ class InFlight:
         self._hear(answer)
 
     def _tell_of(self, before: Sequence[_Told], answer: Settled, asked: float) -> None:
-        """Tell of those that have no answer of their own."""
-        for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True):
-            # When it was settled is known by the time since it was sent: a long job may have come between.
-            now = answer.now - (asked - told.at)
-            # The lane says that it has changed, too, where others are to hear of an end elsewhere.
-            relay = answer.change != told.settlement.change
-            self._settler.settled(self._lane, told.ended, replace(known, now=now, relay=relay))
+        """Tell of those that have no answer of their own: all were on a course."""
+        # When one was settled is known by the time since it was sent: a long job may have come between.
+        answers = [
+            replace(known, now=answer.now - (asked - told.at))
+            for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True)
+        ]
+        ends = [told.ended for told in before]
+        self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
+        # The lane says that it has changed, too, where others are to hear of an end elsewhere.
+        if answer.change != before[0].settlement.change:
+            self._settler.relay(self._lane)

@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Lease
 from glassq.model.names import DEFAULT_LANE, whole
 
 
-class HeldLane:
+def _was_sent_nothing() -> bool:
+    """Of a lane that is not run."""
+    return True
+
+
+class HeldLane(msgspec.Struct, eq=False):
     """One held lane. `deadline` is when the lease ends by this process's monotonic clock, counted from
     before the claim or renewal was sent: never later than the store thinks. `cancelled` are ids of jobs
     somebody asked to cancel while they run. While `leaving`, a settlement is under way or has given the
     lane up: that the store does not know the lease any more is no loss. `lapsed` once a job was kept from
     beginning, or told to stop, because the lease was over: a renewal that comes through later does not give
     this stay back. `catch_up` hears of all that was sent in it, and says whether it is still held; in other
-    threads than the lane's it only says so. `queue` is what people know, of which the lease may name a shard,
-    and so is `key`, None for jobs without one."""
+    threads than the lane's it only says so."""
 
-    __slots__ = (
-        "_clock",
-        "callback_since",
-        "cancelled",
-        "catch_up",
-        "deadline",
-        "key",
-        "lapsed",
-        "lease",
-        "leaving",
-        "lost",
-        "queue",
-    )
+    lease: Lease
+    deadline: float
+    clock: Clock
+    lost: bool = False
+    lapsed: bool = False
+    leaving: bool = False
+    cancelled: frozenset[str] = frozenset()
+    callback_since: float | None = None
+    catch_up: Callable[[], bool] = _was_sent_nothing
 
-    def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
-        self.lease = lease
-        self.queue = whole(lease.queue)
-        self.key = None if lease.lane == DEFAULT_LANE else lease.lane
-        self.deadline = deadline
-        self.lost = False
-        self.lapsed = False
-        self.leaving = False
-        self.cancelled: frozenset[str] = frozenset()
-        self.callback_since: float | None = None
-        self.catch_up: Callable[[], bool] = _was_sent_nothing
-        self._clock = clock
+    @property
+    def queue(self) -> str:
+        """What people know, of which the lease may name a shard."""
+        return whole(self.lease.queue)
+
+    @property
+    def key(self) -> str | None:
+        """What people know; None for jobs without one."""
+        return None if self.lease.lane == DEFAULT_LANE else self.lease.lane
 
     def now(self) -> float:
         """The time by the clock that deadlines are told by."""
-        return self._clock.monotonic()
+        return self.clock.monotonic()
 
     def ours(self) -> bool:
         """Whether the lane is this worker's, as far as it can know without asking the store."""
-        return not (self.lost or self.lapsed) and self._clock.monotonic() < self.deadline
-
-
-def _was_sent_nothing() -> bool:
-    """Of a lane that is not run."""
-    return True
+        return not (self.lost or self.lapsed) and self.clock.monotonic() < self.deadline
 
 
 class Holdings:
@@ -69,15 +63,17 @@ class Holdings:
         self._lanes: dict[Lease, HeldLane] = {}
         self._empty = threading.Condition(self._lock)
 
-    def add(self, lane: HeldLane) -> None:
-        """A lane was claimed."""
+    def add(self, lanes: Iterable[HeldLane]) -> None:
+        """Lanes were claimed."""
         with self._lock:
-            self._lanes[lane.lease] = lane
+            for lane in lanes:
+                self._lanes[lane.lease] = lane
 
-    def drop(self, lane: HeldLane) -> None:
-        """A lane's thread is done with it."""
+    def drop(self, lanes: Iterable[HeldLane]) -> None:
+        """Lanes' threads are done with them."""
         with self._lock:
-            self._lanes.pop(lane.lease, None)
+            for lane in lanes:
+                self._lanes.pop(lane.lease, None)
             if not self._lanes:
                 self._empty.notify_all()
 

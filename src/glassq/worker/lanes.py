@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
-from glassq.model.events import LaneLeft, OrderViolated
+from glassq.model.events import LaneLeft
 from glassq.model.jobs import StoredJob
-from glassq.model.leases import ClaimCause, Grant, Lease, Leaving, Settled, Settlement
+from glassq.model.leases import Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
-from glassq.model.waits import FAIRNESS
+from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
@@ -19,10 +19,11 @@ from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempts
-from glassq.worker.services import Services, begin, give_back, nothing_follows
+from glassq.worker.services import Services, give_back, may_begin
+from glassq.worker.succession import NONE_YET, watch_order
 
 _QUICK = 0.005
-"""Seconds of run time up to which a job's settlement is not waited for."""
+"""Seconds of run time up to which a job's settlement is not waited for: that would cost much beside it."""
 _STAY = Leaving.STAY  # as often as it is asked for, an enum's attribute costs too much
 _FRESH = Standing()
 """The past of a job that was not the head when its lane was claimed."""
@@ -30,8 +31,8 @@ _FRESH = Standing()
 
 class LaneRun:
     """One stay in one lane. Belongs to one thread from its first job to the leaving. Its `turn` is so many
-    jobs; so many were `asked` for with the grant, if others waited. It is served `at_once`, or waits for a
-    thread.
+    jobs; so many were `asked` for with the grant, if others waited. `heard` is what the store's clock said
+    then, and when by this process's.
 
     `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
     """
@@ -42,11 +43,11 @@ class LaneRun:
         lane: HeldLane,
         grant: Grant,
         *,
-        now: float,
+        waits: Waits,
+        heard: tuple[float, float],
         others: bool,
         turn: int,
         asked: int,
-        at_once: bool = True,
     ) -> None:
         self._with = services
         self._lane = lane
@@ -54,41 +55,32 @@ class LaneRun:
         """The lane as the worker's other threads see it."""
         self._jobs = deque(grant.jobs)
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
-        self._waits = grant.waits
+        self._waits = waits
         self._change = grant.change
         self._others = others
         self._held = True
         self._passed_on = False
-        self._begun = grant.begun
-        self._waited = not (grant.begun and at_once)
-        fresh = self._past == _FRESH and grant.cause is ClaimCause.READY
         self._ahead = grant.ahead > 0
-        ends = len(grant.jobs) < asked
-        few = turn == 1 or (ends and len(grant.jobs) <= min(turn, grant.ahead + 1))
-        self.is_short = few and fresh and grant.begun
-        """Whether it may be left with other lanes: its turn is one job, or ends with the few it was granted
-        with and may run ahead; nothing is noted of the first."""
         self._turn = turn
         self._window = services.options.window
-        self._patience = services.options.lease_seconds / 3
-        self._ends = ends
-        self._follow: Callable[[str], Lease | None] = nothing_follows
+        self._ends = len(grant.jobs) < asked
+        self._follow: Callable[[str], Lease | None]
         self.paused = False
         """Whether the store has said that nothing more of the queue is to begin."""
-        self.since = services.clock.monotonic()
         self._has_courses = True
         self._plain: PlainAttempts | None = None
         self._served = 0
         self.ran = 0.0
         """Seconds its jobs ran for."""
-        self._last: StoredJob | None = None
-        self._note_time(now)
+        self._last = NONE_YET
+        self._heard = heard
+        self._since = heard[1]
 
     @cached_property
     def _in_flight(self) -> InFlight:
         """What was sent; of a short stay mostly nothing, as others send its end."""
         most = self._with.options.max_in_flight
-        return InFlight(self._with.settler, self._lane, most=most, hear=self._take_in, asked=self.since)
+        return InFlight(self._with.settler, self._lane, most=most, hear=self._take_in, asked=self._since)
 
     @property
     def stays(self) -> Sequence[LaneRun]:
@@ -100,29 +92,47 @@ class LaneRun:
         """The lease of the lane."""
         return self._lane.lease
 
-    @property
-    def place(self) -> tuple[str, str]:
-        """Its lane, whatever the lease: two stays in it are never served at the same time."""
-        lease = self._lane.lease
-        return lease.queue, lease.lane
-
-    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> bool:
-        """Serve the lane until it is empty, given up or lost; or leave it to the `bundle`, which is what True
-        says. `follow` takes the lane that is served after it, and returns its lease when the end of a turn in
-        this queue has to say that it begins."""
+    def run(
+        self,
+        follow: Callable[[str], Lease | None],
+        bundle: Bundle,
+        *,
+        briefly: bool = False,
+        begun: bool = False,
+    ) -> bool:
+        """As `GrantedLane.run`: `briefly` where it is short; `begun` where it was said already that the first
+        job may begin."""
         self._follow = follow
-        if self._waited:  # here, for a thread
-            self._waits = self._waits.and_then(self._heard[0], self._store_now(), FAIRNESS)
-        if not (self._begun or begin(self._with, self._lane)):
-            return False
-        if self.is_short and self._is_crowded() and self._run_briefly(bundle):
+        if briefly and self._run_briefly(bundle):
             return True
         self._go_alone(bundle)
+        if begun:
+            self._serve(self._jobs.popleft())
+        self._run_on()
+        return False
+
+    def go_on_after(
+        self, ended: Ended, now: float, follow: Callable[[str], Lease | None], bundle: Bundle
+    ) -> bool:
+        """The same from the end of its first job on, which is not to be left to the bundle."""
+        self._follow = follow
+        self._go_alone(bundle)
+        self._has_ended(self._jobs.popleft(), ended)
+        self._finish(ended, now)
+        self._run_on()
+        return False
+
+    def _run_on(self) -> None:
         while self._may_start():
             self._serve(self._jobs.popleft())
             if self._plain is not None and self._in_flight.is_on_course:
                 self._run_ahead(self._plain)
-        return False
+
+    def _has_ended(self, job: StoredJob, ended: Ended) -> None:
+        self._watch_order(job)
+        self._past = _FRESH
+        self._served += 1
+        self.ran += ended.ran.seconds
 
     def _go_alone(self, bundle: Bundle) -> None:
         bundle.send()
@@ -140,11 +150,7 @@ class LaneRun:
                 self._go_alone(bundle)
                 self._serve(self._jobs.popleft())
                 return False
-            self._jobs.popleft()
-            self._watch_order(job)
-            self._past = _FRESH
-            self._served += 1
-            self.ran += ended.ran.seconds
+            self._has_ended(self._jobs.popleft(), ended)
             now = self._with.clock.monotonic()
             leaving = self._leaving() if self._is_routine(ended, now) else None
             if leaving is _STAY and self._jobs and self._ahead and self._served < self._turn:
@@ -155,8 +161,7 @@ class LaneRun:
                 continue
             bundle.begun(plain.untold())
             if leaving is Leaving.YIELD:
-                self._passed_on, self._held = True, False
-                bundle.put(self, ended, self._settlement(ended, leaving), now)
+                bundle.put(self, ended, now)
                 return True
             bundle.send()
             self._finish(ended, now)
@@ -167,23 +172,13 @@ class LaneRun:
     def _is_routine(self, ended: Ended, now: float) -> bool:
         """Whether a plain job of a short stay has ended as nearly all do, in a queue that this process has
         not just changed."""
-        asked = self._in_flight.asked if self.sent_before else self.since
+        asked = self._in_flight.asked if self.sent_before else self._since
         return (
             ended.verdict is ACKED
             and ended.ran.seconds <= BRIEF
-            and now - asked < self._patience
+            and now - asked < self._with.options.patience
             and not self._with.storage.is_steered(self._lane.lease.queue)
         )
-
-    def begin_after(self, queue: str) -> Lease | None:
-        """Take it as begun by a settlement in a lane of this queue; None when that has nothing to say."""
-        if self._lane.lease.queue != queue:
-            return None
-        self._others = True  # the lane before goes back to the ready ones
-        if self._begun:
-            return None
-        self._begun = True
-        return self._lane.lease
 
     @property
     def sent_before(self) -> bool:
@@ -196,12 +191,9 @@ class LaneRun:
             self._in_flight.abandon()
         self._with.settler.abandoned(self._lane, ended)
 
-    def left(self) -> None:
-        """Its end was sent with others, was settled, and that was told."""
-        self._with.bus.emit(LaneLeft(lease=self._lane.lease))
-
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
         """Its end was sent with others: hear of it here, whatever was answered."""
+        self._passed_on, self._held = True, False
         self._in_flight.take_on(ended, settlement, settling, at)
         self.leave()
 
@@ -220,11 +212,7 @@ class LaneRun:
     def _serve(self, job: StoredJob) -> None:
         """Attempt a job and settle it, or at least send its settlement."""
         self._watch_order(job)
-        ended, attempts = None, self._with.attempts
-        if self.is_short and self._plain is None:  # the first of its stay, and no part of a bundle
-            self._plain = PlainAttempts(attempts, self._lane)
-            ended = self._plain.perform_first(job, self._heard, self._waits)
-        ended = ended or attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
+        ended = self._with.attempts.perform(self._lane, job, self._past, self._store_now(), self._waits)
         self._served += 1
         self.ran += ended.ran.seconds
         self._past = _FRESH
@@ -233,29 +221,41 @@ class LaneRun:
     def _run_ahead(self, plain: PlainAttempts) -> None:
         """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
         `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, patience, monotonic = self._in_flight, self._patience, self._with.clock.monotonic
-        while len(self._jobs) > 1 and self._may_start():
-            job = self._jobs.popleft()
-            ended = plain.perform(job, self._heard, self._waits)
-            if ended is None:
-                plain.tell()
-                self._serve(job)
-                return
-            now, ran = monotonic(), ended.ran.seconds
-            self._watch_order(job)
-            self._served += 1
-            self.ran += ran
+        flight, lane, jobs, last = self._in_flight, self._lane, self._jobs, self._last
+        services, monotonic = self._with, self._with.clock.monotonic
+        over, stopping, crowded = services.over, services.stopping, services.crowded
+        store_ahead, waits, others = self._heard[0] - self._heard[1], self._waits, self._others
+        served, seconds, turn, patience = self._served, self.ran, self._turn, services.options.patience
+        attempt = None
+        # While it is on a course, nothing was heard that changes what is known of the lane.
+        while flight.is_on_course and len(jobs) > 1:
+            job = jobs[0]
+            call = plain.open(job)
+            started = monotonic()
+            # fence: what `_may_start` asks, which says so where it may not; once for each job that begins.
+            if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():
+                break
+            jobs.popleft()
+            attempt = plain.run(job, call, started, store_ahead, waits)
+            if job.seq <= last.seq:
+                watch_order(services.bus, lane.lease.queue, last, job)
+            last, now, ran = job, attempt.over, attempt.seconds
+            served += 1
+            seconds += ran
             if (
-                ended.verdict is not ACKED
+                attempt.otherwise is not None
                 or ran > _QUICK
                 or now - flight.asked >= patience
-                or self._leaving() is not _STAY
-                or not flight.go_on(ended, self._jobs[0].id, now)
+                or stopping()
+                or (served >= turn and (others or crowded(lane.lease.queue)))
+                or not flight.go_on(attempt, jobs[0].id, now)
             ):
-                plain.tell()
-                self._finish(ended, now)
-                return
+                break
+            attempt = None
+        self._last, self._served, self.ran = last, served, seconds
         plain.tell()
+        if attempt is not None:
+            self._finish(attempt.ended(), attempt.over)
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -316,7 +316,7 @@ class LaneRun:
                 self._others = answer.others
                 answer = self._with.settler.move_on(self._lane, self._settlement(ended, self._leaving()))
         if answer is not None:
-            self._ahead = _is_quick(ended)
+            self._ahead = ended.ran.seconds <= _QUICK
             self._in_flight.asked = now
             self._take_in(answer)
 
@@ -330,15 +330,8 @@ class LaneRun:
     # -- before ------------------------------------------------------------------------------------------
 
     def _may_start(self) -> bool:
-        """Whether there is a next job that may begin: not in a lane that was given up, not on a lease that
-        may have ended, not while stopping. What has been answered was heard when the last one was sent."""
-        if not self._held or not self._jobs:
-            return False
-        # fence: the one place in a worker that lets a job begin.
-        if not self._lane.ours():
-            self._with.settler.lose(self._lane, "expired")  # unless that was noticed before
-            return False
-        return not self._with.over()
+        """Whether there is a next job that may begin, and the lane was not given up."""
+        return self._held and bool(self._jobs) and may_begin(self._with, self._lane)
 
     def _may_send(self, ended: Ended, now: float) -> bool:
         """Whether the next job, or another lane, may begin before the store has answered: all is well.
@@ -350,17 +343,13 @@ class LaneRun:
         return (
             ended.ran.seconds <= _QUICK
             and ended.verdict.action is Action.ACK
-            and now - self._in_flight.asked < self._patience
+            and now - self._in_flight.asked < self._with.options.patience
             and ended.callback is None
         )
 
     def _watch_order(self, job: StoredJob) -> None:
-        """Report what must never happen: a job after a later one, or the same one twice in one stay."""
-        # order: within a level the sequence only grows; replays keep an old one and are exempt.
-        last = self._last
-        if last is not None and job.seq <= last.seq and last.level == job.level and not job.replayed:
-            kind = "duplicate" if job.seq == last.seq else "reorder"
-            self._with.bus.emit(OrderViolated(queue=self._lane.lease.queue, kind=kind))
+        """See `watch_order`: this job begins."""
+        watch_order(self._with.bus, self._lane.lease.queue, self._last, job)
         self._last = job
 
     # -- after -------------------------------------------------------------------------------------------
@@ -375,7 +364,7 @@ class LaneRun:
             next_id=self._jobs[0].id if self._jobs else None,
             change=self._change,
             window=self._with.options.window if begun else self._next_window(),
-            ahead=self._with.options.max_in_flight if _is_quick(ended) else 0,
+            ahead=self._with.options.max_in_flight if ended.ran.seconds <= _QUICK else 0,
             begun=begun,
             begins=begins,
         )
@@ -415,12 +404,6 @@ class LaneRun:
         """What should not happen has happened: the lane waits for the end of its lease."""
         self._with.settler.lose(self._lane, "failed")
 
-    def give_way(self) -> None:
-        """This worker was given the lane again: its store knows nothing of this stay any more, because its
-        lease ended or was lost with other data. Nothing more begins in it."""
-        if not self._lane.leaving:  # else a settlement is on its way, whose answer says what became of it
-            self._with.settler.lose(self._lane, "taken_over")
-
     def leave(self) -> None:
         """Hear of everything that was sent, and give the lane back if that has not happened."""
         if not self._lane.lost:
@@ -430,7 +413,7 @@ class LaneRun:
         elif self._held:  # stopping
             give_back(self._with, [self._lane])
         else:
-            self.left()
+            self._with.bus.emit(LaneLeft(lease=self._lane.lease))
 
     # -- the store's time ------------------------------------------------------------------------------------
 
@@ -441,8 +424,3 @@ class LaneRun:
         """The store's clock: what it last said plus the time since. Two wall clocks are never compared."""
         said, at = self._heard
         return said + self._with.clock.monotonic() - at
-
-
-def _is_quick(ended: Ended) -> bool:
-    """Whether waiting for the store would cost much beside this attempt."""
-    return ended.ran.seconds <= _QUICK

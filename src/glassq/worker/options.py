@@ -64,6 +64,12 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it wants certain keys rather than others."""
         return bool(self.assigned or self.steal_from)
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which settlements are sent without an answer from the store: as long as leases are
+        renewed."""
+        return self.lease_seconds / 3
+
     def _check_keys(self) -> None:
         for option, keys in (("assigned", self.assigned), ("steal_from", self.steal_from)):
             for key in keys:

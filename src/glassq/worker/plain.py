@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
+from glassq.model.verdicts import Outcome
 from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
-from glassq.registry import TaskDefinition
 from glassq.worker.attempt import Attempts, Decoded, Ended, Standing
-from glassq.worker.begun import Begins, Begun, Stay
+from glassq.worker.begun import Begins, Begun, Stay, Untold
+from glassq.worker.executors import Ran
 from glassq.worker.fence import look_again
 from glassq.worker.holdings import HeldLane
+from glassq.worker.plaintasks import Call
 
 _FRESH = Standing()
+_SUCCEEDED = Outcome.SUCCEEDED
+
+
+class PlainAttempt(Begun):
+    """One that is over. It succeeded, which is told of it without more, unless it came to something else."""
+
+    otherwise: Ended | None = None
+    """What it came to then."""
+
+    @property
+    def task_name(self) -> str:
+        """See `Success.task_name`."""
+        return self.task.name
+
+    def ended(self) -> Ended:
+        """See `Success.ended`; or what it came to otherwise."""
+        if self.otherwise is not None:
+            return self.otherwise
+        ran = Ran(_SUCCEEDED, None, None, self.seconds)
+        name, decoded = self.task.name, self.decoded()
+        return Ended(self.job, 1, name, self.headers, decoded, ran, ACKED, did_run=True)
+
+    def decoded(self) -> Decoded:
+        """The job as it was run."""
+        return Decoded(self.task, self.headers, self.args, self.kwargs)
 
 
 class PlainAttempts:
@@ -30,49 +58,62 @@ class PlainAttempts:
 
     def __init__(self, attempts: Attempts, lane: HeldLane) -> None:
         self._attempts = attempts
+        self._tasks = attempts.plain
         self._bus = attempts.bus
         self._lane = lane
         self._stay = Stay(lane, attempts.clock, attempts.tell)
-        self._untold: list[Begun] = []
+        self._untold: Untold | None = None
 
     def perform(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
         """As `Attempts.perform`; `heard` is what the store's clock has said, and when by this process's. None
         when this job is not plain: nothing has happened to it then."""
-        attempts, lane = self._attempts, self._lane
-        call = attempts.plain.open(job.body) if job.expires_at is None else None
+        call = self.open(job)
         if call is None:
             return None
-        task, headers, args, kwargs = call
-        is_bare = not headers and self._bus.is_idle()
-        if not (is_bare or self._bus.leaves_plain):
-            return None
-        begun = self._begin(job, task, headers, heard, waits)
-        if is_bare:
-            # In a context of its own, as in every attempt.
-            ran = copy_context().run(attempts.executor.run_bare, begun, args, kwargs)
+        return self.run(job, call, self._attempts.clock.monotonic(), heard[0] - heard[1], waits).ended()
+
+    def open(self, job: StoredJob) -> Call | None:
+        """What this job calls; None when it is not plain."""
+        call = self._tasks.open(job.body) if job.expires_at is None else None
+        if call is None or self._bus.leaves_plain or (not call[1] and self._bus.is_idle()):
+            return call
+        return None
+
+    def run(self, job: StoredJob, call: Call, started: float, ahead: float, waits: Waits) -> PlainAttempt:
+        """Attempt a plain job, of which this is the call. It was `started` when the caller looked at the
+        lane, right before this, by this process's clock. The store's is so much `ahead`."""
+        bus, (task, headers, args, kwargs) = self._bus, call
+        attempt = PlainAttempt(self._stay, job, task, headers, args, kwargs, started, started + ahead, waits)
+        if self._untold is None:
+            self._untold = bus.begun[self._lane.lease] = Untold((attempt,))
         else:
-            code = partial(self._code, begun, args, kwargs)
-            ran = attempts.executor.run(begun.subject(), code, task.timeout)
-        decoded = Decoded(task, headers, args, kwargs)
-        if ran.error is not None or lane.lost:
-            return attempts.conclude(lane, job, _FRESH, decoded, ran)
-        return Ended(job, 1, task.name, headers, decoded, ran, ACKED, did_run=True)
+            self._untold.append(attempt)
+        is_told = AttemptStarted in bus.prompt_kinds
+        if is_told:
+            bus.emit_promptly(attempt.event())
+        is_idle = bus.is_idle
+        if not headers and is_idle():
+            # In a context of its own, as in every attempt. fence: who is told may take any time, so the lane
+            # is looked at once more, right before user code.
+            ran = copy_context().run(self._attempts.executor.run_bare, attempt, look=is_told)
+        else:
+            ran = self._run_wrapped(attempt)
+        if ran is not None or self._lane.lost:
+            ran = ran or Ran(_SUCCEEDED, None, None, attempt.seconds)
+            attempt.otherwise = self._attempts.conclude(self._lane, job, _FRESH, attempt.decoded(), ran)
+        return attempt
 
-    def perform_first(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
-        """As `perform`, of a job that may have woken its worker, and `tell`: whatever can be done afterwards
-        is not done before it begins. None also where jobs of its queue take long: of such a one it is told
-        when it begins, and not at its end."""
-        queue, tasks = self._lane.lease.queue, self._attempts.plain
-        ended = self.perform(job, heard, waits) if tasks.are_quick(queue) else None
-        if ended is not None:
-            tasks.took(queue, ended.ran.seconds)
-            self.tell()
-        return ended
+    def _run_wrapped(self, attempt: Begun) -> Ran | None:
+        """Run it inside whatever is around it. None when it succeeded."""
+        executor, code = self._attempts.executor, partial(self._code, attempt)
+        ran = executor.run(attempt.subject(), code, attempt.task.timeout)
+        attempt.over, attempt.seconds = self._attempts.clock.monotonic(), ran.seconds
+        return None if ran.outcome is _SUCCEEDED else ran
 
-    def _code(self, begun: Begun, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """What runs inside whatever is around it."""
+    def _code(self, begun: Begun) -> Any:
+        """What runs there."""
         look_again(self._lane, begun.context())
-        return begun.task.func(*args, **kwargs)
+        return begun.task.func(*begun.args, **begun.kwargs)
 
     def says_no_more(self, ended: Ended) -> bool:
         """Whether nothing is told of this success but that, nothing kept of it, and it may be told with
@@ -85,28 +126,14 @@ class PlainAttempts:
 
     def tell(self) -> None:
         """Tell the patient observers of the attempts that began since the last time, and are over."""
-        if self._untold:
-            self._bus.emit_late(Begins(self.untold()))
+        untold = self.untold()
+        if untold:
+            self._bus.emit_late(Begins(untold))
 
-    def untold(self) -> list[Begun]:
+    def untold(self) -> Sequence[Begun]:
         """The attempts that began since the last time, for whoever tells of them instead. They are over."""
+        untold, self._untold = self._untold, None
+        if untold is None:
+            return ()
         self._bus.begun.pop(self._lane.lease, None)
-        untold, self._untold = self._untold, []
         return untold
-
-    def _begin(
-        self,
-        job: StoredJob,
-        task: TaskDefinition,
-        headers: dict[str, str],
-        heard: tuple[float, float],
-        waits: Waits,
-    ) -> Begun:
-        bus, stay = self._bus, self._stay
-        started = stay.clock.monotonic()
-        begun = Begun(stay, job, task, started, heard[0] + started - heard[1], waits, headers)
-        bus.begun[stay.lane.lease] = begun
-        if bus.is_prompt(AttemptStarted):
-            bus.emit_promptly(begun.event())
-        self._untold.append(begun)
-        return begun

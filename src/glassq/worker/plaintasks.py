@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from glassq.codec import Beginning, plain_beginning
+from glassq.codec import ArgumentCodec, Beginning, plain_beginning
 from glassq.errors import CorruptRecord
 from glassq.registry import Registry, TaskDefinition
 
@@ -20,9 +20,10 @@ _LONG = 0.1
 class _Like(msgspec.Struct, frozen=True):
     """What is known of all calls that begin like one that was plain, as of an edition of the registry."""
 
-    beginning: Beginning
-    task: TaskDefinition
     edition: int
+    beginning: Beginning
+    codec: ArgumentCodec
+    task: TaskDefinition
 
 
 class PlainTasks:
@@ -52,7 +53,7 @@ class PlainTasks:
                 return None
         headers, payload = read
         try:
-            args, kwargs = like.task.codec.decode(payload)
+            args, kwargs = like.codec.decode(payload)
         except CorruptRecord:
             return None
         return like.task, headers, args, kwargs
@@ -74,7 +75,9 @@ class PlainTasks:
         task = None if beginning is None else self._registry.find(beginning.task)
         if beginning is None or task is None or beginning.serializer != self._serializer:
             return None
-        return None if task.is_async or not self.takes(task) else _Like(beginning, task, edition)
+        if task.is_async or not self.takes(task):
+            return None
+        return _Like(edition, beginning, task.codec, task)
 
     def takes(self, task: TaskDefinition) -> bool:
         """Whether of a success of this task no more is to be told than that."""

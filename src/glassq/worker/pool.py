@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from threading import get_ident
 from typing import Generic, TypeVar
 
 from glassq.shielding import Log
@@ -94,7 +95,7 @@ class LanePool(Generic[Work]):
             earlier = {self._place(each): each for each in there}
             aside = [work for work in works if self._place(work) in earlier]
             ready = [work for work in works if work not in aside] if aside else works
-            found = self._keeper == threading.get_ident() and bool(ready)
+            found = self._keeper == get_ident() and bool(ready)
             self._call_threads(len(self.waiting) + len(ready), serves=found)
             self.waiting.extend(ready)
             self._low_at = len(self.waiting) // 2
@@ -114,8 +115,9 @@ class LanePool(Generic[Work]):
         is still wanted."""
         with self._lock:
             self._end_work()
-            work = None if self._busy > self._wanted else self._next()
-            self._served += work is not None
+            if self._busy > self._wanted or (work := self._next()) is None:
+                return None
+            self._served += 1
             return work
 
     def rest(self) -> None:
@@ -173,18 +175,19 @@ class LanePool(Generic[Work]):
 
     def _next(self) -> Work | None:
         """What comes next for the calling thread."""
-        for place, work in enumerate(self.waiting):
-            if self._fits(work, self._at_work.values()):
-                del self.waiting[place]
-                self._at_work[threading.get_ident()] = work
-                if len(self.waiting) == self._low_at:
+        waiting, at_work = self.waiting, self._at_work
+        for place, work in enumerate(waiting):
+            if self._fits(work, at_work.values()):
+                del waiting[place]
+                at_work[get_ident()] = work
+                if len(waiting) == self._low_at:
                     self._low.notify_all()
                 return work
         return None
 
     def _end_work(self) -> None:
         """The calling thread is done with what it served."""
-        self._at_work.pop(threading.get_ident(), None)
+        self._at_work.pop(get_ident(), None)
         if self._aside:
             self._let_in()
 
@@ -244,7 +247,7 @@ class LanePool(Generic[Work]):
 
     def _keep(self, watch: Callable[[], object]) -> None:
         """Keep watch for one turn, in the calling thread, which has the lock and is without it meanwhile."""
-        self._keeper = threading.get_ident()
+        self._keeper = get_ident()
         self._lock.release()
         try:
             watch()

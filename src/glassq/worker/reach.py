@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Claimed
 from glassq.worker.bundles import Stay
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
 from glassq.worker.pool import LanePool
 
 _HORIZON: Final = 0.01
@@ -28,7 +29,7 @@ class Reach:
     fewer are wanted. Belongs to the thread that claims, but for `note`.
     """
 
-    def __init__(self, clock: Clock, pool: LanePool[LaneRun]) -> None:
+    def __init__(self, clock: Clock, pool: LanePool[GrantedLane]) -> None:
         self._clock = clock
         self._pool = pool
         self._looked = clock.monotonic()
@@ -43,9 +44,10 @@ class Reach:
         lanes = self._pool.busy + len(self._pool) + len(claimed.grants)
         self.crowded = bool(claimed.others) or lanes > self._pool.size
 
-    def note(self, lane: Stay) -> None:
-        """A lane was served."""
-        self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
+    def note(self, lanes: Iterable[Stay]) -> None:
+        """Lanes were served."""
+        for lane in lanes:
+            self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
 
     def lanes(self) -> int:
         """How many more lanes may wait for a thread now."""
@@ -66,6 +68,6 @@ class Reach:
         self._lanes = 0
         self._pool.want()
 
-    def is_late(self, lane: LaneRun) -> bool:
+    def is_late(self, lane: GrantedLane) -> bool:
         """Whether a lane has waited for too long."""
         return self._clock.monotonic() - lane.since > PATIENCE

@@ -9,7 +9,7 @@ import msgspec
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
 from glassq.model.events import LaneLeft
-from glassq.model.leases import Lease, Owner
+from glassq.model.leases import Owner
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
@@ -41,6 +41,16 @@ class Services(msgspec.Struct, frozen=True):
     other queues than this one wait for a slot of it."""
 
 
+def may_begin(services: Services, lane: HeldLane) -> bool:
+    """Whether a job of this lane may begin: not on a lease that may have ended, not while stopping. Asked
+    once for each, right before it does. What has been answered was heard when the last one was sent."""
+    # fence: the one place in a worker that lets a job begin.
+    if not lane.ours():
+        services.settler.lose(lane, "expired")  # unless that was noticed before
+        return False
+    return not services.over()
+
+
 def begin(services: Services, lane: HeldLane) -> bool:
     """Tell the store that the head of a lane that waited in this worker begins; whether it may. One round
     trip."""
@@ -65,8 +75,3 @@ def give_back(services: Services, lanes: Sequence[HeldLane]) -> None:
         log.warning("cannot release %s, the leases will end by themselves: %s", leases, error)
     for lease in leases:
         services.bus.emit(LaneLeft(lease=lease))
-
-
-def nothing_follows(_queue: str) -> Lease | None:
-    """Of a lane that is served by itself."""
-    return None

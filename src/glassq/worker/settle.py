@@ -21,13 +21,14 @@ from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
-from glassq.settling import Settling
+from glassq.settling import Settling, Together
 from glassq.shielding import Log
 from glassq.storage import Storage
 from glassq.telemetry import Bus
-from glassq.worker.attempt import Ended
+from glassq.worker.attempt import Ended, Success
 from glassq.worker.backoff import RetryPause
 from glassq.worker.begun import Begins, Begun
+from glassq.worker.comings import Leavings
 from glassq.worker.holdings import HeldLane
 
 log = Log("glassq.worker")
@@ -72,7 +73,7 @@ class Settler:
         """Tell the store without waiting for what it says."""
         return self._storage.settle_later(self._owner, settlement)
 
-    def send_together(self, settlements: Sequence[Settlement]) -> Sequence[Settling]:
+    def send_together(self, settlements: Sequence[Settlement]) -> Together:
         """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
         return self._storage.settle_together(self._owner, settlements)
 
@@ -148,20 +149,26 @@ class Settler:
         if ended.failure is not None:
             self._failed(lane, ended, ended.failure, ended.verdict)
         if answer.relay:
-            self._relay((lane.lease.queue,))
+            self.relay(lane)
         for flow in answer.ended:
             self._bus.emit(
                 WorkflowEnded(workflow=flow.id, name=flow.name, status=flow.status, seconds=flow.seconds)
             )
 
-    def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Ended, Settled]]) -> None:
+    def relay(self, lane: HeldLane) -> None:
+        """See to it that what ended in this lane is told elsewhere."""
+        self._relay((lane.lease.queue,))
+
+    def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Success, Settled]]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
         told = [*ends]
         self._bus.emit_together(Successes((lane,) * len(told), told))
 
-    def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
-        """The same of attempts of which each was in a lane of its own, all of one queue."""
+    def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
+        """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
+        were left with it."""
         self._bus.emit_together(Successes(lanes, ends))
+        self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
@@ -188,14 +195,14 @@ class Settler:
 
 _NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
 _PLACES = {
-    "seconds": attrgetter("ran.seconds"),
+    "seconds": attrgetter("seconds"),
     "task": attrgetter("task_name"),
     "headers": attrgetter("headers"),
-    "verdict": attrgetter("verdict"),
     "job_id": attrgetter("job.id"),
-    "outcome": attrgetter("ran.outcome"),
 }
-"""Where an end has what its event will say."""
+"""Where a success has what its event will say."""
+_SAME = {"outcome": Outcome.SUCCEEDED, "verdict": ACKED}
+"""What the events of all say."""
 
 
 class Successes(Run[AttemptSettled]):
@@ -204,32 +211,36 @@ class Successes(Run[AttemptSettled]):
     kind = AttemptSettled
     """See `Run.kind`."""
 
-    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Ended, Settled]]) -> None:
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
         self._lanes = lanes
         self._ends, self._answers = zip(*ends, strict=True)
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
-        return _settled(self._lanes[index], self._ends[index], self._answers[index])
+        return _settled(self._lanes[index], self._ends[index].ended(), self._answers[index])
 
     def first(self, field: str) -> Any:
         """See `Run.first`."""
         if field == "lease":
             return self._lanes[0].lease
+        if field in _SAME:
+            return _SAME[field]
         place = _PLACES.get(field)
         return super().first(field) if place is None else place(self._ends[0])
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
         if field == "end_to_end":
-            lasted = map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends))
-            return [max(0.0, seconds) for seconds in lasted]
+            lasted = list(map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends)))
+            return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
+        if field in _SAME:
+            return [_SAME[field]] * len(self)
         place = _PLACES.get(field)
         return super().column(field) if place is None else list(map(place, self._ends))
 
     def same(self, *fields: str) -> bool:
         """See `Run.same`."""
-        return super().same(*(field for field in fields if field not in ("outcome", "verdict")))
+        return super().same(*(field for field in fields if field not in _SAME))
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from glassq.model.leases import Claimed, Lease
+from glassq.model.leases import Claimed
 from glassq.model.names import DEFAULT_LANE, whole
-from glassq.policy.fairness import in_need, should_yield, slots_of, weight_of
+from glassq.policy.fairness import Weights, in_need, should_yield, slots_of, weight_of
 from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import Terms
@@ -89,20 +89,22 @@ class Shares:
         """Jobs of a plain lane's turn."""
         return self._registry.options(whole(queue)).turn
 
-    def turn_of(self, lease: Lease) -> int:
-        """Jobs of this lane's turn."""
-        queue = whole(lease.queue)
+    def turns_of(self, shard: str, lanes: Sequence[str]) -> list[int]:
+        """Jobs of the turn of each of these lanes."""
+        queue = whole(shard)
         options = self._registry.options(queue)
         if options.weights is None:
-            return options.turn
-        key = None if lease.lane == DEFAULT_LANE else lease.lane
+            return [options.turn] * len(lanes)
+        return [options.turn * self._weight(queue, options.weights, lane) for lane in lanes]
+
+    def _weight(self, queue: str, weights: Weights, lane: str) -> int:
         try:
-            return options.turn * weight_of(options.weights, key)
+            return weight_of(weights, None if lane == DEFAULT_LANE else lane)
         except Exception:  # licensed: user code, which must not keep its queue from being served
             if queue not in self._warned:
                 self._warned.add(queue)
                 log.exception("weights of queue %s failed; such keys weigh 1", queue)
-            return options.turn
+            return 1
 
     def _terms(self, queue: str, held: Mapping[str, int], ahead: int, *, together: bool) -> Terms:
         turn, slots = self.turn(queue), self._slots[queue]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from glassq.model.leases import Lease
 from glassq.worker.bundles import Bundles, Left, Stay
-from glassq.worker.lanes import LaneRun
+from glassq.worker.granted import GrantedLane
 
 
 class Turns:
@@ -18,17 +18,17 @@ class Turns:
     due, and before anything else is done than to run the next short turn. `next_lane` takes the next waiting
     lane; `is_watched` says whether another thread is awake that sends a bundle in time. `give_back` is told
     which lanes of a queue are not to begin after all, and gives back those that wait as well; `done` is told
-    of each lane that nothing is to be heard of any more.
+    of lanes that nothing is to be heard of any more.
     """
 
     def __init__(
         self,
         *,
         bundles: Bundles,
-        next_lane: Callable[[], LaneRun | None],
+        next_lane: Callable[[], GrantedLane | None],
         is_watched: Callable[[], bool],
-        give_back: Callable[[str, Sequence[LaneRun]], None],
-        done: Callable[[Stay], None],
+        give_back: Callable[[str, Sequence[GrantedLane]], None],
+        done: Callable[[Sequence[Stay]], None],
     ) -> None:
         self._most = bundles.most_left
         self._next_lane = next_lane
@@ -37,13 +37,13 @@ class Turns:
         self._done = done
         self._left: deque[Left] = deque()
         self._unheard = 0
-        self._following: LaneRun | None = None
+        self._following: GrantedLane | None = None
         self._bundles = bundles
         self._bundle = bundles.begin(self._left)
 
-    def run(self, first: LaneRun) -> None:
+    def run(self, first: GrantedLane) -> None:
         """Serve this lane and what follows."""
-        lane: LaneRun | None = first
+        lane: GrantedLane | None = first
         try:
             while lane is not None:
                 self._serve(lane)
@@ -56,7 +56,7 @@ class Turns:
             if self._following is not None:
                 self._give_back(self._following.lease.queue, (self._following,))
 
-    def _serve(self, lane: LaneRun) -> None:
+    def _serve(self, lane: GrantedLane) -> None:
         self._unheard += 1
         in_bundle = False
         try:
@@ -66,7 +66,7 @@ class Turns:
             raise
         finally:
             if not in_bundle:
-                self._left.append(lane)
+                self._left.append(lane.stay())
             if not in_bundle or self._unheard > self._most:
                 self._hear_what_came()
 
@@ -76,31 +76,34 @@ class Turns:
         self._following = following = self._next_lane()
         return None if following is None else following.begin_after(queue)
 
-    def _next(self) -> LaneRun | None:
+    def _next(self) -> GrantedLane | None:
         """The lane that is served next; before there is none, all that is on its way is heard of."""
         while self._following is None:
-            self._following = self._next_lane()
-            if self._following is not None:
-                self._make_way(self._following)
-                continue
-            self._bundle.send()
-            if not self._left:
-                return None
-            self._hear_oldest()
+            lane = self._next_lane()
+            if lane is None:
+                self._bundle.send()
+                if not self._left:
+                    return None
+                self._hear_oldest()
+            elif self._goes_with_the_last(lane):
+                return lane
+            else:
+                self._following = lane
+                self._bundle.send(lane.begin_after)
+                self._hear_what_came()
         lane, self._following = self._following, None
         return lane
 
-    def _make_way(self, lane: LaneRun) -> None:
-        """Send the bundle, unless this lane may be left with the others of it."""
+    def _goes_with_the_last(self, lane: GrantedLane) -> bool:
+        """Whether this lane may be served while the bundle is kept: it may be left with the others of it."""
         bundle = self._bundle
-        queue = bundle.queue
-        if not queue:
-            return
-        if lane.is_short and lane.lease.queue == queue and not bundle.is_due() and self._is_watched():
-            lane.begin_after(queue)
-            return
-        bundle.send(lane.begin_after)
-        self._hear_what_came()
+        if not bundle.ends:
+            return True
+        queue = lane.lease.queue
+        if not (lane.is_short and bundle.takes(queue) and self._is_watched()):
+            return False
+        lane.begin_after(queue)
+        return True
 
     def _hear_what_came(self) -> None:
         while self._left and (self._unheard > self._most or self._left[0].heard()):
@@ -112,8 +115,7 @@ class Turns:
         try:
             left.leave()
         finally:
-            for stay in left.stays:
-                self._done(stay)
+            self._done(left.stays)
             self._unheard -= len(left.stays)
         if left.paused:
             queue, following = left.lease.queue, self._following

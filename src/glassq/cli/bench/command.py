@@ -35,8 +35,9 @@ def bench(
     """Measure rates, latency, CPU, memory and crashes, and say which floors hold.
 
     Ours and the raw redis-py client take turns in the same run, so the ratios mean something on any
-    machine. A row whose rounds differ too much says so instead of giving a verdict. Without
-    --quick or --full it takes a few minutes.
+    machine. Times do not, so they are judged at the pace of the machine on which their floors were
+    set: raw loops in the same rounds tell how fast this one is. A row whose rounds differ too much
+    says so instead of giving a verdict. Without --quick or --full it takes a few minutes.
 
     On a server named by --url only keys named glassq-bench:* are written, and removed at the end;
     with --peers its database must be empty and is emptied. SQLite is measured in temporary files.

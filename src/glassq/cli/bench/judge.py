@@ -29,11 +29,15 @@ BAD = (Verdict.BELOW, Verdict.NOISY, Verdict.FAILED)
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a measure found for one target: a value per round, and what else should be known."""
+    """What a measure found for one target: a value per round, and what else should be known. `paces`: how
+    fast the machine was in each of the rounds, for a time whose floor was set on another; empty: unknown.
+    `witnesses`: what each of the figures behind the paces says by itself, where there are several."""
 
     key: str
     values: tuple[float, ...]
     note: str = ""
+    paces: tuple[float, ...] = ()
+    witnesses: tuple[float, ...] = ()
 
 
 class Absent(msgspec.Struct, frozen=True):
@@ -48,7 +52,10 @@ Found = Reading | Absent
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the report. `values` are those of the rounds, `value` is the one that was judged."""
+    """One line of the report. `values` are those of the rounds, `value` is the one that counts of them. Where
+    there are `paces`, a verdict is of `at_pace`: what it would be at the pace of the machine of the floors.
+    `spread` is that of the rounds as they were judged, or of the paces (by rounds, or by
+    their witnesses), whichever is wider."""
 
     key: str
     label: str
@@ -58,6 +65,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     value: float | None = None
     values: tuple[float, ...] = ()
+    at_pace: float | None = None
+    paces: tuple[float, ...] = ()
     spread: float | None = None
     floor: float | None = None
     aim: float | None = None
@@ -68,16 +77,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def judge(target: Target, found: Found) -> Row:
     """The row of one target."""
     if isinstance(found, Absent):
-        return _row(target, verdict=Verdict.FAILED if found.failed else Verdict.MISSING, note=found.reason)
-    value = _decisive(target, found.values)
-    wide = spread(found.values) if target.judged is Judged.MEDIAN else 0.0
-    return _row(
-        target,
-        verdict=_verdict(target, value, found.values, wide),
-        value=value,
+        return _row(target, Verdict.FAILED if found.failed else Verdict.MISSING, found.reason)
+    paces = found.paces if target.is_time else ()
+    judged = _at(paces, found.values)
+    value = _decisive(target, judged)
+    unsteady = max(spread(paces), spread(found.witnesses))
+    wide = max(unsteady, spread(judged) if target.judged is Judged.MEDIAN else 0.0)
+    # By a pace that is not steady nothing is said that another round or witness would not say as well.
+    crossed = [each * pace for each in found.values for pace in (*paces, *found.witnesses)]
+    opinions = crossed if unsteady > NOISE_BOUND else judged
+    return msgspec.structs.replace(
+        _row(target, _verdict(target, value, opinions, wide), found.note),
+        value=_decisive(target, found.values),
         values=found.values,
+        at_pace=value if paces else None,
+        paces=paces,
         spread=wide,
-        note=found.note,
     )
 
 
@@ -86,15 +101,7 @@ def exit_code(rows: Iterable[Row]) -> int:
     return 1 if any(row.verdict in BAD for row in rows) else 0
 
 
-def _row(
-    target: Target,
-    *,
-    verdict: Verdict,
-    value: float | None = None,
-    values: tuple[float, ...] = (),
-    spread: float | None = None,
-    note: str = "",
-) -> Row:
+def _row(target: Target, verdict: Verdict, note: str) -> Row:
     return Row(
         key=target.key,
         label=target.label,
@@ -102,14 +109,16 @@ def _row(
         unit=target.unit,
         how=target.how,
         verdict=verdict,
-        value=value,
-        values=values,
-        spread=spread,
         floor=target.floor,
         aim=target.aim,
         at_most=target.at_most,
         note=note,
     )
+
+
+def _at(paces: Sequence[float], values: Sequence[float]) -> Sequence[float]:
+    """Times, each at the pace of its round; as they are when there is none."""
+    return [value * pace for value, pace in zip(values, paces, strict=True)] if paces else values
 
 
 def _decisive(target: Target, values: Sequence[float]) -> float:
@@ -118,17 +127,17 @@ def _decisive(target: Target, values: Sequence[float]) -> float:
     return max(values) if target.at_most else min(values)
 
 
-def _verdict(target: Target, value: float, values: Sequence[float], wide: float) -> Verdict:
+def _verdict(target: Target, value: float, opinions: Sequence[float], wide: float) -> Verdict:
     if target.floor is None:
         return Verdict.SHOWN
-    if wide > NOISE_BOUND and _disagree(target, values, target.floor):
+    if wide > NOISE_BOUND and _disagree(target, opinions, target.floor):
         return Verdict.NOISY
     if not _meets(target, value, target.floor):
         return Verdict.BELOW
     if target.aim is None or not _meets(target, value, target.aim):
         return Verdict.HOLDS
     # Noise that leaves the floor certain may still leave the aim open.
-    return Verdict.HOLDS if wide > NOISE_BOUND and _disagree(target, values, target.aim) else Verdict.AIM
+    return Verdict.HOLDS if wide > NOISE_BOUND and _disagree(target, opinions, target.aim) else Verdict.AIM
 
 
 def _disagree(target: Target, values: Sequence[float], bound: float) -> bool:

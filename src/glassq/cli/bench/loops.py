@@ -6,12 +6,15 @@ Nothing of ours is imported here: a process that runs only this is the raw worke
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import redis
 
 WINDOW = 100
 _GROUP, _CONSUMER = "g", "c"
+_BLOCK = 2000
+"""Milliseconds, less than the time after which redis-py gives an answer up."""
 
 
 def add_one_by_one(client: redis.Redis, stream: str, jobs: int) -> None:
@@ -52,9 +55,26 @@ def consume(client: redis.Redis, stream: str, window: int) -> None:
             pipeline.execute()
 
 
+def ring(client: redis.Redis, stream: str, called: float) -> None:
+    """Wake whoever hears: one XADD with the time of the call."""
+    client.xadd(stream, {"called": repr(called)})
+
+
+def hear(client: redis.Redis, stream: str) -> Iterator[float]:
+    """XREAD BLOCK without end, from the beginning of the stream: the time in each entry as it comes."""
+    last = b"0"
+    while True:
+        for entry, fields in _entries(client.xread({stream: last}, count=1, block=_BLOCK)):
+            last = entry
+            yield float(fields[b"called"])
+
+
 def _read(client: redis.Redis, stream: str, window: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The next entries; redis-py answers with a list or a mapping, by the protocol it speaks."""
-    answer: Any = client.xreadgroup(_GROUP, _CONSUMER, {stream: ">"}, count=window)
+    return _entries(client.xreadgroup(_GROUP, _CONSUMER, {stream: ">"}, count=window))
+
+
+def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """What was read; redis-py answers with a list or a mapping, by the protocol it speaks."""
     if not answer:
         return []
     batches = next(iter(answer.values())) if isinstance(answer, dict) else [answer[0][1]]

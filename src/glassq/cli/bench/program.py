@@ -13,10 +13,12 @@ import time
 from typing import Literal
 
 import msgspec
+import redis
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 
 from glassq.app import Glassq
+from glassq.cli.bench import loops
 from glassq.cli.bench.bare import fill_and_process_unseen
 from glassq.cli.bench.meters import Timed
 from glassq.cli.bench.ours import Ours
@@ -39,13 +41,15 @@ READY = '"ready"'
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is to do, and with how much. `path`: the file a kill trial is noted in."""
 
-    do: Literal["echo", "record", "idle", "seen", "unseen", "traced", "lanes", "soak"]
+    do: Literal["echo", "hear", "record", "idle", "seen", "unseen", "traced", "lanes", "soak"]
     url: str
     jobs: int = 0
     lanes: int = 1
     queues: int = 0
     seconds: float = 0.0
     path: str = ""
+    stream: str = ""
+    """What the bare listener waits at."""
     server: str = ""
     """The URL of the server itself, for those who ask about it."""
 
@@ -87,6 +91,8 @@ def main() -> None:
     match order.do:
         case "echo":
             _serve(echoing(order.url)[0])
+        case "hear":
+            _hear(order)
         case "record":
             _serve(recording(order.url, order.path)[0])
         case "idle":
@@ -109,6 +115,14 @@ def _serve(app: Glassq) -> None:
     with app, app.worker():
         print(READY, flush=True)
         ended.wait()
+
+
+def _hear(order: Order) -> None:
+    """Say how many seconds ago it was rung, each time; until SIGTERM ends the process."""
+    with redis.Redis.from_url(order.url) as client:
+        print(READY, flush=True)
+        for rung in loops.hear(client, order.stream):
+            _say(time.monotonic() - rung)
 
 
 def _idle(order: Order) -> None:

@@ -11,10 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from glassq.cli.bench.environment import Environment
 from glassq.cli.bench.judge import BAD, Row, Verdict, exit_code
 from glassq.cli.bench.run import Report
 from glassq.cli.bench.samples import NOISE_BOUND
+from glassq.cli.bench.targets import PACE
 from glassq.cli.escaping import printable
 
 _LABEL, _VERDICT = 40, 16
@@ -43,14 +43,15 @@ def table(report: Report) -> RenderableType:
     for row in report.rows:
         sections.setdefault(row.section, []).append(row)
     return Group(
-        _surroundings(report.environment),
+        _surroundings(report),
         *(_section(name, rows) for name, rows in sections.items()),
         Text(""),
         _verdict(report.rows),
     )
 
 
-def _surroundings(environment: Environment) -> RenderableType:
+def _surroundings(report: Report) -> RenderableType:
+    environment = report.environment
     server = "none" if environment.server is None else f"{environment.server} ({environment.server_origin})"
     peers = ", ".join(f"{name} {version or '(not installed)'}" for name, version in environment.peers.items())
     grid = Table.grid(padding=(0, 2))
@@ -62,17 +63,28 @@ def _surroundings(environment: Environment) -> RenderableType:
         ("machine", f"{environment.system}, {environment.cores} cores"),
         ("load", f"{environment.load_before:.2f} before, {environment.load_after:.2f} after"),
         ("server", server),
+        ("pace", _pace(report.rows)),
         ("peers", peers),
     ):
         grid.add_row(label, printable(value))
     return grid
 
 
+def _pace(rows: Sequence[Row]) -> str:
+    """How times are judged, and what that goes by."""
+    known = [row for row in rows if row.section == PACE and row.value is not None]
+    if not known:
+        return "not known: times are judged as they were measured"
+    paces = ", ".join(f"{row.label} {_amount(row.value, row.unit)}" for row in known)
+    return f"{paces} of the machine of the floors; a time is judged by what it is at that pace, if shown"
+
+
 def _section(name: str, rows: Sequence[Row]) -> RenderableType:
     """The rows of one subject: those with a value, and below them why the others have none."""
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     grid.add_column("", min_width=_LABEL, overflow="fold")
-    for heading in ("measured", "floor", "aim", "spread"):
+    paced = any(row.paces for row in rows)
+    for heading in ("measured", *(["at pace"] if paced else []), "floor", "aim", "spread"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("", overflow="fold", min_width=_VERDICT)
     told = ""
@@ -85,7 +97,8 @@ def _section(name: str, rows: Sequence[Row]) -> RenderableType:
         told = row.how
         grid.add_row(
             label,
-            Text(_amount(row.value, row.unit), "bold"),
+            Text(_amount(row.value, row.unit), "" if row.paces else "bold"),
+            *([Text("" if row.at_pace is None else _amount(row.at_pace, row.unit), "bold")] if paced else []),
             Text(_bound(row.floor, row)),
             Text(_bound(row.aim, row), "dim"),
             Text("" if row.spread is None or len(row.values) < 2 else f"{row.spread:.0%}", "dim"),

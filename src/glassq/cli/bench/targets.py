@@ -1,6 +1,7 @@
 """Every row of the report: what it is, in which unit, its floor and aim, and how it is measured.
 
 Floors must hold, aims are tried for. Rows without a floor are shown, because the ratios come from them.
+Floors that are times were set on one machine: they are judged at its pace where that is known (`pace.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ class Judged(StrEnum):
     WORST = "worst"
 
 
+_TIMES = ("µs", "ms")
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One row before it is measured. `at_most`: smaller is better, so the floor is a ceiling."""
 
@@ -29,6 +33,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     aim: float | None = None
     at_most: bool = False
     judged: Judged = Judged.MEDIAN
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it depends on how fast the machine is, as a ratio, a count or a size does not."""
+        return self.unit in _TIMES
 
 
 def _shown(key: str, section: str, label: str, unit: str, how: str) -> Target:
@@ -63,6 +72,9 @@ def _never_above(key: str, section: str, label: str, unit: str, most: float, how
     )
 
 
+PACE = "Pace of this machine, against the one on which the floors in times were set"
+"""Section of the rows that tell it; the raw loops themselves stand beside ours."""
+
 _ENQUEUE = "Enqueue on Redis"
 _PROCESS = "Process on Redis"
 _TELEMETRY = "Cost of telemetry"
@@ -82,7 +94,24 @@ _SPREAD = "no-op jobs spread evenly over the lanes, one worker, against one lane
 _IN_CHILDREN = "processing in a process of its own each, alternating"
 _SOAK = "round after round of jobs in new lanes, some of which fail or are delayed; measured while empty"
 _WAKE = "a call every 20 ms to an idle worker in another process, monotonic clock of the host"
+_BARE_WAKE = "XADD through redis-py, heard by an XREAD BLOCK in another process, in turns with ours"
 _KILL = "a worker process killed at a random job and started again, each job noted as it starts"
+
+
+_PACES = [
+    _shown(
+        "raw.pace.cpu", PACE, "CPU time", "x", "raw loops, in turns with ours; the middle of four figures"
+    ),
+    _shown("raw.pace.wake", PACE, "wake-ups", "x", "bare wake-ups, in turns with ours; the median"),
+]
+
+
+def _bare_wakeups() -> list[Target]:
+    kinds = {"p50": "median", "p99": "99 of 100", "max": "longest"}
+    return [
+        _shown(f"raw.wake.{key}", _LATENCY, f"bare XREAD BLOCK, {name}", "ms", _BARE_WAKE)
+        for key, name in kinds.items()
+    ]
 
 
 def _wakeups(store: str, name: str, p50: tuple[float, float], p99: tuple[float, float]) -> list[Target]:
@@ -243,9 +272,11 @@ def peer_targets(name: str) -> list[Target]:
 TARGETS: dict[str, Target] = {
     target.key: target
     for target in (
+        *_PACES,
         *_REDIS_RATES,
         *_SCALING,
         *_COSTS,
+        *_bare_wakeups(),
         *_wakeups("redis", "Redis", (1, 0.5), (3, 1.5)),
         *_wakeups("sqlite", "SQLite", (1, 0.5), (5, 1.5)),
         *_kills("redis", "Redis"),

@@ -13,11 +13,12 @@ from glassq.settling import known_by
 from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.pipeline import SKIP_REPLY, Pending, Stream
+from glassq.stores.redis.requests import GO_ON, STEP
 from glassq.stores.redis.server import Sent, Server
 from glassq.stores.steered import Steering
 
 _PATIENCE: Final = 0.001
-"""Seconds after which a settlement without an answer is asked about, with the next one."""
+"""Seconds after a settlement that is answered within which others may do without."""
 
 
 class RedisCourse:
@@ -55,10 +56,9 @@ class RedisCourse:
         self._routine = replies.routine(what.change, others=others)
         self.is_over = False
         """See `Course.is_over`."""
-        self._has_asked = False
-        self._unasked = 0
-        self._most_unasked = max(1, what.ahead // 2) - 1 if stream.may_skip else 0
-        self._since = 0.0
+        self._unasked = self._most_unasked = 0
+        self._group = max(1, what.ahead // 2) - 1 if stream.may_skip else 0
+        self._ask_at = 0.0
         self._unheard: deque[tuple[Pending, int]] = deque()
         self._heard: list[tuple[bytes, int]] = []
         self._settled = 0
@@ -67,14 +67,17 @@ class RedisCourse:
         """See `Course.send`."""
         if self._steering.has_steered and self._steering.is_fresh(self._queue):
             return None
-        job, following = job_id[self._cut :].encode(), next_id[self._cut :].encode()
-        if self._may_be_silent():
-            step = requests.STEP % (self._silently, len(job), job, len(following), following)
-            is_sent = self._send_silently(step)
-        else:
-            parts = (self._beginning, len(job), job, len(following), following, self._end)
-            is_sent = self._ask(requests.GO_ON % parts)
-        if not is_sent:
+        cut = self._cut
+        job, following = job_id[cut:].encode(), next_id[cut:].encode()
+        if self._unasked < self._most_unasked and monotonic() < self._ask_at:
+            try:
+                step = STEP % (self._silently, len(job), job, len(following), following)
+                if not self._stream.send_silently(step):
+                    return None
+            except exceptions.RedisError:
+                pass  # perhaps it was sent: somebody has to ask
+            self._unasked += 1
+        elif not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
             return None
         unheard = self._unheard
         if not unheard:
@@ -82,27 +85,9 @@ class RedisCourse:
         oldest = unheard[0][0]
         return self._take_in() if oldest.done or self._stream.look_for(oldest) else 0
 
-    def _may_be_silent(self) -> bool:
-        """Whether the next one may do without an answer. The first one never: by its ordinal others are
-        known."""
-        unasked = self._unasked
-        if unasked:
-            return unasked < self._most_unasked and monotonic() - self._since < _PATIENCE
-        if not (self._has_asked and self._most_unasked):
-            return False
-        self._since = monotonic()
-        return True
-
-    def _send_silently(self, request: bytes) -> bool:
-        try:
-            if not self._stream.send_silently(request):
-                return False
-        except exceptions.RedisError:
-            pass  # perhaps it was sent: somebody has to ask
-        self._unasked += 1
-        return True
-
     def _ask(self, request: bytes) -> bool:
+        """Send one that is answered, also for those before it. The first one is: by its ordinal others are
+        known."""
         sent = Pending(self._stream)
         try:
             if not self._stream.send(request, (sent,)):
@@ -110,7 +95,8 @@ class RedisCourse:
         except exceptions.RedisError:
             pass  # perhaps it was sent: that is its answer
         self._unheard.append((sent, self._unasked + 1))
-        self._has_asked, self._unasked = True, 0
+        self._unasked, self._most_unasked = 0, self._group
+        self._ask_at = monotonic() + _PATIENCE
         return True
 
     def hear(self) -> int:

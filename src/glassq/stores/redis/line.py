@@ -37,7 +37,6 @@ class Line:
         _let_the_system_time(sock)
         self._wire = wire
         self._sock = sock
-        self._send = sock.sendall
         self._receive = sock.recv
         at_once = sock.gettimeout() is None and not isinstance(sock, ssl.SSLSocket)
         self._has_come: Callable[[], bool] = self._received_at_once if at_once else self._received_when_asked
@@ -59,9 +58,9 @@ class Line:
         also when this process dies, unless it leaves answers unread then."""
         try:
             if more:
-                self._send(packed, _MORE)
+                self._sock.sendall(packed, _MORE)
             else:
-                self._send(packed)
+                self._sock.sendall(packed)
         except (TimeoutError, BlockingIOError) as error:
             raise exceptions.TimeoutError("the server took no request in time") from error
         except OSError as error:

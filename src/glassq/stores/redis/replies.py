@@ -13,7 +13,7 @@ from glassq.model.flows import FlowEnded, status_of
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.names import is_flow
-from glassq.model.waits import NO_WAITS, Waits, stretches_of
+from glassq.model.waits import waits_told
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
@@ -97,7 +97,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
 
     def grants(self, queue: str) -> list[Grant]:
         """The granted lanes."""
-        found, at = [], 0
+        found, texts, end = [], self.texts, 0
         for index, told in enumerate(self.told, 1):
             (
                 size,
@@ -113,12 +113,12 @@ class ClaimReply(msgspec.Struct, frozen=True):
                 ahead,
                 *sizes,
             ) = told.split(b":")
-            lane = self.texts[at : at + int(size)].decode()
-            at += int(size)
+            at, end = end, end + int(size)
+            lane = texts[at:end].decode()
             window = []
             for each in sizes:
-                window.append(stored_job(queue, self.texts[at : at + int(each)]))
-                at += int(each)
+                at, end = end, end + int(each)
+                window.append(stored_job(queue, texts[at:end]))
             found.append(
                 Grant(
                     lease=Lease(queue, lane, int(token)),
@@ -131,17 +131,11 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     change=int(change),
                     begun=begun == b"1",
                     ahead=int(ahead),
-                    waits=_waits(waits),
+                    waits=waits_told(waits),
                     stolen=index in self.stolen,
                 )
             )
         return found
-
-
-def _waits(told: bytes) -> Waits:
-    """Newest first, behind a seq that only scripts read."""
-    stretches = stretches_of(told.partition(b",")[2])
-    return Waits(stretches[::-1]) if stretches else NO_WAITS
 
 
 def claim(reply: bytes) -> ClaimReply:
@@ -204,9 +198,14 @@ def _turns(at: float, found: Watermark, first: bytes, count: int, others: int) -
     """The answers to turns that all ended, by the first of them; from `others` on, if it is not 0, they say
     that others wait."""
     status, ordinal = _STATUSES[first[: first.index(b":")]], int(first.split(b":")[1])
+    waiting = count + 1 - others if others else 0
     return [
-        Settled(status=status, now=at, ordinal=ordinal + each, others=0 < others <= each + 1, found=found)
-        for each in range(count)
+        Settled(status=status, now=at, ordinal=each, others=is_crowded, found=found)
+        for each, is_crowded in zip(
+            range(ordinal, ordinal + count),
+            [False] * (count - waiting) + [True] * waiting,
+            strict=True,
+        )
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, member_name, micros
-from glassq.stores.redis.resp import parts, text
+from glassq.stores.redis.resp import Command, parts, text
 from glassq.stores.redis.scripts import Call
 
 AT_ONCE: Final = 100
@@ -126,18 +127,30 @@ def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> byte
     )
 
 
+def settling(key: str, owner: Owner, whats: Sequence[Settlement]) -> Call:
+    """The call of `lua/settle.lua` for these, at least one: in short, where they are turns that end."""
+    if not _are_turns(whats):
+        told = settlements(owner, whats)
+        return scripts.SETTLE.call(key, len(told), parts(told))
+    first: Command = (str(owner), b"".join(map(digest, whats)), "turns", *_next(whats[-1]))
+    packed = [parts(first)]
+    for each in whats:
+        lease = each.lease
+        token, job = b"%d" % lease.token, local_id(lease.queue, each.job_id).encode()
+        packed.append(_TURN % (text(lease.lane), len(token), token, len(job), job))
+    return scripts.SETTLE.call(key, len(first) + 3 * len(whats), b"".join(packed))
+
+
+_TURN: Final = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n"
+"""A lane, its token, its job."""
+
+
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
-    """What `lua/settle.lua` reads after its first argument.
+    """What `lua/settle.lua` reads after its first argument of settlements that are told in full.
 
     A settlement whose next job has begun is not kept by a digest: the lane does not end with it, so that its
     head tells a repetition.
     """
-    if _are_turns(whats):
-        told: list[Argument] = [str(owner), b"".join(map(digest, whats)), "turns", *_next(whats[-1])]
-        for each in whats:
-            lease = each.lease
-            told += (lease.lane, lease.token, local_id(lease.queue, each.job_id))
-        return told
     if len(whats) == 1:
         return [str(owner), b"" if whats[0].begun else digest(whats[0]), *_settlement(whats[0])]
     return [str(owner), b"".join(map(digest, whats)), *(part for each in whats for part in _settlement(each))]
@@ -146,13 +159,18 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 def _are_turns(whats: Sequence[Settlement]) -> bool:
     """Whether these are nothing but jobs that have succeeded, each the last of its lane's turn, and only with
     the last of them another lane begins."""
-    last = whats[-1]
-    for each in whats:
-        if each.leaving is not Leaving.YIELD or each.action is not Action.ACK or each.result is not None:
-            return False
-        if each.keep or (each.begins is not None and each is not last):
-            return False
-    return True
+    count = len(whats)
+    return (
+        list(map(_LEAVINGS, whats)).count(_YIELD) == list(map(_ACTIONS, whats)).count(_ACK) == count
+        and list(map(_RESULTS, whats)).count(None) == count
+        and list(map(_THEN, whats[:-1])).count(None) == count - 1
+        and not any(map(_KEEPS, whats))
+    )
+
+
+_YIELD, _ACK = Leaving.YIELD, Action.ACK
+_LEAVINGS, _ACTIONS, _RESULTS = attrgetter("leaving"), attrgetter("action"), attrgetter("result")
+_THEN, _KEEPS = attrgetter("begins"), attrgetter("keep")
 
 
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
@@ -160,8 +178,7 @@ def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:
     all of it but the two jobs and what one leaves is the same for as long as the lane is run ahead."""
     says_more = what.keep or what.reason or what.action in _FAILED
     if not what.begun or what.next_id is None or says_more:
-        told = settlements(owner, [what])
-        return scripts.SETTLE.call(key, len(told), parts(told))
+        return settling(key, owner, (what,))
     queue = what.lease.queue
     job, following = local_id(queue, what.job_id).encode(), local_id(queue, what.next_id).encode()
     result = what.result

@@ -84,14 +84,30 @@ class Answers:
                 self._at = begin
                 value = self._line(kind, data[at + 1 : end])
             if self._open:
-                items, size = self._open[-1]
-                if value is not NOTHING and len(items) + 1 < size:  # as nearly all in a window
-                    items.append(value)
-                    continue
                 value = self._put(value)
+                if value is NOTHING:
+                    self._take_texts(*self._open[-1])  # as nearly all in a window are
+                    continue
             if value is not NOTHING:
                 self.left = self._at < len(data)
                 return value
+
+    def _take_texts(self, items: list[Any], size: int) -> None:
+        """Put the texts that come next into the array that is open, but for its last item: as many as are
+        whole."""
+        data, at, most = self._data, self._at, len(self._data) - 2
+        find = data.find
+        for _ in range(size - len(items) - 1):
+            end = find(_END, at)
+            if end < 0 or data[at] != _BULK:
+                break
+            begin = end + 2
+            stop = begin + int(data[at + 1 : end])
+            if not begin <= stop <= most:
+                break
+            items.append(data[begin:stop])
+            at = stop + 2
+        self._at = at
 
     def _put(self, value: Any) -> Any:
         """Put a value into the array that is open; the outermost one when it is whole with it."""

@@ -8,15 +8,13 @@ from functools import partial
 import msgspec
 
 from glassq.model.leases import Owner, Settled, Settlement
-from glassq.settling import Answered, Settling
-from glassq.storage import check_together
-from glassq.stores.redis import replies, requests, scripts
+from glassq.settling import Answered, Settling, Together
+from glassq.stores.redis import replies, requests
 from glassq.stores.redis.commands import Commands
 from glassq.stores.redis.course import RedisCourse, begin_course
 from glassq.stores.redis.keys import Keys
-from glassq.stores.redis.resp import parts
 from glassq.stores.steered import Steering
-from glassq.stores.together import Together, answered
+from glassq.stores.together import answered, by_queue, check_together
 
 
 class SettlingVerbs:
@@ -35,9 +33,7 @@ class SettlingVerbs:
         answers: dict[int, Settled] = {}
         for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
             told = [settlements[index] for index in chosen]
-            reply = self._server.run(
-                scripts.SETTLE, self._keys.counters(queue), *requests.settlements(owner, told)
-            )
+            reply = self._server.carry_out(requests.settling(self._keys.counters(queue), owner, told))
             answers.update(zip(chosen, replies.settled(queue, reply), strict=True))
         self._may_send_ahead = self._server.shares
         return [answers[index] for index in range(len(settlements))]
@@ -53,22 +49,18 @@ class SettlingVerbs:
         call = requests.sent_ahead(self._keys.counters(queue), owner, settlement)
         return self._server.submit(call, partial(replies.settled_one, queue))
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """See `Storage.settle_together`. Waited for where `settle_later` waits."""
         check_together(settlements)
-        sent: dict[int, Settling] = {}
-        for queue, chosen in requests.by_queue(each.lease.queue for each in settlements):
-            message = self._send_together(owner, queue, [settlements[index] for index in chosen])
-            sent.update(zip(chosen, message.each(len(chosen)), strict=True))
-        return [sent[index] for index in range(len(settlements))]
+        return by_queue(settlements, partial(self._send_together, owner))
 
-    def _send_together(self, owner: Owner, queue: str, told: Sequence[Settlement]) -> Together:
+    def _send_together(self, owner: Owner, told: Sequence[Settlement]) -> Together:
+        queue = told[0].lease.queue
         if self._waits_for_answers(queue):
-            return answered(partial(self.settle, owner, told))
-        arguments = requests.settlements(owner, told)
-        call = scripts.SETTLE.call(self._keys.counters(queue), len(arguments), parts(arguments))
+            return answered(len(told), partial(self.settle, owner, told))
+        call = requests.settling(self._keys.counters(queue), owner, told)
         sent = self._server.submit(call, partial(replies.settled, queue))
-        return Together(sent.arrived, sent.answer)
+        return Together(len(told), sent.arrived, sent.answer)
 
     def _waits_for_answers(self, queue: str) -> bool:
         return not self._may_send_ahead or self.is_steered(queue)

@@ -128,6 +128,11 @@ def _promote_due(cx: Connection, queue: int, now: int) -> None:
 
 _HELD = "lanes INDEXED BY lanes_by_state WHERE queue = ? AND state = 'held'"
 """Few of very many lanes: SQLite, left to itself, reads them all."""
+_NEXT_DUE = (
+    "SELECT min(place) AS at FROM lanes WHERE queue = ? AND state = 'waiting'"
+    " UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = ?"
+)
+_NEXT_END = f"SELECT * FROM (SELECT place FROM {_HELD} AND owner <> ? ORDER BY place LIMIT 1)"
 
 
 def holders(cx: Connection, queue: int) -> set[str]:
@@ -271,7 +276,10 @@ class Claim(msgspec.Struct):
             grants = [
                 msgspec.structs.replace(each, stolen=each.lease.lane in chooser.stolen) for each in grants
             ]
-        due = 0.0 if chooser is not None and chooser.sees_more else self.next_due(cx)
+        if chooser is None:
+            due = self.next_due(cx, leases=not (grants and others))
+        else:
+            due = 0.0 if chooser.sees_more else self.next_due(cx)
         self.note(cx)
         return Claimed(
             grants=tuple(grants),
@@ -288,12 +296,12 @@ class Claim(msgspec.Struct):
             (self.stood.token, self.granted, self.now, self.queue),
         )
 
-    def next_due(self, cx: Connection) -> float | None:
-        """Seconds until a job or a retry of the queue is due, or somebody else's lease ends; if any."""
-        of_others = f"SELECT * FROM (SELECT place FROM {_HELD} AND owner <> ? ORDER BY place LIMIT 1)"
-        (due,) = cx.execute(
-            "SELECT min(at) FROM (SELECT min(place) AS at FROM lanes WHERE queue = ? AND state = 'waiting'"
-            f" UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = ? UNION ALL {of_others})",
-            (self.queue, self.queue, self.queue, str(self.owner)),
-        ).fetchone()
+    def next_due(self, cx: Connection, *, leases: bool = True) -> float | None:
+        """Seconds until a job or a retry of the queue is due, or somebody else's lease ends if these matter;
+        if any."""
+        whose: tuple[int | str, ...] = (self.queue, self.queue)
+        ends = _NEXT_DUE
+        if leases:
+            ends, whose = f"{_NEXT_DUE} UNION ALL {_NEXT_END}", (*whose, self.queue, str(self.owner))
+        (due,) = cx.execute(f"SELECT min(at) FROM ({ends})", whose).fetchone()
         return None if due is None else max(0.0, (due - self.now) / MICRO)

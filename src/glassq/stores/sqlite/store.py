@@ -25,7 +25,7 @@ from glassq.model.leases import (
 from glassq.model.names import job_id, queue_of
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
-from glassq.settling import Answered, Settling
+from glassq.settling import Answered, Together
 from glassq.storage import (
     MAX_APPEND_JOBS,
     NO_TERMS,
@@ -33,7 +33,6 @@ from glassq.storage import (
     Replayed,
     Terms,
     append_size,
-    check_together,
 )
 from glassq.stores.sqlite import arriving, claiming, serving, settling, steering
 from glassq.stores.sqlite.bells import Bell
@@ -58,7 +57,7 @@ from glassq.stores.sqlite.reading import ReadingVerbs
 from glassq.stores.sqlite.rows import MICRO, micros, queue_row
 from glassq.stores.sqlite.steering import Keep
 from glassq.stores.steered import Steering
-from glassq.stores.together import answered
+from glassq.stores.together import answered, check_together
 from glassq.systemclock import SystemClock
 
 R = TypeVar("R")
@@ -265,10 +264,10 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         """See `Storage.is_steered`."""
         return self._steering.has_steered and self._steering.is_fresh(queue)
 
-    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> list[Settling]:
+    def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """See `Storage.settle_together`. One transaction, and answered at once."""
         check_together(settlements)
-        return answered(partial(self.settle, owner, settlements)).each(len(settlements))
+        return answered(len(settlements), partial(self.settle, owner, settlements))
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)

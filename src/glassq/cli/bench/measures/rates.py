@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from glassq.cli.bench.judge import Found, Reading
+from glassq.cli.bench import pace
+from glassq.cli.bench.judge import Absent, Found, Reading
 from glassq.cli.bench.meters import Timed
 from glassq.cli.bench.ours import Ours
 from glassq.cli.bench.reference import RawLoops
@@ -15,6 +16,7 @@ from glassq.cli.bench.sizes import Sizes
 from glassq.cli.bench.stage import Stage
 
 _TURN_LANES = 100
+_UNTOLD = "the server does not tell its CPU time"
 
 
 def enqueue_one(stage: Stage) -> list[Found]:
@@ -44,32 +46,34 @@ def enqueue_many(stage: Stage) -> list[Found]:
 
 
 def process(stage: Stage) -> list[Found]:
-    """One full lane, beside the two ways to read a stream."""
+    """One full lane, and lanes that change after each job, beside the two ways to read a stream; the raw
+    loops that give the pace of the machine take turns with them."""
     with Ours(stage.redis.own_url, stage.redis.client) as ours:
         raw = RawLoops(stage.redis.client, stage.stream())
         runs = contest(
             stage.sizes,
             {
                 "redis.process": ours.fill_and_process,
+                "turns": partial(ours.fill_and_process, lanes=_TURN_LANES),
                 "raw.window": raw.read_window,
                 "raw.one": raw.read_one,
+                "raw.add.one": raw.add_one,
+                "raw.add.piped": raw.add_piped,
             },
         )
+    paces = pace.of_cpu(runs)
+    marks = pace.by_mark(runs) if paces else {}
+    at_pace = partial(_cpu, paces=paces, witnesses=tuple(marks.values()))
+    told = ", ".join(f"{name} {value:.2f}" for name, value in marks.items())
     return [
-        *_rates(runs),
+        *_rates({name: runs[name] for name in ("redis.process", "raw.window", "raw.one")}),
         against(runs, "redis.process", "raw.window", "redis.process.ratio"),
         against(runs, "redis.process", "raw.one", "redis.process.raw.ratio"),
-        *_cpu(runs["redis.process"], "redis.cpu.worker", "redis.cpu.server"),
+        *at_pace(runs["redis.process"], "redis.cpu.worker", "redis.cpu.server"),
+        *at_pace(runs["turns"], "redis.cpu.worker.turn", "redis.cpu.server.turn"),
         *_cpu(runs["raw.window"], "raw.cpu.worker", "raw.cpu.server"),
+        Reading("raw.pace.cpu", paces, note=told) if paces else Absent("raw.pace.cpu", _UNTOLD),
     ]
-
-
-def process_in_turns(stage: Stage) -> list[Found]:
-    """What a job costs when the lane changes after each."""
-    with Ours(stage.redis.own_url, stage.redis.client) as ours:
-        run = partial(ours.fill_and_process, lanes=_TURN_LANES)
-        runs = contest(stage.sizes, {"turns": run})["turns"]
-    return _cpu(runs, "redis.cpu.worker.turn", "redis.cpu.server.turn")
 
 
 def emptied(ours: Ours, enqueue: Callable[[int], Timed]) -> Callable[[int], Timed]:
@@ -93,11 +97,16 @@ def _rates(runs: Mapping[str, Sequence[Timed]]) -> list[Found]:
     return [Reading(name, tuple(run.rate for run in timed)) for name, timed in runs.items()]
 
 
-def _cpu(runs: Sequence[Timed], client: str, server: str) -> list[Found]:
-    return [
-        Reading(client, tuple(run.client_micros for run in runs)),
-        Reading(server, tuple(run.server_micros for run in runs)),
-    ]
+def _cpu(
+    runs: Sequence[Timed],
+    client: str,
+    server: str,
+    *,
+    paces: tuple[float, ...] = (),
+    witnesses: tuple[float, ...] = (),
+) -> list[Found]:
+    sides = {client: [run.client_micros for run in runs], server: [run.server_micros for run in runs]}
+    return [Reading(key, tuple(micros), paces=paces, witnesses=witnesses) for key, micros in sides.items()]
 
 
 def against(runs: Mapping[str, Sequence[Timed]], ours: str, theirs: str, key: str) -> Reading:

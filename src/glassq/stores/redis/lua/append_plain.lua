@@ -4,9 +4,9 @@
 
 if format and not is_new and ARGV[6] == '1' and ARGV[5] == '' and ARGV[4] == ARGV[9] and ARGV[8] == levels then
   local last, stamp
-  local known, since = call('HGET', P .. 'p', ARGV[2]), now - tonumber(conf[5])
+  local known = call('HGET', P .. 'p', ARGV[2])
   -- What the time that has passed may change are leases: see `pass_time`.
-  local is_usual = known and since >= 0 and (since <= MOMENT or call('ZCARD', P .. 'h') == 0)
+  local is_usual = known and passed >= 0 and (passed <= MOMENT or call('ZCARD', P .. 'h') == 0)
   if is_usual then last, stamp = string.match(known, '^(%d+):(%d+):') end
   if last and last + 1 == tonumber(ARGV[3]) and now - stamp <= 3600 * SECOND then
     local count, seq, lane = ARGV[4] + 0, conf[2] + 0, ARGV[7]

@@ -14,9 +14,17 @@ local function change(lane)
   if call('HEXISTS', lane_key(lane), 'o') == 1 then note_change(lane) end
 end
 
+local any_short -- whether any held lane is noted in `t`: asked once for all lanes
+local function is_held_in_short(lane)
+  if any_short == nil then any_short = call('EXISTS', P .. 't') == 1 end
+  return any_short and call('HEXISTS', P .. 't', lane) == 1
+end
+
 -- A lane that was idle, and whose only jobs begin at this seq, is ready from now on; whether it was.
 local function wake(lane, seq)
-  if call('EXISTS', lane_key(lane)) == 1 or call('ZSCORE', P .. READY, lane) then return false end
+  if call('EXISTS', hash_of(lane)) == 1 or is_held_in_short(lane) or call('ZSCORE', P .. READY, lane) then
+    return false
+  end
   if paused_lanes > 0 and call('ZSCORE', P .. STOPPED, lane) then return false end
   make_ready(lane, false)
   call('ZADD', P .. LOWEST, text(seq), lane)

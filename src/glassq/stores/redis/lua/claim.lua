@@ -15,9 +15,9 @@
 local owner, node, incarnation, handle, number = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
-local beginning, together = string.match(ARGV[10], '^(%d+)(%+?)$')
+local beginning, together = match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
-local AT_ONCE, BUDGET = 100, 256
+local AT_ONCE, BUDGET = '100', 256
 
 if not format then return instant .. '|0||0|' .. found() .. '|\n' end
 begin()
@@ -55,30 +55,30 @@ local function reclaim(lane, cause)
   make_ready(lane, true)
 end
 
-local function owner_of(lane) return call('HGET', lane_key(lane), 'o') end
+local function owner_of(lane) return fields_of(lane, 'o')[1] end
 
 -- An earlier incarnation of this very node is gone: its lanes wait for no lease to end. Looked for once.
 if call('HGET', P .. 'i', node) ~= incarnation then
-  for _, lane in ipairs(call('ZREVRANGE', P .. HELD, 0, -1)) do
+  for _, lane in ipairs(call('ZREVRANGE', P .. HELD, '0', '-1')) do
     local its_node, its_incarnation = node_of(owner_of(lane))
     if its_node == node and its_incarnation ~= incarnation then reclaim(lane, 'handover') end
   end
   call('HSET', P .. 'i', node, incarnation)
 end
 
-local ended = call('ZRANGEBYSCORE', P .. HELD, '-inf', instant, 'LIMIT', 0, AT_ONCE)
+local ended = call('ZRANGEBYSCORE', P .. HELD, '-inf', instant, 'LIMIT', '0', AT_ONCE)
 for index = #ended, 1, -1 do -- the one that ended first comes first
   call('HDEL', P .. 'i', (node_of(owner_of(ended[index]))))
   reclaim(ended[index], 'lease_expired')
 end
 
-local function first_due(key) return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
+local function first_due(key) return tonumber(call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]) end
 
 -- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
 local scheduled = first_due(P .. 'd')
 if scheduled and scheduled <= now then
   local arrived = {}
-  for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'd', '-inf', instant, 'LIMIT', '0', AT_ONCE)) do
     local due, record = tonumber(call('ZSCORE', P .. 'd', number)), call('HGET', P .. 'dp', number)
     local ttl, level, flags, length, id, at = string.match(record, '^(%d*):(%d):(%a*):(%d+):([^|]+)|()')
     at, length = tonumber(at), tonumber(length)
@@ -100,7 +100,7 @@ end
 
 local retry = first_due(P .. WAITING)
 if retry and retry <= now then
-  for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', 0, AT_ONCE)) do
+  for _, lane in ipairs(call('ZRANGEBYSCORE', P .. WAITING, '-inf', instant, 'LIMIT', '0', AT_ONCE)) do
     bring_up(lane)
     call('ZREM', P .. WAITING, lane)
     make_ready(lane, false)
@@ -108,12 +108,14 @@ if retry and retry <= now then
   retry = first_due(P .. WAITING)
 end
 
-local grants, texts, granted_jobs = {}, {}, 0
+-- The parts of the reply, and what stands behind them. They become one text once: each byte of every text that is put
+-- together counts.
+local reply, texts, grants, granted_jobs = {''}, {}, 0, 0
 local ready = not all_paused and call('ZCARD', P .. READY) or 0
-local just_granted = {}
+local granted = {}
 
 -- What was noted of a head: b, n, f, k, ca, ch, cx. Nearly always nothing.
-local FRESH = {}
+local FRESH, USUAL = {}, ':ready:0:0:0:0:0:1:0:'
 
 local function history_of(key)
   local history = call('HMGET', key, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx')
@@ -131,95 +133,128 @@ local function length(part)
   return lengths[size]
 end
 
-local function tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
-  local past, sizes = ':ready:0:0:0:0:0', length(jobs[1])
-  if history ~= FRESH then
-    past = ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
-      .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == identity(jobs[1]) and ':1' or ':0')
-  end
-  texts[#texts + 1], texts[#texts + 2] = lane, jobs[1]
-  for index = 2, #jobs do
-    sizes, texts[#texts + 1] = sizes .. ':' .. length(jobs[index]), jobs[index]
-  end
-  grants[#grants + 1] = length(lane) .. ':' .. waits .. ':' .. token .. past .. (has_begun and ':1:' or ':0:')
-    .. (runs_ahead > 0 and runs_ahead or '0') .. ':' .. sizes
-  granted_jobs = granted_jobs + #jobs
+-- What is told of a lane, but for its further jobs, which go behind its first one.
+local function tell(lane, head, sizes, token, past, waits)
+  local behind = #texts
+  reply[grants + 2] = (grants > 0 and ';' or '|') .. length(lane) .. ':' .. waits .. ':' .. token .. past .. sizes
+  texts[behind + 1], texts[behind + 2] = lane, head
+  grants, granted_jobs = grants + 1, granted_jobs + 1
 end
 
+local function past_of(history, id, has_begun, runs_ahead)
+  return ':' .. (history[5] or 'ready') .. ':' .. (history[2] or 0) .. ':' .. (history[3] or 0) .. ':'
+    .. (history[4] or 0) .. ':' .. (history[6] or 0) .. (history[7] == id and ':1' or ':0')
+    .. (has_begun and ':1:' or ':0:') .. runs_ahead .. ':'
+end
+
+-- Where nothing but the end of a turn of one plain job is awaited, this is all that is noted, see `opening`; else in a
+-- hash of the lane's own.
+local shorts, is_one_level, list_of = {}, #levels == 1, P .. 's' .. levels .. ':'
+local its_pass, behind_token = '|' .. owner .. '|', '|' .. owner .. '|' .. ARGV[9] .. '|'
+local is_short_turn = together and turn == 1
+
+-- fence: number and owner; from here on every earlier one is refused.
 local function grant(lane, history, kept, token, share)
-  local key = lane_key(lane)
-  local jobs
-  if share == 1 and #levels == 1 then
-    jobs = {call('LINDEX', list_key(levels, lane), 0)}
+  local head, jobs, count = nil, nil, 1
+  if share == 1 and is_one_level then
+    head = call('LINDEX', list_of .. lane, '0')
   elseif history[1] then -- a head that was tried before comes alone: what follows it is decided after it
-    jobs = {(first(lane, history[1]))}
+    head = first(lane, history[1])
   else
     jobs = window(lane, share)
+    head, count = jobs[1], #jobs
   end
-  local level, id = #levels == 1 and levels or string.match(jobs[1], '^%d+:(%d)'), identity(jobs[1])
-  local runs_ahead = math.min(ahead, #jobs - 1)
-  local is_short = turn == 1 or #jobs < math.min(size, turn)
-  local has_begun = #grants < beginning or together and is_short and history == FRESH
-  local is_fresh = not (history[1] or history[2] or history[3] or history[4] or history[7])
-  local waits = waited(lane, jobs[1], kept)
-  local more = {}
-  if is_fresh then -- its pass, see `queue`
-    more[1], more[2] = 'go', token .. '|' .. owner .. '|' .. level .. '|' .. (history[6] or '0')
+  local id, is_plain = identity(head)
+  local waits, sizes = waited(lane, head, kept), length(head)
+  local is_bundled = history == FRESH and (is_short_turn or together and count < math.min(size, turn))
+  if is_bundled and is_plain and count == 1 and is_one_level then
+    shorts[#shorts + 1], shorts[#shorts + 2] = lane, id .. '|' .. levels .. '|' .. token .. behind_token .. waits
+    tell(lane, head, sizes, token, USUAL, waits)
+    return
+  end
+
+  local runs_ahead, has_begun = math.min(ahead, count - 1), is_bundled or grants < beginning
+  local key, level, more = hash_of(lane), is_one_level and levels or match(head, '^%d+:(%d)'), {}
+  if not (history[1] or history[2] or history[3] or history[4] or history[7]) then
+    more[1], more[2] = 'go', token .. its_pass .. level .. '|' .. (history[6] or '0')
   end
   if not has_begun then
     more[#more + 1], more[#more + 2] = 'nb:' .. token, '1'
   end
   if runs_ahead > 0 then
-    more[#more + 1], more[#more + 2] = 'ah', runs_ahead
+    more[#more + 1], more[#more + 2] = 'ah', text(runs_ahead)
   end
-  -- fence: number and owner; from here on every earlier one is refused.
   call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], unpack(more))
   if history[5] then call('HDEL', key, 'ca') end
-  tell(lane, jobs, token, history, has_begun, runs_ahead, waits)
+  for index = 2, count do sizes = sizes .. ':' .. length(jobs[index]) end
+  tell(lane, head, sizes, token, past_of(history, id, has_begun, runs_ahead), waits)
+  for index = 2, count do texts[#texts + 1] = jobs[index] end
+  granted_jobs = granted_jobs + count - 1
 end
 
-local its_handle, its_number, its_first = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
+-- Sets of up to 128 lanes are lists, each of which is searched from its beginning. One member of over 64 bytes makes them
+-- tables, which they stay until they are empty.
+local FEW, MANY, NO_LANE = 8, 128, string.rep('\255', 65) -- which is no text in UTF-8
+local function make_table(set)
+  call('ZADD', P .. set, '0', NO_LANE)
+  call('ZREM', P .. set, NO_LANE)
+end
+
+local its_handle, its_number, its_first = match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   -- One that was overtaken granted nothing that is held: that is a later claim's.
-  for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, 0, -1) or {}) do
-    local held = call('HMGET', lane_key(lane), 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
+  for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, '0', '-1') or {}) do
+    local held = fields_of(lane, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
     if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
-      local has_begun = call('HEXISTS', lane_key(lane), 'nb:' .. held[9]) == 0
-      tell(lane, {(first(lane, held[1]))}, held[9], held, has_begun, 0, held[10] or '0,')
+      local has_begun = call('HEXISTS', hash_of(lane), 'nb:' .. held[9]) == 0
+      local head = first(lane, held[1])
+      tell(lane, head, length(head), held[9], past_of(held, identity(head), has_begun, 0), held[10] or '0,')
     end
   end
 elseif lanes > 0 then
-  local most, picked = math.min(lanes, AT_ONCE), {}
+  local most, picked = math.min(lanes, tonumber(AT_ONCE)), {}
   if ARGV[13] and not all_paused then
     picked = choose(math.min(most, math.max(1, math.floor(BUDGET / turn)))) -- none is looked at in vain
   elseif not all_paused then
-    picked = call('ZRANGE', P .. READY, 0, most - 1)
+    picked = call('ZRANGE', P .. READY, '0', text(most - 1))
   end
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
-  for index, lane in ipairs(picked) do asked[6 + index] = '@' .. lane end
+  local keys, hashes = {}, P .. 'l:'
+  for index = 1, #picked do asked[6 + index], keys[index] = '@' .. picked[index], hashes .. picked[index] end
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
   local token, shortest = math.max(tonumber(last[1] or 0), now - 1), tonumber(last[2])
   local first_token = text(token + 1)
-  local granted, ends, keys = {}, {}, {}
-  for index, lane in ipairs(picked) do keys[index] = lane_key(lane) end
+  local ends = {}
+  granted = picked
   local all_fresh = #keys == 0 or call('EXISTS', unpack(keys)) == 0
-  for index, lane in ipairs(picked) do
-    if granted_jobs >= BUDGET then break end
+  for index = 1, #picked do
+    if granted_jobs >= BUDGET then
+      granted = {unpack(picked, 1, index - 1)}
+      break
+    end
+    local lane = picked[index]
     token = token + 1
     grant(lane, all_fresh and FRESH or history_of(keys[index]), last[6 + index], text(token), share)
-    granted[index], just_granted[lane] = lane, true
     ends[2 * index - 1], ends[2 * index] = leased_until, lane
   end
   call('HSET', P .. 'k', owner, handle .. ':' .. text(number) .. ':' .. first_token)
   if ARGV[13] then note_owners(granted) end
+  if #shorts > 0 then call('HSET', P .. 't', unpack(shorts)) end
   if #granted > 0 then
     call('ZREM', P .. READY, unpack(granted))
     call('ZREM', P .. LOWEST, unpack(granted))
-    call('ZADD', P .. HELD, unpack(ends))
     ready = ready - #granted
+    call('ZADD', P .. HELD, unpack(ends))
+    if #granted > FEW then
+      if call('ZCARD', P .. HELD) < 2 * #granted then make_table(HELD) end
+      if ready > FEW and ready <= MANY then
+        make_table(READY)
+        make_table(LOWEST)
+      end
+    end
     call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end
@@ -229,8 +264,9 @@ end
 -- where a worker got lanes and more are ready: it looks again as soon as it has room.
 local function next_due()
   local due = retry and math.min(retry, scheduled or retry) or scheduled
-  if #grants > 0 and ready > 0 and not ARGV[13] then return due end
-  local held = call('ZRANGE', P .. HELD, 0, 15, 'WITHSCORES')
+  if grants > 0 and ready > 0 and not ARGV[13] then return due end
+  local held, just_granted = call('ZRANGE', P .. HELD, '0', '15', 'WITHSCORES'), {}
+  for _, lane in ipairs(granted) do just_granted[lane] = true end
   for index = 1, #held, 2 do
     -- Sixteen of its own in front: look then, further ones may be another's.
     if index == 31 or not just_granted[held[index]] and owner_of(held[index]) ~= owner then
@@ -242,6 +278,9 @@ local function next_due()
 end
 
 local due = ARGV[13] and sees_more and now or next_due()
-return instant .. '|' .. (ready > 0 and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
-  .. (repeated and 1 or 0) .. '|' .. found() .. '|' .. table.concat(grants, ';')
-  .. (ARGV[13] and '|' .. looked .. '|' .. table.concat(stolen, ';') or '') .. '\n' .. table.concat(texts)
+reply[1] = instant .. '|' .. (ready > 0 and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
+  .. (repeated and 1 or 0) .. '|' .. found() .. (grants == 0 and '|' or '')
+local at = #reply + 1
+reply[at] = (ARGV[13] and '|' .. looked .. '|' .. table.concat(stolen, ';') or '') .. '\n'
+for index = 1, #texts do reply[at + index] = texts[index] end
+return table.concat(reply)

@@ -13,10 +13,10 @@ end
 local reply = {instant}
 for index = 2, #ARGV do
   local lane = ARGV[index]
-  local held = call('HMGET', lane_key(lane), 'b', 'n', 'o', 'cu', 't')
+  local held = fields_of(lane, 'b', 'n', 'o', 'cu', 't')
   local head, oldest, depth = jobs_of(lane, held[1])
   if head then
-    local runs = held[3] and held[4] and call('HEXISTS', lane_key(lane), 'nb:' .. held[5]) == 0
+    local runs = held[3] and held[4] and call('HEXISTS', hash_of(lane), 'nb:' .. held[5]) == 0
     reply[index] = {
       state_of(lane, held[3]), depth, identity(head), text(eligible_at(head)), tonumber(held[2] or 0) + (runs and 1 or 0),
       text(eligible_at(oldest)), text(held_up_since(lane, oldest) or 0), held[3] or ''

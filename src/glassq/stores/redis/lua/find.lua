@@ -15,7 +15,7 @@ for index = 1, lists do
     local chunk = call('LRANGE', key, from, from + CHUNK - 1)
     for place, job in ipairs(chunk) do
       if identity(job) == wanted then
-        local held = call('HMGET', lane_key(lane), 'cu', 'b', 'n', 're')
+        local held = fields_of(lane, 'cu', 'b', 'n', 're')
         local is_begun = held[2] == level and from + place == 1
         return {
           'found', lane, level, job, held[1] or '', is_begun and level or '', tonumber(held[3] or 0), held[4] or '',

@@ -28,6 +28,9 @@
 --          `cu` is noted of its head, so that one look tells what else twelve would,
 --          kp:<job> <µs>:<note> of one in `cw` whose end is kept,
 --          nb:<token> there while the head the lane was granted with has not begun
+-- t  hash  lane -> <current job>|<begun level>|<token>|<owner>|<lease>|<wt>: held lanes that were granted for a turn of
+--          one job, and of which nothing else is to be noted. They have no hash of their own, until somebody writes to
+--          it: see `lane_key`
 -- r h w z g  zsets  lanes that are ready (place), held (end of lease), waiting (time of retry), halted (since),
 --          or would be ready but are paused (place): a lane with jobs is in exactly one
 -- pl set   paused lanes, also those without jobs
@@ -84,11 +87,12 @@ local SECOND, MOMENT, BILLION, KEPT_CALLS = 1000000, 10000, 1000000000, 256
 
 
 -- A whole number as text. `%.0f` alone would take twice as long, and `%d` alone has 32 bits on some machines.
+local write = string.format
 local function text(number)
   number = number + 0 -- it may be a text that stands for one
-  if number < BILLION then return string.format(number > -BILLION and '%d' or '%.0f', number) end
+  if number < BILLION then return write(number > -BILLION and '%d' or '%.0f', number) end
   local rest = number % BILLION
-  return string.format('%d%09d', (number - rest) / BILLION, rest)
+  return write('%d%09d', (number - rest) / BILLION, rest)
 end
 
 local conf = call('HMGET', C, 'v', 'seq', 'en', 'so', 'seen', 'lv', 'id', 'pa', 'tail', 'fo')
@@ -106,4 +110,7 @@ if not instant then
   instant = time[1] .. string.sub('00000' .. time[2], -6)
 end
 local now = tonumber(instant)
+local passed = now - (conf[5] or now) -- since anything last happened, in µs
+-- Whether shortcuts may be taken: in a queue of one level, where nothing is paused, a moment after the last call.
+local is_routine = format and not is_new and #levels == 1 and (conf[8] or '0') == '0' and passed >= 0 and passed <= MOMENT
 

@@ -1,5 +1,7 @@
 -- What verbs do with their queue: stands behind `opening`, before each of the other files of this folder.
 
+local find, sub, match = string.find, string.sub, string.match -- to look for them each time costs as much as they do
+
 local READY, HELD, WAITING, HALTED, STOPPED, PAUSED = 'r', 'h', 'w', 'z', 'g', 'pl'
 local LOWEST, KEPT, BLOCKED, TRIED = 'a', 'e', 'f', 'n'
 local pauses = tonumber(conf[8] or 0)
@@ -34,7 +36,42 @@ local function make_queue()
   note_run()
 end
 
-local function lane_key(lane) return P .. 'l:' .. lane end
+local function hash_of(lane) return P .. 'l:' .. lane end
+
+-- What a claim noted of a lane in short (see `opening`), by the fields of the hash it stands for; nil when it did not.
+local function noted_in_short(lane)
+  local short = call('HGET', P .. 't', lane)
+  if not short then return nil end
+  local job, level, token, owner, lease, waits = match(short, '^([^|]*)|(%d)|(%d+)|(.*)|(%d+)|([^|]*)$')
+  local pass = token .. '|' .. owner .. '|' .. level .. '|0'
+  return {cu = job, b = level, t = token, o = owner, ln = lease, wt = waits, go = pass}
+end
+
+-- These fields of a lane's hash, for those who only read.
+local function fields_of(lane, ...)
+  local short = noted_in_short(lane)
+  if not short then return call('HMGET', hash_of(lane), ...) end
+  local found = {}
+  for index, field in ipairs({...}) do found[index] = short[field] or false end
+  return found
+end
+
+-- The lane's hash, for those who may write. What was noted in short is written out first: they are not here for the end
+-- of a turn.
+local written_out = {}
+local function lane_key(lane)
+  local key = hash_of(lane)
+  if written_out[lane] then return key end
+  written_out[lane] = true
+  local short = noted_in_short(lane)
+  if short then
+    call('HDEL', P .. 't', lane) -- perhaps the script's first write: one that needs no memory
+    call('HSET', key, 'wt', short.wt, 't', short.t, 'o', short.o, 'cu', short.cu, 'b', short.b, 'ln', short.ln,
+      'go', short.go)
+  end
+  return key
+end
+
 local function list_key(level, lane) return P .. 's' .. level .. ':' .. lane end
 
 -- What the holder read of this lane before is not to be trusted: neither its window nor its pass.
@@ -45,10 +82,11 @@ end
 
 local function sequence(job) return tonumber(string.match(job, '^%d+')) end
 
+-- And whether it is a plain one, which neither expires nor has flags, as nearly all.
 local function identity(job)
-  local at, ends = string.find(job, ':::', 1, true), string.find(job, '|', 1, true)
-  if at and at < ends then return string.sub(job, at + 3, ends - 1) end -- neither expires nor has flags, as nearly all
-  return string.match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|')
+  local at, ends = find(job, ':::', 1, true), find(job, '|', 1, true)
+  if at and at < ends then return sub(job, at + 3, ends - 1), true end
+  return match(job, '^%d+:%d:%d+:%d*:%a*:([^|]+)|')
 end
 
 

@@ -67,7 +67,7 @@ end
 
 local all, fenced, at, ends = {}, false, 4, #ARGV
 while at <= ends do
-  local held = call('HMGET', P .. 'l:' .. ARGV[at + 1], 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'ah',
+  local held = call('HMGET', lane_key(ARGV[at + 1]), 't', 'o', 'cu', 'b', 'ch', 'n', 'ba', 'f', 'k', 'cx', 'ah',
     'cw')
   local what = settlement(at, held)
   -- fence: the number and the owner; `o` is there only while the lane is held.

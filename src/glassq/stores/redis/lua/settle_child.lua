@@ -7,9 +7,8 @@
 local leaves_it = #ARGV == 17 and ARGV[4] == 'ack+' and ARGV[13] == '0' and ARGV[16] == 'r' -- and keeps no note of it
 local runs_on = ARGV[8] == 'go_on'
 local AT_ONCE, ENOUGH = 100, 65536 -- jobs, and bytes of jobs, that get their places in one step
-if (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack')) and (runs_on or (ARGV[8] == 'stay' and ARGV[9] == '')) and format
-    and not is_new and #levels == 1 and (conf[8] or '0') == '0' and conf[10] == '0' and now >= tonumber(conf[5])
-    and now - tonumber(conf[5]) <= MOMENT then
+if is_routine and conf[10] == '0' and (leaves_it or (#ARGV == 12 and ARGV[4] == 'ack'))
+    and (runs_on or (ARGV[8] == 'stay' and ARGV[9] == '')) then
   local name, job, ahead = ARGV[5], ARGV[7], ARGV[12]
   local key, list, mine = P .. 'l:' .. name, P .. 's' .. levels .. ':' .. name, ':w:' .. ARGV[7] -- has no other flags
   local child, flow, parent, change, arrived, records = nil, '', '', ARGV[10], 0, {}

@@ -3,8 +3,7 @@
 -- Whatever is otherwise is left to `settle`, with nothing changed.
 
 local goes_on = ARGV[8] == 'go_on'
-if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and format and not is_new and #levels == 1
-    and (conf[8] or '0') == '0' and now >= tonumber(conf[5]) and now - tonumber(conf[5]) <= MOMENT then
+if is_routine and #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') then
   local key, list = P .. 'l:' .. ARGV[5], P .. 's' .. levels .. ':' .. ARGV[5]
   -- fence: the number and the owner; `go` or `o` is there only while the lane is held.
   local pass, is_plain, ahead = ARGV[6] .. '|' .. ARGV[2] .. '|' .. levels .. '|' .. ARGV[10], false, ARGV[12]
@@ -25,7 +24,7 @@ if #ARGV == 12 and ARGV[4] == 'ack' and (goes_on or ARGV[8] == 'stay') and forma
     local mark = string.find(head, '|', 1, true)
     local is_next = mark and string.sub(head, mark - #job, mark - 1) == job -- which has no flags
     if is_next and not goes_on then -- what a worker that runs ahead goes on with is taken away by nobody
-      local next_job = call('LINDEX', list, 0)
+      local next_job = call('LINDEX', list, '0')
       mark = next_job and string.find(next_job, '|', 1, true)
       is_next = mark and string.sub(next_job, mark - #following, mark - 1) == following
     end

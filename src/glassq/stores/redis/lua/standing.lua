@@ -2,16 +2,16 @@
 
 -- order: the one place that says which job of a lane comes first. A begun head is not overtaken.
 local function first(lane, begun)
-  if begun then return call('LINDEX', list_key(begun, lane), 0), begun end
+  if begun then return call('LINDEX', list_key(begun, lane), '0'), begun end
   for level in string.gmatch(levels, '%d') do
-    local job = call('LINDEX', list_key(level, lane), 0)
+    local job = call('LINDEX', list_key(level, lane), '0')
     if job then return job, level end
   end
   return false, false
 end
 
 local function window(lane, size)
-  if #levels == 1 then return call('LRANGE', list_key(levels, lane), 0, size - 1) end
+  if #levels == 1 then return call('LRANGE', list_key(levels, lane), '0', text(size - 1)) end
   local jobs = {}
   for level in string.gmatch(levels, '%d') do
     if #jobs >= size then break end
@@ -25,7 +25,7 @@ local function note_lowest(lane)
   local lowest
   for level in string.gmatch(levels, '%d') do
     -- The second, too: a begun head stands before replayed jobs of lower seqs.
-    for _, job in ipairs(call('LRANGE', list_key(level, lane), 0, 1)) do
+    for _, job in ipairs(call('LRANGE', list_key(level, lane), '0', '1')) do
       local seq = sequence(job)
       if not lowest or seq < lowest then lowest = seq end
     end

@@ -11,18 +11,19 @@ local ARGV = ARGV
 if #ARGV == 6 then
   local call, C = redis.call, KEYS[1]
   local P, lane = string.sub(C, 1, -2), ARGV[2]
+  local key = P .. 'l:' .. lane
   local conf = call('HMGET', C, 'v', 'lv', 'fo')
   local levels, waited_for = conf[2], conf[3]
   -- fence: the number and the owner; `go` is there only while the lane is held. It names one level: so where there are
   -- several it is another.
-  if conf[1] == '1' and levels and call('HGET', P .. 'l:' .. lane, 'go') == ARGV[3] .. levels .. ARGV[4]
+  if conf[1] == '1' and levels and call('HGET', key, 'go') == ARGV[3] .. levels .. ARGV[4]
       and (not waited_for or waited_for == '0' or call('SISMEMBER', P .. 'jp', ARGV[5]) == 0) then
     local list, job = P .. 's' .. levels .. ':' .. lane, '::' .. ARGV[5]
     local head = call('LPOP', list) -- the first write, one that needs no memory
     if head then
       local mark = string.find(head, '|', 1, true)
       if mark and string.sub(head, mark - #job, mark - 1) == job then -- which has no flags
-        call('HSET', P .. 'l:' .. lane, 'cu', ARGV[6])
+        call('HSET', key, 'cu', ARGV[6])
         call('HINCRBY', C, 'so', '1')
         return
       end

@@ -9,6 +9,7 @@
 -- Moments are compared as text: they have the same length until the year 2286, and '0' comes before all.
 
 local FAIRNESS, NO_WORKER, PAUSE, BACKOFF, HALT, EVER = '0', '1', '2', '3', '4', '0'
+local WAITED_ITS_TURN = ',' .. FAIRNESS .. ','
 -- Of a lane so many bytes are kept before they are merged, to so many stretches.
 local MUCH, FEW_STRETCHES = 360, 4
 
@@ -142,25 +143,30 @@ end
 -- What a ready lane that is granted now has waited for, to be handed to its owner.
 local function waited(lane, head, noted)
   if not noted then -- since its first job; where there are other levels or replayed jobs, another may have come earlier
-    local all = ready_stretches(#levels == 1 and string.match(head, '^%d+:%d:(%d+):%d*:[uw]*:') or EVER, instant)
+    local all = ready_stretches(#levels == 1 and match(head, '^%d+:%d:(%d+):%d*:[uw]*:') or EVER, instant)
     return #all <= MUCH and ',' .. all or put_before(lane, all, '', '')
   end
-  -- Nearly always it has waited for its turn alone, now as before.
-  local since = string.sub(noted, -16)
-  local known, from, ends, amount, at = string.match(noted, '^(%d*),(%d+),(%d+),0,(%d+),()')
-  local grows = from and held_up_until <= since and since <= instant
-  if grows and known ~= newest then
-    for level in string.gmatch(levels, '%d') do
-      local last = call('LINDEX', list_key(level, lane), -1)
-      if last and string.match(last, '^%d+:%d:(%d+)') > from then grows = false end
+  local since, comma = sub(noted, -16), find(noted, ',', 1, true)
+  local passed = now - since
+  -- Nearly always it has waited for its turn alone, now as before: the newest stretch grows.
+  local middle = find(noted, ',', comma + 1, true)
+  local ends = middle and sub(noted, middle + 17, middle + 19) == WAITED_ITS_TURN
+    and find(noted, ',', middle + 20, true)
+  if ends and passed >= 0 and (held_up_until == '' or held_up_until <= since) then
+    local from, grows = sub(noted, comma + 1, middle - 1), true
+    if sub(noted, 1, comma - 1) ~= newest then
+      for level in string.gmatch(levels, '%d') do
+        local last = call('LINDEX', list_key(level, lane), '-1')
+        if last and match(last, '^%d+:%d:(%d+)') > from then grows = false end
+      end
+    end
+    if grows then
+      local amount = sub(noted, middle + 20, ends - 1)
+      if amount == '0' then amount = sub(noted, middle + 1, middle + 16) - from end
+      local waits = newest .. ',' .. from .. ',' .. instant .. WAITED_ITS_TURN .. text(amount + passed) .. ','
+      return ends + 16 == #noted and waits or waits .. sub(noted, ends + 1, -17)
     end
   end
-  if grows then
-    if amount == '0' then amount = ends - from end
-    return newest .. ',' .. from .. ',' .. instant .. ',0,' .. text(amount + (instant - since)) .. ','
-      .. string.sub(noted, at, -17)
-  end
-  known, at = string.match(noted, '^(%d*),()')
-  local newer, stretches = ready_stretches(since, instant), string.sub(noted, at, -17)
-  return put_before(lane, newer, known ~= '' and known or '0', stretches)
+  local known, newer = sub(noted, 1, comma - 1), ready_stretches(since, instant)
+  return put_before(lane, newer, known ~= '' and known or '0', sub(noted, comma + 1, -17))
 end

@@ -15,7 +15,7 @@ end
 local page, places = call('ZRANGEBYSCORE', P .. HELD, from, '+inf', 'WITHSCORES', 'LIMIT', skip, size), {}
 for at = 1, #page, 2 do
   local lane, score = page[at], text(tonumber(page[at + 1]))
-  local held = call('HMGET', lane_key(lane), 'o', 'cu', 't')
+  local held = fields_of(lane, 'o', 'cu', 't')
   local owner = held[1]
   if not places[owner] then
     reply[#reply + 1] = {owner, 0, 0}
@@ -23,7 +23,7 @@ for at = 1, #page, 2 do
   end
   local place = places[owner]
   place[2] = place[2] + 1
-  if held[2] and call('HEXISTS', lane_key(lane), 'nb:' .. held[3]) == 0 then place[3] = place[3] + 1 end
+  if held[2] and call('HEXISTS', hash_of(lane), 'nb:' .. held[3]) == 0 then place[3] = place[3] + 1 end
   skip, from = score == from and skip + 1 or 1, score
 end
 if #page == 2 * size then reply[2], reply[3] = from, skip end
