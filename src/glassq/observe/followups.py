@@ -10,14 +10,15 @@ from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
 from glassq.model.names import DEFAULT_LANE, whole
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
-from glassq.observe.spans import Attributes, SpanSource, nobody_traces
+from glassq.observe.spans import SpanSource, link, nobody_traces
+from glassq.observe.starting import Attributes
 from glassq.policy.decide import ACKED
 
 MAX_ENDED_REMEMBERED = 1024
@@ -66,7 +67,7 @@ class FollowUps:
         )
         if span.is_recording():
             extra = _settlement_attributes(event)
-            span.set_attributes(self._source.attributes(operation, "settle", queue, extra))
+            self._source.describe(span, operation, "settle", queue, extra)
         span.end()
 
     def settled_together(self, run: Run[AttemptSettled]) -> None:
@@ -84,7 +85,7 @@ class FollowUps:
         span = self._source.tracer().start_span(
             f"replay {event.queue}",
             kind=SpanKind.PRODUCER,
-            links=[Link(context, {"glassq.link": "creation"}) for context in contexts],
+            links=[link(context, "creation") for context in contexts],
             start_time=now - round(event.seconds * 1e9),
         )
         if span.is_recording():
@@ -94,7 +95,7 @@ class FollowUps:
             }
             if len(event.job_ids) == 1:
                 extra["messaging.message.id"] = event.job_ids[0]
-            span.set_attributes(self._source.attributes("replay", "send", event.queue, extra))
+            self._source.describe(span, "replay", "send", event.queue, extra)
         span.end(end_time=now)
 
 

@@ -10,10 +10,21 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
-from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, ProxyTracerProvider, Tracer, TracerProvider
+from opentelemetry.trace import (
+    Link,
+    NoOpTracer,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
+    Span,
+    SpanContext,
+    Tracer,
+    TracerProvider,
+)
 
 from glassq.forking import begin_in_children
+from glassq.observe.starting import Attributes, Describable, Starter
 from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -23,8 +34,6 @@ FLUSH_SECONDS = 2.0
 MAX_QUEUES_REMEMBERED = 1024
 
 _NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
-
-Attributes = dict[str, str | int | float]
 
 
 def this_process() -> str:
@@ -39,7 +48,7 @@ class SpanSource:
     def __init__(self, *, address: str, client_id: Callable[[], str] = this_process) -> None:
         self._server = _server(address)
         self._client_id = client_id
-        self._tracer: tuple[TracerProvider | None, Tracer] = (None, NoOpTracer())
+        self._tracer: tuple[TracerProvider | None, Starter] = (None, NoOpTracer())
         begin_in_children(self)
 
     def begin(self) -> None:
@@ -51,18 +60,25 @@ class SpanSource:
         }
         self._common: dict[tuple[str, str, str], Attributes] = {}
 
-    def tracer(self) -> Tracer:
+    def tracer(self) -> Starter:
         """The tracer of the provider of this moment: one may be installed after the application was made.
         Kept per provider, because making a tracer costs more than making a span."""
         provider = trace.get_tracer_provider()
         known, tracer = self._tracer
         if known is not provider:
-            tracer = provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL)
+            tracer = _quickest(provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL))
             self._tracer = (provider, tracer)
         return tracer
 
-    def attributes(self, operation: str, kind: str, queue: str, extra: Attributes) -> Attributes:
-        """What all spans have in common, with what this one adds."""
+    def describe(self, span: Span, operation: str, kind: str, queue: str, extra: Attributes) -> None:
+        """Say of a span what all of them have in common, with what this one adds."""
+        attributes = self._attributes(operation, kind, queue) | extra
+        if isinstance(span, Describable):
+            span.describe(attributes)
+        else:
+            span.set_attributes(attributes)
+
+    def _attributes(self, operation: str, kind: str, queue: str) -> Attributes:
         common = self._common.get((operation, kind, queue))
         if common is None:
             if len(self._common) >= MAX_QUEUES_REMEMBERED:
@@ -73,7 +89,28 @@ class SpanSource:
                 "messaging.operation.type": kind,
                 "messaging.destination.name": queue,
             }
-        return common | extra
+        return common
+
+
+def _quickest(tracer: Tracer) -> Starter:
+    """Who starts a tracer's spans in the least time: without the SDK there is nothing to be had."""
+    if type(tracer).__module__ != "opentelemetry.sdk.trace":
+        return tracer
+    from glassq.observe.quickspans import quick
+
+    return quick(tracer)
+
+
+_SAYS_OF_LINKS: dict[str | None, BoundedAttributes] = {
+    kind: BoundedAttributes(attributes={"glassq.link": kind})
+    for kind in ("creation", "upstream", "previous_attempt", "predecessor")
+}
+_SAYS_OF_LINKS[None] = BoundedAttributes()
+
+
+def link(to: SpanContext, kind: str | None = None) -> Link:
+    """A link, and what it is one to where that differs. What links say is made once: it never changes."""
+    return Link(to, _SAYS_OF_LINKS[kind])
 
 
 def nobody_traces() -> bool:

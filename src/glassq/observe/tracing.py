@@ -32,14 +32,15 @@ from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.propagation import extract, inject, with_baggage
 from glassq.observe.spans import (
-    Attributes,
     SpanSource,
     flush_spans,
     is_provided,
+    link,
     nobody_provides,
     nobody_traces,
     this_process,
 )
+from glassq.observe.starting import Attributes
 from glassq.observe.traceoptions import TraceOptions
 from glassq.telemetry import (
     NOTHING_AROUND,
@@ -178,8 +179,7 @@ class _Enqueue(AbstractContextManager[None]):
         try:
             if self._span.is_recording():
                 extra = _job_attributes(self._job)
-                common = self._tracing.source.attributes(self._operation, "send", self._queue, extra)
-                self._span.set_attributes(common)
+                self._tracing.source.describe(self._span, self._operation, "send", self._queue, extra)
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
@@ -200,7 +200,7 @@ class _EnqueueBatch(AbstractContextManager[None]):
             span = tracer.start_span(f"create {self._queue}", kind=SpanKind.PRODUCER)
             inject(span, job.headers, self._tracing.options.baggage)
             self._creates.append((span, time.time_ns()))
-        links = [Link(span.get_span_context()) for span, _ in self._creates if span.is_recording()]
+        links = [link(span.get_span_context()) for span, _ in self._creates if span.is_recording()]
         self._send = tracer.start_span(f"enqueue {self._queue}", kind=SpanKind.CLIENT, links=links)
         self._token = _attach_quietly(self._send)
 
@@ -210,16 +210,12 @@ class _EnqueueBatch(AbstractContextManager[None]):
             for job, (span, ended) in zip(self._jobs, self._creates, strict=True):
                 if span.is_recording():
                     extra = _job_attributes(job)
-                    span.set_attributes(
-                        self._tracing.source.attributes("create", "create", self._queue, extra)
-                    )
+                    self._tracing.source.describe(span, "create", "create", self._queue, extra)
                 # Kept open for the id that only the store knows; it ended when the job was made.
                 span.end(end_time=ended)
             if self._send.is_recording():
                 count: Attributes = {"messaging.batch.message_count": len(self._jobs)}
-                self._send.set_attributes(
-                    self._tracing.source.attributes("enqueue", "send", self._queue, count)
-                )
+                self._tracing.source.describe(self._send, "enqueue", "send", self._queue, count)
                 _record_failure(self._send, failure[1])
         finally:
             self._send.end()
@@ -247,7 +243,7 @@ class _Submit(AbstractContextManager[None]):
                     "messaging.batch.message_count": self._submitting.steps,
                 }
                 queue = self._submitting.queue
-                self._span.set_attributes(self._tracing.source.attributes("submit", "send", queue, extra))
+                self._tracing.source.describe(self._span, "submit", "send", queue, extra)
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
@@ -278,7 +274,7 @@ class _Process(AbstractContextManager[None]):
         self._recorded = span.is_recording()
         if self._recorded:
             extra = _attempt_attributes(attempting)
-            span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
+            tracing.source.describe(span, "process", "process", job.queue, extra)
             tracing.follow()
         if attempting.links is not None:
             inject(span, attempting.links.trail)
@@ -308,9 +304,9 @@ class _Process(AbstractContextManager[None]):
         attempting = self._attempting
         creation = self._tracing.read_context(attempting.job.queue, attempting.headers)
         before_it = () if attempting.links is None else _upstream_contexts(attempting.links)
-        links = [Link(each, {"glassq.link": "upstream"}) for each in before_it]
+        links = [link(each, "upstream") for each in before_it]
         if creation is not None:
-            links.append(Link(creation, {"glassq.link": "creation"}))
+            links.append(link(creation, "creation"))
         # What a job comes after caused it to run, rather than whoever submitted it.
         return (before_it[0] if before_it else creation), links
 
@@ -349,9 +345,9 @@ class _LaneMemory:
         if last is None:
             return None
         if last.job_id == job.id:
-            return Link(last.context, {"glassq.link": "previous_attempt"})
+            return link(last.context, "previous_attempt")
         if last.token == job.token:  # under another token somebody else may have run jobs in between
-            return Link(last.context, {"glassq.link": "predecessor"})
+            return link(last.context, "predecessor")
         return None
 
     def note(self, job: JobContext, context: SpanContext) -> None:
