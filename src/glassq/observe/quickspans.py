@@ -18,8 +18,9 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, Tracer
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, Status, TraceFlags
+from opentelemetry.util.types import Attributes as AnyAttributes
 
 from glassq.observe.starting import Attributes, Describable, Starter
 
@@ -174,8 +175,13 @@ class QuickTracer:
             trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
         else:
             parent, trace_id, is_random = None, ids.generate_trace_id(), ids.is_trace_id_random()
-        sampled = sdk.sampler.should_sample(context, trace_id, name, kind, None, links)
-        decision, state = sampled.decision, sampled.trace_state
+        added: AnyAttributes = None
+        if sdk.sampler is DEFAULT_ON:  # what it answers is known
+            decision = _SAMPLE if parent is None or parent.trace_flags.sampled else _DROP
+            state = None if parent is None else parent.trace_state
+        else:
+            sampled = sdk.sampler.should_sample(context, trace_id, name, kind, None, links)
+            decision, state, added = sampled.decision, sampled.trace_state, sampled.attributes
         flags = self._flags[decision is _SAMPLE, is_random]
         own = SpanContext(
             trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=state
@@ -184,8 +190,8 @@ class QuickTracer:
         if decision is _DROP:
             return trace.NonRecordingSpan(own)
         span = QuickSpan(self, name, (own, parent, kind, links), start_time, count_end)
-        if sampled.attributes:
-            span.set_attributes(sampled.attributes)
+        if added:
+            span.set_attributes(added)
         sdk.span_processor.on_start(span, parent_context=context)
         return span
 
