@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from glassq.observe.quickspans import MOST_ATTRIBUTES, QuickSpan, QuickTracer, quick
-from glassq.observe.spans import SpanSource, link
+from glassq.observe.spans import CREATION, SpanSource
 from glassq.observe.starting import Starter
 
 SAID: dict[str, str | int | float] = {"messaging.system": "glassq", "glassq.job.attempt": 1, "seconds": 0.5}
@@ -147,7 +147,7 @@ def tell(starter: Starter, watch: Watch, seed: int) -> list[Any]:
     said: list[Any] = []
     for number in range(1, 60):
         parents = [None, context(number), context(number, remote=False, flags=chance.randrange(4))]
-        links = [link(context(number), "creation"), Link(context(number + 1))][: chance.randrange(3)]
+        links = [Link(context(number), CREATION), Link(context(number + 1))][: chance.randrange(3)]
         span = starter.start_span(
             f"process {number}",
             context=below(chance.choice(parents)),

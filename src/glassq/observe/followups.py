@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
 from glassq.model.names import DEFAULT_LANE, whole
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
-from glassq.observe.spans import SpanSource, link, nobody_traces
+from glassq.observe.spans import CREATION, SpanSource, nobody_traces
 from glassq.observe.starting import Attributes
 from glassq.policy.decide import ACKED
 
@@ -34,15 +34,16 @@ class FollowUps:
     def __init__(self, source: SpanSource, *, acks: bool) -> None:
         self._source = source
         self._operations = {**_OPERATIONS, Action.ACK: "ack"} if acks else _OPERATIONS
-        self._acks = acks
+        self.acks = acks
+        """Whether successes have one."""
         self._ended: dict[tuple[str, int], tuple[SpanContext, int]] = {}
 
-    def ended(self, job_id: str, attempt: int, context: SpanContext, *, failed: bool) -> None:
-        """The process span of an attempt ended just now; what is settled next hangs below it."""
-        if failed or self._acks:
-            if len(self._ended) >= MAX_ENDED_REMEMBERED:  # attempts nobody settled: their leases were lost
-                self._ended.pop(next(iter(self._ended)), None)
-            self._ended[job_id, attempt] = (context, time.time_ns())
+    def ended(self, job_id: str, attempt: int, context: SpanContext) -> None:
+        """The process span of an attempt ended just now: what is settled next hangs below it. Nobody asks for
+        those of successes, unless there are `acks`."""
+        if len(self._ended) >= MAX_ENDED_REMEMBERED:  # attempts nobody settled: their leases were lost
+            self._ended.pop(next(iter(self._ended)), None)
+        self._ended[job_id, attempt] = (context, time.time_ns())
 
     def abandoned(self, event: AttemptAbandoned) -> None:
         """Its verdict was not accepted: there is no settlement."""
@@ -72,7 +73,7 @@ class FollowUps:
 
     def settled_together(self, run: Run[AttemptSettled]) -> None:
         """The same of several. Of nearly all there is nothing to do."""
-        if self._acks or any(verdict is not ACKED for verdict in run.column("verdict")):
+        if self.acks or any(verdict is not ACKED for verdict in run.column("verdict")):
             for event in run:
                 self.settled(event)
 
@@ -85,7 +86,7 @@ class FollowUps:
         span = self._source.tracer().start_span(
             f"replay {event.queue}",
             kind=SpanKind.PRODUCER,
-            links=[link(context, "creation") for context in contexts],
+            links=[Link(context, CREATION) for context in contexts],
             start_time=now - round(event.seconds * 1e9),
         )
         if span.is_recording():

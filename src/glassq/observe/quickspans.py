@@ -38,6 +38,9 @@ _SPAN_HAS: Final = {
     "_set_status_on_exception",
 }
 _UNSET: Final = Status()
+_SAMPLED, _RANDOM = 1, 2
+"""Bits of trace flags, as W3C has them."""
+_FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 _DROP, _SAMPLE = Decision.DROP, Decision.RECORD_AND_SAMPLE
 
 
@@ -146,15 +149,7 @@ class QuickTracer:
         self.scope = sdk._instrumentation_scope  # noqa: SLF001
         """What its spans say of who made them."""
         self._metrics = sdk._tracer_metrics  # noqa: SLF001
-        self._is_enabled = sdk._is_enabled  # noqa: SLF001
         self._most_links = sys.maxsize if self.limits.max_links is None else self.limits.max_links
-        plain, sampled, random = TraceFlags.DEFAULT, TraceFlags.SAMPLED, TraceFlags.RANDOM_TRACE_ID
-        self._flags = {
-            (False, False): TraceFlags(plain),
-            (False, True): TraceFlags(random),
-            (True, False): TraceFlags(sampled),
-            (True, True): TraceFlags(sampled | random),
-        }
 
     def start_span(
         self,
@@ -167,22 +162,24 @@ class QuickTracer:
     ) -> trace.Span:
         """See `Starter.start_span`."""
         sdk = self.sdk
-        if len(links) > self._most_links or not self._is_enabled():
+        if len(links) > self._most_links or not sdk._tracer_config.is_enabled:  # noqa: SLF001
             return sdk.start_span(name, context, kind, links=links, start_time=start_time)
         ids = sdk.id_generator
         parent: SpanContext | None = trace.get_current_span(context).get_span_context()
         if parent is not None and parent.is_valid:
-            trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
+            trace_id, bits = parent.trace_id, parent.trace_flags & _RANDOM
         else:
-            parent, trace_id, is_random = None, ids.generate_trace_id(), ids.is_trace_id_random()
+            parent, trace_id, bits = None, ids.generate_trace_id(), 0
+            if ids.is_trace_id_random():
+                bits = _RANDOM
         added: AnyAttributes = None
         if sdk.sampler is DEFAULT_ON:  # what it answers is known
-            decision = _SAMPLE if parent is None or parent.trace_flags.sampled else _DROP
+            decision = _SAMPLE if parent is None or parent.trace_flags & _SAMPLED else _DROP
             state = None if parent is None else parent.trace_state
         else:
             sampled = sdk.sampler.should_sample(context, trace_id, name, kind, None, links)
             decision, state, added = sampled.decision, sampled.trace_state, sampled.attributes
-        flags = self._flags[decision is _SAMPLE, is_random]
+        flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
         own = SpanContext(
             trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=state
         )

@@ -13,12 +13,10 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.trace import (
-    Link,
     NoOpTracer,
     NoOpTracerProvider,
     ProxyTracerProvider,
     Span,
-    SpanContext,
     Tracer,
     TracerProvider,
 )
@@ -72,23 +70,24 @@ class SpanSource:
 
     def describe(self, span: Span, operation: str, kind: str, queue: str, extra: Attributes) -> None:
         """Say of a span what all of them have in common, with what this one adds."""
-        attributes = self._attributes(operation, kind, queue) | extra
+        common = self._common.get((operation, kind, queue))
+        if common is None:
+            common = self._learn(operation, kind, queue)
+        attributes = common | extra
         if isinstance(span, Describable):
             span.describe(attributes)
         else:
             span.set_attributes(attributes)
 
-    def _attributes(self, operation: str, kind: str, queue: str) -> Attributes:
-        common = self._common.get((operation, kind, queue))
-        if common is None:
-            if len(self._common) >= MAX_QUEUES_REMEMBERED:
-                self._common.clear()
-            common = self._common[operation, kind, queue] = {
-                **self._constant,
-                "messaging.operation.name": operation,
-                "messaging.operation.type": kind,
-                "messaging.destination.name": queue,
-            }
+    def _learn(self, operation: str, kind: str, queue: str) -> Attributes:
+        if len(self._common) >= MAX_QUEUES_REMEMBERED:
+            self._common.clear()
+        common = self._common[operation, kind, queue] = {
+            **self._constant,
+            "messaging.operation.name": operation,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": queue,
+        }
         return common
 
 
@@ -101,16 +100,12 @@ def _quickest(tracer: Tracer) -> Starter:
     return quick(tracer)
 
 
-_SAYS_OF_LINKS: dict[str | None, BoundedAttributes] = {
-    kind: BoundedAttributes(attributes={"glassq.link": kind})
+# What our links say: made once, as it never changes.
+CREATION, UPSTREAM, PREVIOUS_ATTEMPT, PREDECESSOR = (
+    BoundedAttributes(attributes={"glassq.link": kind})
     for kind in ("creation", "upstream", "previous_attempt", "predecessor")
-}
-_SAYS_OF_LINKS[None] = BoundedAttributes()
-
-
-def link(to: SpanContext, kind: str | None = None) -> Link:
-    """A link, and what it is one to where that differs. What links say is made once: it never changes."""
-    return Link(to, _SAYS_OF_LINKS[kind])
+)
+NOTHING_SAID = BoundedAttributes()
 
 
 def nobody_traces() -> bool:
