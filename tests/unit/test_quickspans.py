@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from random import Random
 from threading import Event, Thread
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, Tracer, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
@@ -199,6 +202,19 @@ def test_the_processors_are_told_in_the_middle_of_it() -> None:
     assert [told[0] for told in watch.told] == ["start"]
     span.end()
     assert len(watch.told) == 3
+
+
+def test_what_an_exporter_gets_can_be_copied() -> None:
+    """As the SDK's can, for exporters that keep it."""
+    tracer, _ = provided(ALWAYS_ON)
+    kept = InMemorySpanExporter()
+    tracer.span_processor.add_span_processor(SimpleSpanProcessor(kept))
+    span = quick(tracer).start_span("process q", links=[Link(context(1), CREATION)])
+    assert isinstance(span, QuickSpan)
+    span.describe(dict(SAID))
+    span.end()
+    (one,) = kept.get_finished_spans()
+    assert seen(deepcopy(one))[10:12] == seen(one)[10:12]
 
 
 @pytest.mark.parametrize("asked_first", [True, False])
