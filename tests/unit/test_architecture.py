@@ -27,6 +27,7 @@ LATE_IMPORTS: dict[str, str] = {
     "cli/telemetry/command.py": "only the self-test needs the extras server and otel",
     "config/files.py": "the optional extra cli, for YAML",
     "observe/exporting.py": "the optional extra otel",
+    "observe/spans.py": "the optional extra otel",
     "schedules/timetables.py": "the optional extra cron",
     "stores/open.py": "a program pays only for the store it uses",
     "testing/kit.py": "the optional extra otel",

@@ -17,6 +17,7 @@ from glassq.model.waits import (
     WaitCause,
     Waits,
     merged,
+    seconds_between,
     split_together,
     stretches_of,
     text_of,
@@ -67,6 +68,7 @@ def test_a_clock_that_went_back_makes_no_negative_part() -> None:
     waits = waits_of("1000,2000,0,0,2000,3000,1,0,")
     assert waits.parts(1000, 1500) == {"fairness": 1000, "no_worker": 500, "behind_lane": 0}
     assert waits.split(0.003, 0.001) == (0.0, {"behind_lane": 0.0})
+    assert seconds_between(0.003, 0.001) == 0.0
 
 
 def test_a_worker_adds_the_time_in_which_a_lane_waited_in_it() -> None:
@@ -111,6 +113,7 @@ def test_a_wait_is_split_as_its_parts_say(told: list[tuple[int, int, int]], came
     for waits in (waits_of(laid_out(told)), waits_of(laid_out(told[:1]))):
         began, started = came / 1_000_000, (came + lasted) / 1_000_000
         seconds, causes = waits.split(began, started)
+        assert seconds == seconds_between(began, started)
         assert seconds == lasted / 1_000_000
         parts = waits.parts(came, lasted)
         assert {cause: part for cause, part in causes.items() if part} == {

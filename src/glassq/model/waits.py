@@ -204,6 +204,12 @@ class Waits:
         return f"Waits({self.stretches!r})"
 
 
+def seconds_between(eligible: float, started: float) -> float:
+    """How long a job waited that became eligible and started then (seconds), whatever for: the same number as
+    `Waits.split` says."""
+    return max(0, round(started * MICRO) - round(eligible * MICRO)) / MICRO
+
+
 _REST: Final = WaitCause.BEHIND_LANE
 NO_WAITS: Final = Waits()
 

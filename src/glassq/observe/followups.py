@@ -17,7 +17,8 @@ from glassq.model.names import DEFAULT_LANE, whole
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
-from glassq.observe.spans import Attributes, SpanSource, nobody_traces
+from glassq.observe.spans import CREATION, SpanSource, nobody_traces
+from glassq.observe.starting import Attributes
 from glassq.policy.decide import ACKED
 
 MAX_ENDED_REMEMBERED = 1024
@@ -33,15 +34,16 @@ class FollowUps:
     def __init__(self, source: SpanSource, *, acks: bool) -> None:
         self._source = source
         self._operations = {**_OPERATIONS, Action.ACK: "ack"} if acks else _OPERATIONS
-        self._acks = acks
+        self.acks = acks
+        """Whether successes have one."""
         self._ended: dict[tuple[str, int], tuple[SpanContext, int]] = {}
 
-    def ended(self, job_id: str, attempt: int, context: SpanContext, *, failed: bool) -> None:
-        """The process span of an attempt ended just now; what is settled next hangs below it."""
-        if failed or self._acks:
-            if len(self._ended) >= MAX_ENDED_REMEMBERED:  # attempts nobody settled: their leases were lost
-                self._ended.pop(next(iter(self._ended)), None)
-            self._ended[job_id, attempt] = (context, time.time_ns())
+    def ended(self, job_id: str, attempt: int, context: SpanContext) -> None:
+        """The process span of an attempt ended just now: what is settled next hangs below it. Nobody asks for
+        those of successes, unless there are `acks`."""
+        if len(self._ended) >= MAX_ENDED_REMEMBERED:  # attempts nobody settled: their leases were lost
+            self._ended.pop(next(iter(self._ended)), None)
+        self._ended[job_id, attempt] = (context, time.time_ns())
 
     def abandoned(self, event: AttemptAbandoned) -> None:
         """Its verdict was not accepted: there is no settlement."""
@@ -66,12 +68,12 @@ class FollowUps:
         )
         if span.is_recording():
             extra = _settlement_attributes(event)
-            span.set_attributes(self._source.attributes(operation, "settle", queue, extra))
+            self._source.describe(span, operation, "settle", queue, extra)
         span.end()
 
     def settled_together(self, run: Run[AttemptSettled]) -> None:
         """The same of several. Of nearly all there is nothing to do."""
-        if self._acks or any(verdict is not ACKED for verdict in run.column("verdict")):
+        if self.acks or any(verdict is not ACKED for verdict in run.column("verdict")):
             for event in run:
                 self.settled(event)
 
@@ -84,7 +86,7 @@ class FollowUps:
         span = self._source.tracer().start_span(
             f"replay {event.queue}",
             kind=SpanKind.PRODUCER,
-            links=[Link(context, {"glassq.link": "creation"}) for context in contexts],
+            links=[Link(context, CREATION) for context in contexts],
             start_time=now - round(event.seconds * 1e9),
         )
         if span.is_recording():
@@ -94,7 +96,7 @@ class FollowUps:
             }
             if len(event.job_ids) == 1:
                 extra["messaging.message.id"] = event.job_ids[0]
-            span.set_attributes(self._source.attributes("replay", "send", event.queue, extra))
+            self._source.describe(span, "replay", "send", event.queue, extra)
         span.end(end_time=now)
 
 

@@ -10,11 +10,20 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import get_current
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
-from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, ProxyTracerProvider, Tracer, TracerProvider
+from opentelemetry.trace import (
+    NoOpTracer,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
+    Span,
+    Tracer,
+    TracerProvider,
+)
 
 from glassq.forking import begin_in_children
+from glassq.observe.starting import Attributes, Describable, Starter
 from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -24,8 +33,6 @@ FLUSH_SECONDS = 2.0
 MAX_QUEUES_REMEMBERED = 1024
 
 _NO_PROVIDERS = (ProxyTracerProvider, NoOpTracerProvider)
-
-Attributes = dict[str, str | int | float]
 
 
 def this_process() -> str:
@@ -40,7 +47,7 @@ class SpanSource:
     def __init__(self, *, address: str, client_id: Callable[[], str] = this_process) -> None:
         self._server = _server(address)
         self._client_id = client_id
-        self._tracer: tuple[TracerProvider | None, Tracer] = (None, NoOpTracer())
+        self._tracer: tuple[TracerProvider | None, Starter] = (None, NoOpTracer())
         begin_in_children(self)
 
     def begin(self) -> None:
@@ -52,29 +59,54 @@ class SpanSource:
         }
         self._common: dict[tuple[str, str, str], Attributes] = {}
 
-    def tracer(self) -> Tracer:
+    def tracer(self) -> Starter:
         """The tracer of the provider of this moment: one may be installed after the application was made.
         Kept per provider, because making a tracer costs more than making a span."""
         provider = trace.get_tracer_provider()
         known, tracer = self._tracer
         if known is not provider:
-            tracer = provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL)
+            tracer = _quickest(provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL))
             self._tracer = (provider, tracer)
         return tracer
 
-    def attributes(self, operation: str, kind: str, queue: str, extra: Attributes) -> Attributes:
-        """What all spans have in common, with what this one adds."""
+    def describe(self, span: Span, operation: str, kind: str, queue: str, extra: Attributes) -> None:
+        """Say of a span what all of them have in common, with what this one adds."""
         common = self._common.get((operation, kind, queue))
         if common is None:
-            if len(self._common) >= MAX_QUEUES_REMEMBERED:
-                self._common.clear()
-            common = self._common[operation, kind, queue] = {
-                **self._constant,
-                "messaging.operation.name": operation,
-                "messaging.operation.type": kind,
-                "messaging.destination.name": queue,
-            }
-        return common | extra
+            common = self._learn(operation, kind, queue)
+        attributes = common | extra
+        if isinstance(span, Describable):
+            span.describe(attributes)
+        else:
+            span.set_attributes(attributes)
+
+    def _learn(self, operation: str, kind: str, queue: str) -> Attributes:
+        if len(self._common) >= MAX_QUEUES_REMEMBERED:
+            self._common.clear()
+        common = self._common[operation, kind, queue] = {
+            **self._constant,
+            "messaging.operation.name": operation,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": queue,
+        }
+        return common
+
+
+def _quickest(tracer: Tracer) -> Starter:
+    """Who starts a tracer's spans in the least time: without the SDK there is nothing to be had."""
+    if type(tracer).__module__ != "opentelemetry.sdk.trace":
+        return tracer
+    from glassq.observe.quickspans import quick
+
+    return quick(tracer)
+
+
+# What our links say: made once, as it never changes.
+CREATION, UPSTREAM, PREVIOUS_ATTEMPT, PREDECESSOR = (
+    BoundedAttributes(attributes={"glassq.link": kind})
+    for kind in ("creation", "upstream", "previous_attempt", "predecessor")
+)
+NOTHING_SAID = BoundedAttributes()
 
 
 def nobody_traces() -> bool:

@@ -5,7 +5,6 @@ Spans are started and attached by hand: the library's own context manager costs 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,11 @@ from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.propagation import extract, inject, with_baggage
 from glassq.observe.spans import (
-    Attributes,
+    CREATION,
+    NOTHING_SAID,
+    PREDECESSOR,
+    PREVIOUS_ATTEMPT,
+    UPSTREAM,
     SpanSource,
     flush_spans,
     is_provided,
@@ -40,6 +43,7 @@ from glassq.observe.spans import (
     nobody_traces,
     this_process,
 )
+from glassq.observe.starting import Attributes
 from glassq.observe.traceoptions import TraceOptions
 from glassq.telemetry import (
     NOTHING_AROUND,
@@ -55,6 +59,7 @@ from glassq.telemetry import (
 )
 
 MAX_LANES_REMEMBERED = 1024
+_NOTHING = Context()
 
 
 class Tracing:
@@ -74,7 +79,8 @@ class Tracing:
         self.lanes = _LaneMemory()
         self.follow_ups = FollowUps(self.source, acks=self.options.ack_spans)
         self._bus = bus
-        self._to_follow = self._settlements()
+        self.to_follow = self._settlements()
+        """What is to be subscribed with the first span that is recorded."""
 
     def _settlements(self) -> list[tuple[Observer, type[Event], Together | None]]:
         ups = self.follow_ups
@@ -93,18 +99,18 @@ class Tracing:
     def detach(self) -> None:
         """End, until it is attached again."""
         self._bus.unwrap(self)
-        self._to_follow = self._settlements()
+        self.to_follow = self._settlements()
         self._bus.unsubscribe(self.follow_ups.replayed)
         self._bus.unsubscribe(self._worker_changed)
-        for observer, _, _ in self._to_follow:
+        for observer, _, _ in self.to_follow:
             self._bus.unsubscribe(observer)
 
     def follow(self) -> None:
         """A span was recorded: from now on settlements have theirs. Whoever traces nothing has no observer
         of every job."""
-        while self._to_follow:
+        while self.to_follow:
             try:
-                observer, kind, together = self._to_follow.pop()
+                observer, kind, together = self.to_follow.pop()
             except IndexError:  # another thread was first: each is subscribed once
                 return
             self._bus.subscribe(observer, kind, together=together)
@@ -178,8 +184,7 @@ class _Enqueue(AbstractContextManager[None]):
         try:
             if self._span.is_recording():
                 extra = _job_attributes(self._job)
-                common = self._tracing.source.attributes(self._operation, "send", self._queue, extra)
-                self._span.set_attributes(common)
+                self._tracing.source.describe(self._span, self._operation, "send", self._queue, extra)
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
@@ -200,7 +205,9 @@ class _EnqueueBatch(AbstractContextManager[None]):
             span = tracer.start_span(f"create {self._queue}", kind=SpanKind.PRODUCER)
             inject(span, job.headers, self._tracing.options.baggage)
             self._creates.append((span, time.time_ns()))
-        links = [Link(span.get_span_context()) for span, _ in self._creates if span.is_recording()]
+        links = [
+            Link(span.get_span_context(), NOTHING_SAID) for span, _ in self._creates if span.is_recording()
+        ]
         self._send = tracer.start_span(f"enqueue {self._queue}", kind=SpanKind.CLIENT, links=links)
         self._token = _attach_quietly(self._send)
 
@@ -210,16 +217,12 @@ class _EnqueueBatch(AbstractContextManager[None]):
             for job, (span, ended) in zip(self._jobs, self._creates, strict=True):
                 if span.is_recording():
                     extra = _job_attributes(job)
-                    span.set_attributes(
-                        self._tracing.source.attributes("create", "create", self._queue, extra)
-                    )
+                    self._tracing.source.describe(span, "create", "create", self._queue, extra)
                 # Kept open for the id that only the store knows; it ended when the job was made.
                 span.end(end_time=ended)
             if self._send.is_recording():
                 count: Attributes = {"messaging.batch.message_count": len(self._jobs)}
-                self._send.set_attributes(
-                    self._tracing.source.attributes("enqueue", "send", self._queue, count)
-                )
+                self._tracing.source.describe(self._send, "enqueue", "send", self._queue, count)
                 _record_failure(self._send, failure[1])
         finally:
             self._send.end()
@@ -247,7 +250,7 @@ class _Submit(AbstractContextManager[None]):
                     "messaging.batch.message_count": self._submitting.steps,
                 }
                 queue = self._submitting.queue
-                self._span.set_attributes(self._tracing.source.attributes("submit", "send", queue, extra))
+                self._tracing.source.describe(self._span, "submit", "send", queue, extra)
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
@@ -266,7 +269,7 @@ class _Process(AbstractContextManager[None]):
         tracing, attempting = self._tracing, self._attempting
         job, headers = attempting.job, attempting.headers
         cause, links = self._cause()
-        context = Context()
+        context = _NOTHING
         if cause is not None and tracing.may_be_parent(attempting):
             context = trace.set_span_in_context(trace.NonRecordingSpan(cause), context)
         before = tracing.lanes.before(job)
@@ -278,8 +281,9 @@ class _Process(AbstractContextManager[None]):
         self._recorded = span.is_recording()
         if self._recorded:
             extra = _attempt_attributes(attempting)
-            span.set_attributes(tracing.source.attributes("process", "process", job.queue, extra))
-            tracing.follow()
+            tracing.source.describe(span, "process", "process", job.queue, extra)
+            if tracing.to_follow:
+                tracing.follow()
         if attempting.links is not None:
             inject(span, attempting.links.trail)
         self._context = span.get_span_context()
@@ -299,18 +303,19 @@ class _Process(AbstractContextManager[None]):
                 _record_failure(self._span, failure[1])
         finally:
             self._span.end()
-            if self._recorded:
-                job, follow_ups = self._attempting.job, self._tracing.follow_ups
-                follow_ups.ended(job.id, job.attempt, self._context, failed=failed)
+            follow_ups = self._tracing.follow_ups
+            if self._recorded and (failed or follow_ups.acks):
+                job = self._attempting.job
+                follow_ups.ended(job.id, job.attempt, self._context)
 
     def _cause(self) -> tuple[SpanContext | None, list[Link]]:
         """What the attempt may continue, and links to what it comes from."""
         attempting = self._attempting
         creation = self._tracing.read_context(attempting.job.queue, attempting.headers)
         before_it = () if attempting.links is None else _upstream_contexts(attempting.links)
-        links = [Link(each, {"glassq.link": "upstream"}) for each in before_it]
+        links = [Link(each, UPSTREAM) for each in before_it]
         if creation is not None:
-            links.append(Link(creation, {"glassq.link": "creation"}))
+            links.append(Link(creation, CREATION))
         # What a job comes after caused it to run, rather than whoever submitted it.
         return (before_it[0] if before_it else creation), links
 
@@ -340,7 +345,6 @@ class _LaneMemory:
 
     def begin(self) -> None:
         """Nothing ran in this process yet."""
-        self._lock = threading.Lock()
         self._lanes: OrderedDict[tuple[str, str | None], _LastRun] = OrderedDict()
 
     def before(self, job: JobContext) -> Link | None:
@@ -349,21 +353,21 @@ class _LaneMemory:
         if last is None:
             return None
         if last.job_id == job.id:
-            return Link(last.context, {"glassq.link": "previous_attempt"})
+            return Link(last.context, PREVIOUS_ATTEMPT)
         if last.token == job.token:  # under another token somebody else may have run jobs in between
-            return Link(last.context, {"glassq.link": "predecessor"})
+            return Link(last.context, PREDECESSOR)
         return None
 
     def note(self, job: JobContext, context: SpanContext) -> None:
         """An attempt of this job runs now."""
         if not context.is_valid:
             return
-        lane = job.queue, job.key
-        with self._lock:
-            self._lanes[lane] = _LastRun(job.id, job.token, context)
-            self._lanes.move_to_end(lane)
-            if len(self._lanes) > MAX_LANES_REMEMBERED:
-                self._lanes.popitem(last=False)
+        # No lock: each of these steps is whole, and at worst two threads forget one lane more.
+        lane, lanes = (job.queue, job.key), self._lanes
+        lanes.pop(lane, None)
+        lanes[lane] = _LastRun(job.id, job.token, context)
+        if len(lanes) > MAX_LANES_REMEMBERED:
+            lanes.popitem(last=False)
 
 
 def _attach_quietly(span: Span) -> Any:

@@ -14,7 +14,7 @@ from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.runs import Run
-from glassq.model.waits import Waited, Waits, split_together
+from glassq.model.waits import Waited, Waits, seconds_between, split_together
 from glassq.registry import TaskDefinition
 from glassq.telemetry import Attempting
 from glassq.worker.fence import check
@@ -80,7 +80,8 @@ class Begun(msgspec.Struct):
 
     def subject(self) -> Attempting:
         """What is wrapped, where anything is around it."""
-        return Attempting(self.context(), self.task.name, self.headers, self.waited()[0])
+        seconds = seconds_between(self.job.eligible_at, self.store_now)
+        return Attempting(self.context(), self.task.name, self.headers, seconds)
 
     def event(self) -> AttemptStarted:
         """What is told of it."""
