@@ -87,10 +87,9 @@ def _settle_late() -> None:
 def _settle_early() -> None:
     run, untold = ThreadExecutor.run_bare, threading.local()
 
-    def run_later(self: ThreadExecutor, begun: Begun, *, look: bool) -> None:
+    def run_later(self: ThreadExecutor, begun: Begun, look: Callable[..., None] | None) -> None:
         begun.over = begun.started
-        code = partial(run, self, begun, look=look)
-        before, untold.run = getattr(untold, "run", None), partial(copy_context().run, code)
+        before, untold.run = getattr(untold, "run", None), partial(copy_context().run, run, self, begun, look)
         if before is not None:
             before()
 

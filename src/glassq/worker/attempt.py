@@ -170,6 +170,7 @@ class Attempts:
         self._max_crashes = max_crashes
         self._random = random
         self.executor = ThreadExecutor(bus, clock)
+        self.run_bare = self.executor.run_bare
         self._on_loop = LoopExecutor(bus, clock, loop or OwnLoop(LoopWatch(bus, clock)))
 
     def perform(

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from glassq.context import running_job
+from glassq.context import JobContext, running_job
 from glassq.errors import AttemptTimeout
 from glassq.forking import Generation, generation
 from glassq.model.clock import Clock
@@ -20,12 +20,14 @@ from glassq.model.verdicts import Outcome
 from glassq.shielding import Log
 from glassq.telemetry import Attempting, Bus
 from glassq.worker.begun import Begun
-from glassq.worker.fence import late, look_again
+from glassq.worker.fence import late
+from glassq.worker.holdings import HeldLane
 from glassq.worker.loops import Errand, Interrupted, LoopHome
 
 log = Log("glassq.worker")
 
 _SUCCEEDED = Outcome.SUCCEEDED
+_set_running = running_job.set
 _EX_SOFTWARE = 70
 """The exit status of a program's own mistake, after BSD's sysexits.h."""
 
@@ -76,15 +78,15 @@ class ThreadExecutor:
             return failed(error, ended - started)
         return Ran(_SUCCEEDED, value, None, ended - started)
 
-    def run_bare(self, begun: Begun, *, look: bool) -> Ran | None:
+    def run_bare(self, begun: Begun, look: Callable[[HeldLane, JobContext], None] | None) -> Ran | None:
         """Run a plain job as `run` does: with nothing around, and in the context of the caller, who has made
-        one for it. None when it succeeded. Without a `look` at the lane the caller has just had one."""
-        running_job.set(begun)
+        one for it. None when it succeeded. `look` is had at the lane before, unless the caller just did."""
+        _set_running(begun)
         task, clock, started = begun.task, self._monotonic, begun.started
         try:
             try:
-                if look:
-                    look_again(begun.stay.lane, begun.context())
+                if look is not None:
+                    look(begun.stay.lane, begun.context())
                     started = clock()
                 value = task.func(*begun.args, **begun.kwargs)
             finally:

@@ -95,7 +95,7 @@ class PlainAttempts:
         if not headers and is_idle():
             # In a context of its own, as in every attempt. fence: who is told may take any time, so the lane
             # is looked at once more, right before user code.
-            ran = copy_context().run(self._attempts.executor.run_bare, attempt, look=is_told)
+            ran = copy_context().run(self._attempts.run_bare, attempt, look_again if is_told else None)
         else:
             ran = self._run_wrapped(attempt)
         if ran is not None or self._lane.lost:
