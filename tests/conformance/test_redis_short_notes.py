@@ -101,3 +101,15 @@ def test_only_plain_jobs_alone_are_noted_in_short(shelf: Shelf) -> None:
     shelf.store.append(QUEUE, [NewJob(body=b"", lane="two"), NewJob(body=b"", lane="two")])
     assert set(shelf.claim(window=2)) == {"plain", "unique", "expires", "chain", "two"}
     assert shelf.shorts() == {"plain"}
+
+
+def test_sets_of_many_lanes_become_tables(server: str, shelf: Shelf) -> None:
+    """Of lanes that are held, and that are left, but nothing is in them besides."""
+    names = {f"lane {each}" for each in range(30)}
+    shelf.store.append(QUEUE, [NewJob(body=b"", lane=name) for name in sorted(names)])
+    held = set(shelf.claim(lanes=10))
+    with redis.Redis.from_url(server, decode_responses=True) as admin:
+        sets = {name: f"gq:{{{QUEUE}}}:{name}" for name in "hra"}
+        assert {admin.object("encoding", key) for key in sets.values()} == {"skiplist"}
+        found = {name: {str(lane) for lane in admin.zrange(key, 0, -1)} for name, key in sets.items()}
+    assert found == {"h": held, "r": names - held, "a": names - held}

@@ -98,11 +98,13 @@ class Side:
             with redis.Redis.from_url(self.target) as client:
                 client.script_flush()
                 client.execute_command("DEBUG", "RELOAD")
-                # Any other script is sent anew when it is missed; who runs ahead is told, and waits.
-                client.script_load(scripts.SETTLE.source)
         self._open()
 
     def _open(self) -> None:
+        if self.is_redis:
+            with redis.Redis.from_url(self.target) as client:
+                # Any other script is sent anew when it is missed; who runs ahead is told, and waits.
+                client.script_load(scripts.SETTLE.source)
         self.store: Storage = open_storage(self.target, clock=self.clock)
         # A handle's first settlement is waited for; who runs ahead has been through that.
         self.store.settle(_NOBODY, [])

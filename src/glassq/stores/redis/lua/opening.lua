@@ -74,8 +74,9 @@
 -- `begin` starts with one that needs none, and settling goes on where appending stops.
 -- Numbers above 2^46 (tokens, µs) are turned to text by `text` alone: `..` would print 1.75e+15.
 --
--- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs and each text that
--- is put together 0.2, used or not; a command costs 0.4 and more, a number made into text 0.2 to 0.5. So the
+-- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs, used or not; a
+-- command costs 0.4 and more, and 0.1 for each number among its arguments that is not a text; a text that is put together
+-- 0.1, and as much for every 50 bytes of it, since Lua looks at each; a number made into text 0.2 to 0.5. So the
 -- commonest calls are answered by `append_plain`, `settle_next` and `settle_turns`, which stand before all functions
 -- and leave what is not common to these, the very commonest by `step`, which stands before this; and what only some
 -- verbs use is in files of its own.
