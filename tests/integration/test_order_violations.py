@@ -138,3 +138,5 @@ def test_lanes_of_one_claim_may_come_in_any_order() -> None:
     assert told == []
     bus.emit(LaneClaimed(worker="w", lease=Lease("q", "a", 7), cause=ClaimCause.READY))
     assert told == ["stale_token"]
+    bus.emit_together([LaneClaimed(worker="w", lease=Lease("q", "b", 8), cause=ClaimCause.READY)] * 2)
+    assert told == ["stale_token"] * 3

@@ -12,16 +12,20 @@ from glassq.model.events import (
     AttemptSettled,
     AttemptStarted,
     Event,
+    LaneClaimed,
+    LaneLeft,
     ObserverDetached,
     QueueDeclared,
     StorageCalled,
     TaskDeclared,
 )
+from glassq.model.leases import ClaimCause, Grant, Lease
 from glassq.model.verdicts import Action, Outcome
 from glassq.observe.health import Health
 from glassq.observe.prometheus import observe_metrics
 from glassq.observe.running import running_on
 from glassq.telemetry import Bus, Subject
+from glassq.worker.comings import Comings, Leavings
 from tests.unit.observing import SAMPLED, MovedClock, settled, started
 
 EVENTS: list[Event] = [started("orders/p:1"), started("orders/p:2"), started("orders/p:3")]
@@ -165,7 +169,13 @@ def test_metrics_are_the_same_whether_told_together_or_not() -> None:
     def called(seconds: float, error: str | None = None) -> StorageCalled:
         return StorageCalled(store="redis", operation="settle", seconds=seconds, error=error)
 
+    def claimed(token: int, cause: ClaimCause = ClaimCause.READY, **more: Any) -> LaneClaimed:
+        return LaneClaimed(worker="w", lease=Lease("orders", "k", token), cause=cause, **more)
+
     runs: list[list[Event]] = [
+        [claimed(1), claimed(2)],
+        [claimed(3), claimed(4, ClaimCause.OWNER_DIED)],
+        [claimed(5), claimed(6, stolen=True)],
         [begun("a"), begun("b"), started("c")],
         [begun("a"), begun("b", headers=SAMPLED)],
         [ended("a"), ended("b"), ended("c")],
@@ -176,6 +186,18 @@ def test_metrics_are_the_same_whether_told_together_or_not() -> None:
         [called(0.001), called(0.2, "timeout"), called(0.003)],
     ]
     assert shown(runs, together=True) == shown(runs, together=False)
+
+
+def test_lanes_that_come_and_go_are_told_as_their_events_say() -> None:
+    """Whatever is asked of all of them, or of the first: it is what their events say."""
+    leases = [Lease("orders", lane, token) for token, lane in enumerate("ab", 1)]
+    grants = [Grant(lease=lease, jobs=(), stolen=lease.lane == "b") for lease in leases]
+    comings, leavings = Comings("w", grants), Leavings(leases)
+    assert [*leavings] == [LaneLeft(lease=lease) for lease in leases]
+    for field in ("worker", "lease", "cause", "stolen"):
+        said = [getattr(event, field) for event in comings]
+        assert (comings.column(field), comings.first(field)) == (said, said[0])
+    assert [event.stolen for event in comings] == [False, True]
 
 
 def test_running_attempts_are_those_that_have_not_ended() -> None:
