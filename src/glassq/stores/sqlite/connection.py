@@ -21,6 +21,7 @@ from glassq.stores.sqlite.forking import tell_of_forks
 from glassq.stores.sqlite.format import migrate
 from glassq.stores.sqlite.identity import Identity
 from glassq.stores.sqlite.known import Known
+from glassq.stores.sqlite.legnotes import LegsAreOver
 from glassq.stores.sqlite.location import Location, prepare
 
 R = TypeVar("R")
@@ -80,11 +81,11 @@ class Connections:
             return self._transact(work, keeps=False)
 
     def note(self, work: Callable[[sqlite3.Connection], R]) -> R | None:
-        """Do a work of one statement that keeps what is known true, as a transaction of its own. None when it
-        was not done: then it may be possible by `write`."""
+        """Do a work outside of any transaction that keeps what is known true. None when it was not done: then
+        it may be possible by `write`."""
         if self._identity.replaced():
             self._follow()
-        return self._commits.if_free(self._note, work)
+        return self._commits.alone(self._note, work)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -100,6 +101,8 @@ class Connections:
         known.version = None  # until this is known to be committed, and what is known to say so
         try:
             answer = work(connection)
+        except LegsAreOver:
+            return None  # and nothing is known any more
         except UNTRANSLATED as error:
             raise_translated(error, self._path)
         known.version = version
@@ -116,9 +119,12 @@ class Connections:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
-                if known.version != version or not keeps:
+                if known.version != version:
                     known.forget()
-                    legs.end_all(connection)
+                    legs.end_all(connection, known)
+                elif not keeps:
+                    legs.end_known(connection, known)
+                    known.forget()
                 known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")
@@ -190,6 +196,11 @@ class Connections:
             if connection is not None:
                 connection.close()
         self._reader = self._writer = None
+        self._let_notes_go()
+
+    def _let_notes_go(self) -> None:
+        if self._known.notes is not None:
+            self._known.notes.close()
 
     def _connect(self, accept: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         """A connection that `accept` has made fit; closed again when it has not."""
@@ -252,6 +263,7 @@ class Connections:
         # Kept, not closed: closing would touch locks and shared memory that belong to the parent.
         self._abandoned += [self._writer, self._reader]
         self._writer = self._reader = None
+        self._let_notes_go()  # a copy of the parent's, which has its own
         self._commits.begin_anew()
         self._read_lock = threading.RLock()
         if self._path is None:

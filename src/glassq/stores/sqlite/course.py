@@ -50,7 +50,7 @@ class SqliteCourse:
         self._heard: list[Stepped] = []
 
     def send(self, job_id: str, next_id: str) -> int | None:
-        """See `Course.send`. One transaction, on a leg of one statement."""
+        """See `Course.send`. One transaction; on a leg a note."""
         self._job_id, self._next_id = job_id, next_id
         connections = self._connections
         try:
@@ -67,7 +67,7 @@ class SqliteCourse:
         if leg is None:
             return None
         now = micros(self._clock.wall())
-        return legs.go_on(cx, self._known, leg, self._job_id, self._next_id, now)
+        return legs.go_on(self._known, leg, self._job_id, self._next_id, now)
 
     def _find_leg(self, cx: Connection) -> Leg | None:
         """The leg on which the last settlement let the lane go on, if that is as it was left then."""
@@ -84,9 +84,6 @@ class SqliteCourse:
     def _step(self, cx: Connection) -> Stepped | None:
         """The same where it is not on a leg; then one begins, unless somebody else has just written, and is
         likely to again. What is done here may be undone: then the leg is over with it."""
-        noted = self._go_on(cx)
-        if noted is not None:
-            return noted
         run, known, lease = self._run, self._known, self._run.lease
         queue = self._names.find(cx, lease.queue)
         if queue is None or self._liveness.disowned(run.owner):

@@ -20,6 +20,7 @@ import msgspec
 
 from glassq.model.jobs import JobState, StoredJob
 from glassq.model.leases import Lease
+from glassq.stores.sqlite.legnotes import LegNotes
 from glassq.stores.sqlite.rows import (
     OTHERS_READY,
     QUEUE_COLUMNS,
@@ -137,13 +138,17 @@ class HeldLane(msgspec.Struct):
 
 class Leg(msgspec.Struct, gc=False):
     """Jobs of a held lane that have ended and are in the tables still (see `legs`). `stood` are counters of
-    its queue, `rank` is that of all its jobs; so many of them have ended."""
+    its queue, `rank` is that of all its jobs; so many of them have ended, the last of them at that time."""
 
     number: int
     lane: HeldLane
     rank: int
+    from_seq: int
+    notes: LegNotes
     stood: QueueRow
     count: int = 0
+    till_seq: int = 0
+    at: int = 0
 
 
 class Known:
@@ -152,9 +157,9 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "legs", "version")
+    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "legs", "notes", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, notes: LegNotes | None = None) -> None:
         self._queues: dict[int, QueueRow] = {}
         self._others: dict[int, bool] = {}
         self._held: dict[tuple[int, str], HeldLane] = {}
@@ -164,6 +169,8 @@ class Known:
         self.version: int | None = None
         self.legs: dict[int, Leg] = {}
         """The legs that are under way, by their numbers: all there are in the file, begun by this process."""
+        self.notes = notes
+        """Where the ends of their jobs are noted; None in memory, where there are no legs."""
 
     def forget(self) -> None:
         """Read everything anew. No leg is under way, or is to be."""

@@ -20,6 +20,7 @@ from glassq.storage import DeadRecord, HaltedRecord, WaitingRecord
 from glassq.stores.sqlite import legs, looking, views
 from glassq.stores.sqlite.changes import Changes
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.naming import Names, all_names, layouts
 from glassq.stores.sqlite.rows import micros
 
@@ -33,6 +34,7 @@ class ReadingVerbs:
     _changes: Changes
     _clock: Clock
     _connections: Connections
+    _known: Known
     _names: Names
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -83,7 +85,7 @@ class ReadingVerbs:
         transaction, which ends all legs."""
         with ExitStack() as snapshot:
             cx = snapshot.enter_context(self._connections.reading())
-            while legs.are_noted(cx):
+            while legs.are_noted(cx, self._known):
                 snapshot.close()
                 with self._connections.turn():  # here nobody goes on in between; another process hardly can
                     self._changes.insist(lambda _: None)

@@ -50,6 +50,7 @@ from glassq.stores.sqlite.following import FollowingVerbs
 from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.keeping import KeepingVerbs
 from glassq.stores.sqlite.known import Known
+from glassq.stores.sqlite.legnotes import LegNotes
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
 from glassq.stores.sqlite.naming import Names, lay_out
@@ -82,7 +83,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         self._liveness = Liveness(path)
         self._names = Names()
         self._reconnected = reconnected
-        self._known = Known()
+        self._known = Known(LegNotes(path, synced=location.synchronous == "full") if path else None)
         self._steering = Steering()
         self._begin_producing()
         self._connections = Connections(path, location, self._known, self._forked, self._forget)
