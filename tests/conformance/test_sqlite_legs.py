@@ -84,7 +84,7 @@ class World:
         """How many jobs have ended and are in the tables, as a stranger sees it."""
         with closing(sqlite3.connect(self.path)) as stranger:
             legs = stranger.execute("SELECT number, notes_at FROM legs").fetchall()
-        return sum(note.ended for note in LegNotes(self.path, synced=False).noted(legs).values())
+        return sum(note.ended for note in LegNotes(self.path).noted(legs).values())
 
     def seen(self) -> tuple[Any, ...]:
         """What there is to see."""
@@ -203,6 +203,16 @@ def test_appends_behind_a_lane_leave_its_leg(world: World) -> None:
     assert runner.send(SENT)
     assert world.noted() == noted + 1
     assert world.seen()[0].ready == JOBS - SENT
+
+
+def test_no_lane_is_on_a_leg_where_commits_survive_the_loss_of_power(tmp_path: Path) -> None:
+    """Notes are not flushed to the disk. Each job is in a commit, which those of other lanes share."""
+    location = Location(path=tmp_path / "jobs.db", synchronous="full")
+    with closing(SqliteStorage(location, clock=FakeClock())) as store:
+        store.append(QUEUE, [JOB] * JOBS)
+        runner = Runner(store)
+        assert all(runner.send(index) for index in range(SENT))
+        assert not (tmp_path / "jobs.db-legs").exists()
 
 
 def test_what_a_job_alone_may_hold_is_free_once_it_has_ended(tmp_path: Path) -> None:
@@ -376,13 +386,14 @@ def test_a_jump_of_the_clock_is_not_noted(world: World) -> None:
     assert world.seen()[0].last_settled_at == pytest.approx(world.clock.wall() + 3600)
 
 
-def test_a_file_of_before_there_were_legs_is_gone_on_with(tmp_path: Path) -> None:
-    """The table is made in it; jobs and counters stay."""
+@pytest.mark.parametrize("legs", ["", "CREATE TABLE legs (number INTEGER PRIMARY KEY, ended INTEGER)"])
+def test_a_file_of_before_the_first_release_is_gone_on_with(tmp_path: Path, legs: str) -> None:
+    """The tables that came into this format are made in it; jobs and counters stay."""
     with closing(World(tmp_path / "jobs.db")) as world:
         run_ahead(world)
         seen = world.seen()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as stranger:
-        stranger.execute("DROP TABLE legs")
+        stranger.executescript(f"DROP TABLE legs; DROP TABLE inflows; {legs}")
     with closing(SqliteStorage(Location(path=tmp_path / "jobs.db"), clock=world.clock)) as store:
         assert store.stats([QUEUE])[0] == seen[0]
 

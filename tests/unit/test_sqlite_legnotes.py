@@ -19,7 +19,7 @@ SIZE = 32
 @pytest.fixture
 def notes(tmp_path: Path) -> Iterator[LegNotes]:
     """Those of a process that has a leg under way, of the number 1."""
-    with closing(LegNotes(tmp_path / "jobs.db", synced=False)) as made:
+    with closing(LegNotes(tmp_path / "jobs.db")) as made:
         assert made.begin(1, first=True) == 0
         yield made
 
@@ -27,7 +27,7 @@ def notes(tmp_path: Path) -> Iterator[LegNotes]:
 @pytest.fixture
 def other(tmp_path: Path) -> LegNotes:
     """Those of another process."""
-    return LegNotes(tmp_path / "jobs.db", synced=False)
+    return LegNotes(tmp_path / "jobs.db")
 
 
 def beside(tmp_path: Path) -> Path:
@@ -104,7 +104,7 @@ def test_nothing_is_noted_where_the_file_cannot_be_used(tmp_path: Path) -> None:
     """No leg begins; whoever must know what is noted is told why it cannot."""
     (tmp_path / "else").touch()
     beside(tmp_path).symlink_to(tmp_path / "else")
-    notes = LegNotes(tmp_path / "jobs.db", synced=False)
+    notes = LegNotes(tmp_path / "jobs.db")
     assert notes.begin(1, first=True) is None
     with pytest.raises(LegsAreOver):
         notes.add(1, 1, 10, 100)
@@ -118,18 +118,3 @@ def test_the_file_is_nobody_elses(notes: LegNotes, tmp_path: Path) -> None:
     """It tells how many jobs a queue has."""
     notes.add(1, 1, 10, 100)
     assert beside(tmp_path).stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("synced", [False, True])
-def test_notes_survive_the_loss_of_power_where_commits_do(
-    tmp_path: Path, synced: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`synchronous=full`: each is on the disk when it is made, and so is the name of a new file."""
-    flushed: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda _: flushed.append("directory"))
-    monkeypatch.setattr(os, "fdatasync", lambda _: flushed.append("note"))
-    with closing(LegNotes(tmp_path / "jobs.db", synced=synced)) as notes:
-        notes.begin(1, first=True)
-        notes.add(1, 1, 10, 100)
-        notes.add(1, 2, 11, 101)
-    assert flushed == (["directory", "note", "note"] if synced else [])

@@ -50,6 +50,10 @@ class Commits:
         self._await_turn(call)
         return call.outcome()
 
+    def if_free(self, do: Callable[[W], R | None], what: W) -> R | None:
+        """Do something now; None, and nothing is done, when another thread has the turn or waits for it."""
+        return None if self._waiting else self._with_turn(do, what)[1]
+
     def alone(self, do: Callable[[W], R], what: W) -> R:
         """Do something that is no transaction, as soon as it is this thread's turn: there is nothing to be
         shared."""

@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from glassq.errors import StorageUnavailable
-from glassq.stores.sqlite import legs
+from glassq.stores.sqlite import inflows, legs
 from glassq.stores.sqlite.commits import Commits
 from glassq.stores.sqlite.failures import UNTRANSLATED, raise_translated, translated
 from glassq.stores.sqlite.forking import tell_of_forks
@@ -87,6 +87,13 @@ class Connections:
             self._follow()
         return self._commits.alone(self._note, work)
 
+    def do_now(self, statement: Callable[[sqlite3.Connection], R]) -> R | None:
+        """The same with a work of one statement, a transaction by itself; not done either where other threads
+        write, with whom one is shared by `write`."""
+        if self._identity.replaced():
+            self._follow()
+        return self._commits.if_free(self._note, statement)
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """While this lasts no other thread writes."""
@@ -122,9 +129,13 @@ class Connections:
                 if known.version != version:
                     known.forget()
                     legs.end_all(connection, known)
-                elif not keeps:
-                    legs.end_known(connection, known)
-                    known.forget()
+                    inflows.end_all(connection)
+                else:
+                    inflows.count(connection, known)
+                    if not keeps:
+                        legs.end_known(connection, known)
+                        inflows.end_all(connection)
+                        known.forget()
                 known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")

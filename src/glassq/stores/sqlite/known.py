@@ -157,7 +157,19 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "legs", "notes", "version")
+    __slots__ = (
+        "_flows",
+        "_held",
+        "_others",
+        "_queues",
+        "_quiet",
+        "_ties",
+        "inflows",
+        "legs",
+        "notes",
+        "uncounted",
+        "version",
+    )
 
     def __init__(self, notes: LegNotes | None = None) -> None:
         self._queues: dict[int, QueueRow] = {}
@@ -169,12 +181,18 @@ class Known:
         self.version: int | None = None
         self.legs: dict[int, Leg] = {}
         """The legs that are under way, by their numbers: all there are in the file, begun by this process."""
+        self.inflows: dict[tuple[int, str, int], int] = {}
+        """The numbers of the inflows there are in the file, all of this process, by queue, lane and rank."""
+        self.uncounted: set[int] = set()
+        """Queues with jobs that came in by them and are not counted: `queue` counts them."""
         self.notes = notes
-        """Where the ends of their jobs are noted; None in memory, where there are no legs."""
+        """Where the ends of their jobs are noted; None where there are no legs."""
 
     def forget(self) -> None:
-        """Read everything anew. No leg is under way, or is to be."""
+        """Read everything anew. No leg is under way, nor an inflow, or none is to be."""
         self.legs.clear()
+        self.inflows.clear()
+        self.uncounted.clear()
         self._queues.clear()
         self._others.clear()
         self._held.clear()

@@ -53,11 +53,10 @@ _OVER = _RECORD.pack(0, 0, 0, 0)
 
 
 class LegNotes:
-    """The file of one database, as a process has it. `synced`: what is noted survives the loss of power."""
+    """The file of one database, as a process has it."""
 
-    def __init__(self, database: Path, *, synced: bool) -> None:
+    def __init__(self, database: Path) -> None:
         self._path = str(database) + "-legs"
-        self._synced = synced
         self._file: int | None = None
         self._end = 0
 
@@ -76,8 +75,6 @@ class LegNotes:
         """Note that so many jobs of a leg have ended. `LegsAreOver` when that is not, or may not be, so."""
         try:
             self._add(_RECORD.pack(ended, till_seq, at, number))
-            if self._synced and self._file is not None:
-                os.fdatasync(self._file)
         except OSError as error:
             raise LegsAreOver from error
 
@@ -115,23 +112,13 @@ class LegNotes:
         """Have the file open that has the name, which is not too long, nor ends in the middle of a record."""
         if self._file is None or not _is_at(self._file, self._path):
             self.close()
-            self._file = self._open_new()
+            self._file = os.open(self._path, _NEW, 0o600)
         self._end = os.fstat(self._file).st_size
         if self._end > _LONGEST or self._end % _SIZE:
             self.close()
             os.unlink(self._path)  # noqa: PTH108 - a plain name, as everywhere here
-            self._file = self._open_new()
+            self._file = os.open(self._path, _NEW, 0o600)
             self._end = 0
-
-    def _open_new(self) -> int:
-        file = os.open(self._path, _NEW, 0o600)
-        if self._synced:
-            directory = os.open(os.path.dirname(self._path), os.O_RDONLY)  # noqa: PTH120
-            try:
-                os.fsync(directory)  # or the file could be gone with the power, and all that was noted in it
-            finally:
-                os.close(directory)
-        return file
 
     @contextmanager
     def _reading(self) -> Iterator[int | None]:

@@ -180,6 +180,11 @@ class QueueRow(msgspec.Struct):
     tied: int
 
     @property
+    def left(self) -> int:
+        """Unsettled jobs."""
+        return self.enqueued + self.replayed - self.settled
+
+    @property
     def watermark(self) -> Watermark:
         """Where the queue stands."""
         return Watermark(self.incarnation, Counts(self.seq, self.enqueued, self.settled))

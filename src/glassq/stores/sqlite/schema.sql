@@ -204,6 +204,15 @@ CREATE TABLE IF NOT EXISTS legs (
     notes_at     INTEGER NOT NULL              -- where in that file its notes begin
 );
 
+-- Lanes that a process goes on putting jobs into: those behind the last sequence of their queue are in `jobs`, and not
+-- counted yet. Transactions of others count them before they do anything, and take the rows away: see `inflows.py`.
+CREATE TABLE IF NOT EXISTS inflows (
+    number       INTEGER PRIMARY KEY,          -- random: nobody else's ever
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    rank         INTEGER NOT NULL
+);
+
 -- Of workers with assigned keys: who had a lane last, since when (0 if nobody had it before), and until when that is
 -- remembered.
 CREATE TABLE owners (
