@@ -57,11 +57,12 @@ class Commits:
     def alone(self, do: Callable[[W], R], what: W) -> R:
         """Do something that is no transaction, as soon as it is this thread's turn: there is nothing to be
         shared."""
-        had, answer = self._with_turn(do, what)
-        if had:
-            return cast("R", answer)
-        with self.turn():
-            return do(what)
+        try:
+            with self._turn:
+                return do(what)
+        finally:
+            if self._waiting:
+                self._call_next()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -28,7 +28,7 @@ from glassq.stores.sqlite.rows import (
     QueueRow,
     first_places,
     others_ready,
-    place_in,
+    places_in,
     queue_row,
     stored_job,
     window_rows,
@@ -111,13 +111,13 @@ class HeldLane(msgspec.Struct):
         if self._all is not None:
             return self._all[:size]
         rows = window_rows(cx, self.queue, self.lane, size)
-        self.places = deque(map(place_in, rows))
+        self.places = deque(places_in(rows))
         self.whole = len(rows) < size
         return tuple(map(stored_job, rows))
 
     def consists_of(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """It was empty, and these came into it: as `window_rows` would read them."""
-        self.places = deque(map(place_in, rows))
+        self.places = deque(places_in(rows))
         self.whole = True
         self._all = tuple(map(stored_job, rows))
 
@@ -125,6 +125,12 @@ class HeldLane(msgspec.Struct):
         """Jobs came into it behind those that are known."""
         self.whole = False
         self._all = None
+
+    def without_first(self, count: int) -> None:
+        """So many of its first jobs, which are known, are gone."""
+        self._all = None
+        for _ in range(count):
+            self.places.popleft()
 
     def without(self, job: Place) -> None:
         """That job is gone."""
@@ -137,17 +143,16 @@ class HeldLane(msgspec.Struct):
 
 
 class Leg(msgspec.Struct, gc=False):
-    """Jobs of a held lane that have ended and are in the tables still (see `legs`). `stood` are counters of
-    its queue, `rank` is that of all its jobs; so many of them have ended, the last of them at that time."""
+    """Jobs of a held lane that have ended, or may, and are in the tables still (see `legs`), and the one
+    behind them. `stood` are counters of its queue; so many of the jobs have ended, the last of them at that
+    time. They are among the lane's places as long as it is under way."""
 
     number: int
     lane: HeldLane
-    rank: int
-    from_seq: int
+    jobs: Sequence[Place]
     notes: LegNotes
     stood: QueueRow
-    count: int = 0
-    till_seq: int = 0
+    ended: int = 0
     at: int = 0
 
 

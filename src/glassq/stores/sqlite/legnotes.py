@@ -66,27 +66,24 @@ class LegNotes:
         try:
             if first:
                 self._take_up()
-            self._add(_RECORD.pack(0, 0, 0, number))
+            self.add(number, 0, 0, 0)
         except (OSError, LegsAreOver):
             return None
         return self._end - _SIZE
 
     def add(self, number: int, ended: int, till_seq: int, at: int) -> None:
         """Note that so many jobs of a leg have ended. `LegsAreOver` when that is not, or may not be, so."""
-        try:
-            self._add(_RECORD.pack(ended, till_seq, at, number))
-        except OSError as error:
-            raise LegsAreOver from error
-
-    def _add(self, record: bytes) -> None:
         file = self._file
         if file is None:
             raise LegsAreOver
-        written = os.write(file, record)
-        end = os.lseek(file, 0, os.SEEK_CUR)
-        if end - _SIZE != self._end and (written < _SIZE or _are_over(file, self._end, end - _SIZE)):
-            raise LegsAreOver
-        self._end = end
+        try:
+            written = os.write(file, _RECORD.pack(ended, till_seq, at, number))
+            begin = os.lseek(file, 0, os.SEEK_CUR) - _SIZE
+            if begin != self._end and (written < _SIZE or _are_over(file, self._end, begin)):
+                raise LegsAreOver
+        except OSError as error:
+            raise LegsAreOver from error
+        self._end = begin + _SIZE
 
     def finish(self, legs: Sequence[tuple[int, int]]) -> dict[int, Note]:
         """End legs, by their numbers and where their notes begin; what was noted of them. Nothing is any

@@ -17,6 +17,8 @@ then.
 from __future__ import annotations
 
 import secrets
+from itertools import islice
+from operator import attrgetter
 from sqlite3 import Connection
 
 import msgspec
@@ -24,10 +26,11 @@ import msgspec
 from glassq.stores.sqlite.jumps import is_usual
 from glassq.stores.sqlite.known import HeldLane, Known, Leg
 from glassq.stores.sqlite.legnotes import Note
-from glassq.stores.sqlite.rows import QueueRow
+from glassq.stores.sqlite.rows import Place, QueueRow
 
 _MOST = 64
 """Jobs of a leg: to take them out costs others, who wait for that, about 0.2 ms."""
+_LEVEL_AND_HOLD = attrgetter("rank", "dedup")
 _BEGIN = "INSERT INTO legs (number, queue, lane, rank, from_seq, notes_at) VALUES (?, ?, ?, ?, ?, ?)"
 _LEGS = "SELECT number, queue, lane, rank, from_seq, notes_at FROM legs"
 
@@ -46,42 +49,47 @@ class Stepped(msgspec.Struct, frozen=True, gc=False):
 def begin(cx: Connection, known: Known, lane: HeldLane, stood: QueueRow) -> Leg | None:
     """Let a plain lane go on, on a leg; None when its next job could not be, or nothing can be noted."""
     lane.look_ahead(cx)
-    first = lane.first(cx)
-    if known.notes is None or first is None or first.dedup is not None or lane.second(cx) is None:
+    if known.notes is None or lane.first(cx) is None:
         return None
-    number = secrets.randbits(62) | 1
+    jobs = _those_on_it(lane)
+    if len(jobs) <= 1:
+        return None
+    first, number = jobs[0], secrets.randbits(62) | 1
     notes_at = known.notes.begin(number, first=not known.legs)
     if notes_at is None:
         return None
-    leg = Leg(number, lane, first.rank, first.seq, known.notes, stood)
+    leg = Leg(number, lane, jobs, known.notes, stood)
     cx.execute(_BEGIN, (number, lane.queue, lane.lane, first.rank, first.seq, notes_at))
     known.legs[number] = leg
     return leg
 
 
+def _those_on_it(lane: HeldLane) -> list[Place]:
+    """The first jobs of a lane that can be noted to have ended, and the one behind them."""
+    # order: the jobs of a leg are of one level, so that none which comes in later is ever among them. A job
+    # that holds what it alone may hold is taken out by itself, with that.
+    jobs = list(islice(lane.places, _MOST + 1))
+    fit = list(map((jobs[0].rank, None).__eq__, map(_LEVEL_AND_HOLD, jobs)))
+    return jobs[: fit.index(False) + 1] if False in fit else jobs
+
+
 def go_on(known: Known, leg: Leg, job_id: str, next_id: str, clock: int) -> Stepped | None:
     """Note that this job of the leg has succeeded and that one begins. None, and nothing is done, when the
     leg is over, or this is not the next of its jobs; `LegsAreOver` when that is found out only now."""
-    places = leg.lane.places
-    if leg.number not in known.legs or leg.count >= _MOST or len(places) <= 1:
+    jobs, ended, stood = leg.jobs, leg.ended + 1, leg.stood
+    if ended >= len(jobs) or leg.number not in known.legs:
         return None
-    job, stood = places[0], leg.stood
-    if job.id != job_id or places[1].id != next_id:
+    job = jobs[ended - 1]
+    if job.id != job_id or jobs[ended].id != next_id:
         return None  # order: what was named is not what comes
-    # order: the jobs of a leg are of one level, so that none which comes in later is ever among them. A job
-    # that holds what it alone may hold is taken out by itself, with that.
-    if job.rank != leg.rank or job.dedup is not None:
-        return None
     if not is_usual(stood.seen, clock):
         return None
     # fence: nobody has done anything since it began, or it would be refused.
-    leg.notes.add(leg.number, leg.count + 1, job.seq, clock)
-    leg.count += 1
-    leg.till_seq = job.seq
-    places.popleft()
-    stood.settled += 1
-    stood.seen = leg.at = clock
-    return Stepped(clock, stood.settled, stood.incarnation, stood.seq, stood.enqueued)
+    leg.notes.add(leg.number, ended, job.seq, clock)
+    leg.ended, leg.at = ended, clock
+    stood.settled = ordinal = stood.settled + 1
+    stood.seen = clock
+    return Stepped(clock, ordinal, stood.incarnation, stood.seq, stood.enqueued)
 
 
 def end(cx: Connection, known: Known, queue: int, lane: str) -> None:
@@ -127,9 +135,11 @@ def are_noted(cx: Connection, known: Known) -> bool:
 
 def _end(cx: Connection, leg: Leg) -> None:
     """End one of this process, which knows what it has noted."""
-    if leg.count:
-        note = Note(leg.count, leg.till_seq, leg.at, leg.number)
-        _take_out(cx, leg.lane.queue, leg.lane.lane, leg.rank, leg.from_seq, note)
+    if leg.ended:
+        lane, first, last = leg.lane, leg.jobs[0], leg.jobs[leg.ended - 1]
+        note = Note(leg.ended, last.seq, leg.at, leg.number)
+        _take_out(cx, lane.queue, lane.lane, first.rank, first.seq, note)
+        lane.without_first(leg.ended)
     cx.execute("DELETE FROM legs WHERE number = ?", (leg.number,))
 
 
