@@ -35,6 +35,10 @@ _LOG_BYTES = 4 << 20
 """The write-ahead log goes into the file when it is this long. The disk's ballast is one such log."""
 
 
+_AHEAD = "SELECT EXISTS (SELECT 1 FROM legs) OR EXISTS (SELECT 1 FROM inflows)"
+"""Whether any process has jobs in the tables that have ended, or are not counted, or may have."""
+
+
 class Connections:
     """One writing connection per process, which threads use in turn, and one for reading beside it.
 
@@ -128,13 +132,12 @@ class Connections:
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
                 if known.version != version:
                     known.forget()
-                    legs.end_all(connection, known)
-                    inflows.end_all(connection)
+                    self._end_all_ahead(connection)
                 else:
                     inflows.count(connection, known)
                     if not keeps:
                         legs.end_known(connection, known)
-                        inflows.end_all(connection)
+                        inflows.end_known(connection, known)
                         known.forget()
                 known.version = None  # until this is known to be committed
                 answer = work(connection)
@@ -148,6 +151,13 @@ class Connections:
         except UNTRANSLATED as error:
             raise_translated(error, self._path)
         return answer
+
+    def _end_all_ahead(self, connection: sqlite3.Connection) -> None:
+        """End legs and inflows, whosever."""
+        (some,) = connection.execute(_AHEAD).fetchone()
+        if some:
+            legs.end_all(connection, self._known)
+            inflows.end_all(connection)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

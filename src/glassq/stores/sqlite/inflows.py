@@ -101,14 +101,19 @@ def count(cx: Connection, known: Known) -> None:
     known.uncounted.clear()
 
 
+def end_known(cx: Connection, known: Known) -> None:
+    """End them, all of which are known and counted."""
+    if known.inflows:
+        known.inflows.clear()
+        cx.execute("DELETE FROM inflows")
+
+
 def end_all(cx: Connection) -> None:
     """Count what has come in by the inflows of every process, and end them."""
-    found = cx.execute(_LAST).fetchall()
-    for queue, last, lane, rank in found:
+    for queue, last, lane, rank in cx.execute(_LAST).fetchall():
         if last is not None:
             cx.execute(_COUNT, (last, queue, lane, rank))
-    if found:
-        cx.execute("DELETE FROM inflows")
+    cx.execute("DELETE FROM inflows")
 
 
 def are_there(cx: Connection) -> bool:

@@ -112,10 +112,8 @@ def end_known(cx: Connection, known: Known) -> None:
 def end_all(cx: Connection, known: Known) -> None:
     """End the legs of every process, of which nothing is known."""
     rows = cx.execute(_LEGS).fetchall()
-    if not rows:
-        return
     noted: dict[int, Note] = {}
-    if known.notes is not None:
+    if rows and known.notes is not None:
         noted = known.notes.finish([(row[0], row[5]) for row in rows])
     for number, queue, lane, rank, from_seq, _ in rows:
         note = noted.get(number)

@@ -115,7 +115,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         parents_of(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
-        if len(jobs) == 1 and inflows.is_plain(jobs[0]):
+        if self._known.inflows and len(jobs) == 1 and inflows.is_plain(jobs[0]):
             put_in = self._connections.do_now(lambda cx: self._put_in(cx, queue, jobs[0], max_length))
             if put_in is not None:
                 return [put_in]
