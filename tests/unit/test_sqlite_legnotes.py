@@ -76,7 +76,10 @@ def test_a_file_that_is_long_or_ends_in_the_middle_of_a_record_is_begun_anew(
         file.write(ending)
     if not ending:
         monkeypatch.setattr(legnotes, "_LONGEST", SIZE)
-    assert other.begin(2, first=True) == 0
+    size = beside(tmp_path).stat().st_size
+    assert other.begin(2, first=True) == size  # what ends the leg 1 may not be committed
+    assert other.noted([(1, 0)]) == {1: Note(1, 10, 100, 1)}
+    assert other.begin(2, first=True, anew=True) == 0
     assert beside(tmp_path).stat().st_size == SIZE
     assert other.noted([(1, 0)]) == {}
     with pytest.raises(LegsAreOver):

@@ -77,7 +77,7 @@ class Connections:
     def write(self, work: Callable[[sqlite3.Connection], R], *, shared: bool = False) -> R:
         """Do a work in a transaction that holds the file's write lock from its start; committed whole or
         rolled back. `shared`: works of other threads may be in it, too, and this one may be done again; and
-        legs of this process may be under way, whose jobs are in the tables."""
+        legs and inflows of this process may be under way."""
         self._follow()
         if shared:
             return self._commits.share(work)
@@ -161,8 +161,8 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A consistent snapshot that blocks no writer (in memory: the writing connection itself). The jobs of
-        legs that are under way are in the tables."""
+        """A consistent snapshot that blocks no writer (in memory: the writing connection itself). Jobs that
+        are noted to have ended are in the tables, and some may not be counted."""
         if self._path is None:
             with self._commits.turn(), self._snapshot(self._writer or self._open_writer()) as connection:
                 yield connection

@@ -19,8 +19,8 @@ from glassq.stores.sqlite.settling import Run, step
 
 
 class SqliteCourse:
-    """See `glassq.settling.Course`. Each job is settled at once, by a commit of its own, before the next one
-    begins: noted, on a leg, or taken out where a leg begins. What is not routine is not sent, and nothing is
+    """See `glassq.settling.Course`. Each job is settled at once, before the next one begins: noted, on a leg,
+    or taken out by a commit of its own where a leg begins. What is not routine is not sent, and nothing is
     done about it here.
 
     So there is never anything on its way, and nothing to be heard but what was just sent: `is_over` is False
@@ -88,12 +88,13 @@ class SqliteCourse:
         queue = self._names.find(cx, lease.queue)
         if queue is None or self._liveness.disowned(run.owner):
             return None
+        anew = not known.legs
         legs.end(cx, known, queue, lease.lane)  # a lane is on one leg at most
         alone = known.knows(queue, lease.lane)
         stepped = step(cx, known, queue, run, self._job_id, self._next_id, micros(self._clock.wall()))
         lane = known.held(cx, queue, run.owner, lease)
         if alone and stepped is not None and lane is not None:
-            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue))
+            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue), anew=anew)
         return stepped
 
     def hear(self) -> int:

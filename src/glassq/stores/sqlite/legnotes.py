@@ -60,12 +60,13 @@ class LegNotes:
         self._file: int | None = None
         self._end = 0
 
-    def begin(self, number: int, *, first: bool) -> int | None:
+    def begin(self, number: int, *, first: bool, anew: bool = False) -> int | None:
         """Begin a leg, inside of a transaction; where its notes begin, None when there cannot be any.
-        `first`: there is no other leg, of any process."""
+        `first`: there is no other leg by now, of any process; `anew`: nor was there one before this
+        transaction, so that what is noted will not be asked for even if this is not committed."""
         try:
             if first:
-                self._take_up()
+                self._take_up(anew=anew)
             self.add(number, 0, 0, 0)
         except (OSError, LegsAreOver):
             return None
@@ -105,17 +106,22 @@ class LegNotes:
             os.close(self._file)
             self._file = None
 
-    def _take_up(self) -> None:
-        """Have the file open that has the name, which is not too long, nor ends in the middle of a record."""
-        if self._file is None or not _is_at(self._file, self._path):
-            self.close()
-            self._file = os.open(self._path, _NEW, 0o600)
-        self._end = os.fstat(self._file).st_size
-        if self._end > _LONGEST or self._end % _SIZE:
-            self.close()
+    def _take_up(self, *, anew: bool) -> None:
+        """Have the file open that has the name, and know its end. If it may be, one that is too long, or ends
+        in the middle of a record, is left for a new one."""
+        file = self._file
+        if file is None or not _is_at(file, self._path):
+            file = self._open()
+        self._end = os.fstat(file).st_size
+        if anew and (self._end > _LONGEST or self._end % _SIZE):
             os.unlink(self._path)  # noqa: PTH108 - a plain name, as everywhere here
-            self._file = os.open(self._path, _NEW, 0o600)
+            self._open()
             self._end = 0
+
+    def _open(self) -> int:
+        self.close()
+        self._file = file = os.open(self._path, _NEW, 0o600)
+        return file
 
     @contextmanager
     def _reading(self) -> Iterator[int | None]:

@@ -46,8 +46,9 @@ class Stepped(msgspec.Struct, frozen=True, gc=False):
     enqueued: int
 
 
-def begin(cx: Connection, known: Known, lane: HeldLane, stood: QueueRow) -> Leg | None:
-    """Let a plain lane go on, on a leg; None when its next job could not be, or nothing can be noted."""
+def begin(cx: Connection, known: Known, lane: HeldLane, stood: QueueRow, *, anew: bool) -> Leg | None:
+    """Let a plain lane go on, on a leg; None when its next job could not be, or nothing can be noted. `anew`:
+    when this transaction began there was no leg at all."""
     lane.look_ahead(cx)
     if known.notes is None or lane.first(cx) is None:
         return None
@@ -55,7 +56,7 @@ def begin(cx: Connection, known: Known, lane: HeldLane, stood: QueueRow) -> Leg 
     if len(jobs) <= 1:
         return None
     first, number = jobs[0], secrets.randbits(62) | 1
-    notes_at = known.notes.begin(number, first=not known.legs)
+    notes_at = known.notes.begin(number, first=not known.legs, anew=anew)
     if notes_at is None:
         return None
     leg = Leg(number, lane, jobs, known.notes, stood)
