@@ -112,13 +112,13 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
                 'a SQLite file has no replicas; leave durability at "memory", or use Redis for this queue'
             )
         size = append_size(jobs)
-        parents_of(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
         if self._known.inflows and len(jobs) == 1 and inflows.is_plain(jobs[0]):
             put_in = self._connections.do_now(lambda cx: self._put_in(cx, queue, jobs[0], max_length))
             if put_in is not None:
                 return [put_in]
+        parents_of(jobs)
 
         def append(change: Change) -> list[Appended] | QueueFull | QueueClosed | None:
             key = self._names.find(change.cx, queue)
