@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,12 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from glassq.errors import CorruptRecord, QueueFull
+from glassq.errors import CorruptRecord, QueueFull, StorageUnavailable
 from glassq.model.edges import After
 from glassq.model.jobs import Dedup, Disposition, NewJob
 from glassq.model.leases import ClaimCause, Grant, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.stores.sqlite.course import SqliteCourse
+from glassq.stores.sqlite.legnotes import LegNotes
 from glassq.stores.sqlite.location import Location
 from glassq.stores.sqlite.store import SqliteStorage
 from glassq.testing.clock import FakeClock
@@ -80,7 +83,8 @@ class World:
     def noted(self) -> int:
         """How many jobs have ended and are in the tables, as a stranger sees it."""
         with closing(sqlite3.connect(self.path)) as stranger:
-            return sum(ended for (ended,) in stranger.execute("SELECT ended FROM legs"))
+            legs = stranger.execute("SELECT number, notes_at FROM legs").fetchall()
+        return sum(note.ended for note in LegNotes(self.path).noted(legs).values())
 
     def seen(self) -> tuple[Any, ...]:
         """What there is to see."""
@@ -109,16 +113,15 @@ def run_ahead(world: World) -> Runner:
     return runner
 
 
-def test_a_job_on_a_leg_is_one_statement_that_is_committed_when_it_returns(world: World) -> None:
-    """O2, O4: nothing of it is in the process only; and it costs no transaction of several statements."""
+def test_a_job_on_a_leg_is_a_record_that_is_there_when_it_returns(world: World) -> None:
+    """O2, O4: nothing of it is in the process only; and it costs no statement."""
     runner = run_ahead(world)
     writer = world.store._connections._writer
     assert writer is not None
     statements: list[str] = []
     writer.set_trace_callback(statements.append)
     assert runner.send(SENT)
-    assert not writer.in_transaction
-    assert [each.partition(" ")[0] for each in statements] == ["UPDATE"]
+    assert statements == []
     assert world.noted() == SENT - 1
 
 
@@ -202,6 +205,16 @@ def test_appends_behind_a_lane_leave_its_leg(world: World) -> None:
     assert world.seen()[0].ready == JOBS - SENT
 
 
+def test_no_lane_is_on_a_leg_where_commits_survive_the_loss_of_power(tmp_path: Path) -> None:
+    """Notes are not flushed to the disk. Each job is in a commit, which those of other lanes share."""
+    location = Location(path=tmp_path / "jobs.db", synchronous="full")
+    with closing(SqliteStorage(location, clock=FakeClock())) as store:
+        store.append(QUEUE, [JOB] * JOBS)
+        runner = Runner(store)
+        assert all(runner.send(index) for index in range(SENT))
+        assert not (tmp_path / "jobs.db-legs").exists()
+
+
 def test_what_a_job_alone_may_hold_is_free_once_it_has_ended(tmp_path: Path) -> None:
     """A unique job is not noted but taken out, so that the next of its kind is no duplicate."""
     with closing(World(tmp_path / "jobs.db")) as world:
@@ -214,6 +227,24 @@ def test_what_a_job_alone_may_hold_is_free_once_it_has_ended(tmp_path: Path) -> 
         assert world.store.append(QUEUE, [unique])[0].disposition is Disposition.DUPLICATE
         assert all(runner.send(index) for index in range(3, 5))
         assert world.store.append(QUEUE, [unique])[0].disposition is Disposition.CREATED
+
+
+def test_who_ended_legs_and_was_killed_before_its_commit_did_not(world: World) -> None:
+    """What was noted is taken out once, by whoever comes next; until then nothing more is noted."""
+    runner = run_ahead(world)
+
+    def die(_: object) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        world.other._changes.insist(die)
+    assert world.noted() == SENT - 2
+    assert runner.send(SENT)
+    assert world.noted() == 0
+    assert all(runner.send(index) for index in range(SENT + 1, SENT + 4))
+    assert world.noted() == 2
+    stats = world.seen()[0]
+    assert (stats.settled["succeeded"], stats.ready) == (SENT + 4, JOBS - SENT - 5)
 
 
 def test_two_lanes_of_a_process_are_on_legs_at_once(tmp_path: Path) -> None:
@@ -290,38 +321,25 @@ def test_what_was_noted_by_a_process_that_was_killed_stays_so(world: World) -> N
     assert world.store.settle(ALICE, [runner.settlement(SENT)])[0].status is SettleStatus.FENCED
 
 
-class Failing:
-    """A connection whose statements fail, before or after they were carried out and committed."""
-
-    in_transaction = False
-
-    def __init__(self, writer: sqlite3.Connection, error: BaseException, *, late: bool) -> None:
-        self._writer, self._error, self._late = writer, error, late
-
-    def execute(self, *statement: Any) -> None:
-        """Fail."""
-        if self._late:
-            self._writer.execute(*statement)
-        raise self._error
-
-
 @contextmanager
-def failing(store: SqliteStorage, error: BaseException, *, late: bool) -> Iterator[None]:
-    """Its connection fails so."""
-    connections = store._connections
-    writer = connections._writer
-    assert writer is not None
-    connections._writer = Failing(writer, error, late=late)  # type: ignore[assignment]
-    try:
+def failing(error: BaseException, *, late: bool) -> Iterator[None]:
+    """What is written fails, before or after it is in the file."""
+    write = os.write
+
+    def fail(file: int, what: bytes) -> int:
+        if late:
+            write(file, what)
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", fail)
         yield
-    finally:
-        connections._writer = writer
 
 
-def test_an_interrupt_after_the_commit_is_no_failure_to_commit(world: World) -> None:
+def test_an_interrupt_after_the_note_is_no_failure_to_note(world: World) -> None:
     """Whoever was interrupted settles the job again, and is told that it is settled."""
     runner = run_ahead(world)
-    with pytest.raises(KeyboardInterrupt), failing(world.store, KeyboardInterrupt(), late=True):
+    with pytest.raises(KeyboardInterrupt), failing(KeyboardInterrupt(), late=True):
         runner.send(SENT)
     assert world.noted() == SENT - 1
     assert not runner.send(SENT)
@@ -331,12 +349,14 @@ def test_an_interrupt_after_the_commit_is_no_failure_to_commit(world: World) -> 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_what_cannot_be_noted_is_settled_by_itself(world: World, late: bool) -> None:
-    """A full disk, for one: it is not known whether it was noted, and found out by whoever settles it."""
+    """A full disk, for one: it is not known whether it was noted, and found out by whoever settles it. That
+    must be able to say that legs are over: until it is, it fails, and says why."""
     runner = run_ahead(world)
-    full = sqlite3.OperationalError("database or disk is full")
-    full.sqlite_errorname = "SQLITE_FULL"
-    with failing(world.store, full, late=late):
+    with failing(OSError(errno.ENOSPC, "No space left on device"), late=late):
         assert not runner.send(SENT)
+        with pytest.raises(StorageUnavailable) as full:
+            world.store.settle(ALICE, [runner.settlement(SENT)])
+        assert full.value.reason == "enospc"
     answer = world.store.settle(ALICE, [runner.settlement(SENT)])[0]
     assert answer.status is (SettleStatus.ALREADY if late else SettleStatus.DONE)
     assert world.seen()[0].settled["succeeded"] == SENT + 1
@@ -346,7 +366,7 @@ def test_nothing_is_noted_in_a_file_that_is_not_there_any_more(world: World) -> 
     """Each job looks for the file: none is taken from a queue that is gone, none goes into another one."""
     runner = run_ahead(world)
     world.other.close()
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-legs"):
         world.path.with_name(f"{world.path.name}{suffix}").unlink(missing_ok=True)
     assert not runner.send(SENT)
     assert world.store.settle(ALICE, [runner.settlement(SENT)])[0].status is SettleStatus.FENCED
@@ -366,13 +386,14 @@ def test_a_jump_of_the_clock_is_not_noted(world: World) -> None:
     assert world.seen()[0].last_settled_at == pytest.approx(world.clock.wall() + 3600)
 
 
-def test_a_file_of_before_there_were_legs_is_gone_on_with(tmp_path: Path) -> None:
-    """The table is made in it; jobs and counters stay."""
+@pytest.mark.parametrize("legs", ["", "CREATE TABLE legs (number INTEGER PRIMARY KEY, ended INTEGER)"])
+def test_a_file_of_before_the_first_release_is_gone_on_with(tmp_path: Path, legs: str) -> None:
+    """The tables that came into this format are made in it; jobs and counters stay."""
     with closing(World(tmp_path / "jobs.db")) as world:
         run_ahead(world)
         seen = world.seen()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as stranger:
-        stranger.execute("DROP TABLE legs")
+        stranger.executescript(f"DROP TABLE legs; DROP TABLE inflows; {legs}")
     with closing(SqliteStorage(Location(path=tmp_path / "jobs.db"), clock=world.clock)) as store:
         assert store.stats([QUEUE])[0] == seen[0]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from glassq.errors import QueueFull
 from glassq.model.jobs import Appended, Dedup, Disposition, NewJob
-from glassq.stores.sqlite import legs
+from glassq.stores.sqlite import inflows, legs
 from glassq.stores.sqlite.jumps import catch_up, is_usual, time_of
 from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.rows import Placed, QueueRow, a_body, micros, next_tail
@@ -79,6 +79,8 @@ def append(
         answers.append(answer)
         if job.dedup is not None:
             _remember(cx, queue, job.dedup, answer, now)
+    if len(jobs) == len(placed) == 1 and known.joins(queue, placed[0].lane, placed[0].rank, placed[0].rank):
+        inflows.begin(cx, known, queue, placed[0].lane, placed[0].rank)  # it is likely to go on
     opened = join(cx, known, queue, placed, stood.tail)
     cx.execute(
         "UPDATE queues SET seq = ?, enqueued = enqueued + ?, tail = ?, seen = ? WHERE id = ?",
@@ -249,9 +251,8 @@ def _schedule(cx: Connection, queue: int, job: NewJob, job_id: str, due_at: int)
 
 
 def _refuse_overflow(stood: QueueRow, count: int, max_length: int) -> None:
-    left = stood.enqueued + stood.replayed - stood.settled
-    if left + count > max_length:
-        raise QueueFull(left, max_length)
+    if stood.left + count > max_length:
+        raise QueueFull(stood.left, max_length)
 
 
 # -- duplicates ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from sqlite3 import Connection
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,26 +45,38 @@ def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) 
     )
 
 
-def bring_up_to_date(cx: Connection, queue: int, now: int) -> None:
+class _Times(NamedTuple):
+    """When the first lease ends, the first job is due, the first retry is, and the first lease of another
+    owner ends."""
+
+    lease: int | None
+    job: int | None
+    retry: int | None
+    of_others: int | None
+
+    @classmethod
+    def of(cls, cx: Connection, queue: int, owner: str) -> _Times:
+        """Those of a queue, as an owner sees it."""
+        return cls(*cx.execute(_TIMES, (queue, owner)).fetchone())
+
+
+def bring_up_to_date(cx: Connection, queue: int, owner: str, now: int) -> _Times:
     """Let time, which was seen to pass, have its effect: ended leases, due jobs and due retries made ready.
+    Returns what comes next.
 
     In this order: a job that comes in when a lease has ended finds its lane with no owner any more.
     """
-    ended, due, again = cx.execute(_PASSED, (queue, now)).fetchone()
+    times = _Times.of(cx, queue, owner)
+    ended, due, again = [time is not None and time <= now for time in times[:3]]
+    if not (ended or due or again):
+        return times
     if ended:
         _reclaim_expired(cx, queue, now)
     if due:
         promote_scheduled(cx, queue, now)
     if again:
         _promote_due(cx, queue, now)
-
-
-_PASSED = (
-    "SELECT EXISTS (SELECT 1 FROM lanes WHERE queue = ?1 AND state = 'held' AND place <= ?2),"
-    " EXISTS (SELECT 1 FROM scheduled WHERE queue = ?1 AND due_at <= ?2),"
-    " EXISTS (SELECT 1 FROM lanes WHERE queue = ?1 AND state = 'waiting' AND place <= ?2)"
-)
-"""Whether there are ended leases, due jobs, due retries."""
+    return _Times.of(cx, queue, owner)
 
 
 def together(claims: Sequence[Claimed], now: float, found: Mapping[str, Watermark]) -> Claimed:
@@ -126,13 +139,14 @@ def _promote_due(cx: Connection, queue: int, now: int) -> None:
         )
 
 
-_HELD = "lanes INDEXED BY lanes_by_state WHERE queue = ? AND state = 'held'"
+_HELD = "lanes INDEXED BY lanes_by_state WHERE queue = ?1 AND state = 'held'"
 """Few of very many lanes: SQLite, left to itself, reads them all."""
-_NEXT_DUE = (
-    "SELECT min(place) AS at FROM lanes WHERE queue = ? AND state = 'waiting'"
-    " UNION ALL SELECT min(due_at) FROM scheduled WHERE queue = ?"
+_TIMES = (
+    f"SELECT (SELECT place FROM {_HELD} ORDER BY place LIMIT 1),"
+    " (SELECT min(due_at) FROM scheduled WHERE queue = ?1),"
+    " (SELECT min(place) FROM lanes WHERE queue = ?1 AND state = 'waiting'),"
+    f" (SELECT place FROM {_HELD} AND owner <> ?2 ORDER BY place LIMIT 1)"
 )
-_NEXT_END = f"SELECT * FROM (SELECT place FROM {_HELD} AND owner <> ? ORDER BY place LIMIT 1)"
 
 
 def holders(cx: Connection, queue: int) -> set[str]:
@@ -258,7 +272,7 @@ class Claim(msgspec.Struct):
     def carry_out(self, cx: Connection, terms: Terms, lanes: int, begin: int, size: int) -> Claimed:
         """Let time have its effect, then grant; what is left to be said of all queues is left out. Lanes that
         do not begin at once are left to others."""
-        bring_up_to_date(cx, self.queue, self.now)
+        times = bring_up_to_date(cx, self.queue, str(self.owner), self.now)
         most, at_once = terms.within(lanes, begin)
         most = min(most, at_once + _IN_A_ROW) if terms.together and terms.turn == 1 else at_once
         chooser = None
@@ -276,10 +290,9 @@ class Claim(msgspec.Struct):
             grants = [
                 msgspec.structs.replace(each, stolen=each.lease.lane in chooser.stolen) for each in grants
             ]
-        if chooser is None:
-            due = self.next_due(cx, leases=not (grants and others))
-        else:
-            due = 0.0 if chooser.sees_more else self.next_due(cx)
+        # Whoever was granted some of many comes again when it has room.
+        leases = chooser is not None or not (grants and others)
+        due = 0.0 if chooser is not None and chooser.sees_more else self._next_due(times, leases=leases)
         self.note(cx)
         return Claimed(
             grants=tuple(grants),
@@ -296,12 +309,8 @@ class Claim(msgspec.Struct):
             (self.stood.token, self.granted, self.now, self.queue),
         )
 
-    def next_due(self, cx: Connection, *, leases: bool = True) -> float | None:
-        """Seconds until a job or a retry of the queue is due, or somebody else's lease ends if these matter;
-        if any."""
-        whose: tuple[int | str, ...] = (self.queue, self.queue)
-        ends = _NEXT_DUE
-        if leases:
-            ends, whose = f"{_NEXT_DUE} UNION ALL {_NEXT_END}", (*whose, self.queue, str(self.owner))
-        (due,) = cx.execute(f"SELECT min(at) FROM ({ends})", whose).fetchone()
+    def _next_due(self, times: _Times, *, leases: bool) -> float | None:
+        """Seconds until a job or a retry of the queue is due, or, if these matter, somebody else's lease
+        ends; if any. What is granted here changes none of these."""
+        due = min((time for time in times[1 : 4 if leases else 3] if time is not None), default=None)
         return None if due is None else max(0.0, (due - self.now) / MICRO)

@@ -54,6 +54,16 @@ class Commits:
         """Do something now; None, and nothing is done, when another thread has the turn or waits for it."""
         return None if self._waiting else self._with_turn(do, what)[1]
 
+    def alone(self, do: Callable[[W], R], what: W) -> R:
+        """Do something that is no transaction, as soon as it is this thread's turn: there is nothing to be
+        shared."""
+        try:
+            with self._turn:
+                return do(what)
+        finally:
+            if self._waiting:
+                self._call_next()
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """While this lasts no other thread writes."""

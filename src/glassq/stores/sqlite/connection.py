@@ -14,13 +14,14 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from glassq.errors import StorageUnavailable
-from glassq.stores.sqlite import legs
+from glassq.stores.sqlite import inflows, legs
 from glassq.stores.sqlite.commits import Commits
 from glassq.stores.sqlite.failures import UNTRANSLATED, raise_translated, translated
 from glassq.stores.sqlite.forking import tell_of_forks
 from glassq.stores.sqlite.format import migrate
 from glassq.stores.sqlite.identity import Identity
 from glassq.stores.sqlite.known import Known
+from glassq.stores.sqlite.legnotes import LegsAreOver
 from glassq.stores.sqlite.location import Location, prepare
 
 R = TypeVar("R")
@@ -32,6 +33,10 @@ _PAGE_BYTES = 2048
 """A commit writes whole pages: at SQLite's 4096 it costs a fifth more, at 1024 jobs of 250 bytes overflow."""
 _LOG_BYTES = 4 << 20
 """The write-ahead log goes into the file when it is this long. The disk's ballast is one such log."""
+
+
+_AHEAD = "SELECT EXISTS (SELECT 1 FROM legs) OR EXISTS (SELECT 1 FROM inflows)"
+"""Whether any process has jobs in the tables that have ended, or are not counted, or may have."""
 
 
 class Connections:
@@ -72,7 +77,7 @@ class Connections:
     def write(self, work: Callable[[sqlite3.Connection], R], *, shared: bool = False) -> R:
         """Do a work in a transaction that holds the file's write lock from its start; committed whole or
         rolled back. `shared`: works of other threads may be in it, too, and this one may be done again; and
-        legs of this process may be under way, whose jobs are in the tables."""
+        legs and inflows of this process may be under way."""
         self._follow()
         if shared:
             return self._commits.share(work)
@@ -80,11 +85,18 @@ class Connections:
             return self._transact(work, keeps=False)
 
     def note(self, work: Callable[[sqlite3.Connection], R]) -> R | None:
-        """Do a work of one statement that keeps what is known true, as a transaction of its own. None when it
-        was not done: then it may be possible by `write`."""
+        """Do a work outside of any transaction that keeps what is known true. None when it was not done: then
+        it may be possible by `write`."""
         if self._identity.replaced():
             self._follow()
-        return self._commits.if_free(self._note, work)
+        return self._commits.alone(self._note, work)
+
+    def do_now(self, statement: Callable[[sqlite3.Connection], R]) -> R | None:
+        """The same with a work of one statement, a transaction by itself; not done either where other threads
+        write, with whom one is shared by `write`."""
+        if self._identity.replaced():
+            self._follow()
+        return self._commits.if_free(self._note, statement)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -100,6 +112,8 @@ class Connections:
         known.version = None  # until this is known to be committed, and what is known to say so
         try:
             answer = work(connection)
+        except LegsAreOver:
+            return None  # and nothing is known any more
         except UNTRANSLATED as error:
             raise_translated(error, self._path)
         known.version = version
@@ -116,9 +130,15 @@ class Connections:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
-                if known.version != version or not keeps:
+                if known.version != version:
                     known.forget()
-                    legs.end_all(connection)
+                    self._end_all_ahead(connection)
+                else:
+                    inflows.count(connection, known)
+                    if not keeps:
+                        legs.end_known(connection, known)
+                        inflows.end_known(connection, known)
+                        known.forget()
                 known.version = None  # until this is known to be committed
                 answer = work(connection)
                 connection.execute("COMMIT")
@@ -132,10 +152,17 @@ class Connections:
             raise_translated(error, self._path)
         return answer
 
+    def _end_all_ahead(self, connection: sqlite3.Connection) -> None:
+        """End legs and inflows, whosever."""
+        (some,) = connection.execute(_AHEAD).fetchone()
+        if some:
+            legs.end_all(connection, self._known)
+            inflows.end_all(connection)
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A consistent snapshot that blocks no writer (in memory: the writing connection itself). The jobs of
-        legs that are under way are in the tables."""
+        """A consistent snapshot that blocks no writer (in memory: the writing connection itself). Jobs that
+        are noted to have ended are in the tables, and some may not be counted."""
         if self._path is None:
             with self._commits.turn(), self._snapshot(self._writer or self._open_writer()) as connection:
                 yield connection
@@ -190,6 +217,11 @@ class Connections:
             if connection is not None:
                 connection.close()
         self._reader = self._writer = None
+        self._let_notes_go()
+
+    def _let_notes_go(self) -> None:
+        if self._known.notes is not None:
+            self._known.notes.close()
 
     def _connect(self, accept: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         """A connection that `accept` has made fit; closed again when it has not."""
@@ -252,6 +284,7 @@ class Connections:
         # Kept, not closed: closing would touch locks and shared memory that belong to the parent.
         self._abandoned += [self._writer, self._reader]
         self._writer = self._reader = None
+        self._let_notes_go()  # a copy of the parent's, which has its own
         self._commits.begin_anew()
         self._read_lock = threading.RLock()
         if self._path is None:

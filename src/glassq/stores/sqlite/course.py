@@ -19,8 +19,8 @@ from glassq.stores.sqlite.settling import Run, step
 
 
 class SqliteCourse:
-    """See `glassq.settling.Course`. Each job is settled at once, by a commit of its own, before the next one
-    begins: noted, on a leg, or taken out where a leg begins. What is not routine is not sent, and nothing is
+    """See `glassq.settling.Course`. Each job is settled at once, before the next one begins: noted, on a leg,
+    or taken out by a commit of its own where a leg begins. What is not routine is not sent, and nothing is
     done about it here.
 
     So there is never anything on its way, and nothing to be heard but what was just sent: `is_over` is False
@@ -50,7 +50,7 @@ class SqliteCourse:
         self._heard: list[Stepped] = []
 
     def send(self, job_id: str, next_id: str) -> int | None:
-        """See `Course.send`. One transaction, on a leg of one statement."""
+        """See `Course.send`. One transaction; on a leg a note."""
         self._job_id, self._next_id = job_id, next_id
         connections = self._connections
         try:
@@ -67,7 +67,7 @@ class SqliteCourse:
         if leg is None:
             return None
         now = micros(self._clock.wall())
-        return legs.go_on(cx, self._known, leg, self._job_id, self._next_id, now)
+        return legs.go_on(self._known, leg, self._job_id, self._next_id, now)
 
     def _find_leg(self, cx: Connection) -> Leg | None:
         """The leg on which the last settlement let the lane go on, if that is as it was left then."""
@@ -84,19 +84,17 @@ class SqliteCourse:
     def _step(self, cx: Connection) -> Stepped | None:
         """The same where it is not on a leg; then one begins, unless somebody else has just written, and is
         likely to again. What is done here may be undone: then the leg is over with it."""
-        noted = self._go_on(cx)
-        if noted is not None:
-            return noted
         run, known, lease = self._run, self._known, self._run.lease
         queue = self._names.find(cx, lease.queue)
         if queue is None or self._liveness.disowned(run.owner):
             return None
+        anew = not known.legs
         legs.end(cx, known, queue, lease.lane)  # a lane is on one leg at most
         alone = known.knows(queue, lease.lane)
         stepped = step(cx, known, queue, run, self._job_id, self._next_id, micros(self._clock.wall()))
         lane = known.held(cx, queue, run.owner, lease)
         if alone and stepped is not None and lane is not None:
-            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue))
+            self._leg = legs.begin(cx, known, lane, known.queue(cx, queue), anew=anew)
         return stepped
 
     def hear(self) -> int:

@@ -43,8 +43,9 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
 
 
 def _add_what_is_missing(connection: sqlite3.Connection) -> None:
-    """Tables that came into this format while nobody but its makers had files of it."""
-    if not _value(connection, "SELECT count(*) FROM sqlite_master WHERE name = 'legs'"):
+    """Tables that came into this format, or changed, while nobody but its makers had files of it."""
+    if not _value(connection, "SELECT count(*) FROM sqlite_master WHERE name = 'inflows'"):
+        connection.execute("DROP TABLE IF EXISTS legs")
         for statement in _statements(_SCHEMA.read_text()):
             if "IF NOT EXISTS" in statement:
                 connection.execute(statement)

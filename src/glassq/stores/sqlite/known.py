@@ -20,6 +20,7 @@ import msgspec
 
 from glassq.model.jobs import JobState, StoredJob
 from glassq.model.leases import Lease
+from glassq.stores.sqlite.legnotes import LegNotes
 from glassq.stores.sqlite.rows import (
     OTHERS_READY,
     QUEUE_COLUMNS,
@@ -27,7 +28,7 @@ from glassq.stores.sqlite.rows import (
     QueueRow,
     first_places,
     others_ready,
-    place_in,
+    places_in,
     queue_row,
     stored_job,
     window_rows,
@@ -110,13 +111,13 @@ class HeldLane(msgspec.Struct):
         if self._all is not None:
             return self._all[:size]
         rows = window_rows(cx, self.queue, self.lane, size)
-        self.places = deque(map(place_in, rows))
+        self.places = deque(places_in(rows))
         self.whole = len(rows) < size
         return tuple(map(stored_job, rows))
 
     def consists_of(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """It was empty, and these came into it: as `window_rows` would read them."""
-        self.places = deque(map(place_in, rows))
+        self.places = deque(places_in(rows))
         self.whole = True
         self._all = tuple(map(stored_job, rows))
 
@@ -124,6 +125,12 @@ class HeldLane(msgspec.Struct):
         """Jobs came into it behind those that are known."""
         self.whole = False
         self._all = None
+
+    def without_first(self, count: int) -> None:
+        """So many of its first jobs, which are known, are gone."""
+        self._all = None
+        for _ in range(count):
+            self.places.popleft()
 
     def without(self, job: Place) -> None:
         """That job is gone."""
@@ -136,14 +143,17 @@ class HeldLane(msgspec.Struct):
 
 
 class Leg(msgspec.Struct, gc=False):
-    """Jobs of a held lane that have ended and are in the tables still (see `legs`). `stood` are counters of
-    its queue, `rank` is that of all its jobs; so many of them have ended."""
+    """Jobs of a held lane that have ended, or may, and are in the tables still (see `legs`), and the one
+    behind them. `stood` are counters of its queue; so many of the jobs have ended, the last of them at that
+    time. They are among the lane's places as long as it is under way."""
 
     number: int
     lane: HeldLane
-    rank: int
+    jobs: Sequence[Place]
+    notes: LegNotes
     stood: QueueRow
-    count: int = 0
+    ended: int = 0
+    at: int = 0
 
 
 class Known:
@@ -152,9 +162,21 @@ class Known:
     `version` is the file's at the last commit that left this true, None after any other transaction.
     """
 
-    __slots__ = ("_flows", "_held", "_others", "_queues", "_quiet", "_ties", "legs", "version")
+    __slots__ = (
+        "_flows",
+        "_held",
+        "_others",
+        "_queues",
+        "_quiet",
+        "_ties",
+        "inflows",
+        "legs",
+        "notes",
+        "uncounted",
+        "version",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, notes: LegNotes | None = None) -> None:
         self._queues: dict[int, QueueRow] = {}
         self._others: dict[int, bool] = {}
         self._held: dict[tuple[int, str], HeldLane] = {}
@@ -164,10 +186,18 @@ class Known:
         self.version: int | None = None
         self.legs: dict[int, Leg] = {}
         """The legs that are under way, by their numbers: all there are in the file, begun by this process."""
+        self.inflows: dict[tuple[int, str, int], int] = {}
+        """The numbers of the inflows there are in the file, all of this process, by queue, lane and rank."""
+        self.uncounted: set[int] = set()
+        """Queues with jobs that came in by them and are not counted: `queue` counts them."""
+        self.notes = notes
+        """Where the ends of their jobs are noted; None where there are no legs."""
 
     def forget(self) -> None:
-        """Read everything anew. No leg is under way, or is to be."""
+        """Read everything anew. No leg is under way, nor an inflow, or none is to be."""
         self.legs.clear()
+        self.inflows.clear()
+        self.uncounted.clear()
         self._queues.clear()
         self._others.clear()
         self._held.clear()

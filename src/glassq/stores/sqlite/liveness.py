@@ -80,7 +80,9 @@ class Liveness:
 
     def departed(self, cx: Connection, holders: set[str]) -> set[str]:
         """Owners whose process ended: those `holders` and suspects that nobody reads the bell of."""
-        gone = set()
+        gone: set[str] = set()
+        if not holders and not self._silent:
+            return gone
         rows = cx.execute("SELECT owner, bell FROM workers WHERE bell IS NOT NULL").fetchall()
         with self._lock:
             for owner, name in rows:

@@ -1,6 +1,7 @@
 """The verbs that change nothing: what there is to see, each in one snapshot, for which no writer waits.
 
-Jobs that were noted to have ended are taken out before (see `legs`): that changes nothing that anybody sees.
+Jobs that were noted to have ended are taken out before (see `legs`), those that came in counted (see
+`inflows`): that changes nothing that anybody sees.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from glassq.model.layouts import Layout
 from glassq.model.names import queue_of
 from glassq.model.stats import QueueStats
 from glassq.storage import DeadRecord, HaltedRecord, WaitingRecord
-from glassq.stores.sqlite import legs, looking, views
+from glassq.stores.sqlite import inflows, legs, looking, views
 from glassq.stores.sqlite.changes import Changes
 from glassq.stores.sqlite.connection import Connections
+from glassq.stores.sqlite.known import Known
 from glassq.stores.sqlite.naming import Names, all_names, layouts
 from glassq.stores.sqlite.rows import micros
 
@@ -33,6 +35,7 @@ class ReadingVerbs:
     _changes: Changes
     _clock: Clock
     _connections: Connections
+    _known: Known
     _names: Names
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -79,11 +82,11 @@ class ReadingVerbs:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """A snapshot in which no job is that has ended. Where any is noted to have, it comes after one
-        transaction, which ends all legs."""
+        """A snapshot in which no job is that has ended, and all others are counted. Where that may not be so,
+        it comes after one transaction, which ends all legs and inflows."""
         with ExitStack() as snapshot:
             cx = snapshot.enter_context(self._connections.reading())
-            while legs.are_noted(cx):
+            while legs.are_noted(cx, self._known) or inflows.are_there(cx):
                 snapshot.close()
                 with self._connections.turn():  # here nobody goes on in between; another process hardly can
                     self._changes.insist(lambda _: None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import starmap
+from operator import itemgetter
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
@@ -42,14 +45,15 @@ def a_body(value: object) -> bytes:
 
 def stored_job(row: tuple[Any, ...]) -> StoredJob:
     """A job from `JOB_COLUMNS`."""
+    job, seq, rank, body, eligible_at, expires_at, replayed = row[:7]
     return StoredJob(
-        id=row[0],
-        seq=row[1],
-        level=-row[2],
-        body=a_body(row[3]),
-        eligible_at=row[4] / MICRO,
-        expires_at=None if row[5] is None else row[5] / MICRO,
-        replayed=bool(row[6]),
+        id=job,
+        seq=seq,
+        level=-rank,
+        body=a_body(body),
+        eligible_at=eligible_at / MICRO,
+        expires_at=None if expires_at is None else expires_at / MICRO,
+        replayed=bool(replayed),
     )
 
 
@@ -59,7 +63,7 @@ def window(cx: Connection, queue: int, lane: str, size: int) -> tuple[StoredJob,
 
 
 def window_rows(cx: Connection, queue: int, lane: str, size: int) -> list[tuple[Any, ...]]:
-    """The rows of a window: see `stored_job` and `place_in`."""
+    """The rows of a window: see `stored_job` and `places_in`."""
     return cx.execute(
         f"SELECT {JOB_COLUMNS}, dedup FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?",
         (queue, lane, size),
@@ -79,7 +83,7 @@ def head(cx: Connection, queue: int, lane: str, begun: tuple[int, int] | None) -
     return stored_job(row) if row else None
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where an unsettled job is in its lane, and what it alone may hold until it is settled."""
 
     id: str
@@ -88,9 +92,12 @@ class Place(NamedTuple):
     dedup: str | None
 
 
-def place_in(row: tuple[Any, ...]) -> Place:
-    """A job's place, of a window's row."""
-    return Place(row[0], row[2], row[1], row[7])
+def places_in(rows: Iterable[tuple[Any, ...]]) -> Iterator[Place]:
+    """The places of jobs, of a window's rows."""
+    return starmap(Place, map(_PLACE_COLUMNS, rows))
+
+
+_PLACE_COLUMNS = itemgetter(0, 2, 1, 7)
 
 
 class Placed(NamedTuple):
@@ -114,7 +121,7 @@ def first_places(cx: Connection, queue: int, lane: str, count: int) -> list[Plac
         f"SELECT {PLACE_COLUMNS} FROM jobs WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?",
         (queue, lane, count),
     )
-    return list(map(Place._make, rows))
+    return list(starmap(Place, rows))
 
 
 def place_at(cx: Connection, queue: int, lane: str, rank: int, seq: int) -> Place | None:
@@ -178,6 +185,11 @@ class QueueRow(msgspec.Struct):
     seen: int
     paused: int
     tied: int
+
+    @property
+    def left(self) -> int:
+        """Unsettled jobs."""
+        return self.enqueued + self.replayed - self.settled
 
     @property
     def watermark(self) -> Watermark:

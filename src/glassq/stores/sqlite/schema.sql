@@ -193,17 +193,24 @@ CREATE TABLE lanes (
 
 CREATE INDEX lanes_by_state ON lanes (queue, state, place);
 
--- Lanes that are run ahead: which of their jobs have ended and are in `jobs` still, and when the last of them did. Every
--- transaction takes them out before it does anything, and the row with them: see `legs.py`.
+-- Lanes that are run ahead: some of their first jobs may have ended and be in `jobs` still, which is noted in a file beside
+-- this one. Every transaction takes them out before it does anything, and the row with them: see `legs.py`.
 CREATE TABLE IF NOT EXISTS legs (
     number       INTEGER PRIMARY KEY,          -- random: nobody else's ever
     queue        INTEGER NOT NULL,
     lane         TEXT    NOT NULL,
     rank         INTEGER NOT NULL,
-    from_seq     INTEGER NOT NULL,             -- the sequences of the first of them and of the last
-    till_seq     INTEGER NOT NULL,
-    ended        INTEGER NOT NULL,             -- how many they are
-    at           INTEGER NOT NULL
+    from_seq     INTEGER NOT NULL,             -- the sequence of the first of them
+    notes_at     INTEGER NOT NULL              -- where in that file its notes begin
+);
+
+-- Lanes that a process goes on putting jobs into: those behind the last sequence of their queue are in `jobs`, and not
+-- counted yet. Transactions of others count them before they do anything, and take the rows away: see `inflows.py`.
+CREATE TABLE IF NOT EXISTS inflows (
+    number       INTEGER PRIMARY KEY,          -- random: nobody else's ever
+    queue        INTEGER NOT NULL,
+    lane         TEXT    NOT NULL,
+    rank         INTEGER NOT NULL
 );
 
 -- Of workers with assigned keys: who had a lane last, since when (0 if nobody had it before), and until when that is

@@ -91,7 +91,7 @@ def settle(change: Change, known: Known, queue: int, owner: str, what: Settlemen
     stood.seen = now
     settled = _move_on(call, None, SettleStatus.DONE, ordinal)
     if ran_ahead and settled.held and lane.is_plain and known.knows(queue, lane.lane):
-        legs.begin(cx, known, lane, stood)  # it is likely to run ahead with the new window, too
+        legs.begin(cx, known, lane, stood, anew=False)  # it is likely to run ahead with the new window, too
     return settled
 
 

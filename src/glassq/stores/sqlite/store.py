@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from sqlite3 import Connection
 from typing import TypeVar
 
 from glassq.errors import ConfigurationError, QueueClosed, QueueFull, ShardsInUse
@@ -34,7 +35,7 @@ from glassq.storage import (
     Terms,
     append_size,
 )
-from glassq.stores.sqlite import arriving, claiming, serving, settling, steering
+from glassq.stores.sqlite import arriving, claiming, inflows, serving, settling, steering
 from glassq.stores.sqlite.bells import Bell
 from glassq.stores.sqlite.changes import Change, Changes
 from glassq.stores.sqlite.claiming import Claim
@@ -49,6 +50,7 @@ from glassq.stores.sqlite.following import FollowingVerbs
 from glassq.stores.sqlite.jumps import pass_time
 from glassq.stores.sqlite.keeping import KeepingVerbs
 from glassq.stores.sqlite.known import Known
+from glassq.stores.sqlite.legnotes import LegNotes
 from glassq.stores.sqlite.liveness import Liveness
 from glassq.stores.sqlite.location import Location, prepare
 from glassq.stores.sqlite.naming import Names, lay_out
@@ -81,7 +83,8 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
         self._liveness = Liveness(path)
         self._names = Names()
         self._reconnected = reconnected
-        self._known = Known()
+        # Where each commit is flushed to the disk, lanes share them: what else one costs is nothing then.
+        self._known = Known(LegNotes(path) if path and location.synchronous == "normal" else None)
         self._steering = Steering()
         self._begin_producing()
         self._connections = Connections(path, location, self._known, self._forked, self._forget)
@@ -108,9 +111,13 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
                 'a SQLite file has no replicas; leave durability at "memory", or use Redis for this queue'
             )
         size = append_size(jobs)
-        parents_of(jobs)
         if self._disk is not None:
             self._disk.require_room(size)
+        if self._known.inflows and len(jobs) == 1 and inflows.is_plain(jobs[0]):
+            put_in = self._connections.do_now(lambda cx: self._put_in(cx, queue, jobs[0], max_length))
+            if put_in is not None:
+                return [put_in]
+        parents_of(jobs)
 
         def append(change: Change) -> list[Appended] | QueueFull | QueueClosed | None:
             key = self._names.find(change.cx, queue)
@@ -136,20 +143,34 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
     def _append(
         self, change: Change, queue: str, key: int, jobs: Sequence[NewJob], max_length: int | None
     ) -> list[Appended]:
-        def identify() -> str:
-            self._produced += 1
-            return job_id(queue, self._producer, self._produced)
-
         # Only a lane that was idle rings: the owner of a busy one looks for more by itself.
         if not self._known.queue(change.cx, key).incarnation:
             raise QueueClosed(queue)
         answers, change.ring = arriving.append(
-            change.cx, self._known, key, jobs, identify, max_length=max_length, clock=change.clock
+            change.cx,
+            self._known,
+            key,
+            jobs,
+            partial(self._identify, queue),
+            max_length=max_length,
+            clock=change.clock,
         )
         if [job for job in jobs if job.after or job.flow]:
             opened = tie_jobs(change.cx, self._known, self._names.find, key, jobs, answers)
             change.ring = change.ring or opened
         return answers
+
+    def _put_in(self, cx: Connection, queue: str, job: NewJob, max_length: int | None) -> Appended | None:
+        key, clock = self._names.known(queue), micros(self._clock.wall())
+        if key is None:
+            return None
+        identify = partial(self._identify, queue)
+        return inflows.put_in(cx, self._known, key, job, identify, max_length=max_length, clock=clock)
+
+    def _identify(self, queue: str) -> str:
+        """The next id of this producer."""
+        self._produced += 1
+        return job_id(queue, self._producer, self._produced)
 
     # -- owning lanes ------------------------------------------------------------------------------------
 
