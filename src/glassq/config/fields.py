@@ -330,7 +330,7 @@ WORKER = Group(
         Field(
             "max_in_flight",
             WHOLE,
-            "Settlements of one lane that may be on their way while its next jobs run.",
+            "Jobs of one lane that may have begun and are not known to be settled, with the one that runs.",
             _WORKER["max_in_flight"],
         ),
         Field(

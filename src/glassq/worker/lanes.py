@@ -79,7 +79,7 @@ class LaneRun:
     @cached_property
     def _in_flight(self) -> InFlight:
         """What was sent; of a short stay mostly nothing, as others send its end."""
-        most = self._with.options.max_in_flight
+        most = self._with.options.most_unheard
         return InFlight(self._with.settler, self._lane, most=most, hear=self._take_in, asked=self._since)
 
     @property
