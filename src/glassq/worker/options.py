@@ -26,9 +26,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs read ahead per lane. Fewer cost a wait each time the window is used up; more need memory, as
     payloads are read with them."""
     max_in_flight: int = 16
-    """Jobs of one lane that may have begun and are not known to be settled, with the one that runs, where jobs
-    are quick and the store takes settlements nobody waits for; 1 counts as 2. That many jobs run again when
-    the store cannot be reached for longer than a lease; fewer cost rate."""
+    """Jobs of one lane that may have begun and are not known to be settled, with the one that runs, where
+    jobs are quick and the store takes settlements nobody waits for; 1 counts as 2. That many jobs run again
+    when the store cannot be reached for longer than a lease; fewer cost rate."""
     max_crashes: int = 5
     """Deaths of a worker while running one job, after which the job is given up. Without a bound, a job
     that kills its process blocks its lane for ever. With 1, short turns are settled one by one: together, a
