@@ -214,7 +214,8 @@ local function move_on(what)
   if tried then forget_blocked(lane) end
   local paused = is_paused(lane)
   if leaving == 'yield' or leaving == 'release' or (paused and leaving == 'stay') then
-    vacate(lane, leaving ~= 'yield', head)
+    -- A job that was replayed while somebody was ahead stands behind the new head, and may be of a lower seq.
+    vacate(lane, leaving ~= 'yield', not what.was_ahead and head)
     if not paused then
       -- Where lanes wait already, whoever could take this one has been rung for those.
       if ready == 0 or leaving == 'release' then ring() end
