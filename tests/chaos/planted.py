@@ -10,6 +10,7 @@ forgotten.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -23,9 +24,9 @@ from glassq.stores.redis.scripts import Script
 from glassq.stores.sqlite.known import HeldLane as HeldRow
 from glassq.worker.attempt import Success
 from glassq.worker.begun import Begun
+from glassq.worker.claiming import Claiming
 from glassq.worker.executors import ThreadExecutor
 from glassq.worker.flight import InFlight
-from glassq.worker.holdings import HeldLane
 from glassq.worker.upkeep import Upkeep
 
 
@@ -49,7 +50,8 @@ def _forget_appends() -> None:
 
 
 def _believe_in_leases() -> None:
-    mock.patch.object(HeldLane, "ours", return_value=True).start()
+    take_on = Claiming._take_on
+    mock.patch.object(Claiming, "_take_on", lambda own, claimed, _: take_on(own, claimed, math.inf)).start()
     # Otherwise the renewal of a worker that was woken may tell it, before its lane's thread goes on.
     mock.patch.object(Upkeep, "_renew").start()
 

@@ -175,7 +175,7 @@ class Course:
         """As of a pool."""
         self.wanted = threads
 
-    def after(self, seconds: float, served: int, *, ran: float = 0.0) -> int:
+    def after(self, seconds: float, served: int, *, ran: float = 0.00001) -> int:
         """How many more lanes are taken once so many were served meanwhile, their jobs running so long."""
         self.clock.advance(seconds)
         self.served += served
@@ -194,6 +194,13 @@ def test_quick_turns_reach_far() -> None:
     course = Course()
     assert course.after(0.001, 4) == 40
     assert course.after(0.001, 50) == 48
+
+
+def test_lanes_in_which_nothing_ran_say_nothing() -> None:
+    """As of a job that was given up: whoever has run nothing yet does not know how long jobs take."""
+    course = Course()
+    assert course.after(0.001, 1, ran=0.0) == 0
+    assert course.after(0.001, 1) == 5
 
 
 def test_slow_turns_take_nothing_ahead() -> None:

@@ -35,6 +35,7 @@ class Reach:
         self._looked = clock.monotonic()
         self._done = 0
         self._ran = 0.0
+        self._unrun = 0
         self._lanes = 0
         self.crowded = False
         """Whether the last claim found more lanes than there are threads."""
@@ -46,19 +47,21 @@ class Reach:
 
     def note(self, lanes: Iterable[Stay]) -> None:
         """Lanes were served."""
-        for lane in lanes:
-            self._ran += lane.ran  # two threads at once may lose one: good enough for a guess
+        for lane in lanes:  # two threads at once may lose one: good enough for a guess
+            self._ran += lane.ran
+            self._unrun += not lane.ran
 
     def lanes(self) -> int:
         """How many more lanes may wait for a thread now."""
         now, done = self._clock.monotonic(), self._pool.served
-        elapsed, served = now - self._looked, done - self._done
-        if served:
+        # Where nothing ran, as of a job that was given up, nothing is known of how long jobs take.
+        elapsed, served = now - self._looked, done - self._done - self._unrun
+        if served > 0:
             self._lanes = min(_MOST, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
             # A lane that has a thread to itself costs less than two that take turns in one.
             few = self.crowded and self._lanes > 0
             self._pool.want(1 + int(self._ran / served / _OWN_WORK) if few else None)
-            self._looked, self._done, self._ran = now, done, 0.0
+            self._looked, self._done, self._ran, self._unrun = now, done, 0.0, 0
         elif elapsed > PATIENCE:
             self.forget()
         return max(0, self._lanes - len(self._pool))
