@@ -86,12 +86,13 @@ def test_a_worker_leaves_its_targets_to_whoever_has_time_for_them(crew: Crew) ->
 
 def test_an_idle_worker_helps_out(crew: Crew) -> None:
     """Lanes that wait for a busy worker are stolen, whole and in order."""
-    crew.put("a-1", "a-2", "a-3", jobs=6, seconds=0.1)
+    # So many that each waits for twice as long as may be stolen: with three it was 0.2 s and a moment.
+    crew.put("a-1", "a-2", "a-3", "a-4", "a-5", jobs=4, seconds=0.1)
     with (
         crew.apps[0].worker(assigned=["a-*"], concurrency=1),
         crew.apps[1].worker(assigned=["b-*"], steal_from=["a-*"], concurrency=1),
     ):
-        _wait(lambda: len(crew.runs) == 18)
+        _wait(lambda: len(crew.runs) == 20)
     assert crew.stolen(1) >= 1
     assert crew.stolen(0) == 0
     crew.assert_in_order()
