@@ -31,8 +31,9 @@ ORDER = "GLASSQ_BENCH_ORDER"
 
 ECHO_QUEUE = "echo"
 RECORD_QUEUE = "record"
-RECORD_BYTES = 10
-"""Each job of a kill trial writes one line of this length, so that the size of the file counts them."""
+RECORD_BYTES = 16
+"""Each job of a kill trial writes one line of this length, so that the size of the file counts them. No line
+stands in two pages of memory: of one that does, a kill or a look may come between its halves."""
 
 READY = '"ready"'
 """What a worker prints when it takes jobs."""
