@@ -180,15 +180,10 @@ class Waits:
         return later
 
     def _shares(self, began: int) -> dict[str, int]:
-        """How much a job has waited that became eligible then, by cause. Of merged ones, in proportion."""
+        """How much a job has waited that became eligible then, by cause."""
         parts: dict[str, int] = {}
         for begin, end, number, amount in self.stretches:
-            if began <= begin:
-                share = amount
-            elif began < end:
-                share = amount * (end - began) // (end - begin)
-            else:
-                continue
+            share = _share(began, begin, end, amount)
             if share > 0:
                 cause = KEPT_CAUSES[number]
                 parts[cause] = parts.get(cause, 0) + share
@@ -202,6 +197,13 @@ class Waits:
 
     def __repr__(self) -> str:
         return f"Waits({self.stretches!r})"
+
+
+def _share(began: int, begin: int, end: int, amount: int) -> int:
+    """What of a stretch a job has waited that became eligible then; of a merged one, in proportion."""
+    if began <= begin:
+        return amount
+    return amount * (end - began) // (end - begin) if began < end else 0
 
 
 def seconds_between(eligible: float, started: float) -> float:
@@ -235,12 +237,7 @@ def _split_one_by_one(
         waited.append(rest / MICRO)
         whole += rest
         for begin, end, number, amount in lane.stretches:
-            if began <= begin:
-                share = amount
-            elif began < end:
-                share = amount * (end - began) // (end - begin)
-            else:
-                continue
+            share = _share(began, begin, end, amount)
             spent[number] += share
             rest -= share
         if rest < 0:  # a clock stepped back
