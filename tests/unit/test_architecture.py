@@ -169,6 +169,17 @@ def test_catch_alls_are_licensed(path: Path) -> None:
 
 
 @each_source_file
+def test_sql_names_what_it_uses_twice(path: Path) -> None:
+    """Numbered placeholders that are given a tuple are refused from Python 3.14 on, and warned of before."""
+    numbered = [
+        f"line {node.lineno}: {node.value}"
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\?\d", node.value)
+    ]
+    assert not numbered or SOURCE / "stores" / "sqlite" not in path.parents
+
+
+@each_source_file
 def test_modules_are_named_after_their_duty(path: Path) -> None:
     """A module called `utils` has no duty, so everything ends up in it."""
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "manager"}

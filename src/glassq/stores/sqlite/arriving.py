@@ -24,8 +24,9 @@ _INSERT = (
 )
 
 _LANE_BEFORE = (
-    "SELECT state = 'held' AND EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND lane = ?2 AND rank > ?3)"
-    " FROM lanes WHERE queue = ?1 AND lane = ?2"
+    "SELECT state = 'held'"
+    " AND EXISTS (SELECT 1 FROM jobs WHERE queue = :queue AND lane = :lane AND rank > :rank)"
+    " FROM lanes WHERE queue = :queue AND lane = :lane"
 )
 """Whether jobs of a rank overtake what the owner of their lane may have in its window; no row: it is idle."""
 
@@ -189,7 +190,7 @@ def _make_way(cx: Connection, queue: int, lane: str, rank: int, tail: int | None
 
     Before they are in: a window is stale when a job it may show is overtaken, not when new ones are.
     """
-    found = cx.execute(_LANE_BEFORE, (queue, lane, rank)).fetchone()
+    found = cx.execute(_LANE_BEFORE, {"queue": queue, "lane": lane, "rank": rank}).fetchone()
     if found is None:
         cx.execute(
             "INSERT INTO lanes (queue, lane, paused, state, place) SELECT :queue, :lane, p,"

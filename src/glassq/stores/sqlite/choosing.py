@@ -196,9 +196,10 @@ class Chooser:
         till = self._now + micros(self._choice.stays)
         for name in lanes:
             self._cx.execute(
-                "INSERT INTO owners (queue, lane, owner, since, until) VALUES (?1, ?2, ?3, ?4, ?5)"
-                " ON CONFLICT (queue, lane) DO UPDATE SET until = ?5,"
-                " since = CASE WHEN owner = ?3 THEN since ELSE ?4 END, owner = ?3",
+                "INSERT INTO owners (queue, lane, owner, since, until) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (queue, lane) DO UPDATE SET until = excluded.until,"
+                " since = CASE WHEN owner = excluded.owner THEN since ELSE excluded.since END,"
+                " owner = excluded.owner",
                 (
                     self._queue,
                     name,
@@ -207,14 +208,15 @@ class Chooser:
                     till,
                 ),
             )
-        old = f"SELECT lane FROM owners WHERE queue = ?1 AND until <= ?2 ORDER BY until LIMIT {_LOOK}"
+        old = f"SELECT lane FROM owners WHERE queue = :queue AND until <= :now ORDER BY until LIMIT {_LOOK}"
+        now = {"queue": self._queue, "now": self._now}
         # What is held now, its owner has had all the time.
-        held = "SELECT lane FROM lanes WHERE queue = ?1 AND state = 'held'"
+        held = "SELECT lane FROM lanes WHERE queue = :queue AND state = 'held'"
         self._cx.execute(
-            f"UPDATE owners SET until = ?3 WHERE queue = ?1 AND lane IN ({old}) AND lane IN ({held})",
-            (self._queue, self._now, till),
+            f"UPDATE owners SET until = :till WHERE queue = :queue AND lane IN ({old}) AND lane IN ({held})",
+            {**now, "till": till},
         )
-        self._cx.execute(f"DELETE FROM owners WHERE queue = ?1 AND lane IN ({old})", (self._queue, self._now))
+        self._cx.execute(f"DELETE FROM owners WHERE queue = :queue AND lane IN ({old})", now)
 
 
 def _by_rank(ranked: tuple[int, _Lane]) -> tuple[int, int]:

@@ -32,16 +32,24 @@ def reclaim(cx: Connection, queue: int, lane: str, now: int, cause: ClaimCause) 
     # Tried now or before: nothing overtakes it.
     tried = "runs OR blocked_at IS NOT NULL"
     cx.execute(
-        f"UPDATE lanes SET state = {READY}, place = ?1, owner = NULL, cause = ?2, since = ?3,"
+        f"UPDATE lanes SET state = {READY}, place = :place, owner = NULL, cause = :cause, since = :now,"
         # Nobody worked on it since its owner was heard of last.
-        " waits = CASE WHEN place - lease < ?3"
-        f" THEN waits || (place - lease) || ',' || ?3 || ',{NO_WORKER},0,' ELSE waits END,"
+        " waits = CASE WHEN place - lease < :now"
+        f" THEN waits || (place - lease) || ',' || :now || ',{NO_WORKER},0,' ELSE waits END,"
         " attempts = attempts + runs, crashes = crashes + runs,"
-        " blocked_at = CASE WHEN runs THEN coalesce(blocked_at, ?3) ELSE blocked_at END,"
-        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, ?4) END,"
-        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, ?5) END,"
-        " runs = 0 WHERE queue = ?6 AND lane = ?7",
-        (next_front(cx, queue), cause, now, -first.level, first.seq, queue, lane),
+        " blocked_at = CASE WHEN runs THEN coalesce(blocked_at, :now) ELSE blocked_at END,"
+        f" begun_rank = CASE WHEN {tried} THEN coalesce(begun_rank, :rank) END,"
+        f" begun_seq = CASE WHEN {tried} THEN coalesce(begun_seq, :seq) END,"
+        " runs = 0 WHERE queue = :queue AND lane = :lane",
+        {
+            "place": next_front(cx, queue),
+            "cause": cause,
+            "now": now,
+            "rank": -first.level,
+            "seq": first.seq,
+            "queue": queue,
+            "lane": lane,
+        },
     )
 
 
@@ -57,7 +65,7 @@ class _Times(NamedTuple):
     @classmethod
     def of(cls, cx: Connection, queue: int, owner: str) -> _Times:
         """Those of a queue, as an owner sees it."""
-        return cls(*cx.execute(_TIMES, (queue, owner)).fetchone())
+        return cls(*cx.execute(_TIMES, {"queue": queue, "owner": owner}).fetchone())
 
 
 def bring_up_to_date(cx: Connection, queue: int, owner: str, now: int) -> _Times:
@@ -139,19 +147,19 @@ def _promote_due(cx: Connection, queue: int, now: int) -> None:
         )
 
 
-_HELD = "lanes INDEXED BY lanes_by_state WHERE queue = ?1 AND state = 'held'"
+_HELD = "lanes INDEXED BY lanes_by_state WHERE queue = :queue AND state = 'held'"
 """Few of very many lanes: SQLite, left to itself, reads them all."""
 _TIMES = (
     f"SELECT (SELECT place FROM {_HELD} ORDER BY place LIMIT 1),"
-    " (SELECT min(due_at) FROM scheduled WHERE queue = ?1),"
-    " (SELECT min(place) FROM lanes WHERE queue = ?1 AND state = 'waiting'),"
-    f" (SELECT place FROM {_HELD} AND owner <> ?2 ORDER BY place LIMIT 1)"
+    " (SELECT min(due_at) FROM scheduled WHERE queue = :queue),"
+    " (SELECT min(place) FROM lanes WHERE queue = :queue AND state = 'waiting'),"
+    f" (SELECT place FROM {_HELD} AND owner <> :owner ORDER BY place LIMIT 1)"
 )
 
 
 def holders(cx: Connection, queue: int) -> set[str]:
     """The owners of a queue's held lanes."""
-    rows = cx.execute(f"SELECT DISTINCT owner FROM {_HELD}", (queue,))
+    rows = cx.execute(f"SELECT DISTINCT owner FROM {_HELD}", {"queue": queue})
     return {owner for (owner,) in rows}
 
 

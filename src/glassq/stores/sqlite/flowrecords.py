@@ -79,9 +79,9 @@ def note_foreign(cx: Connection, tied: Tie, job: str, outcome: JobState | None) 
 
 def _end_if_done(cx: Connection, number: int, now: int) -> None:
     cx.execute(
-        "UPDATE flows SET ended_at = ?1, until = ?1 + keep WHERE number = ?2 AND ended_at IS NULL"
+        "UPDATE flows SET ended_at = :now, until = :now + keep WHERE number = :number AND ended_at IS NULL"
         " AND total <= succeeded + buried + cancelled + expired",
-        (now, number),
+        {"now": now, "number": number},
     )
 
 

@@ -35,9 +35,9 @@ _LAST = (
     " AND jobs.rank = inflows.rank), lane, rank FROM inflows"
 )
 _COUNT = (
-    "UPDATE queues SET enqueued = enqueued + ?1 - seq, seq = ?1, seen = max(seen,"
-    " (SELECT eligible_at FROM jobs WHERE queue = ?2 AND lane = ?3 AND rank = ?4 AND jobs.seq = ?1))"
-    " WHERE id = ?2 AND seq < ?1"
+    "UPDATE queues SET enqueued = enqueued + :seq - seq, seq = :seq, seen = max(seen, (SELECT eligible_at"
+    " FROM jobs WHERE queue = :queue AND lane = :lane AND rank = :rank AND jobs.seq = :seq))"
+    " WHERE id = :queue AND seq < :seq"
 )
 
 
@@ -112,7 +112,7 @@ def end_all(cx: Connection) -> None:
     """Count what has come in by the inflows of every process, and end them."""
     for queue, last, lane, rank in cx.execute(_LAST).fetchall():
         if last is not None:
-            cx.execute(_COUNT, (last, queue, lane, rank))
+            cx.execute(_COUNT, {"seq": last, "queue": queue, "lane": lane, "rank": rank})
     cx.execute("DELETE FROM inflows")
 
 

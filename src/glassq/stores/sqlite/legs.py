@@ -152,7 +152,7 @@ def _take_out(cx: Connection, queue: int, lane: str, rank: int, from_seq: int, n
         raise LookupError(f"{note.ended} jobs in {lane} were noted to have ended, {gone.rowcount} had not")
     # The time of a leg never goes back: whoever sees the clock jump ends it first.
     cx.execute(
-        "UPDATE queues SET settled = settled + ?1, succeeded = succeeded + ?1,"
-        " settled_at = max(settled_at, ?2), seen = max(seen, ?2) WHERE id = ?3",
-        (note.ended, note.at, queue),
+        "UPDATE queues SET settled = settled + :ended, succeeded = succeeded + :ended,"
+        " settled_at = max(settled_at, :at), seen = max(seen, :at) WHERE id = :queue",
+        {"ended": note.ended, "at": note.at, "queue": queue},
     )

@@ -16,12 +16,12 @@ from glassq.stores.sqlite.rows import MICRO, begun_of, micros
 from glassq.stores.sqlite.serving import ALIVE
 from glassq.stores.sqlite.views import shown_state
 
-_DEPTH = "SELECT count(*) FROM jobs WHERE jobs.queue = ?1 AND jobs.lane = {lane}"
+_DEPTH = "SELECT count(*) FROM jobs WHERE jobs.queue = :queue AND jobs.lane = {lane}"
 _FIRSTS = (  # a read per level
     "FROM (VALUES (-6), (-5), (-4), (-3), (-2), (-1)) AS levels CROSS JOIN jobs"
-    " ON jobs.queue = ?1 AND jobs.lane = {lane} AND jobs.rank = levels.column1 AND jobs.seq ="
+    " ON jobs.queue = :queue AND jobs.lane = {lane} AND jobs.rank = levels.column1 AND jobs.seq ="
     " (SELECT min(seq) FROM jobs AS each"
-    " WHERE each.queue = ?1 AND each.lane = {lane} AND each.rank = levels.column1)"
+    " WHERE each.queue = :queue AND each.lane = {lane} AND each.rank = levels.column1)"
 )
 _OLDEST = f"SELECT min(seq), eligible_at {_FIRSTS}"  # `min` makes the other column come from the same row
 _RANKED = {
@@ -86,8 +86,8 @@ def _ranked(moment: _Moment, by: LaneOrder, look: int) -> list[tuple[str, int]]:
     """The first so many lanes, with the number they are ranked by."""
     rows = moment.cx.execute(
         f"SELECT lane, {_RANKED[by].format(lane='some.lane')}"
-        " FROM (SELECT lane FROM lanes WHERE queue = ?1 LIMIT ?2) AS some",
-        (moment.queue, look),
+        " FROM (SELECT lane FROM lanes WHERE queue = :queue LIMIT :look) AS some",
+        {"queue": moment.queue, "look": look},
     )
     return [(lane, number) for lane, number in rows if number is not None]
 
@@ -95,9 +95,14 @@ def _ranked(moment: _Moment, by: LaneOrder, look: int) -> list[tuple[str, int]]:
 def _held_up(moment: _Moment, look: int) -> list[tuple[str, int]]:
     """Lanes with since when they are held up, of the first so many."""
     rows = moment.cx.execute(
-        f"SELECT {_COLUMNS} FROM (SELECT * FROM lanes WHERE queue = ?1 LIMIT ?2)"
-        " WHERE blocked_at IS NOT NULL OR paused OR ?3 OR (state = 'held' AND place <= ?4)",
-        (moment.queue, look, moment.paused_at is not None, moment.now),
+        f"SELECT {_COLUMNS} FROM (SELECT * FROM lanes WHERE queue = :queue LIMIT :look)"
+        " WHERE blocked_at IS NOT NULL OR paused OR :paused OR (state = 'held' AND place <= :now)",
+        {
+            "queue": moment.queue,
+            "look": look,
+            "paused": moment.paused_at is not None,
+            "now": moment.now,
+        },
     )
     found = []
     for row in map(_Lane._make, rows.fetchall()):
@@ -110,7 +115,7 @@ def _held_up(moment: _Moment, look: int) -> list[tuple[str, int]]:
 
 def _oldest(moment: _Moment, lane: str) -> int | None:
     """When the lane's first job by sequence became eligible."""
-    row = moment.cx.execute(_OLDEST.format(lane="?2"), (moment.queue, lane)).fetchone()
+    row = moment.cx.execute(_OLDEST.format(lane=":lane"), {"queue": moment.queue, "lane": lane}).fetchone()
     return None if row is None else row[1]
 
 
@@ -151,7 +156,7 @@ def _figures(moment: _Moment, name: str, depth: int | None) -> LaneStats | None:
         (queue, name, *(begun or ())),
     ).fetchone()
     if depth is None:
-        (depth,) = cx.execute(_DEPTH.format(lane="?2"), (queue, name)).fetchone()
+        (depth,) = cx.execute(_DEPTH.format(lane=":lane"), {"queue": queue, "lane": name}).fetchone()
 
     def age(since: int | None) -> float:
         return 0.0 if since is None else max(0.0, (now - since) / MICRO)

@@ -53,7 +53,7 @@ def note_gone(cx: Connection, owner: str, now: int, *, died: bool = False) -> No
         remaining = max((beat + ALIVE for beat, queues in left if name in queues), default=0)
         cx.execute(
             "UPDATE queues SET served_until ="
-            " max(CASE WHEN served_until <= ?1 THEN served_until ELSE 0 END, ?2) WHERE name = ?3",
+            " max(CASE WHEN served_until <= ? THEN served_until ELSE 0 END, ?) WHERE name = ?",
             (now, max(till, remaining), name),
         )
 

@@ -165,9 +165,9 @@ def _take_out(cx: Connection, queue: int, lane: str, job: Place) -> None:
 
 def _count(cx: Connection, queue: int, outcome: str, now: int) -> None:
     cx.execute(
-        f"UPDATE queues SET settled = settled + 1, {outcome} = {outcome} + 1, settled_at = ?1, seen = ?1"
-        " WHERE id = ?2",
-        (now, queue),
+        f"UPDATE queues SET settled = settled + 1, {outcome} = {outcome} + 1, settled_at = :now, seen = :now"
+        " WHERE id = :queue",
+        {"now": now, "queue": queue},
     )
 
 
