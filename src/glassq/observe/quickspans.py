@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, Status, TraceFlags
 from opentelemetry.util.types import Attributes as AnyAttributes
 
+from glassq.observe.spancontexts import IS_PARTS, MAX_SPAN_ID, context_above, of_parts
 from glassq.observe.starting import Attributes, Describable, Starter
 
 MOST_ATTRIBUTES: Final = 32
@@ -37,48 +38,56 @@ _SPAN_HAS: Final = {
     *("_instrumentation_info", "_instrumentation_scope", "_record_end_metrics", "_record_exception"),
     "_set_status_on_exception",
 }
+_READABLE_HAS: Final = {
+    *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_status", "_resource"),
+    *("_attributes", "_events", "_links", "_instrumentation_info", "_instrumentation_scope"),
+}
+_MADE: Final = {"_attributes", "_events", "_links"}
+_FIELDS: Final = len(_READABLE_HAS - _MADE)
+_OF_TRACERS: Final = {
+    "_limits": "_span_limits",
+    "_sampler": "sampler",
+    "_span_processor": "span_processor",
+}
+"""What a span has from its tracer, and its name there."""
+_COUNTS_NOTHING: Final = "NoOpTracerMetrics"
 _UNSET: Final = Status()
 _SAMPLED, _RANDOM = 1, 2
 """Bits of trace flags, as W3C has them."""
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
+_Count = Callable[[], None] | None
 _DROP, _SAMPLE = Decision.DROP, Decision.RECORD_AND_SAMPLE
+_new = object.__new__
 
 
 class QuickSpan(Span, Describable):
     """A span of the SDK whose attributes, events and links are made for whoever asks for them.
 
-    Any thread may ask at any time: what is made first stays, and it is noted before that anybody asked.
+    Any thread may ask at any time: what is made first stays, and it is noted before that anybody asked. In
+    its `__dict__` is what the SDK's span for exporters has, by the same names, and what was made.
     """
 
-    _end_time: int | None = None
-    _status = _UNSET
+    __slots__ = ("_by", "_is_asked", "_linked", "_lock", "_record_end_metrics", "_said")
+
     _trace_config = None
     _record_exception = True
     _set_status_on_exception = True
-    _said: Attributes | None = None
-    _is_asked = False
+    _lock: Lock
+    _linked: Sequence[Link]
+    _said: Attributes | None
+    _is_asked: bool
+    _by: QuickTracer
 
-    # Not the SDK's own, which makes what is left out here.
-    def __init__(
-        self,
-        by: QuickTracer,
-        name: str,
-        about: tuple[SpanContext, SpanContext | None, SpanKind, Sequence[Link]],
-        start_time: int | None,
-        count_end: Callable[[], None] | None,
-    ) -> None:
-        self._name = name
-        self._context, self._parent, self._kind, self._linked = about
-        self._start_time = time_ns() if start_time is None else start_time
-        self._lock = Lock()
-        self._record_end_metrics = count_end
-        self._limits = by.limits
-        self._instrumentation_scope = by.scope
-        sdk = by.sdk
-        self._resource = sdk.resource
-        self._sampler = sdk.sampler
-        self._span_processor = sdk.span_processor
-        self._instrumentation_info = sdk.instrumentation_info
+    def begin(self, by: QuickTracer, fields: dict[str, Any], linked: Sequence[Link], count: _Count) -> None:
+        """Begin with what exporters see, its links, and who counts its end; in the place of `__init__`, which
+        makes what is left out here."""
+        self.__dict__ = fields
+        self._by, self._linked, self._record_end_metrics = by, linked, count
+        self._lock, self._is_asked, self._said = Lock(), False, None
+
+    def get_span_context(self) -> SpanContext:
+        """Which span it is."""
+        return self._context  # type: ignore[return-value]  # it always has one
 
     def describe(self, attributes: Attributes) -> None:
         """Say all that we have to say of it: at most `MOST_ATTRIBUTES`."""
@@ -97,31 +106,24 @@ class QuickSpan(Span, Describable):
             return
         if self._record_end_metrics is not None:
             self._record_end_metrics()
-        processor = self._span_processor
+        processor = self._by.processor
         processor._on_ending(self)  # noqa: SLF001 - as the SDK does
         processor.on_end(self._readable_span())
 
     def _readable_span(self) -> ReadableSpan:
-        if self._is_asked:
+        fields = self.__dict__
+        # With more in it, something was made, or somebody keeps something of their own there.
+        if self._is_asked or len(fields) != _FIELDS:
             return super()._readable_span()
-        return ReadableSpan(
-            name=self._name,
-            context=self._context,
-            parent=self._parent,
-            resource=self._resource,
-            attributes=self._said,
-            links=self._linked,
-            kind=self._kind,
-            status=self._status,
-            start_time=self._start_time,
-            end_time=self._end_time,
-            instrumentation_info=self._instrumentation_info,
-            instrumentation_scope=self._instrumentation_scope,
-        )
+        span = _new(ReadableSpan)
+        span.__dict__ = {**fields, "_attributes": self._said, "_links": self._linked, "_events": ()}
+        return span
 
     def __getattr__(self, name: str) -> Any:
         # Of what is not there yet: the SDK's own methods ask for it, on behalf of whoever called them.
-        if name not in {"_attributes", "_events", "_links"}:
+        if name in _OF_TRACERS:
+            return getattr(self._by.sdk, _OF_TRACERS[name])
+        if name not in _MADE:
             raise AttributeError(f"a span has no {name!r}")
         self._is_asked = True
         return vars(self).setdefault(name, self._made(name))
@@ -131,7 +133,7 @@ class QuickSpan(Span, Describable):
             return self._new_events()  # type: ignore[no-untyped-call]
         if name == "_links":
             return self._new_links(self._linked)
-        limits, is_over = self._limits, self._end_time is not None
+        limits, is_over = self._by.limits, self._end_time is not None
         return BoundedAttributes(
             limits.max_span_attributes, self._said, is_over, limits.max_span_attribute_length
         )
@@ -146,10 +148,20 @@ class QuickTracer:
         # Of what is private, `quick` looks whether it is what is known.
         self.limits = sdk._span_limits  # noqa: SLF001
         """What its provider keeps of a span."""
-        self.scope = sdk._instrumentation_scope  # noqa: SLF001
-        """What its spans say of who made them."""
-        self._metrics = sdk._tracer_metrics  # noqa: SLF001
+        self.processor = sdk.span_processor
+        """Who hears of its spans."""
+        metrics = sdk._tracer_metrics  # noqa: SLF001
+        self._count = None if type(metrics).__name__ == _COUNTS_NOTHING else metrics.start_span
         self._most_links = sys.maxsize if self.limits.max_links is None else self.limits.max_links
+        self._ids = sdk.id_generator
+        self._span_id = sdk.id_generator.generate_span_id
+        self._fields = {
+            "_resource": sdk.resource,
+            "_instrumentation_info": sdk.instrumentation_info,
+            "_instrumentation_scope": sdk._instrumentation_scope,  # noqa: SLF001
+            "_status": _UNSET,
+            "_end_time": None,
+        }
 
     def start_span(
         self,
@@ -164,41 +176,49 @@ class QuickTracer:
         sdk = self.sdk
         if len(links) > self._most_links or not sdk._tracer_config.is_enabled:  # noqa: SLF001
             return sdk.start_span(name, context, kind, links=links, start_time=start_time)
-        ids = sdk.id_generator
-        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+        parent = context_above(context)
         if parent is not None and parent.is_valid:
-            trace_id, bits = parent.trace_id, parent.trace_flags & _RANDOM
+            trace_id, _, _, flags, state, _ = parent
         else:
-            parent, trace_id, bits = None, ids.generate_trace_id(), 0
-            if ids.is_trace_id_random():
-                bits = _RANDOM
+            parent, trace_id, state = None, self._ids.generate_trace_id(), None
+            flags = _FLAGS[_SAMPLED | _RANDOM if self._ids.is_trace_id_random() else _SAMPLED]
         added: AnyAttributes = None
         if sdk.sampler is DEFAULT_ON:  # what it answers is known
-            decision = _SAMPLE if parent is None or parent.trace_flags & _SAMPLED else _DROP
-            state = None if parent is None else parent.trace_state
+            decision = _SAMPLE if flags & _SAMPLED else _DROP
         else:
             sampled = sdk.sampler.should_sample(context, trace_id, name, kind, None, links)
             decision, state, added = sampled.decision, sampled.trace_state, sampled.attributes
-        flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
-        own = SpanContext(
-            trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=state
-        )
-        count_end = self._metrics.start_span(parent, decision)
+        span_id, flags = self._span_id(), _FLAGS[flags & _RANDOM | (decision is _SAMPLE)]
+        if parent is not None and state is not None and 0 < span_id <= MAX_SPAN_ID:
+            own = of_parts((trace_id, span_id, False, flags, state, True))
+        else:
+            own = SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state)
+        count_end = None if self._count is None else self._count(parent, decision)
         if decision is _DROP:
             return trace.NonRecordingSpan(own)
-        span = QuickSpan(self, name, (own, parent, kind, links), start_time, count_end)
+        about = {
+            **self._fields,
+            "_name": name,
+            "_context": own,
+            "_kind": kind,
+            "_parent": parent,
+            "_start_time": time_ns() if start_time is None else start_time,
+        }
+        span = _new(QuickSpan)
+        span.begin(self, about, links, count_end)
         if added:
             span.set_attributes(added)
-        sdk.span_processor.on_start(span, parent_context=context)
+        self.processor.on_start(span, parent_context=context)
         return span
 
 
 def quick(tracer: trace.Tracer) -> Starter:
     """Who starts the spans of this tracer: itself, unless it is the SDK's own and made of what it is known to
     be made of, with limits that no span of ours could meet."""
-    if type(tracer) is not Tracer or vars(tracer).keys() != _TRACER_HAS:
+    if not IS_PARTS or type(tracer) is not Tracer or vars(tracer).keys() != _TRACER_HAS:
         return tracer
-    if vars(_Probe("probe", INVALID_SPAN_CONTEXT)).keys() != _SPAN_HAS:
+    probes = _Probe("probe", INVALID_SPAN_CONTEXT), ReadableSpan("probe", resource=tracer.resource)
+    if [vars(probe).keys() for probe in probes] != [_SPAN_HAS, _READABLE_HAS]:
         return tracer
     found = QuickTracer(tracer)
     return found if _is_wide(found.limits) else tracer

@@ -71,16 +71,13 @@ class SpanSource:
 
     def describe(self, span: Span, operation: str, kind: str, queue: str, extra: Attributes) -> None:
         """Say of a span what all of them have in common, with what this one adds."""
-        common = self._common.get((operation, kind, queue))
-        if common is None:
-            common = self._learn(operation, kind, queue)
-        attributes = common | extra
-        if isinstance(span, Describable):
-            span.describe(attributes)
-        else:
-            span.set_attributes(attributes)
+        say(span, self.common(operation, kind, queue) | extra)
 
-    def _learn(self, operation: str, kind: str, queue: str) -> Attributes:
+    def common(self, operation: str, kind: str, queue: str) -> Attributes:
+        """What all spans of this kind say."""
+        found = self._common.get((operation, kind, queue))
+        if found is not None:
+            return found
         if len(self._common) >= MAX_QUEUES_REMEMBERED:
             self._common.clear()
         common = self._common[operation, kind, queue] = {
@@ -90,6 +87,14 @@ class SpanSource:
             "messaging.destination.name": queue,
         }
         return common
+
+
+def say(span: Span, attributes: Attributes) -> None:
+    """Say all that there is to say of a span."""
+    if isinstance(span, Describable):
+        span.describe(attributes)
+    else:
+        span.set_attributes(attributes)
 
 
 def _quickest(tracer: Tracer) -> Starter:
