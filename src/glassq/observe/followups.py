@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
@@ -60,11 +58,8 @@ class FollowUps:
         if parent is None:
             return
         queue = whole(event.lease.queue)
-        span = self._source.tracer().start_span(
-            f"{operation} {queue}",
-            context=trace.set_span_in_context(trace.NonRecordingSpan(parent), Context()),
-            kind=SpanKind.CLIENT,
-            start_time=began,
+        span = self._source.tracer().start_below(
+            parent, f"{operation} {queue}", SpanKind.CLIENT, start_time=began
         )
         if span.is_recording():
             extra = _settlement_attributes(event)

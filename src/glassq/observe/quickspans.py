@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from threading import Lock
 from time import time_ns
 from typing import Any, Final
@@ -17,13 +18,18 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, Tracer
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, Status, TraceFlags
 from opentelemetry.util.types import Attributes as AnyAttributes
 
-from glassq.observe.spancontexts import IS_PARTS, MAX_SPAN_ID, context_above, of_parts
-from glassq.observe.starting import Attributes, Describable, Starter
+from glassq.observe.spancontexts import IS_PARTS, MAX_SPAN_ID, below, of_parts
+from glassq.observe.spanwatchers import SpanWatchers
+from glassq.observe.starting import Attributes, Describable, OwnWay, Starter
+from glassq.shielding import Log
+
+log = Log("glassq.tracing")
 
 MOST_ATTRIBUTES: Final = 32
 """No span of ours has more."""
@@ -52,10 +58,11 @@ _OF_TRACERS: Final = {
 """What a span has from its tracer, and its name there."""
 _COUNTS_NOTHING: Final = "NoOpTracerMetrics"
 _UNSET: Final = Status()
-_SAMPLED, _RANDOM = 1, 2
-"""Bits of trace flags, as W3C has them."""
+_SAMPLED, _RANDOM, _KEPT = 1, 2, 3
+"""Bits of trace flags, as W3C has them, and those that spans below have, too."""
+_FLAGS_AT: Final = 3
+"""Where they are in a context of a span."""
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
-_Count = Callable[[], None] | None
 _DROP, _SAMPLE = Decision.DROP, Decision.RECORD_AND_SAMPLE
 _new = object.__new__
 
@@ -72,22 +79,37 @@ class QuickSpan(Span, Describable):
     _trace_config = None
     _record_exception = True
     _set_status_on_exception = True
+    _context: SpanContext
     _lock: Lock
     _linked: Sequence[Link]
     _said: Attributes | None
     _is_asked: bool
     _by: QuickTracer
 
-    def begin(self, by: QuickTracer, fields: dict[str, Any], linked: Sequence[Link], count: _Count) -> None:
-        """Begin with what exporters see, its links, and who counts its end; in the place of `__init__`, which
-        makes what is left out here."""
-        self.__dict__ = fields
-        self._by, self._linked, self._record_end_metrics = by, linked, count
+    def begin(
+        self,
+        by: QuickTracer,
+        about: tuple[str, SpanContext, SpanContext | None, SpanKind],
+        linked: Sequence[Link],
+        at: int | None = None,
+        count_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin; in the place of `__init__`, which makes what is left out here."""
+        name, own, parent, kind = about
+        self.__dict__ = {
+            **by.fields,
+            "_name": name,
+            "_context": own,
+            "_kind": kind,
+            "_parent": parent,
+            "_start_time": time_ns() if at is None else at,
+        }
+        self._by, self._linked, self._record_end_metrics = by, linked, count_end
         self._lock, self._is_asked, self._said = Lock(), False, None
 
     def get_span_context(self) -> SpanContext:
         """Which span it is."""
-        return self._context  # type: ignore[return-value]  # it always has one
+        return self._context
 
     def describe(self, attributes: Attributes) -> None:
         """Say all that we have to say of it: at most `MOST_ATTRIBUTES`."""
@@ -106,14 +128,19 @@ class QuickSpan(Span, Describable):
             return
         if self._record_end_metrics is not None:
             self._record_end_metrics()
-        processor = self._by.processor
-        processor._on_ending(self)  # noqa: SLF001 - as the SDK does
-        processor.on_end(self._readable_span())
+        watchers = self._by.watchers
+        if watchers.processors() is not watchers.known:
+            watchers.look()
+        for tell in watchers.endings:
+            tell(self)
+        span = self._readable_span()
+        for tell in watchers.sampled_ends if self._context[_FLAGS_AT] & _SAMPLED else watchers.ends:
+            tell(span)
 
     def _readable_span(self) -> ReadableSpan:
         fields = self.__dict__
         # With more in it, something was made, or somebody keeps something of their own there.
-        if self._is_asked or len(fields) != _FIELDS:
+        if len(fields) != _FIELDS:
             return super()._readable_span()
         span = _new(ReadableSpan)
         span.__dict__ = {**fields, "_attributes": self._said, "_links": self._linked, "_events": ()}
@@ -148,20 +175,19 @@ class QuickTracer:
         # Of what is private, `quick` looks whether it is what is known.
         self.limits = sdk._span_limits  # noqa: SLF001
         """What its provider keeps of a span."""
-        self.processor = sdk.span_processor
+        self.watchers = SpanWatchers(sdk.span_processor)
         """Who hears of its spans."""
-        metrics = sdk._tracer_metrics  # noqa: SLF001
-        self._count = None if type(metrics).__name__ == _COUNTS_NOTHING else metrics.start_span
-        self._most_links = sys.maxsize if self.limits.max_links is None else self.limits.max_links
-        self._ids = sdk.id_generator
-        self._span_id = sdk.id_generator.generate_span_id
-        self._fields = {
+        self.fields = {
             "_resource": sdk.resource,
             "_instrumentation_info": sdk.instrumentation_info,
             "_instrumentation_scope": sdk._instrumentation_scope,  # noqa: SLF001
             "_status": _UNSET,
             "_end_time": None,
         }
+        """What is the same in all of them."""
+        self._metrics = sdk._tracer_metrics  # noqa: SLF001
+        self._is_counted = type(self._metrics).__name__ != _COUNTS_NOTHING
+        self._most_links = sys.maxsize if self.limits.max_links is None else self.limits.max_links
 
     def start_span(
         self,
@@ -176,52 +202,89 @@ class QuickTracer:
         sdk = self.sdk
         if len(links) > self._most_links or not sdk._tracer_config.is_enabled:  # noqa: SLF001
             return sdk.start_span(name, context, kind, links=links, start_time=start_time)
-        parent = context_above(context)
+        ids = sdk.id_generator
+        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
         if parent is not None and parent.is_valid:
-            trace_id, _, _, flags, state, _ = parent
+            trace_id, bits = parent.trace_id, parent.trace_flags & _RANDOM
         else:
-            parent, trace_id, state = None, self._ids.generate_trace_id(), None
-            flags = _FLAGS[_SAMPLED | _RANDOM if self._ids.is_trace_id_random() else _SAMPLED]
+            parent, trace_id, bits = None, ids.generate_trace_id(), 0
+            if ids.is_trace_id_random():
+                bits = _RANDOM
         added: AnyAttributes = None
         if sdk.sampler is DEFAULT_ON:  # what it answers is known
-            decision = _SAMPLE if flags & _SAMPLED else _DROP
+            decision = _SAMPLE if parent is None or parent.trace_flags & _SAMPLED else _DROP
+            state = None if parent is None else parent.trace_state
         else:
             sampled = sdk.sampler.should_sample(context, trace_id, name, kind, None, links)
             decision, state, added = sampled.decision, sampled.trace_state, sampled.attributes
-        span_id, flags = self._span_id(), _FLAGS[flags & _RANDOM | (decision is _SAMPLE)]
-        if parent is not None and state is not None and 0 < span_id <= MAX_SPAN_ID:
-            own = of_parts((trace_id, span_id, False, flags, state, True))
-        else:
-            own = SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state)
-        count_end = None if self._count is None else self._count(parent, decision)
+        flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
+        own = SpanContext(
+            trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=state
+        )
+        count_end = self._metrics.start_span(parent, decision)
         if decision is _DROP:
             return trace.NonRecordingSpan(own)
-        about = {
-            **self._fields,
-            "_name": name,
-            "_context": own,
-            "_kind": kind,
-            "_parent": parent,
-            "_start_time": time_ns() if start_time is None else start_time,
-        }
         span = _new(QuickSpan)
-        span.begin(self, about, links, count_end)
+        span.begin(self, (name, own, parent, kind), links, start_time, count_end)
         if added:
             span.set_attributes(added)
-        self.processor.on_start(span, parent_context=context)
+        sdk.span_processor.on_start(span, parent_context=context)
+        return span
+
+    def start_below(
+        self,
+        parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        links: Sequence[Link] = (),
+        start_time: int | None = None,
+    ) -> trace.Span:
+        """See `Starter.start_below`. In fewer steps where nobody else has a say: below a span that is
+        sampled, with the sampler that follows it, while nobody watches starts."""
+        sdk, watchers = self.sdk, self.watchers
+        if watchers.processors() is not watchers.known:
+            watchers.look()
+        is_usual = (
+            sdk.sampler is DEFAULT_ON
+            and not watchers.starts
+            and len(links) <= self._most_links
+            and not self._is_counted
+            and sdk._tracer_config.is_enabled  # noqa: SLF001
+        )
+        trace_id, _, _, flags, state, is_valid = (is_usual and parent) or INVALID_SPAN_CONTEXT
+        span_id = sdk.id_generator.generate_span_id() if is_valid and flags & _SAMPLED else 0
+        if not 0 < span_id <= MAX_SPAN_ID:
+            context = below(parent)
+            return self.start_span(name, context=context, kind=kind, links=links, start_time=start_time)
+        own = of_parts((trace_id, span_id, False, _FLAGS[flags & _KEPT], state, True))
+        span = _new(QuickSpan)
+        span.begin(self, (name, own, parent, kind), links, start_time)
         return span
 
 
 def quick(tracer: trace.Tracer) -> Starter:
     """Who starts the spans of this tracer: itself, unless it is the SDK's own and made of what it is known to
     be made of, with limits that no span of ours could meet."""
-    if not IS_PARTS or type(tracer) is not Tracer or vars(tracer).keys() != _TRACER_HAS:
-        return tracer
-    probes = _Probe("probe", INVALID_SPAN_CONTEXT), ReadableSpan("probe", resource=tracer.resource)
-    if [vars(probe).keys() for probe in probes] != [_SPAN_HAS, _READABLE_HAS]:
-        return tracer
-    found = QuickTracer(tracer)
-    return found if _is_wide(found.limits) else tracer
+    if type(tracer) is not Tracer:
+        return OwnWay(tracer)
+    if not IS_PARTS or vars(tracer).keys() != _TRACER_HAS or not _are_known(tracer.resource):
+        _say_once("this version of the OpenTelemetry SDK is not known")
+    elif not _is_wide(tracer._span_limits):  # noqa: SLF001
+        _say_once("the tracer provider has limits to attributes")
+    else:
+        return QuickTracer(tracer)
+    return OwnWay(tracer)
+
+
+@cache
+def _say_once(why: str) -> None:
+    log.info("%s: the OpenTelemetry SDK makes every span itself, which costs about twice as much", why)
+
+
+def _are_known(resource: Resource) -> bool:
+    """Whether spans have what is known."""
+    probes = _Probe("probe", INVALID_SPAN_CONTEXT), ReadableSpan("probe", resource=resource)
+    return [vars(probe).keys() for probe in probes] == [_SPAN_HAS, _READABLE_HAS]
 
 
 class _Probe(Span):

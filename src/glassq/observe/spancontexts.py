@@ -6,8 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from opentelemetry import trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import DEFAULT_TRACE_STATE, NonRecordingSpan, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.trace.span import TraceState
@@ -43,9 +42,6 @@ def with_span(span: Span, context: Context) -> Context:
     return Context({**context, _SPAN_KEY: span})
 
 
-def context_above(context: Context | None) -> SpanContext | None:
-    """Which span's context a new span in this context, or in the current one, is below, valid or not."""
-    above = (get_current() if context is None else context).get(_SPAN_KEY)
-    if type(above) is NonRecordingSpan:
-        return above.get_span_context()
-    return None if above is None else trace.get_current_span(context).get_span_context()
+def below(parent: SpanContext | None) -> Context:
+    """A context for spans below this one, or below none, in which nothing else is."""
+    return NOWHERE if parent is None else with_span(NonRecordingSpan(parent), NOWHERE)

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 )
 
 from glassq.forking import begin_in_children
-from glassq.observe.starting import Attributes, Describable, Starter
+from glassq.observe.starting import Attributes, Describable, OwnWay, Starter
 from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -47,7 +47,7 @@ class SpanSource:
     def __init__(self, *, address: str, client_id: Callable[[], str] = this_process) -> None:
         self._server = _server(address)
         self._client_id = client_id
-        self._tracer: tuple[TracerProvider | None, Starter] = (None, NoOpTracer())
+        self._tracer: tuple[TracerProvider | None, Starter] = (None, OwnWay(NoOpTracer()))
         begin_in_children(self)
 
     def begin(self) -> None:
@@ -62,7 +62,7 @@ class SpanSource:
     def tracer(self) -> Starter:
         """The tracer of the provider of this moment: one may be installed after the application was made.
         Kept per provider, because making a tracer costs more than making a span."""
-        provider = trace.get_tracer_provider()
+        provider = _installed.get("_TRACER_PROVIDER") or trace.get_tracer_provider()
         known, tracer = self._tracer
         if known is not provider:
             tracer = _quickest(provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL))
@@ -100,7 +100,7 @@ def say(span: Span, attributes: Attributes) -> None:
 def _quickest(tracer: Tracer) -> Starter:
     """Who starts a tracer's spans in the least time: without the SDK there is nothing to be had."""
     if type(tracer).__module__ != "opentelemetry.sdk.trace":
-        return tracer
+        return OwnWay(tracer)
     from glassq.observe.quickspans import quick
 
     return quick(tracer)

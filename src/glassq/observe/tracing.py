@@ -27,7 +27,7 @@ from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.lanespans import LaneMemory
 from glassq.observe.propagation import extract, inject, with_baggage
-from glassq.observe.spancontexts import NOWHERE, with_span
+from glassq.observe.spancontexts import with_span
 from glassq.observe.spans import (
     CREATION,
     NOTHING_SAID,
@@ -264,17 +264,20 @@ class _Process(AbstractContextManager[None]):
     def __enter__(self) -> None:
         tracing, attempting = self._tracing, self._attempting
         job = attempting.job
-        cause, links = self._cause()
-        above = NOWHERE
-        if cause is not None and tracing.may_be_parent(attempting):
-            above = with_span(trace.NonRecordingSpan(cause), above)
+        cause, links = tracing.read_context(job.queue, attempting.headers), []
+        if cause is not None:
+            links.append(Link(cause, CREATION))
+        if attempting.links is not None and (before_it := _upstream_contexts(attempting.links)):
+            # What a job comes after caused it to run, rather than whoever submitted it.
+            cause = before_it[0]
+            links = [Link(each, UPSTREAM) for each in before_it] + links
+        parent = cause if cause is not None and tracing.may_be_parent(attempting) else None
         lane = tracing.lanes.of(job)
         before = lane.before(job)
         if before is not None:
             links.append(before)
-        self._span = span = tracing.source.tracer().start_span(
-            f"process {job.queue}", context=above, kind=_CONSUMER, links=links
-        )
+        tracer = tracing.source.tracer()
+        self._span = span = tracer.start_below(parent, f"process {job.queue}", _CONSUMER, links)
         self._recorded = span.is_recording()
         if self._recorded:
             say(span, _attempt_attributes(attempting, lane.common(tracing.source, job, attempting.task)))
@@ -303,17 +306,6 @@ class _Process(AbstractContextManager[None]):
             if self._recorded and (failed or follow_ups.acks):
                 job = self._attempting.job
                 follow_ups.ended(job.id, job.attempt, self._span.get_span_context())
-
-    def _cause(self) -> tuple[SpanContext | None, list[Link]]:
-        """What the attempt may continue, and links to what it comes from."""
-        attempting = self._attempting
-        creation = self._tracing.read_context(attempting.job.queue, attempting.headers)
-        created = [] if creation is None else [Link(creation, CREATION)]
-        before_it = () if attempting.links is None else _upstream_contexts(attempting.links)
-        if not before_it:
-            return creation, created
-        # What a job comes after caused it to run, rather than whoever submitted it.
-        return before_it[0], [Link(each, UPSTREAM) for each in before_it] + created
 
 
 def _upstream_contexts(links: AttemptLinks) -> Sequence[SpanContext]:
