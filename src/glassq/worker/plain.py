@@ -105,9 +105,9 @@ class PlainAttempts:
 
     def _run_wrapped(self, attempt: Begun) -> Ran | None:
         """Run it inside whatever is around it. None when it succeeded."""
-        executor, code = self._attempts.executor, partial(self._code, attempt)
-        ran = executor.run(attempt.subject(), code, attempt.task.timeout)
-        attempt.over, attempt.seconds = self._attempts.clock.monotonic(), ran.seconds
+        attempts = self._attempts
+        ran = attempts.executor.run(attempt.subject(), partial(self._code, attempt), attempt.task.timeout)
+        attempt.over, attempt.seconds = attempts.clock.monotonic(), ran.seconds
         return None if ran.outcome is _SUCCEEDED else ran
 
     def _code(self, begun: Begun) -> Any:
