@@ -8,6 +8,7 @@ from opentelemetry.trace import Link, SpanContext
 
 from glassq.context import JobContext
 from glassq.forking import begin_in_children
+from glassq.observe.spancontexts import link_to
 from glassq.observe.spans import PREDECESSOR, PREVIOUS_ATTEMPT, SpanSource
 from glassq.observe.starting import Attributes
 
@@ -31,9 +32,9 @@ class LaneSpans:
             return None
         job_id, token, context = self._last
         if job_id == job.id:
-            return Link(context, PREVIOUS_ATTEMPT)
+            return link_to(context, PREVIOUS_ATTEMPT)
         # Under another token somebody else may have run jobs in between.
-        return Link(context, PREDECESSOR) if token == job.token else None
+        return link_to(context, PREDECESSOR) if token == job.token else None
 
     def note(self, job: JobContext, context: SpanContext) -> None:
         """An attempt of this job runs now."""

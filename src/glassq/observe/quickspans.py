@@ -270,7 +270,7 @@ def quick(tracer: trace.Tracer) -> Starter:
     if not IS_PARTS or vars(tracer).keys() != _TRACER_HAS or not _are_known(tracer.resource):
         _say_once("this version of the OpenTelemetry SDK is not known")
     elif not _is_wide(tracer._span_limits):  # noqa: SLF001
-        _say_once("the tracer provider has limits to attributes")
+        _say_once("the tracer provider limits attributes that spans may have")
     else:
         return QuickTracer(tracer)
     return OwnWay(tracer)
@@ -278,7 +278,7 @@ def quick(tracer: trace.Tracer) -> Starter:
 
 @cache
 def _say_once(why: str) -> None:
-    log.info("%s: the OpenTelemetry SDK makes every span itself, which costs about twice as much", why)
+    log.info("%s: it makes every span in its own way, which costs more of a worker's time", why)
 
 
 def _are_known(resource: Resource) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 
 from glassq.model.events import (
     AttemptAbandoned,
@@ -27,7 +27,7 @@ from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
 from glassq.observe.lanespans import LaneMemory
 from glassq.observe.propagation import extract, inject, with_baggage
-from glassq.observe.spancontexts import with_span
+from glassq.observe.spancontexts import link_to, with_span
 from glassq.observe.spans import (
     CREATION,
     NOTHING_SAID,
@@ -202,7 +202,7 @@ class _EnqueueBatch(AbstractContextManager[None]):
             inject(span, job.headers, self._tracing.options.baggage)
             self._creates.append((span, time.time_ns()))
         links = [
-            Link(span.get_span_context(), NOTHING_SAID) for span, _ in self._creates if span.is_recording()
+            link_to(span.get_span_context(), NOTHING_SAID) for span, _ in self._creates if span.is_recording()
         ]
         self._send = tracer.start_span(f"enqueue {self._queue}", kind=SpanKind.CLIENT, links=links)
         self._token = _attach_quietly(self._send)
@@ -266,11 +266,11 @@ class _Process(AbstractContextManager[None]):
         job = attempting.job
         cause, links = tracing.read_context(job.queue, attempting.headers), []
         if cause is not None:
-            links.append(Link(cause, CREATION))
+            links.append(link_to(cause, CREATION))
         if attempting.links is not None and (before_it := _upstream_contexts(attempting.links)):
             # What a job comes after caused it to run, rather than whoever submitted it.
             cause = before_it[0]
-            links = [Link(each, UPSTREAM) for each in before_it] + links
+            links = [link_to(each, UPSTREAM) for each in before_it] + links
         parent = cause if cause is not None and tracing.may_be_parent(attempting) else None
         lane = tracing.lanes.of(job)
         before = lane.before(job)
