@@ -8,15 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
 
 from glassq.model.events import AttemptAbandoned, AttemptSettled, JobsReplayed
 from glassq.model.names import DEFAULT_LANE, whole
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action
 from glassq.observe.propagation import extract
+from glassq.observe.spancontexts import link_to
 from glassq.observe.spans import CREATION, SpanSource, nobody_traces
 from glassq.observe.starting import Attributes
 from glassq.policy.decide import ACKED
@@ -60,11 +59,8 @@ class FollowUps:
         if parent is None:
             return
         queue = whole(event.lease.queue)
-        span = self._source.tracer().start_span(
-            f"{operation} {queue}",
-            context=trace.set_span_in_context(trace.NonRecordingSpan(parent), Context()),
-            kind=SpanKind.CLIENT,
-            start_time=began,
+        span = self._source.tracer().start_below(
+            parent, f"{operation} {queue}", SpanKind.CLIENT, start_time=began
         )
         if span.is_recording():
             extra = _settlement_attributes(event)
@@ -86,7 +82,7 @@ class FollowUps:
         span = self._source.tracer().start_span(
             f"replay {event.queue}",
             kind=SpanKind.PRODUCER,
-            links=[Link(context, CREATION) for context in contexts],
+            links=[link_to(context, CREATION) for context in contexts],
             start_time=now - round(event.seconds * 1e9),
         )
         if span.is_recording():

@@ -12,8 +12,10 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import Span, SpanContext, TraceFlags
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from glassq.observe.spancontexts import of_parts
 
 MAX_TRACESTATE = 512
 """What every tracing system must accept at least; a longer one is dropped whole, as the standard says."""
@@ -61,8 +63,6 @@ def _allowed_of(entries: Mapping[str, object], allowed: Sequence[str], context: 
 
 def extract(headers: Mapping[str, str]) -> tuple[SpanContext | None, ContextResult]:
     """The context a job was created in, and whether its headers were usable. Never raises for bad headers."""
-    if not headers:
-        return None, "missing"
     text = headers.get("traceparent", "")
     # What the library's own propagators read of a job that has one `traceparent` and nothing else of the
     # kind, as nearly all have, is read here in a third of the time.
@@ -73,6 +73,8 @@ def extract(headers: Mapping[str, str]) -> tuple[SpanContext | None, ContextResu
         and (found := read_traceparent(text)) is not None
     ):
         return found, "ok"
+    if not headers:
+        return None, "missing"
     context = propagate.extract(headers, context=Context())
     found = trace.get_current_span(context).get_span_context()
     if found.is_valid:
@@ -87,7 +89,7 @@ def read_traceparent(text: str) -> SpanContext | None:
     if match is None:
         return None
     trace_id, span_id, flags = match.groups()
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=_FLAGS[flags])
+    return of_parts((int(trace_id, 16), int(span_id, 16), True, _FLAGS[flags], DEFAULT_TRACE_STATE, True))
 
 
 @lru_cache(maxsize=4)  # one, unless somebody keeps changing it

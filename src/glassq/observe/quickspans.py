@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from threading import Lock
 from time import time_ns
 from typing import Any, Final
@@ -17,12 +18,18 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, Tracer
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, Status, TraceFlags
 from opentelemetry.util.types import Attributes as AnyAttributes
 
-from glassq.observe.starting import Attributes, Describable, Starter
+from glassq.observe.spancontexts import IS_PARTS, MAX_SPAN_ID, below, of_parts
+from glassq.observe.spanwatchers import SpanWatchers
+from glassq.observe.starting import Attributes, Describable, OwnWay, Starter
+from glassq.shielding import Log
+
+log = Log("glassq.tracing")
 
 MOST_ATTRIBUTES: Final = 32
 """No span of ours has more."""
@@ -37,48 +44,72 @@ _SPAN_HAS: Final = {
     *("_instrumentation_info", "_instrumentation_scope", "_record_end_metrics", "_record_exception"),
     "_set_status_on_exception",
 }
+_READABLE_HAS: Final = {
+    *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_status", "_resource"),
+    *("_attributes", "_events", "_links", "_instrumentation_info", "_instrumentation_scope"),
+}
+_MADE: Final = {"_attributes", "_events", "_links"}
+_FIELDS: Final = len(_READABLE_HAS - _MADE)
+_OF_TRACERS: Final = {
+    "_limits": "_span_limits",
+    "_sampler": "sampler",
+    "_span_processor": "span_processor",
+}
+"""What a span has from its tracer, and its name there."""
+_COUNTS_NOTHING: Final = "NoOpTracerMetrics"
 _UNSET: Final = Status()
-_SAMPLED, _RANDOM = 1, 2
-"""Bits of trace flags, as W3C has them."""
+_SAMPLED, _RANDOM, _KEPT = 1, 2, 3
+"""Bits of trace flags, as W3C has them, and those that spans below have, too."""
+_FLAGS_AT: Final = 3
+"""Where they are in a context of a span."""
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 _DROP, _SAMPLE = Decision.DROP, Decision.RECORD_AND_SAMPLE
+_new = object.__new__
 
 
 class QuickSpan(Span, Describable):
     """A span of the SDK whose attributes, events and links are made for whoever asks for them.
 
-    Any thread may ask at any time: what is made first stays, and it is noted before that anybody asked.
+    Any thread may ask at any time: what is made first stays, and it is noted before that anybody asked. In
+    its `__dict__` is what the SDK's span for exporters has, by the same names, and what was made.
     """
 
-    _end_time: int | None = None
-    _status = _UNSET
+    __slots__ = ("_by", "_is_asked", "_linked", "_lock", "_record_end_metrics", "_said")
+
     _trace_config = None
     _record_exception = True
     _set_status_on_exception = True
-    _said: Attributes | None = None
-    _is_asked = False
+    _context: SpanContext
+    _lock: Lock
+    _linked: Sequence[Link]
+    _said: Attributes | None
+    _is_asked: bool
+    _by: QuickTracer
 
-    # Not the SDK's own, which makes what is left out here.
-    def __init__(
+    def begin(
         self,
         by: QuickTracer,
-        name: str,
-        about: tuple[SpanContext, SpanContext | None, SpanKind, Sequence[Link]],
-        start_time: int | None,
-        count_end: Callable[[], None] | None,
+        about: tuple[str, SpanContext, SpanContext | None, SpanKind],
+        linked: Sequence[Link],
+        at: int | None = None,
+        count_end: Callable[[], None] | None = None,
     ) -> None:
-        self._name = name
-        self._context, self._parent, self._kind, self._linked = about
-        self._start_time = time_ns() if start_time is None else start_time
-        self._lock = Lock()
-        self._record_end_metrics = count_end
-        self._limits = by.limits
-        self._instrumentation_scope = by.scope
-        sdk = by.sdk
-        self._resource = sdk.resource
-        self._sampler = sdk.sampler
-        self._span_processor = sdk.span_processor
-        self._instrumentation_info = sdk.instrumentation_info
+        """Begin; in the place of `__init__`, which makes what is left out here."""
+        name, own, parent, kind = about
+        self.__dict__ = {
+            **by.fields,
+            "_name": name,
+            "_context": own,
+            "_kind": kind,
+            "_parent": parent,
+            "_start_time": time_ns() if at is None else at,
+        }
+        self._by, self._linked, self._record_end_metrics = by, linked, count_end
+        self._lock, self._is_asked, self._said = Lock(), False, None
+
+    def get_span_context(self) -> SpanContext:
+        """Which span it is."""
+        return self._context
 
     def describe(self, attributes: Attributes) -> None:
         """Say all that we have to say of it: at most `MOST_ATTRIBUTES`."""
@@ -97,31 +128,29 @@ class QuickSpan(Span, Describable):
             return
         if self._record_end_metrics is not None:
             self._record_end_metrics()
-        processor = self._span_processor
-        processor._on_ending(self)  # noqa: SLF001 - as the SDK does
-        processor.on_end(self._readable_span())
+        watchers = self._by.watchers
+        if watchers.processors() is not watchers.known:
+            watchers.look()
+        for tell in watchers.endings:
+            tell(self)
+        span = self._readable_span()
+        for tell in watchers.sampled_ends if self._context[_FLAGS_AT] & _SAMPLED else watchers.ends:
+            tell(span)
 
     def _readable_span(self) -> ReadableSpan:
-        if self._is_asked:
+        fields = self.__dict__
+        # With more in it, something was made, or somebody keeps something of their own there.
+        if len(fields) != _FIELDS:
             return super()._readable_span()
-        return ReadableSpan(
-            name=self._name,
-            context=self._context,
-            parent=self._parent,
-            resource=self._resource,
-            attributes=self._said,
-            links=self._linked,
-            kind=self._kind,
-            status=self._status,
-            start_time=self._start_time,
-            end_time=self._end_time,
-            instrumentation_info=self._instrumentation_info,
-            instrumentation_scope=self._instrumentation_scope,
-        )
+        span = _new(ReadableSpan)
+        span.__dict__ = {**fields, "_attributes": self._said, "_links": self._linked, "_events": ()}
+        return span
 
     def __getattr__(self, name: str) -> Any:
         # Of what is not there yet: the SDK's own methods ask for it, on behalf of whoever called them.
-        if name not in {"_attributes", "_events", "_links"}:
+        if name in _OF_TRACERS:
+            return getattr(self._by.sdk, _OF_TRACERS[name])
+        if name not in _MADE:
             raise AttributeError(f"a span has no {name!r}")
         self._is_asked = True
         return vars(self).setdefault(name, self._made(name))
@@ -131,7 +160,7 @@ class QuickSpan(Span, Describable):
             return self._new_events()  # type: ignore[no-untyped-call]
         if name == "_links":
             return self._new_links(self._linked)
-        limits, is_over = self._limits, self._end_time is not None
+        limits, is_over = self._by.limits, self._end_time is not None
         return BoundedAttributes(
             limits.max_span_attributes, self._said, is_over, limits.max_span_attribute_length
         )
@@ -146,9 +175,18 @@ class QuickTracer:
         # Of what is private, `quick` looks whether it is what is known.
         self.limits = sdk._span_limits  # noqa: SLF001
         """What its provider keeps of a span."""
-        self.scope = sdk._instrumentation_scope  # noqa: SLF001
-        """What its spans say of who made them."""
+        self.watchers = SpanWatchers(sdk.span_processor)
+        """Who hears of its spans."""
+        self.fields = {
+            "_resource": sdk.resource,
+            "_instrumentation_info": sdk.instrumentation_info,
+            "_instrumentation_scope": sdk._instrumentation_scope,  # noqa: SLF001
+            "_status": _UNSET,
+            "_end_time": None,
+        }
+        """What is the same in all of them."""
         self._metrics = sdk._tracer_metrics  # noqa: SLF001
+        self._is_counted = type(self._metrics).__name__ != _COUNTS_NOTHING
         self._most_links = sys.maxsize if self.limits.max_links is None else self.limits.max_links
 
     def start_span(
@@ -186,22 +224,67 @@ class QuickTracer:
         count_end = self._metrics.start_span(parent, decision)
         if decision is _DROP:
             return trace.NonRecordingSpan(own)
-        span = QuickSpan(self, name, (own, parent, kind, links), start_time, count_end)
+        span = _new(QuickSpan)
+        span.begin(self, (name, own, parent, kind), links, start_time, count_end)
         if added:
             span.set_attributes(added)
         sdk.span_processor.on_start(span, parent_context=context)
+        return span
+
+    def start_below(
+        self,
+        parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        links: Sequence[Link] = (),
+        start_time: int | None = None,
+    ) -> trace.Span:
+        """See `Starter.start_below`. In fewer steps where nobody else has a say: below a span that is
+        sampled, with the sampler that follows it, while nobody watches starts."""
+        sdk, watchers = self.sdk, self.watchers
+        if watchers.processors() is not watchers.known:
+            watchers.look()
+        is_usual = (
+            sdk.sampler is DEFAULT_ON
+            and not watchers.starts
+            and len(links) <= self._most_links
+            and not self._is_counted
+            and sdk._tracer_config.is_enabled  # noqa: SLF001
+        )
+        trace_id, _, _, flags, state, is_valid = (is_usual and parent) or INVALID_SPAN_CONTEXT
+        span_id = sdk.id_generator.generate_span_id() if is_valid and flags & _SAMPLED else 0
+        if not 0 < span_id <= MAX_SPAN_ID:
+            context = below(parent)
+            return self.start_span(name, context=context, kind=kind, links=links, start_time=start_time)
+        own = of_parts((trace_id, span_id, False, _FLAGS[flags & _KEPT], state, True))
+        span = _new(QuickSpan)
+        span.begin(self, (name, own, parent, kind), links, start_time)
         return span
 
 
 def quick(tracer: trace.Tracer) -> Starter:
     """Who starts the spans of this tracer: itself, unless it is the SDK's own and made of what it is known to
     be made of, with limits that no span of ours could meet."""
-    if type(tracer) is not Tracer or vars(tracer).keys() != _TRACER_HAS:
-        return tracer
-    if vars(_Probe("probe", INVALID_SPAN_CONTEXT)).keys() != _SPAN_HAS:
-        return tracer
-    found = QuickTracer(tracer)
-    return found if _is_wide(found.limits) else tracer
+    if type(tracer) is not Tracer:
+        return OwnWay(tracer)
+    if not IS_PARTS or vars(tracer).keys() != _TRACER_HAS or not _are_known(tracer.resource):
+        _say_once("this version of the OpenTelemetry SDK is not known")
+    elif not _is_wide(tracer._span_limits):  # noqa: SLF001
+        _say_once("the tracer provider limits attributes that spans may have")
+    else:
+        return QuickTracer(tracer)
+    return OwnWay(tracer)
+
+
+@cache
+def _say_once(why: str) -> None:
+    log.info("%s: it makes every span in its own way, which costs more of a worker's time", why)
+
+
+def _are_known(resource: Resource) -> bool:
+    """Whether spans have what is known."""
+    probes = _Probe("probe", INVALID_SPAN_CONTEXT), ReadableSpan("probe", resource=resource)
+    return [vars(probe).keys() for probe in probes] == [_SPAN_HAS, _READABLE_HAS]
 
 
 class _Probe(Span):

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 )
 
 from glassq.forking import begin_in_children
-from glassq.observe.starting import Attributes, Describable, Starter
+from glassq.observe.starting import Attributes, Describable, OwnWay, Starter
 from glassq.version import __version__
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -47,7 +47,7 @@ class SpanSource:
     def __init__(self, *, address: str, client_id: Callable[[], str] = this_process) -> None:
         self._server = _server(address)
         self._client_id = client_id
-        self._tracer: tuple[TracerProvider | None, Starter] = (None, NoOpTracer())
+        self._tracer: tuple[TracerProvider | None, Starter] = (None, OwnWay(NoOpTracer()))
         begin_in_children(self)
 
     def begin(self) -> None:
@@ -62,7 +62,7 @@ class SpanSource:
     def tracer(self) -> Starter:
         """The tracer of the provider of this moment: one may be installed after the application was made.
         Kept per provider, because making a tracer costs more than making a span."""
-        provider = trace.get_tracer_provider()
+        provider = _installed.get("_TRACER_PROVIDER") or trace.get_tracer_provider()
         known, tracer = self._tracer
         if known is not provider:
             tracer = _quickest(provider.get_tracer("glassq", __version__, schema_url=SCHEMA_URL))
@@ -71,16 +71,13 @@ class SpanSource:
 
     def describe(self, span: Span, operation: str, kind: str, queue: str, extra: Attributes) -> None:
         """Say of a span what all of them have in common, with what this one adds."""
-        common = self._common.get((operation, kind, queue))
-        if common is None:
-            common = self._learn(operation, kind, queue)
-        attributes = common | extra
-        if isinstance(span, Describable):
-            span.describe(attributes)
-        else:
-            span.set_attributes(attributes)
+        say(span, self.common(operation, kind, queue) | extra)
 
-    def _learn(self, operation: str, kind: str, queue: str) -> Attributes:
+    def common(self, operation: str, kind: str, queue: str) -> Attributes:
+        """What all spans of this kind say."""
+        found = self._common.get((operation, kind, queue))
+        if found is not None:
+            return found
         if len(self._common) >= MAX_QUEUES_REMEMBERED:
             self._common.clear()
         common = self._common[operation, kind, queue] = {
@@ -92,10 +89,18 @@ class SpanSource:
         return common
 
 
+def say(span: Span, attributes: Attributes) -> None:
+    """Say all that there is to say of a span."""
+    if isinstance(span, Describable):
+        span.describe(attributes)
+    else:
+        span.set_attributes(attributes)
+
+
 def _quickest(tracer: Tracer) -> Starter:
     """Who starts a tracer's spans in the least time: without the SDK there is nothing to be had."""
     if type(tracer).__module__ != "opentelemetry.sdk.trace":
-        return tracer
+        return OwnWay(tracer)
     from glassq.observe.quickspans import quick
 
     return quick(tracer)

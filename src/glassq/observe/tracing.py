@@ -6,19 +6,15 @@ Spans are started and attached by hand: the library's own context manager costs 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import msgspec
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 
-from glassq.context import JobContext
-from glassq.forking import begin_in_children
 from glassq.model.events import (
     AttemptAbandoned,
     AttemptSettled,
@@ -29,18 +25,19 @@ from glassq.model.events import (
 )
 from glassq.observe.exemplars import remember
 from glassq.observe.followups import FollowUps
+from glassq.observe.lanespans import LaneMemory
 from glassq.observe.propagation import extract, inject, with_baggage
+from glassq.observe.spancontexts import link_to, with_span
 from glassq.observe.spans import (
     CREATION,
     NOTHING_SAID,
-    PREDECESSOR,
-    PREVIOUS_ATTEMPT,
     UPSTREAM,
     SpanSource,
     flush_spans,
     is_provided,
     nobody_provides,
     nobody_traces,
+    say,
     this_process,
 )
 from glassq.observe.starting import Attributes
@@ -58,8 +55,7 @@ from glassq.telemetry import (
     Together,
 )
 
-MAX_LANES_REMEMBERED = 1024
-_NOTHING = Context()
+_CONSUMER = SpanKind.CONSUMER
 
 
 class Tracing:
@@ -76,7 +72,7 @@ class Tracing:
     ) -> None:
         self.source = SpanSource(address=address, client_id=client_id)
         self.options = options or TraceOptions()
-        self.lanes = _LaneMemory()
+        self.lanes = LaneMemory()
         self.follow_ups = FollowUps(self.source, acks=self.options.ack_spans)
         self._bus = bus
         self.to_follow = self._settlements()
@@ -206,7 +202,7 @@ class _EnqueueBatch(AbstractContextManager[None]):
             inject(span, job.headers, self._tracing.options.baggage)
             self._creates.append((span, time.time_ns()))
         links = [
-            Link(span.get_span_context(), NOTHING_SAID) for span, _ in self._creates if span.is_recording()
+            link_to(span.get_span_context(), NOTHING_SAID) for span, _ in self._creates if span.is_recording()
         ]
         self._send = tracer.start_span(f"enqueue {self._queue}", kind=SpanKind.CLIENT, links=links)
         self._token = _attach_quietly(self._send)
@@ -259,7 +255,7 @@ class _Submit(AbstractContextManager[None]):
 class _Process(AbstractContextManager[None]):
     """`process {queue}`: one attempt, user code only."""
 
-    __slots__ = ("_attempting", "_context", "_recorded", "_span", "_token", "_tracing")
+    __slots__ = ("_attempting", "_recorded", "_span", "_token", "_tracing")
 
     def __init__(self, tracing: Tracing, attempting: Attempting) -> None:
         self._tracing = tracing
@@ -267,32 +263,35 @@ class _Process(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         tracing, attempting = self._tracing, self._attempting
-        job, headers = attempting.job, attempting.headers
-        cause, links = self._cause()
-        context = _NOTHING
-        if cause is not None and tracing.may_be_parent(attempting):
-            context = trace.set_span_in_context(trace.NonRecordingSpan(cause), context)
-        before = tracing.lanes.before(job)
+        job = attempting.job
+        cause, links = tracing.read_context(job.queue, attempting.headers), []
+        if cause is not None:
+            links.append(link_to(cause, CREATION))
+        if attempting.links is not None and (before_it := _upstream_contexts(attempting.links)):
+            # What a job comes after caused it to run, rather than whoever submitted it.
+            cause = before_it[0]
+            links = [link_to(each, UPSTREAM) for each in before_it] + links
+        parent = cause if cause is not None and tracing.may_be_parent(attempting) else None
+        lane = tracing.lanes.of(job)
+        before = lane.before(job)
         if before is not None:
             links.append(before)
-        self._span = span = tracing.source.tracer().start_span(
-            f"process {job.queue}", context=context, kind=SpanKind.CONSUMER, links=links
-        )
+        tracer = tracing.source.tracer()
+        self._span = span = tracer.start_below(parent, f"process {job.queue}", _CONSUMER, links)
         self._recorded = span.is_recording()
         if self._recorded:
-            extra = _attempt_attributes(attempting)
-            tracing.source.describe(span, "process", "process", job.queue, extra)
+            say(span, _attempt_attributes(attempting, lane.common(tracing.source, job, attempting.task)))
             if tracing.to_follow:
                 tracing.follow()
         if attempting.links is not None:
             inject(span, attempting.links.trail)
-        self._context = span.get_span_context()
-        remember(job.id, job.attempt, self._context)
-        tracing.lanes.note(job, self._context)
+        context = span.get_span_context()
+        remember(job.id, job.attempt, context)
+        lane.note(job, context)
         # On the current context, so that what an application put there stays visible to its code.
-        inside = trace.set_span_in_context(span)
+        inside = with_span(span, otel_context.get_current())
         if tracing.options.baggage:
-            inside = with_baggage(inside, headers, tracing.options.baggage)
+            inside = with_baggage(inside, attempting.headers, tracing.options.baggage)
         self._token = otel_context.attach(inside)
 
     def __exit__(self, *failure: Any) -> None:
@@ -306,18 +305,7 @@ class _Process(AbstractContextManager[None]):
             follow_ups = self._tracing.follow_ups
             if self._recorded and (failed or follow_ups.acks):
                 job = self._attempting.job
-                follow_ups.ended(job.id, job.attempt, self._context)
-
-    def _cause(self) -> tuple[SpanContext | None, list[Link]]:
-        """What the attempt may continue, and links to what it comes from."""
-        attempting = self._attempting
-        creation = self._tracing.read_context(attempting.job.queue, attempting.headers)
-        before_it = () if attempting.links is None else _upstream_contexts(attempting.links)
-        links = [Link(each, UPSTREAM) for each in before_it]
-        if creation is not None:
-            links.append(Link(creation, CREATION))
-        # What a job comes after caused it to run, rather than whoever submitted it.
-        return (before_it[0] if before_it else creation), links
+                follow_ups.ended(job.id, job.attempt, self._span.get_span_context())
 
 
 def _upstream_contexts(links: AttemptLinks) -> Sequence[SpanContext]:
@@ -327,47 +315,6 @@ def _upstream_contexts(links: AttemptLinks) -> Sequence[SpanContext]:
         return ()
     found = (extract(headers)[0] for headers in links.trails())
     return [context for context in found if context is not None]
-
-
-class _LastRun(msgspec.Struct, frozen=True):
-    """The attempt that ran last in a lane."""
-
-    job_id: str
-    token: int
-    context: SpanContext
-
-
-class _LaneMemory:
-    """The process span that ran last in each lane of this process; the least recently used are forgotten."""
-
-    def __init__(self) -> None:
-        begin_in_children(self)
-
-    def begin(self) -> None:
-        """Nothing ran in this process yet."""
-        self._lanes: OrderedDict[tuple[str, str | None], _LastRun] = OrderedDict()
-
-    def before(self, job: JobContext) -> Link | None:
-        """A link to the job's previous attempt, or to the job that ran just before it in its lane."""
-        last = self._lanes.get((job.queue, job.key))
-        if last is None:
-            return None
-        if last.job_id == job.id:
-            return Link(last.context, PREVIOUS_ATTEMPT)
-        if last.token == job.token:  # under another token somebody else may have run jobs in between
-            return Link(last.context, PREDECESSOR)
-        return None
-
-    def note(self, job: JobContext, context: SpanContext) -> None:
-        """An attempt of this job runs now."""
-        if not context.is_valid:
-            return
-        # No lock: each of these steps is whole, and at worst two threads forget one lane more.
-        lane, lanes = (job.queue, job.key), self._lanes
-        lanes.pop(lane, None)
-        lanes[lane] = _LastRun(job.id, job.token, context)
-        if len(lanes) > MAX_LANES_REMEMBERED:
-            lanes.popitem(last=False)
 
 
 def _attach_quietly(span: Span) -> Any:
@@ -395,22 +342,20 @@ def _job_attributes(job: Outgoing) -> Attributes:
     return extra
 
 
-def _attempt_attributes(attempting: Attempting) -> Attributes:
+def _attempt_attributes(attempting: Attempting, common: Attributes) -> Attributes:
     job = attempting.job
-    extra: Attributes = {
+    said: Attributes = {
+        **common,
         "messaging.message.id": job.id,
-        "glassq.task.name": attempting.task,
         "glassq.job.attempt": job.attempt,
         "glassq.job.sequence": job.seq,
         "glassq.lease.token": job.token,
     }
-    if job.key is not None:
-        extra["messaging.destination.partition.id"] = job.key
     if attempting.time_in_queue is not None:
-        extra["glassq.job.time_in_queue_s"] = attempting.time_in_queue
+        said["glassq.job.time_in_queue_s"] = attempting.time_in_queue
     if job.workflow is not None:
-        extra["messaging.message.conversation_id"] = job.workflow
-    return extra
+        said["messaging.message.conversation_id"] = job.workflow
+    return said
 
 
 def _record_failure(span: Span, error: BaseException | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from glassq.context import JobContext, slot_in
+from glassq.context import SLOT_HEADER, JobContext, slot_in
 from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
@@ -58,17 +58,18 @@ class Begun(msgspec.Struct):
 
     def _made_context(self) -> JobContext:
         stay, job, task = self.stay, self.job, self.task
+        lane = stay.lane
         return JobContext(
             id=job.id,
-            queue=stay.lane.queue,
+            queue=lane.queue,
             task=task.name,
-            key=stay.lane.key,
+            key=lane.key,
             seq=job.seq,
             attempt=1,
-            token=stay.lane.lease.token,
+            token=lane.lease.token,
             enqueued_at=job.eligible_at,
-            slot=slot_in(self.headers) if self.headers else None,
-            _check=partial(check, stay.lane, stay.clock, self.started, task.timeout),
+            slot=slot_in(self.headers) if SLOT_HEADER in self.headers else None,
+            _check=partial(check, lane, stay.clock, self.started, task.timeout),
             _tell=stay.tell,
         )
 

@@ -60,16 +60,17 @@ class ThreadExecutor:
         return contextvars.copy_context().run(self._run, subject, call, timeout)
 
     def _run(self, subject: Attempting, call: Callable[[], Any], timeout: float | None) -> Ran:
-        running_job.set(subject.job)
-        started = self._clock.monotonic()
-        ended = started
+        _set_running(subject.job)
+        clock = self._monotonic
+        ended = started = clock()
         try:
             with self._bus.around(subject):
                 try:
                     value = call()
                 finally:
-                    ended = self._clock.monotonic()
-                    end_if_forked(self._generation, subject.job)
+                    ended = clock()
+                    if generation() is not self._generation:
+                        end_if_forked(self._generation, subject.job)
                 if timeout is not None and ended - started > timeout:
                     raise AttemptTimeout(late(subject.job, timeout))
                 if type(value) is CoroutineType:

@@ -7,6 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from glassq.context import JobContext
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.verdicts import Outcome
@@ -105,14 +106,14 @@ class PlainAttempts:
 
     def _run_wrapped(self, attempt: Begun) -> Ran | None:
         """Run it inside whatever is around it. None when it succeeded."""
-        executor, code = self._attempts.executor, partial(self._code, attempt)
-        ran = executor.run(attempt.subject(), code, attempt.task.timeout)
-        attempt.over, attempt.seconds = self._attempts.clock.monotonic(), ran.seconds
+        attempts, subject = self._attempts, attempt.subject()
+        ran = attempts.executor.run(subject, partial(self._code, attempt, subject.job), attempt.task.timeout)
+        attempt.over, attempt.seconds = attempts.clock.monotonic(), ran.seconds
         return None if ran.outcome is _SUCCEEDED else ran
 
-    def _code(self, begun: Begun) -> Any:
+    def _code(self, begun: Begun, context: JobContext) -> Any:
         """What runs there."""
-        look_again(self._lane, begun.context())
+        look_again(self._lane, context)
         return begun.task.func(*begun.args, **begun.kwargs)
 
     def says_no_more(self, ended: Ended) -> bool:
