@@ -174,6 +174,10 @@ class Bus:
         if observers:
             self._tell(observers, event)
 
+    def is_heard(self, kind: type[Event]) -> bool:
+        """Whether anybody is told of such events: for whoever would have to look for what to tell."""
+        return bool(self._observers.get(kind))
+
     def emit_promptly(self, event: Event) -> None:
         """Tell those alone who are not patient. The others are told of it by `emit_late`."""
         self._tell(self._prompt.get(type(event), ()), event)

@@ -109,7 +109,9 @@ def test_one_that_left_hears_nothing() -> None:
     """In neither way."""
     bus = Bus()
     patient = Ear(bus, patient=True)
+    assert bus.is_heard(type(EVENTS[0]))
     bus.unsubscribe(patient.one)
+    assert not bus.is_heard(type(EVENTS[0]))
     bus.emit(EVENTS[0])
     bus.emit_together(Listed(EVENTS))
     assert patient.heard == []

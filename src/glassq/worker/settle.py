@@ -12,6 +12,7 @@ from glassq.model.events import (
     AttemptAbandoned,
     AttemptFailed,
     AttemptSettled,
+    LaneLeft,
     LaneLost,
     SettlementDelayed,
     WorkflowEnded,
@@ -168,7 +169,8 @@ class Settler:
         """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
         were left with it."""
         self._bus.emit_together(Successes(lanes, ends))
-        self._bus.emit_together(Leavings(list(map(_LEASE, lanes))))
+        if self._bus.is_heard(LaneLeft):
+            self._bus.emit_together(Leavings(list(map(_LEASE, lanes))))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
