@@ -16,7 +16,7 @@ import msgspec
 from glassq.context import JobContext
 from glassq.model.events import AttemptStarted, Event, ObserverDetached
 from glassq.model.leases import Lease
-from glassq.model.runs import Listed, Run
+from glassq.model.runs import Run
 from glassq.shielding import Log, passes
 
 log = Log("glassq.telemetry")
@@ -174,19 +174,18 @@ class Bus:
         if observers:
             self._tell(observers, event)
 
-    def is_prompt(self, kind: type[Event]) -> bool:
-        """Whether anybody is to be told of such events promptly."""
-        return kind in self.prompt_kinds or self._here.hand_on is not None
+    def is_heard(self, kind: type[Event]) -> bool:
+        """Whether anybody is told of such events: for whoever would have to look for what to tell."""
+        return bool(self._observers.get(kind))
 
     def emit_promptly(self, event: Event) -> None:
         """Tell those alone who are not patient. The others are told of it by `emit_late`."""
         self._tell(self._prompt.get(type(event), ()), event)
 
-    def emit_late(self, events: Sequence[Event]) -> None:
+    def emit_late(self, run: Run[Any]) -> None:
         """Tell those who are patient, together, of what the others were told promptly."""
         if self._here.hand_on is not None:
             return  # it was handed on then, and is emitted to all elsewhere
-        run = events if isinstance(events, Run) else Listed(events)
         for observer, together in self._patient.get(run.kind, ()):
             try:
                 together(run)
@@ -195,11 +194,10 @@ class Bus:
                     raise
                 self._detach(observer, error)
 
-    def emit_together(self, events: Sequence[Event]) -> None:
+    def emit_together(self, run: Run[Any]) -> None:
         """Tell of all of these, which are alike (see `Together`): those who are patient of all at once, which
         costs a fraction of as many `emit`."""
-        run = events if isinstance(events, Run) else Listed(events)
-        if self.is_prompt(run.kind):
+        if run.kind in self.prompt_kinds or self._here.hand_on is not None:
             for event in run:
                 self.emit_promptly(event)
         self.emit_late(run)

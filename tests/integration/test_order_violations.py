@@ -14,6 +14,7 @@ from glassq import Glassq
 from glassq.model.events import LaneClaimed, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import ClaimCause, Claimed, Lease, Owner, Settled, Settlement
+from glassq.model.runs import Listed
 from glassq.observe.tokens import watch_tokens
 from glassq.stores.sqlite.location import Location
 from glassq.stores.sqlite.store import SqliteStorage
@@ -138,5 +139,6 @@ def test_lanes_of_one_claim_may_come_in_any_order() -> None:
     assert told == []
     bus.emit(LaneClaimed(worker="w", lease=Lease("q", "a", 7), cause=ClaimCause.READY))
     assert told == ["stale_token"]
-    bus.emit_together([LaneClaimed(worker="w", lease=Lease("q", "b", 8), cause=ClaimCause.READY)] * 2)
+    twice = [LaneClaimed(worker="w", lease=Lease("q", "b", 8), cause=ClaimCause.READY)] * 2
+    bus.emit_together(Listed(twice))
     assert told == ["stale_token"] * 3

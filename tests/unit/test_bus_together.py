@@ -20,6 +20,7 @@ from glassq.model.events import (
     TaskDeclared,
 )
 from glassq.model.leases import ClaimCause, Grant, Lease
+from glassq.model.runs import Listed
 from glassq.model.verdicts import Action, Outcome
 from glassq.observe.health import Health
 from glassq.observe.prometheus import observe_metrics
@@ -59,7 +60,7 @@ def test_several_events_are_told_together_to_those_who_are_patient() -> None:
     """And one by one, in their order, to the others."""
     bus = Bus()
     prompt, patient = Ear(bus, patient=False), Ear(bus, patient=True)
-    bus.emit_together(EVENTS)
+    bus.emit_together(Listed(EVENTS))
     assert (prompt.heard, patient.heard) == (EVENTS, [EVENTS])
 
 
@@ -70,7 +71,7 @@ def test_what_is_told_promptly_is_told_to_the_patient_later() -> None:
     for event in EVENTS:
         bus.emit_promptly(event)
     assert (prompt.heard, patient.heard) == (EVENTS, [])
-    bus.emit_late(EVENTS)
+    bus.emit_late(Listed(EVENTS))
     assert (prompt.heard, patient.heard) == (EVENTS, [EVENTS])
 
 
@@ -80,8 +81,8 @@ def test_what_is_handed_on_is_handed_on_once() -> None:
     ears = Ear(bus, patient=False), Ear(bus, patient=True)
     with bus.handing_on(handed.append):
         bus.emit_promptly(EVENTS[0])
-        bus.emit_late(EVENTS[:1])
-        bus.emit_together(EVENTS[1:])
+        bus.emit_late(Listed(EVENTS[:1]))
+        bus.emit_together(Listed(EVENTS[1:]))
     assert handed == EVENTS
     assert [ear.heard for ear in ears] == [[], []]
 
@@ -98,8 +99,8 @@ def test_one_that_raises_is_detached_from_both_ways() -> None:
 
     bus.subscribe(observer, AttemptStarted, together=broken)
     bus.subscribe(reports.append, ObserverDetached)
-    bus.emit_together(EVENTS)
-    bus.emit_together(EVENTS)
+    bus.emit_together(Listed(EVENTS))
+    bus.emit_together(Listed(EVENTS))
     bus.emit(EVENTS[0])
     assert [type(report) for report in reports] == [ObserverDetached]
 
@@ -108,9 +109,11 @@ def test_one_that_left_hears_nothing() -> None:
     """In neither way."""
     bus = Bus()
     patient = Ear(bus, patient=True)
+    assert bus.is_heard(type(EVENTS[0]))
     bus.unsubscribe(patient.one)
+    assert not bus.is_heard(type(EVENTS[0]))
     bus.emit(EVENTS[0])
-    bus.emit_together(EVENTS)
+    bus.emit_together(Listed(EVENTS))
     assert patient.heard == []
 
 
@@ -150,7 +153,7 @@ def shown(runs: Sequence[Sequence[Event]], *, together: bool) -> str:
         bus.emit(TaskDeclared(queue="orders", task=task))
     for run in runs:
         if together:
-            bus.emit_together(run)
+            bus.emit_together(Listed(run))
         else:
             for event in run:
                 bus.emit(event)
@@ -205,9 +208,9 @@ def test_running_attempts_are_those_that_have_not_ended() -> None:
     bus = Bus()
     running = running_on(bus)
     bus.emit(EVENTS[2])
-    bus.emit_together([settled(job_id=f"orders/p:{number}") for number in (1, 2)])
+    bus.emit_together(Listed([settled(job_id=f"orders/p:{number}") for number in (1, 2)]))
     assert running.attempts() == (EVENTS[2],)
-    bus.emit_together([settled(job_id=f"orders/p:{number}") for number in (2, 3)])
+    bus.emit_together(Listed([settled(job_id=f"orders/p:{number}") for number in (2, 3)]))
     assert running.attempts() == ()
 
 
@@ -218,10 +221,10 @@ def test_health_hears_of_the_last_answer_and_the_last_error() -> None:
     health.attach(bus)
     good = StorageCalled(store="redis", operation="settle", seconds=0.1)
     bad = StorageCalled(store="redis", operation="settle", seconds=0.1, error="timeout")
-    bus.emit_together([good, good])
+    bus.emit_together(Listed([good, good]))
     assert health.ready().checks["store:contact"][0]["status"] == "pass"
     clock.sleep(60)
-    bus.emit_together([bad, bad])
+    bus.emit_together(Listed([bad, bad]))
     assert health.ready().checks["store:contact"][0]["output"] == "timeout"
-    bus.emit_together([good, bad])
+    bus.emit_together(Listed([good, bad]))
     assert health.ready().checks["store:contact"][0]["observedValue"] == 0

@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind, format_span_id
 from glassq.errors import BadOption
 from glassq.model.events import AttemptSettled, Event, JobsReplayed, WorkerChanged
 from glassq.model.leases import Lease
+from glassq.model.runs import Listed
 from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.observe import followups, spans
 from glassq.observe.traceoptions import TraceOptions
@@ -133,9 +134,9 @@ def test_failures_told_with_others_have_their_spans(desk: Desk) -> None:
         verdict(attempting(SAMPLED, number=number), action, reason="unknown_task")
         for number, action in enumerate((Action.ACK, Action.BURY, Action.ACK))
     ]
-    desk.bus.emit_together(told)
+    desk.bus.emit_together(Listed(told))
     assert [span.name for span in desk.spans()] == ["bury orders"]
-    desk.bus.emit_together(told[::2])
+    desk.bus.emit_together(Listed(told[::2]))
     assert len(desk.spans()) == 1
 
 

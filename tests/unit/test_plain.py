@@ -21,6 +21,7 @@ from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import NO_WAITS
 from glassq.observe.running import running_on
+from glassq.policy.decide import ACKED
 from glassq.telemetry import Attempting, Bus, Subject
 from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts, Ended, Standing
@@ -264,8 +265,7 @@ def test_events_are_not_made_for_those_who_ask_for_fields(desk: Desk) -> None:
             == [*map(attrgetter(name), desk.events)]
         )
     assert (run[-1], run[1:]) == (desk.events[-1], desk.events[1:])
-    assert run.same("task", "headers")
-    assert not run.same("task", "seq")
+    assert (run.common("task"), run.common("headers"), run.common("seq")) == ("charge", {}, None)
 
 
 def test_ends_that_are_told_together_have_the_fields_of_their_events(desk: Desk) -> None:
@@ -287,7 +287,9 @@ def test_ends_that_are_told_together_have_the_fields_of_their_events(desk: Desk)
         ("orders/p:1", 7, 10.0),
         ("orders/p:2", 8, 11.0),
     ]
-    assert run.same("task", "outcome", "verdict")
+    assert [run.common(name) for name in ("task", "verdict")] == ["charge", ACKED]
+    for name in ("lease", "outcome", "task", "seq"):
+        assert run.first(name) == getattr(run[0], name)
 
 
 def test_tasks_of_a_lane_may_alternate(desk: Desk) -> None:

@@ -20,6 +20,8 @@ class Run(Sequence[E]):
 
     kind: type[E]
     """What they are."""
+    alike: Mapping[str, Any] = {}
+    """What is the same in all of them, by its field, where that is known without a look at any."""
 
     @abstractmethod
     def make(self, index: int) -> E:
@@ -27,11 +29,21 @@ class Run(Sequence[E]):
 
     def column(self, field: str) -> list[Any]:
         """One field of all of them."""
-        return list(map(attrgetter(field), self))
+        alike = self.alike
+        return [alike[field]] * len(self) if field in alike else list(map(attrgetter(field), self))
 
     def first(self, field: str) -> Any:
         """One field of the oldest: of all of them, where that is the same in all."""
-        return getattr(self[0], field)
+        alike = self.alike
+        return alike[field] if field in alike else getattr(self[0], field)
+
+    def common(self, field: str) -> Any:
+        """One field of all of them; None where they differ."""
+        alike = self.alike
+        if field in alike:
+            return alike[field]
+        column = self.column(field)
+        return column[0] if column.count(column[0]) == len(column) else None
 
     def total(self, field: str) -> Mapping[str, float]:
         """Of a field that says how much of each there was, or nothing: the sums over all of them."""
@@ -40,11 +52,6 @@ class Run(Sequence[E]):
             for each, amount in (amounts or _NOTHING).items():
                 sums[each] = sums.get(each, 0.0) + amount
         return sums
-
-    def same(self, *fields: str) -> bool:
-        """Whether each of these fields is the same in all of them."""
-        columns = map(self.column, fields)
-        return all(column.count(column[0]) == len(column) for column in columns)
 
     @overload
     def __getitem__(self, index: int) -> E: ...

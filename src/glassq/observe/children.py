@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import methodcaller
 from typing import TypeVar
 
 from glassq.model.clock import Clock
@@ -122,12 +123,10 @@ class QueueChildren:
             self.trace_contexts[result].inc(count)
 
     def _count_starts(self, starts: Sequence[_Starts]) -> None:
-        self.trace_contexts["missing"].inc(sum(missing for _, missing in starts))
-        totals: dict[str, float] = defaultdict(float)
-        for waits, _ in starts:
-            for cause in waits:
-                totals[cause] += waits[cause]
-        self.count_waits(totals.items())
+        waits, missing = zip(*starts, strict=True)
+        self.trace_contexts["missing"].inc(sum(missing))
+        causes: set[str] = set().union(*waits)
+        self.count_waits((cause, sum(map(methodcaller("get", cause, 0.0), waits))) for cause in causes)
 
     def count_waits(self, waits: Iterable[tuple[str, float]]) -> None:
         """Count what time in queue was spent on, holding the lock."""

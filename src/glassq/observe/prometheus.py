@@ -225,7 +225,7 @@ class _Counting:
 
     def _started_together(self, run: Run[AttemptStarted]) -> None:
         queue = self._queues[run.first("lease").queue]
-        if queue.time_in_queue.is_due() and any_may_be_traced(run):
+        if any_may_be_traced(run) and queue.time_in_queue.is_due():
             for event in run:
                 self._started(event)
         else:
@@ -234,18 +234,23 @@ class _Counting:
             queue.starts.note((run.total("waits"), missing))
 
     def _settled_together(self, run: Run[AttemptSettled]) -> None:
-        ends = run.column("end_to_end")
-        queue = self._queues[run.first("lease").queue]
-        task = queue.tasks[run.first("task")]
-        traced = _any_due(queue, task) and any_may_be_traced(run)
-        succeeded = run.first("outcome") is _SUCCEEDED and run.first("verdict").action is _ACK
+        ends, verdict, name = run.column("end_to_end"), run.common("verdict"), run.common("task")
         # As nearly always: all that is told of them is how long they took.
-        if succeeded and None not in ends and run.same("task", "outcome", "verdict") and not traced:
-            task.successes.note_all(run.column("seconds"))
-            queue.ends.note_all(ends)
-        else:
-            for event in run:
-                self._settled(event)
+        if (
+            run.common("outcome") is _SUCCEEDED
+            and verdict is not None
+            and verdict.action is _ACK
+            and name is not None
+            and None not in ends
+        ):
+            queue = self._queues[run.first("lease").queue]
+            task = queue.tasks[name]
+            if not (any_may_be_traced(run) and _any_due(queue, task)):
+                task.successes.note_all(run.column("seconds"))
+                queue.ends.note_all(ends)
+                return
+        for event in run:
+            self._settled(event)
 
     @staticmethod
     def _count_attempt(task: TaskChildren, event: AttemptSettled, *, traced: bool) -> None:

@@ -48,22 +48,25 @@ class Running:
         """They were seen while they ran."""
 
     def _ended(self, event: AttemptSettled | AttemptAbandoned | SettlementDelayed) -> None:
+        self._end(event.lease, event.job_id)
+
+    def _end(self, lease: Lease, job_id: str) -> None:
         # Attempts whose user code never ran were never in progress.
-        current = self._attempts.get(event.lease)
-        if current is not None and current.job_id == event.job_id:
-            self._attempts.pop(event.lease, None)
+        current = self._attempts.get(lease)
+        if current is not None and current.job_id == job_id:
+            self._attempts.pop(lease, None)
 
     def _ended_together(self, run: Run[AttemptSettled]) -> None:
         """Of one lease: no more than one of them can be its current one. Or each of its own."""
         if not self._attempts:
             return
-        lease = run[0].lease
-        if run[-1].lease != lease:
-            for event in run:
-                self._ended(event)
+        ids, lease = run.column("job_id"), run.common("lease")
+        if lease is None:
+            for each, job_id in zip(run.column("lease"), ids, strict=True):
+                self._end(each, job_id)
             return
         current = self._attempts.get(lease)
-        if current is not None and current.job_id in run.column("job_id"):
+        if current is not None and current.job_id in ids:
             self._attempts.pop(lease, None)
 
 

@@ -15,6 +15,8 @@ import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
+from operator import add, sub
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import prometheus_client
@@ -232,13 +234,11 @@ class _Distribution:
     def observe_all(self, amounts: Iterable[float]) -> None:
         """See `Histogram.observe_all`."""
         ordered = sorted(amounts)  # so that each bound is looked for once, and not once for each amount
-        self._sum += sum(ordered)
-        counts, below = self._counts, 0
-        for bucket, bound in enumerate(self._bounds):
-            upto = bisect_right(ordered, bound, below)
-            counts[bucket] += upto - below
-            below = upto
-        counts[-1] += len(ordered) - below
+        total, upto = sum(ordered), list(map(bisect_right, repeat(ordered), self._bounds))
+        counts, more = self._counts, map(sub, (*upto, len(ordered)), (0, *upto))
+        # Each in one step: a signal handler that counts, too, does so before it or after it.
+        self._sum += total
+        counts[:] = map(add, counts, more)
 
     def samples(self) -> list[_Sample]:
         """See `_Child.samples`."""

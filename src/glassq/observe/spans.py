@@ -6,7 +6,8 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from operator import contains
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -136,8 +137,15 @@ def is_provided() -> bool:
 
 def nobody_provides() -> bool:
     """Whether nobody has: an attempt of a job that brings no trace along has no span then."""
-    no_provider = _installed.get("_TRACER_PROVIDER", trace) is None and not _is_named()
-    return no_provider or not is_provided()
+    return not is_provided()
+
+
+def asks_for_provider() -> Callable[[], bool]:
+    """Asks whether nobody provides, which is done before each job: where that can be, without a step of the
+    interpreter. A provider that does nothing counts as one then: it is asked, which costs more."""
+    if "_TRACER_PROVIDER" not in _installed or _is_named():
+        return nobody_provides
+    return partial(contains, _installed.items(), ("_TRACER_PROVIDER", None))
 
 
 @cache

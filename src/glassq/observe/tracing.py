@@ -33,9 +33,9 @@ from glassq.observe.spans import (
     NOTHING_SAID,
     UPSTREAM,
     SpanSource,
+    asks_for_provider,
     flush_spans,
     is_provided,
-    nobody_provides,
     nobody_traces,
     say,
     this_process,
@@ -88,7 +88,7 @@ class Tracing:
     def attach(self) -> None:
         """Begin: wrap what is wrapped, listen to what is told."""
         # A span of a settlement says when that was: it is told of at once.
-        self._bus.wrap(self, idle=nobody_provides, leaves_plain=not self.options.ack_spans)
+        self._bus.wrap(self, idle=asks_for_provider(), leaves_plain=not self.options.ack_spans)
         self._bus.subscribe(self.follow_ups.replayed, JobsReplayed)
         self._bus.subscribe(self._worker_changed, WorkerChanged)
 

@@ -18,30 +18,16 @@ class Settles(Run[StorageCalled]):
     """See `Run.kind`."""
 
     def __init__(self, store: str, seconds: Sequence[float]) -> None:
-        self._store = store
+        self.alike = {"store": store, "operation": _OPERATION, "error": None}
         self._seconds = seconds
 
     def make(self, index: int) -> StorageCalled:
         """See `Run.make`."""
-        return StorageCalled(store=self._store, operation=_OPERATION, seconds=self._seconds[index])
-
-    def first(self, field: str) -> Any:
-        """See `Run.first`."""
-        match field:
-            case "store":
-                return self._store
-            case "operation":
-                return _OPERATION
-        return super().first(field)
+        return StorageCalled(seconds=self._seconds[index], **self.alike)
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
-        match field:
-            case "seconds":
-                return [*self._seconds]
-            case "error":
-                return [None] * len(self._seconds)
-        return super().column(field)
+        return [*self._seconds] if field == "seconds" else super().column(field)
 
     def __len__(self) -> int:
         return len(self._seconds)

@@ -51,6 +51,7 @@ R = TypeVar("R")
 
 
 _ORDINAL: Callable[[Settled], int] = attrgetter("ordinal")
+_FOUND: Callable[[Settled], Watermark | None] = attrgetter("found")
 
 
 class Heard:
@@ -73,6 +74,8 @@ class InstrumentedStorage:
         self._memory = Memory(bus)
         self.kind = inner.kind
         self.address = inner.address
+        self.is_steered = inner.is_steered
+        """See `Storage.is_steered`."""
 
     def _timed(self, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._since(perf_counter(), operation, call, *args, **kwargs)
@@ -227,15 +230,11 @@ class InstrumentedStorage:
 
     def _learn_ends(self, queue: str, before: Known, answers: Sequence[Settled]) -> None:
         """Take in the answers to settlements of one queue that were carried out in one step."""
-        told = [each for each in answers if each.found is not None]
+        told = list(filter(_FOUND, answers))
         found = told[0].found if told else None
         if found is not None:
             left = found.after(settled=max(map(_ORDINAL, told)))
             self._memory.learn_of(queue, before, found, left)
-
-    def is_steered(self, queue: str) -> bool:
-        """See `Storage.is_steered`."""
-        return self._inner.is_steered(queue)
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:
         """See `Storage.course`. Each settlement is timed from its sending until its answer is taken in."""

@@ -4,7 +4,8 @@ loss of data is noticed."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 
 import msgspec
 
@@ -25,6 +26,8 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 _NOTHING = Known()
+_FOUND: Callable[[Settled], Watermark | None] = attrgetter("found")
+_FOUND_AND_ORDINAL: Callable[[Settled], tuple[Watermark, int]] = attrgetter("found", "ordinal")
 _UNCHANGED: Mapping[str, Watermark] = {}
 
 
@@ -79,7 +82,7 @@ class Memory:
         """Take in the answers of settlements of one queue, in the order they were sent; `before` is what was
         known before the first."""
         losses = []
-        told = [(answer.found, answer.ordinal) for answer in answers if answer.found is not None]
+        told = map(_FOUND_AND_ORDINAL, filter(_FOUND, answers))
         with self._lock:
             known = self._known.get(queue, _NOTHING)
             watermark, count = known.watermark, known.losses

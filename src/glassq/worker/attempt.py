@@ -96,6 +96,12 @@ class Ended(msgspec.Struct, frozen=True):
     """What is said of it then."""
 
     @property
+    def task(self) -> TaskDefinition:
+        """See `Success.task`."""
+        assert self.decoded is not None  # noqa: S101 - it succeeded
+        return self.decoded.task
+
+    @property
     def seconds(self) -> float:
         """See `Success.seconds`."""
         return self.ran.seconds
@@ -123,8 +129,8 @@ class Success(Protocol):
         ...
 
     @property
-    def task_name(self) -> str:
-        """The name of its task."""
+    def task(self) -> TaskDefinition:
+        """What was called."""
         ...
 
     @property

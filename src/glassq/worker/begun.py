@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
-from operator import attrgetter
+from functools import partial
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import Any
 
 import msgspec
@@ -125,6 +126,7 @@ class Begins(Run[AttemptStarted]):
 
     def __init__(self, begun: Sequence[Begun]) -> None:
         self._begun = begun
+        self._waited: tuple[list[float], dict[str, float]] | None = None
 
     def make(self, index: int) -> AttemptStarted:
         """See `Run.make`."""
@@ -136,7 +138,7 @@ class Begins(Run[AttemptStarted]):
             case "headers":
                 return list(map(_HEADERS, self._begun))
             case "time_in_queue":
-                return self._waited[0]
+                return self.waited()[0]
         return super().column(field)
 
     def first(self, field: str) -> Any:
@@ -145,15 +147,19 @@ class Begins(Run[AttemptStarted]):
 
     def total(self, field: str) -> Mapping[str, float]:
         """See `Run.total`."""
-        return self._waited[1] if field == "waits" else super().total(field)
+        return self.waited()[1] if field == "waits" else super().total(field)
 
-    @cached_property
-    def _waited(self) -> tuple[list[float], dict[str, float]]:
+    def waited(self) -> tuple[list[float], dict[str, float]]:
         """How long each has waited, and for what all of them together."""
-        begun = self._begun
-        return split_together(
-            list(map(_WAITS, begun)), list(map(_ELIGIBLE_AT, begun)), list(map(_STORE_NOW, begun))
-        )
+        if self._waited is None:
+            begun = self._begun
+            waits, eligible = list(map(_WAITS, begun)), list(map(_ELIGIBLE_AT, begun))
+            started = list(map(_STORE_NOW, begun))
+            if all(map(is_, waits, repeat(waits[0]))):  # as of all jobs of one lane
+                self._waited = waits[0].split_all(eligible, started)
+            else:
+                self._waited = split_together(waits, eligible, started)
+        return self._waited
 
     def __len__(self) -> int:
         return len(self._begun)

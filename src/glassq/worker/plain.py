@@ -30,11 +30,6 @@ class PlainAttempt(Begun):
     otherwise: Ended | None = None
     """What it came to then."""
 
-    @property
-    def task_name(self) -> str:
-        """See `Success.task_name`."""
-        return self.task.name
-
     def ended(self) -> Ended:
         """See `Success.ended`; or what it came to otherwise."""
         if self.otherwise is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter, sub
 from typing import Any
 
@@ -12,12 +12,13 @@ from glassq.model.events import (
     AttemptAbandoned,
     AttemptFailed,
     AttemptSettled,
+    LaneLeft,
     LaneLost,
     SettlementDelayed,
     WorkflowEnded,
     WriteFenced,
 )
-from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
@@ -168,7 +169,8 @@ class Settler:
         """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
         were left with it."""
         self._bus.emit_together(Successes(lanes, ends))
-        self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
+        if self._bus.is_heard(LaneLeft):
+            self._bus.emit_together(Leavings(list(map(_LEASE, lanes))))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
@@ -196,13 +198,12 @@ class Settler:
 _NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
 _PLACES = {
     "seconds": attrgetter("seconds"),
-    "task": attrgetter("task_name"),
+    "task": attrgetter("task.name"),
     "headers": attrgetter("headers"),
     "job_id": attrgetter("job.id"),
 }
 """Where a success has what its event will say."""
-_SAME = {"outcome": Outcome.SUCCEEDED, "verdict": ACKED}
-"""What the events of all say."""
+_LEASE: Callable[[HeldLane], Lease] = attrgetter("lease")
 
 
 class Successes(Run[AttemptSettled]):
@@ -210,6 +211,8 @@ class Successes(Run[AttemptSettled]):
 
     kind = AttemptSettled
     """See `Run.kind`."""
+    alike: Mapping[str, Any] = {"outcome": Outcome.SUCCEEDED, "verdict": ACKED}
+    """See `Run.alike`."""
 
     def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
         self._lanes = lanes
@@ -221,26 +224,17 @@ class Successes(Run[AttemptSettled]):
 
     def first(self, field: str) -> Any:
         """See `Run.first`."""
-        if field == "lease":
-            return self._lanes[0].lease
-        if field in _SAME:
-            return _SAME[field]
-        place = _PLACES.get(field)
-        return super().first(field) if place is None else place(self._ends[0])
+        return self._lanes[0].lease if field == "lease" else super().first(field)
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
+        place = _PLACES.get(field)
+        if place is not None:
+            return list(map(place, self._ends))
         if field == "end_to_end":
             lasted = list(map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends)))
             return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
-        if field in _SAME:
-            return [_SAME[field]] * len(self)
-        place = _PLACES.get(field)
-        return super().column(field) if place is None else list(map(place, self._ends))
-
-    def same(self, *fields: str) -> bool:
-        """See `Run.same`."""
-        return super().same(*(field for field in fields if field not in _SAME))
+        return list(map(_LEASE, self._lanes)) if field == "lease" else super().column(field)
 
     def __len__(self) -> int:
         return len(self._ends)
