@@ -467,6 +467,28 @@ def test_the_table_shows_value_floor_aim_spread_and_verdict() -> None:
     assert "0 of 2 floors hold (1 below floor; 1 too noisy; 1 not measured)" in shown
 
 
+@pytest.mark.parametrize(
+    ("target", "reading", "shown"),
+    [
+        (AT_LEAST, Reading("rate", (0.498,)), "0.498x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.49996,)), "0.49996x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.5,)), "0.50x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.797,)), "0.797x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.492,)), "0.49x ≥ 0.50x ≥ 0.80x"),
+        (AT_MOST, Reading("cost", (3.004,)), "3.004 ms ≤ 3.00 ms ≤ 1.50 ms"),
+        (AT_MOST, Reading("cost", (3.004,), paces=(0.999,)), "3.00 ms 3.001 ms ≤ 3.00 ms ≤ 1.50 ms"),
+    ],
+)
+def test_what_is_judged_is_told_from_its_floor_and_its_aim(
+    target: Target, reading: Reading, shown: str
+) -> None:
+    """Where a verdict hangs on the third digit, the third digit is shown."""
+    (line,) = (
+        line for line in printed(report_of(judge(target, reading))).splitlines() if target.label in line
+    )
+    assert shown in " ".join(line.split())
+
+
 def test_the_table_shows_a_time_as_measured_and_at_pace() -> None:
     """Both stand there, and above them how fast the machine is; without a pace, that it is not known."""
     known = Reading("raw.pace.cpu", (0.5, 0.5, 0.5))
