@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -377,14 +377,33 @@ def test_a_soak_tells_what_grows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert found["redis.soak.memory"] == pytest.approx(1500 / 1100)
 
 
-def reported(*, failing: bool, monkeypatch: pytest.MonkeyPatch) -> Report:
+def found_nothing(_: Stage) -> list[Reading | Absent]:
+    """A measure that cannot be finished."""
+    raise MeasureFailed("nothing moved")
+
+
+def broke(_: Stage) -> list[Reading | Absent]:
+    """A measure with a fault of its own."""
+    raise ValueError("invalid literal")
+
+
+def forgot(_: Stage) -> list[Reading | Absent]:
+    """A measure that says nothing of its target."""
+    return []
+
+
+def without_a_value(_: Stage) -> list[Reading | Absent]:
+    """A measure that gives a reading of no rounds, which cannot be judged."""
+    return [Reading("sqlite.enqueue", ())]
+
+
+def interrupted(_: Stage) -> list[Reading | Absent]:
+    """Somebody has pressed Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def reported(find: Callable[[Stage], list[Reading | Absent]], monkeypatch: pytest.MonkeyPatch) -> Report:
     """A run of one measure on SQLite alone, and of nothing else."""
-
-    def find(_: Stage) -> list[Reading | Absent]:
-        if failing:
-            raise MeasureFailed("nothing moved")
-        return [Reading("sqlite.enqueue", (100.0, 101.0, 99.0))]
-
     measure = Measure("a measure", find, ("sqlite.enqueue",))
     others = [key for each in running.ON_SQLITE_MEASURES for key in each.keys if key != "sqlite.enqueue"]
     rest = Measure("the rest", lambda _: [Absent(key, "not now") for key in others], tuple(others))
@@ -392,15 +411,32 @@ def reported(*, failing: bool, monkeypatch: pytest.MonkeyPatch) -> Report:
     return running.run(Options(sizes=QUICK, file_only=True), lambda _: None)
 
 
-def test_a_measure_that_fails_is_a_row_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One failure is reported where its value would stand, and decides the exit code."""
-    report = reported(failing=True, monkeypatch=monkeypatch)
+@pytest.mark.parametrize(
+    ("find", "reason"),
+    [
+        (found_nothing, "MeasureFailed: nothing moved"),
+        (broke, "ValueError: invalid literal"),
+        (forgot, "KeyError: 'sqlite.enqueue'"),
+        (without_a_value, "StatisticsError: no median for empty data"),
+    ],
+)
+def test_a_measure_that_fails_is_a_row_and_the_others_go_on(
+    find: Callable[[Stage], list[Reading | Absent]], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One failure, foreseen or not, is reported where its value would stand, and decides the exit code."""
+    report = reported(find, monkeypatch)
     rows = {row.key: row for row in report.rows}
     assert rows["sqlite.enqueue"].verdict is Verdict.FAILED
-    assert rows["sqlite.enqueue"].note == "MeasureFailed: nothing moved"
+    assert rows["sqlite.enqueue"].note == reason
     assert rows["sqlite.wake.p50"].verdict is Verdict.MISSING
     assert rows["redis.process.ratio"].note == "left out by --sqlite-only"
     assert exit_code(report.rows) == 1
+
+
+def test_who_ends_the_run_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a measure is no failure of it."""
+    with pytest.raises(KeyboardInterrupt):
+        reported(interrupted, monkeypatch)
 
 
 def test_without_a_server_redis_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
