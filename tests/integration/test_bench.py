@@ -14,9 +14,12 @@ import redis
 
 from glassq.cli.bench.judge import Verdict
 from glassq.cli.bench.meters import MeasureFailed
-from glassq.cli.bench.peers.runner import FEMTOQUEUE, Peer, run_peer
+from glassq.cli.bench.peers.runner import FEMTOQUEUE, OURS, Peer, run_peer
+from glassq.cli.bench.program import Order
 from glassq.cli.bench.run import all_targets
 from glassq.cli.bench.servers import NAMESPACE
+from glassq.cli.bench.sizes import QUICK
+from glassq.cli.bench.stage import Stage
 
 TINY = ("--quick", "--scale", "0.05", "--json")
 OTHERS_KEY = "somebody:else"
@@ -144,6 +147,28 @@ play(Steps(enqueue=jobs.put, work=work), 50)
     assert (enqueued["jobs"], processed["jobs"]) == (50, 49)
     assert enqueued["seconds"] > 0
     assert processed["seconds"] > 0
+
+
+def test_ours_is_run_as_a_peer_is(tmp_path: Path, redis_url: str) -> None:
+    """In a process of its own, on either store; what it left half done is no matter of the next one."""
+    for url in (f"sqlite:///{tmp_path}/jobs.db", f"{redis_url}?namespace={NAMESPACE}"):
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        enqueued, processed = run_peer(OURS, url, 60, tmp_path)
+        assert (enqueued.jobs, processed.jobs) == (60, 59)
+
+
+def test_a_process_measures_whenever_it_is_told_to(tmp_path: Path) -> None:
+    """The same one again, with nothing left over from before; one that cannot is a failure with its last
+    words."""
+    stage = Stage(QUICK, tmp_path, None)
+    with stage.contestant(Order(do="seen", url=stage.file_url("seen"), jobs=30)) as run:
+        assert [run().jobs, run().jobs] == [29, 29]
+    with (
+        pytest.raises(MeasureFailed, match="did not say what it measured"),
+        stage.contestant(Order(do="seen", url="nonsense", jobs=30)) as run,
+    ):
+        run()
 
 
 def test_a_peer_that_does_not_run_says_why(tmp_path: Path) -> None:

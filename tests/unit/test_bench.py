@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,12 +19,12 @@ from glassq.cli.bench import pace
 from glassq.cli.bench import run as running
 from glassq.cli.bench.environment import Environment
 from glassq.cli.bench.judge import Absent, Reading, Row, Verdict, exit_code, judge
-from glassq.cli.bench.measures import soak
+from glassq.cli.bench.measures import rivals, soak
 from glassq.cli.bench.measures.kills import Record, read_record
-from glassq.cli.bench.meters import MeasureFailed, Tally, Timed
-from glassq.cli.bench.peers.runner import FEMTOQUEUE, ON_REDIS
+from glassq.cli.bench.meters import MeasureFailed, Tally, Timed, added_up
+from glassq.cli.bench.peers.runner import DROPIN, FEMTOQUEUE, ON_REDIS, OURS, Peer
 from glassq.cli.bench.report import document, table
-from glassq.cli.bench.rounds import alternate, enough_jobs
+from glassq.cli.bench.rounds import alternate, by_passes, enough_jobs, enough_passes
 from glassq.cli.bench.run import Measure, Options, Report, all_targets
 from glassq.cli.bench.samples import NOISE_BOUND, percentile, ratios, spread
 from glassq.cli.bench.servers import RedisServer
@@ -102,6 +102,44 @@ def test_as_many_jobs_as_fill_a_round(rate: float, expected: int) -> None:
     """The number follows from the rate, within bounds: neither a handful nor without end."""
     found = enough_jobs(lambda jobs: Timed(jobs, jobs / rate), 1.0, most=300_000)
     assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_a_slow_contestant_has_as_many_jobs_as_all_have_at_least() -> None:
+    """Its runs last longer than they have to; it is not measured by a handful."""
+    tried: list[int] = []
+
+    def run(jobs: int) -> Timed:
+        tried.append(jobs)
+        return Timed(jobs, jobs / 100)
+
+    assert enough_jobs(run, 1.0, least=1_000) == 1_000
+    assert tried == [1_000]
+
+
+def test_a_machine_that_gets_slower_within_a_round_does_so_for_all() -> None:
+    """Each contestant runs as often before the others as after them, and what it did is added up."""
+    order: list[str] = []
+
+    def contestant(name: str) -> Timed:
+        order.append(name)
+        return Timed(10, 1.0 + len(order))
+
+    runs = by_passes({"a": lambda: contestant("a"), "b": lambda: contestant("b")}, rounds=2, passes=2)
+    assert "".join(order) == "abbaabba"
+    assert [run.seconds for run in runs["a"]] == [run.seconds for run in runs["b"]] == [7.0, 15.0]
+    assert {run.jobs for run in (*runs["a"], *runs["b"])} == {20}
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(0.1, 1), (2.0, 2), (3.9, 4), (8.0, 8)])
+def test_as_many_passes_as_fill_a_round(seconds: float, passes: int) -> None:
+    """There and back; once if that takes long enough. A second on average is what these take."""
+    contestants = {"fast": lambda: Timed(10, 0.5), "slow": lambda: Timed(10, 1.5)}
+    assert enough_passes(contestants, seconds) == passes
+
+
+def test_several_runs_are_one() -> None:
+    """Jobs, time and CPU of both sides are added up, so its rate is that of all."""
+    assert added_up([Timed(10, 1.0, 2.0, 3.0), Timed(30, 1.0, 1.0, 1.0)]) == Timed(40, 2.0, 3.0, 4.0)
 
 
 def test_a_tally_counts_from_the_first_start_to_the_last() -> None:
@@ -377,14 +415,33 @@ def test_a_soak_tells_what_grows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert found["redis.soak.memory"] == pytest.approx(1500 / 1100)
 
 
-def reported(*, failing: bool, monkeypatch: pytest.MonkeyPatch) -> Report:
+def found_nothing(_: Stage) -> list[Reading | Absent]:
+    """A measure that cannot be finished."""
+    raise MeasureFailed("nothing moved")
+
+
+def broke(_: Stage) -> list[Reading | Absent]:
+    """A measure with a fault of its own."""
+    raise ValueError("invalid literal")
+
+
+def forgot(_: Stage) -> list[Reading | Absent]:
+    """A measure that says nothing of its target."""
+    return []
+
+
+def without_a_value(_: Stage) -> list[Reading | Absent]:
+    """A measure that gives a reading of no rounds, which cannot be judged."""
+    return [Reading("sqlite.enqueue", ())]
+
+
+def interrupted(_: Stage) -> list[Reading | Absent]:
+    """Somebody has pressed Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def reported(find: Callable[[Stage], list[Reading | Absent]], monkeypatch: pytest.MonkeyPatch) -> Report:
     """A run of one measure on SQLite alone, and of nothing else."""
-
-    def find(_: Stage) -> list[Reading | Absent]:
-        if failing:
-            raise MeasureFailed("nothing moved")
-        return [Reading("sqlite.enqueue", (100.0, 101.0, 99.0))]
-
     measure = Measure("a measure", find, ("sqlite.enqueue",))
     others = [key for each in running.ON_SQLITE_MEASURES for key in each.keys if key != "sqlite.enqueue"]
     rest = Measure("the rest", lambda _: [Absent(key, "not now") for key in others], tuple(others))
@@ -392,15 +449,32 @@ def reported(*, failing: bool, monkeypatch: pytest.MonkeyPatch) -> Report:
     return running.run(Options(sizes=QUICK, file_only=True), lambda _: None)
 
 
-def test_a_measure_that_fails_is_a_row_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One failure is reported where its value would stand, and decides the exit code."""
-    report = reported(failing=True, monkeypatch=monkeypatch)
+@pytest.mark.parametrize(
+    ("find", "reason"),
+    [
+        (found_nothing, "MeasureFailed: nothing moved"),
+        (broke, "ValueError: invalid literal"),
+        (forgot, "KeyError: 'sqlite.enqueue'"),
+        (without_a_value, "StatisticsError: no median for empty data"),
+    ],
+)
+def test_a_measure_that_fails_is_a_row_and_the_others_go_on(
+    find: Callable[[Stage], list[Reading | Absent]], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One failure, foreseen or not, is reported where its value would stand, and decides the exit code."""
+    report = reported(find, monkeypatch)
     rows = {row.key: row for row in report.rows}
     assert rows["sqlite.enqueue"].verdict is Verdict.FAILED
-    assert rows["sqlite.enqueue"].note == "MeasureFailed: nothing moved"
+    assert rows["sqlite.enqueue"].note == reason
     assert rows["sqlite.wake.p50"].verdict is Verdict.MISSING
     assert rows["redis.process.ratio"].note == "left out by --sqlite-only"
     assert exit_code(report.rows) == 1
+
+
+def test_who_ends_the_run_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a measure is no failure of it."""
+    with pytest.raises(KeyboardInterrupt):
+        reported(interrupted, monkeypatch)
 
 
 def test_without_a_server_redis_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,6 +541,28 @@ def test_the_table_shows_value_floor_aim_spread_and_verdict() -> None:
     assert "0 of 2 floors hold (1 below floor; 1 too noisy; 1 not measured)" in shown
 
 
+@pytest.mark.parametrize(
+    ("target", "reading", "shown"),
+    [
+        (AT_LEAST, Reading("rate", (0.498,)), "0.498x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.49996,)), "0.49996x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.5,)), "0.50x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.797,)), "0.797x ≥ 0.50x ≥ 0.80x"),
+        (AT_LEAST, Reading("rate", (0.492,)), "0.49x ≥ 0.50x ≥ 0.80x"),
+        (AT_MOST, Reading("cost", (3.004,)), "3.004 ms ≤ 3.00 ms ≤ 1.50 ms"),
+        (AT_MOST, Reading("cost", (3.004,), paces=(0.999,)), "3.00 ms 3.001 ms ≤ 3.00 ms ≤ 1.50 ms"),
+    ],
+)
+def test_what_is_judged_is_told_from_its_floor_and_its_aim(
+    target: Target, reading: Reading, shown: str
+) -> None:
+    """Where a verdict hangs on the third digit, the third digit is shown."""
+    (line,) = (
+        line for line in printed(report_of(judge(target, reading))).splitlines() if target.label in line
+    )
+    assert shown in " ".join(line.split())
+
+
 def test_the_table_shows_a_time_as_measured_and_at_pace() -> None:
     """Both stand there, and above them how fast the machine is; without a pace, that it is not known."""
     known = Reading("raw.pace.cpu", (0.5, 0.5, 0.5))
@@ -520,9 +616,65 @@ def test_wrong_usage_ends_with_two(arguments: list[str], said: str, capsys: Capt
     assert shown.out == ""
 
 
+RATES = {"glassq": 30_000.0, "rq": 200.0, "huey": 3_000.0, "pyfiq": 10_000.0, "dramatiq": 2_000.0}
+
+
+def compared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, failing: str = ""
+) -> tuple[list[tuple[str, int]], dict[str, Reading | Absent]]:
+    """Who of these peers ran how many jobs, one after the other, and what the measure of peers finds."""
+    ran: list[tuple[str, int]] = []
+
+    def run_peer(peer: Peer, _: str, jobs: int, __: Path) -> tuple[Timed, Timed]:
+        if peer.name == failing:
+            raise MeasureFailed("no longer there")
+        ran.append((peer.name, jobs))
+        return Timed(jobs, jobs / 5_000), Timed(jobs, jobs / RATES[peer.name])
+
+    monkeypatch.setattr(rivals, "run_peer", run_peer)
+    monkeypatch.setattr(Peer, "version", lambda self: "1.0" if self.name in RATES else None)
+    monkeypatch.setattr(RedisServer, "clear", lambda _: None)
+    server = RedisServer("redis://127.0.0.1:1/0", "nowhere", whole=True)
+    found = {each.key: each for each in rivals.peers(Stage(USUAL, tmp_path, server))}
+    assert set(found) == set(running.PEERS_MEASURE.keys)
+    return ran, found
+
+
+def test_each_peer_runs_as_long_as_we_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As many jobs as fill the time of a round, none fewer than a thousand; in each round the peers that
+    decide run right before and after us."""
+    ran, found = compared(monkeypatch, tmp_path)
+    last = ran[-len(RATES) :]
+    assert dict(last) == {
+        "rq": 1_000,
+        "dramatiq": 1_400,
+        "huey": pytest.approx(2_100, abs=1),
+        "pyfiq": pytest.approx(7_000, abs=1),
+        "glassq": pytest.approx(21_000, abs=1),
+    }
+    assert [name for name, _ in last] == ["rq", "dramatiq", "huey", "glassq", "pyfiq"]
+    pyfiq, best = found["peers.pyfiq.ratio"], found["peers.best.ratio"]
+    assert isinstance(pyfiq, Reading)
+    assert isinstance(best, Reading)
+    assert pyfiq.values == pytest.approx((3.0,) * USUAL.rounds)
+    assert best.values == pytest.approx((10.0,) * USUAL.rounds)
+    assert best.note == "huey, of dramatiq, huey, rq"
+
+
+def test_a_peer_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its rows say why, and the others are compared; without ours there is nothing to compare."""
+    _, found = compared(monkeypatch, tmp_path, failing="huey")
+    assert found["peers.huey.process"] == Absent("peers.huey.process", "no longer there")
+    best = found["peers.best.ratio"]
+    assert isinstance(best, Reading)
+    assert best.note == "dramatiq, of dramatiq, rq"
+    with pytest.raises(MeasureFailed, match="no longer there"):
+        compared(monkeypatch, tmp_path, failing="glassq")
+
+
 def test_every_peer_has_its_file() -> None:
     """A peer is named once, and its module is there although the peer itself may not be installed."""
     there = {path.stem for path in PEERS_ROOM.glob("*.py")}
-    modules = [peer.module for peer in (*ON_REDIS, FEMTOQUEUE)]
+    modules = [peer.module for peer in (*ON_REDIS, OURS, DROPIN, FEMTOQUEUE)]
     assert len(set(modules)) == len(modules)
     assert set(modules) <= there

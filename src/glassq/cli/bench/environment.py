@@ -35,8 +35,9 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def describe(server: RedisServer | None, load_before: float) -> Environment:
-    """What there is here now."""
+def describe(server: RedisServer | None) -> Environment:
+    """What there is here now, before anything is measured: a server may be gone afterwards."""
+    now = load()
     return Environment(
         glassq=__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -47,8 +48,8 @@ def describe(server: RedisServer | None, load_before: float) -> Environment:
         server=_server_version(server),
         server_origin=None if server is None else server.origin,
         peers={peer.name: peer.version() for peer in (*ON_REDIS, FEMTOQUEUE)},
-        load_before=load_before,
-        load_after=load(),
+        load_before=now,
+        load_after=now,
     )
 
 

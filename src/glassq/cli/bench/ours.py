@@ -85,6 +85,11 @@ class Ours(AbstractContextManager["Ours"]):
         self.enqueue_many(jobs, lanes)
         return self.process(jobs)
 
+    def fill_up(self, jobs: int) -> None:
+        """Put in as many as are missing to so many that wait."""
+        (there,) = self.app.storage.stats([self._queue])
+        self.enqueue_many(jobs - there.depth)
+
     def purge(self) -> None:
         """Drop what waits, so that the next run starts from an empty queue."""
         self.app.storage.purge(self._queue, dead=False)

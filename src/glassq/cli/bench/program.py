@@ -36,7 +36,10 @@ RECORD_BYTES = 16
 stands in two pages of memory: of one that does, a kill or a look may come between its halves."""
 
 READY = '"ready"'
-"""What a worker prints when it takes jobs."""
+"""What a worker prints when it takes jobs, or waits to be told."""
+
+BEGIN = signal.SIGUSR1
+"""What tells a process that it is its turn to measure."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,15 +101,12 @@ def main() -> None:
             _serve(recording(order.url, order.path)[0])
         case "idle":
             _idle(order)
-        case "unseen":
-            _answer(fill_and_process_unseen(order.url, order.jobs))
         case "soak":
             _say(list(soak(order.url, order.server, order.lanes, order.seconds)))
-        case "seen" | "traced" | "lanes":
-            if order.do == "traced":
-                _record_every_span()
-            with Ours(order.url) as ours:
-                _answer(ours.fill_and_process(order.jobs, order.lanes))
+        case "lanes":
+            _say(Answer(_fill_and_process(order.url, order.jobs, order.lanes), resident_bytes()))
+        case "seen" | "unseen" | "traced":
+            _again(order)
 
 
 def _serve(app: Glassq) -> None:
@@ -138,6 +138,23 @@ def _idle(order: Order) -> None:
             _say((time.process_time() - cpu) / (time.monotonic() - wall) * 100)
 
 
+def _again(order: Order) -> None:
+    """Do it whenever `BEGIN` says so; until SIGTERM ends the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {BEGIN})  # by all threads to come, too
+    if order.do == "traced":
+        _record_every_span()
+    measure = fill_and_process_unseen if order.do == "unseen" else _fill_and_process
+    print(READY, flush=True)
+    while True:
+        signal.sigwait({BEGIN})
+        _say(measure(order.url, order.jobs))
+
+
+def _fill_and_process(url: str, jobs: int, lanes: int = 1) -> Timed:
+    with Ours(url) as ours:
+        return ours.fill_and_process(jobs, lanes)
+
+
 def _record_every_span() -> None:
     """A provider that records every span and exports batches to nowhere: the library's part of the cost."""
     from opentelemetry.sdk.trace import TracerProvider
@@ -151,10 +168,6 @@ def _record_every_span() -> None:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(Nowhere()))
     trace.set_tracer_provider(provider)
-
-
-def _answer(timed: Timed) -> None:
-    _say(Answer(timed, resident_bytes()))
 
 
 def _say(value: object) -> None:

@@ -72,10 +72,10 @@ def _surroundings(report: Report) -> RenderableType:
 
 def _pace(rows: Sequence[Row]) -> str:
     """How times are judged, and what that goes by."""
-    known = [row for row in rows if row.section == PACE and row.value is not None]
+    known = [(row, row.value) for row in rows if row.section == PACE and row.value is not None]
     if not known:
         return "not known: times are judged as they were measured"
-    paces = ", ".join(f"{row.label} {_amount(row.value, row.unit)}" for row in known)
+    paces = ", ".join(f"{row.label} {_amount(value, row.unit)}" for row, value in known)
     return f"{paces} of the machine of the floors; a time is judged by what it is at that pace, if shown"
 
 
@@ -97,8 +97,8 @@ def _section(name: str, rows: Sequence[Row]) -> RenderableType:
         told = row.how
         grid.add_row(
             label,
-            Text(_amount(row.value, row.unit), "" if row.paces else "bold"),
-            *([Text("" if row.at_pace is None else _amount(row.at_pace, row.unit), "bold")] if paced else []),
+            Text(_amount(row.value, row.unit), "") if row.paces else Text(_judged(row.value, row), "bold"),
+            *([Text("" if row.at_pace is None else _judged(row.at_pace, row), "bold")] if paced else []),
             Text(_bound(row.floor, row)),
             Text(_bound(row.aim, row), "dim"),
             Text("" if row.spread is None or len(row.values) < 2 else f"{row.spread:.0%}", "dim"),
@@ -151,12 +151,26 @@ def _bound(bound: float | None, row: Row) -> str:
     return f"{'≤' if row.at_most else '≥'} {_amount(bound, row.unit)}"
 
 
-def _amount(value: float | None, unit: str) -> str:
+def _judged(value: float, row: Row) -> str:
+    """What the verdict is about, with so many digits that it differs from floor and aim as shown."""
+    digits = _digits(value, row.unit)
+    others = [bound for bound in (row.floor, row.aim) if bound is not None and bound != value]
+    while any(f"{value:.{digits}f}" == f"{bound:.{digits}f}" for bound in others):
+        digits += 1
+    return _written(value, row.unit, digits)
+
+
+def _amount(value: float, unit: str) -> str:
     """A number with as many digits as it deserves."""
-    if value is None:
-        return "-"
+    return _written(value, unit, _digits(value, unit))
+
+
+def _digits(value: float, unit: str) -> int:
     if unit == "x":
-        return f"{value:.2f}x"
+        return 2
     whole = value == 0 or abs(value) >= 100 or unit in ("jobs", "files")
-    digits = 0 if whole else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
-    return f"{value:,.{digits}f} {unit}"
+    return 0 if whole else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+
+
+def _written(value: float, unit: str, digits: int) -> str:
+    return f"{value:,.{digits}f}{'' if unit == 'x' else ' '}{unit}"

@@ -24,14 +24,11 @@ from glassq.cli.bench.measures import (
     telemetry,
     wakeups,
 )
-from glassq.cli.bench.meters import MeasureFailed
 from glassq.cli.bench.peers.runner import ON_REDIS
 from glassq.cli.bench.servers import RedisServer, given_server, installed_server, own_server
 from glassq.cli.bench.sizes import Sizes
 from glassq.cli.bench.stage import Stage
 from glassq.cli.bench.targets import TARGETS, Target, peer_targets
-from glassq.cli.demo.children import ChildFailed
-from glassq.errors import GlassqError
 
 NO_SERVER = "no Redis server (none is installed, and --url names none)"
 _NOT_ASKED = "needs --peers"
@@ -60,6 +57,15 @@ class Measure(msgspec.Struct, frozen=True):
     title: str
     find: Callable[[Stage], list[Found]]
     keys: tuple[str, ...]
+
+
+def all_targets() -> list[Target]:
+    """Every row there is, in the order of the report."""
+    peers = [target for peer in ON_REDIS for target in peer_targets(peer.name)]
+    return [*TARGETS.values(), *peers]
+
+
+_BY_KEY = {target.key: target for target in all_targets()}
 
 
 def _keys(*prefixes: str) -> tuple[str, ...]:
@@ -116,16 +122,18 @@ PEERS_MEASURE = Measure(
 
 def run(options: Options, tell: Callable[[str], None]) -> Report:
     """Measure everything; `tell` hears what is being done. All processes have ended when this is left."""
-    before = load()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassq-bench-")))
         server = _server(options, scratch, stack)
         if server is None:
             tell(f"only SQLite, because of {'--sqlite-only' if options.file_only else NO_SERVER}")
-        stage = Stage(options.sizes, scratch, server)
-        found = {each.key: each for each in _all(stage, options, tell)}
-        environment = describe(server, before)
-    return Report(environment, options.sizes, tuple(_rows(found)))
+        environment = describe(server)
+        rows = {row.key: row for row in _all(Stage(options.sizes, scratch, server), options, tell)}
+    return Report(
+        msgspec.structs.replace(environment, load_after=load()),
+        options.sizes,
+        tuple(rows[target.key] for target in all_targets()),
+    )
 
 
 def _server(options: Options, scratch: Path, stack: ExitStack) -> RedisServer | None:
@@ -137,7 +145,7 @@ def _server(options: Options, scratch: Path, stack: ExitStack) -> RedisServer | 
     return None if installed is None else stack.enter_context(own_server(*installed, scratch))
 
 
-def _all(stage: Stage, options: Options, tell: Callable[[str], None]) -> Iterator[Found]:
+def _all(stage: Stage, options: Options, tell: Callable[[str], None]) -> Iterator[Row]:
     """Every measure that can be taken, and why the others cannot."""
     reason = "left out by --sqlite-only" if options.file_only else NO_SERVER
     for measure in (*ON_REDIS_MEASURES, PEERS_MEASURE):
@@ -151,12 +159,14 @@ def _all(stage: Stage, options: Options, tell: Callable[[str], None]) -> Iterato
         yield from _taken(measure, stage, tell)
 
 
-def _taken(measure: Measure, stage: Stage, tell: Callable[[str], None]) -> Iterable[Found]:
-    """What one measure finds; one that fails is reported in its rows, and the others go on."""
+def _taken(measure: Measure, stage: Stage, tell: Callable[[str], None]) -> list[Row]:
+    """The rows of one measure. One that fails, in whatever way, says so in its rows, and the others go on:
+    what was measured before is minutes of work."""
     tell(measure.title)
     try:
-        return measure.find(stage)
-    except (MeasureFailed, ChildFailed, GlassqError, redis.RedisError, OSError) as error:
+        found = {each.key: each for each in measure.find(stage)}
+        return [judge(_BY_KEY[key], found[key]) for key in measure.keys]
+    except Exception as error:
         return _absent(measure.keys, f"{type(error).__name__}: {error}", failed=True)
     finally:
         if stage.server is not None:
@@ -164,17 +174,5 @@ def _taken(measure: Measure, stage: Stage, tell: Callable[[str], None]) -> Itera
                 stage.server.clear()
 
 
-def _absent(keys: Iterable[str], reason: str, *, failed: bool = False) -> list[Found]:
-    return [Absent(key, reason, failed) for key in keys]
-
-
-def _rows(found: dict[str, Found]) -> Iterator[Row]:
-    """A row for every target, in the order of the targets; those of single peers before the comparisons."""
-    for target in all_targets():
-        yield judge(target, found[target.key])
-
-
-def all_targets() -> list[Target]:
-    """Every row there is."""
-    peers = [target for peer in ON_REDIS for target in peer_targets(peer.name)]
-    return [*TARGETS.values(), *peers]
+def _absent(keys: Iterable[str], reason: str, *, failed: bool = False) -> list[Row]:
+    return [judge(_BY_KEY[key], Absent(key, reason, failed)) for key in keys]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import msgspec
 
 from glassq.cli.bench.meters import MeasureFailed, Timed
-from glassq.cli.bench.program import ORDER, READY, Answer, Order
+from glassq.cli.bench.program import BEGIN, ORDER, READY, Answer, Order
 from glassq.cli.bench.rawworker import JOBS, STREAM, URL
 from glassq.cli.bench.servers import NAMESPACE, RedisServer
 from glassq.cli.bench.sizes import Sizes
@@ -24,6 +26,8 @@ START_SECONDS = 30.0
 """What a process may take until it serves: interpreters start slowly on a busy machine."""
 RUN_SECONDS = 180.0
 """What a process that measures by itself may take."""
+_LOOK_SECONDS = 0.5
+"""After which it is seen that a process has ended."""
 
 _OWN = ("GLASSQ_", "OTEL_")
 """Variables of the caller that must not steer what is measured."""
@@ -81,14 +85,24 @@ class Stage:
             _expect(child, READY, START_SECONDS)
             yield child
 
+    @contextmanager
+    def contestant(self, order: Order) -> Iterator[Callable[[], Timed]]:
+        """A process that measures by itself, once for every call, and waits in between."""
+        said: SimpleQueue[str] = SimpleQueue()
+        with self.worker(order, said.put) as child:
+
+            def run() -> Timed:
+                os.kill(child.pid, BEGIN)
+                while (line := _hear(child, said)) == READY:
+                    pass
+                return msgspec.json.decode(line, type=Timed)
+
+            yield run
+
     def answer(self, order: Order) -> Answer:
         """What a process that measures by itself found."""
         with self.child(order) as child:
             return msgspec.json.decode(_expect(child, r"^\{.*\}$", RUN_SECONDS), type=Answer)
-
-    def timed(self, order: Order) -> Timed:
-        """The run of a process that measures by itself."""
-        return self.answer(order).timed
 
     def number(self, order: Order) -> float:
         """The one number a process says."""
@@ -106,6 +120,15 @@ class Stage:
         variables = {URL: self.redis.url, STREAM: self.stream(), JOBS: str(jobs)}
         with self._process("raw", RAW_WORKER, variables) as child:
             return int(_expect(child, r"^\d+$", RUN_SECONDS))
+
+
+def _hear(child: Child, said: SimpleQueue[str]) -> str:
+    """What a process says next."""
+    ends = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < ends and child.exit_code is None:
+        with suppress(Empty):
+            return said.get(timeout=_LOOK_SECONDS)
+    raise MeasureFailed(f"{child.name} did not say what it measured{child.last_words()}")
 
 
 def _expect(child: Child, pattern: str, seconds: float) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 from glassq.cli.bench.judge import Absent, Found, Reading
-from glassq.cli.bench.meters import Timed
-from glassq.cli.bench.ours import Ours
-from glassq.cli.bench.peers.runner import DROPIN, FEMTOQUEUE, run_peer
-from glassq.cli.bench.rounds import alternate, enough_jobs
+from glassq.cli.bench.measures.rivals import Pair, sized
+from glassq.cli.bench.peers.runner import DROPIN, FEMTOQUEUE, OURS, Peer, run_peer
+from glassq.cli.bench.rounds import alternate
 from glassq.cli.bench.samples import ratios
 from glassq.cli.bench.stage import Stage
 
@@ -17,15 +17,12 @@ _ABSENT = "femtoqueue is not installed"
 
 def rates(stage: Stage) -> list[Found]:
     """Put jobs in one by one, run them; each round in a file, or a directory, of its own."""
-    jobs = enough_jobs(lambda jobs: _ours(stage, jobs)[1], stage.sizes.seconds)
-    contestants = {
-        "sqlite": partial(_ours, stage, jobs),
-        "dropin": partial(run_peer, DROPIN, "", jobs, stage.scratch),
-    }
+    contestants = {"sqlite": partial(_run, stage, OURS), "dropin": partial(_run, stage, DROPIN)}
     installed = FEMTOQUEUE.version() is not None
     if installed:
-        contestants["femtoqueue"] = partial(run_peer, FEMTOQUEUE, "", jobs, stage.scratch)
-    runs = alternate(contestants, stage.sizes.rounds)
+        contestants["femtoqueue"] = partial(_run, stage, FEMTOQUEUE)
+    enough = {name: partial(run, sized(run, stage.sizes)) for name, run in contestants.items()}
+    runs = alternate(enough, stage.sizes.rounds)
     found: list[Found] = []
     for number, step in enumerate(("enqueue", "process")):
         speeds = {name: [run[number].rate for run in pairs] for name, pairs in runs.items()}
@@ -41,6 +38,7 @@ def rates(stage: Stage) -> list[Found]:
     return found
 
 
-def _ours(stage: Stage, jobs: int) -> tuple[Timed, Timed]:
-    with Ours(stage.file_url("rates")) as ours:
-        return ours.enqueue(jobs), ours.process(jobs)
+def _run(stage: Stage, peer: Peer, jobs: int) -> Pair:
+    """What others have left to be written to disk is written before: it is not this one's work."""
+    os.sync()
+    return run_peer(peer, stage.file_url("rates"), jobs, stage.scratch)

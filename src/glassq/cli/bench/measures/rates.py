@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from glassq.cli.bench import pace
 from glassq.cli.bench.judge import Absent, Found, Reading
 from glassq.cli.bench.meters import Timed
 from glassq.cli.bench.ours import Ours
 from glassq.cli.bench.reference import RawLoops
-from glassq.cli.bench.rounds import alternate, enough_jobs
+from glassq.cli.bench.rounds import PASSES, by_passes, enough_jobs
 from glassq.cli.bench.samples import ratios
 from glassq.cli.bench.sizes import Sizes
 from glassq.cli.bench.stage import Stage
+
+K = TypeVar("K")
 
 _TURN_LANES = 100
 _UNTOLD = "the server does not tell its CPU time"
@@ -89,8 +92,9 @@ def emptied(ours: Ours, enqueue: Callable[[int], Timed]) -> Callable[[int], Time
 
 def contest(sizes: Sizes, contestants: Mapping[str, Callable[[int], Timed]]) -> dict[str, list[Timed]]:
     """Each with as many jobs as it does in the time of a round."""
-    sized = {name: partial(run, enough_jobs(run, sizes.seconds)) for name, run in contestants.items()}
-    return alternate(sized, sizes.rounds)
+    pass_seconds = sizes.seconds / PASSES
+    sized = {name: partial(run, enough_jobs(run, pass_seconds)) for name, run in contestants.items()}
+    return by_passes(sized, sizes.rounds)
 
 
 def _rates(runs: Mapping[str, Sequence[Timed]]) -> list[Found]:
@@ -109,7 +113,7 @@ def _cpu(
     return [Reading(key, tuple(micros), paces=paces, witnesses=witnesses) for key, micros in sides.items()]
 
 
-def against(runs: Mapping[str, Sequence[Timed]], ours: str, theirs: str, key: str) -> Reading:
+def against(runs: Mapping[K, Sequence[Timed]], ours: K, theirs: K, key: str, note: str = "") -> Reading:
     """How much faster ours was than theirs, round by round."""
     mine, others = ([run.rate for run in runs[name]] for name in (ours, theirs))
-    return Reading(key, tuple(ratios(mine, others)))
+    return Reading(key, tuple(ratios(mine, others)), note)

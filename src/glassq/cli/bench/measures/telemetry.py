@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.util import find_spec
 
-from glassq.cli.bench.judge import Absent, Found, Reading
+from glassq.cli.bench.judge import Absent, Found
+from glassq.cli.bench.measures.rates import against
+from glassq.cli.bench.meters import Timed
+from glassq.cli.bench.ours import Ours
 from glassq.cli.bench.program import Order
-from glassq.cli.bench.rounds import alternate, enough_jobs
-from glassq.cli.bench.samples import ratios
+from glassq.cli.bench.rounds import PASSES, by_passes, enough_jobs
 from glassq.cli.bench.stage import Stage
 
 
 def cost(stage: Stage) -> list[Found]:
-    """Three kinds of processes in turn: a tracer provider cannot be taken out of a process again."""
+    """Three kinds of processes in turn: a tracer provider cannot be taken out of a process again. All are
+    there at once, so that turns can be short; each round has new ones, as no two are equally fast."""
     url = stage.redis.own_url
-
-    def seen(jobs: int) -> Order:
-        return Order(do="seen", url=url, jobs=jobs)
-
-    jobs = enough_jobs(lambda jobs: stage.timed(seen(jobs)), stage.sizes.seconds)
-    orders = {"seen": seen(jobs), "unseen": Order(do="unseen", url=url, jobs=jobs)}
+    with Ours(url) as ours:
+        jobs = enough_jobs(ours.fill_and_process, stage.sizes.seconds / PASSES)
+    orders = {
+        "seen": Order(do="seen", url=url, jobs=jobs),
+        "unseen": Order(do="unseen", url=url, jobs=jobs),
+    }
     if _can_trace():
         orders["traced"] = Order(do="traced", url=url, jobs=jobs)
-    runs = alternate({name: partial(stage.timed, each) for name, each in orders.items()}, stage.sizes.rounds)
-    rates = {name: [run.rate for run in timed] for name, timed in runs.items()}
-    found: list[Found] = [
-        Reading("redis.telemetry.ratio", tuple(ratios(rates["seen"], rates["unseen"]))),
-    ]
-    if "traced" in rates:
-        found.append(Reading("redis.tracing.ratio", tuple(ratios(rates["traced"], rates["seen"]))))
+    rounds = [_round(stage, orders) for _ in range(stage.sizes.rounds)]
+    runs = {name: [each[name] for each in rounds] for name in orders}
+    found: list[Found] = [against(runs, "seen", "unseen", "redis.telemetry.ratio")]
+    if "traced" in runs:
+        found.append(against(runs, "traced", "seen", "redis.tracing.ratio"))
     else:
         found.append(Absent("redis.tracing.ratio", "needs glassq[otel]"))
     return found
+
+
+def _round(stage: Stage, orders: Mapping[str, Order]) -> dict[str, Timed]:
+    """What new processes make of the orders."""
+    with ExitStack() as stack:
+        contestants = {name: stack.enter_context(stage.contestant(order)) for name, order in orders.items()}
+        return {name: run for name, (run,) in by_passes(contestants, rounds=1).items()}
 
 
 def _can_trace() -> bool:

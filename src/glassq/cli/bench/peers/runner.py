@@ -33,6 +33,7 @@ class Peer(msgspec.Struct, frozen=True):
             return None
 
 
+OURS = Peer("glassq", "glassq")
 FEMTOQUEUE = Peer("femtoqueue", "femtoqueue")
 DROPIN = Peer("glassq", "dropin")
 """Our own FemtoQueue, run as the one it stands in for."""
