@@ -11,6 +11,7 @@ from zlib import crc32
 
 import msgspec
 
+from glassq.codec.serializers import UNREADABLE
 from glassq.errors import CorruptRecord, FormatMismatch, SerializationFailed
 
 ENVELOPE_VERSION = 1
@@ -70,10 +71,9 @@ class _AnyHeader(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 _HEADER = msgspec.json.Decoder(_Header)
 _ANY_HEADER = msgspec.json.Decoder(_AnyHeader)
-_HEADERS = msgspec.json.Decoder(dict[str, str])
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 _THEN_HEADERS = b',"h":'
 _THEN_CHECKSUM = b',"c":'
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def seal(envelope: Envelope) -> bytes:
@@ -126,12 +126,13 @@ def open_envelope(body: bytes) -> Envelope:
 
 class Beginning(msgspec.Struct, frozen=True):
     """How all calls of a task begin that say nothing but that they are, and may have headers: `line` is the
-    first line up to these, and `plain` up to the checksum of one that has none. The checksums are those of
-    what is said up to there."""
+    first line up to these, which are at `headers`, and `plain` up to the checksum of one that has none. The
+    checksums are those of what is said up to there."""
 
     task: str
     serializer: str
     line: bytes
+    headers: int
     checksum: int
     plain: bytes
     plain_checksum: int
@@ -139,19 +140,18 @@ class Beginning(msgspec.Struct, frozen=True):
     def read(self, body: bytes) -> tuple[dict[str, str], bytes] | None:
         """The headers and the payload of a body that begins so. None for any other bytes."""
         line, _, payload = body.partition(b"\n")
-        if line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum)):
-            return {}, payload
-        end = line.rfind(_THEN_CHECKSUM)
-        if end < 0 or not line.startswith(self.line):
+        if line.startswith(self.plain):
+            if line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum)):
+                return {}, payload
             return None
-        headers = line[len(self.line) : end]
         # As it is in the line, and not decoded and encoded again: what else is in there is not what it says.
+        headers = line[self.headers : line.rfind(_THEN_CHECKSUM)]
         said = crc32(payload, crc32(headers + b"]", self.checksum))
-        if line[end:] != b"%b%d}" % (_THEN_CHECKSUM, said):
+        if line != b'%b%b,"c":%d}' % (self.line, headers, said):
             return None
         try:
-            return _HEADERS.decode(headers), payload
-        except _UNREADABLE:
+            return _decode_headers(headers), payload
+        except UNREADABLE:
             return None
 
 
@@ -167,7 +167,7 @@ def _open_any(body: bytes, end: int) -> Envelope:
     line = body[:end]
     try:
         header = _HEADER.decode(line)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         _refuse_newer(line)
         raise CorruptRecord(f"the header line of a job's body cannot be read: {error}") from error
     if header.v != ENVELOPE_VERSION:
@@ -186,7 +186,7 @@ def _read_beginning(line: bytes) -> Beginning | None:
     """What `_beginning` made; None for anything else."""
     try:
         header = _HEADER.decode(b'%b{},"c":0}' % line)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     if header.v != ENVELOPE_VERSION or header.k is not msgspec.UNSET:
         return None
@@ -194,6 +194,7 @@ def _read_beginning(line: bytes) -> Beginning | None:
         task=header.t,
         serializer=header.s,
         line=line,
+        headers=len(line),
         checksum=crc32(_ENCODER.encode((header.t, header.s))[:-1] + b","),
         plain=line + b"{}" + _THEN_CHECKSUM,
         plain_checksum=_checksum(Envelope(header.t, header.s, {}, b"")),
@@ -215,7 +216,7 @@ def _refuse_newer(line: bytes) -> None:
     """`FormatMismatch` when the line is a header of a later version, whatever else that has in it."""
     try:
         version = _ANY_HEADER.decode(line).v
-    except _UNREADABLE:
+    except UNREADABLE:
         return
     if version > ENVELOPE_VERSION:
         raise FormatMismatch("a job's body", version, ENVELOPE_VERSION)

@@ -6,15 +6,16 @@ from typing import Any
 
 import msgspec
 
-from glassq.codec import ArgumentCodec, Beginning, plain_beginning
+from glassq.codec import UNREADABLE, Beginning, Reader, plain_beginning
 from glassq.errors import CorruptRecord
 from glassq.registry import Registry, TaskDefinition
 
-Call = tuple[TaskDefinition, dict[str, str], list[Any], dict[str, Any]]
+Call = tuple[TaskDefinition, dict[str, str], tuple[Any, ...], dict[str, Any]]
 """What is to be called, the headers that came with it, and its arguments."""
 
 _LONG = 0.1
 """Seconds from which on a job counts as long: what is told of its beginning is not to wait for its end."""
+_NOT_ALIKE = (CorruptRecord, *UNREADABLE)
 
 
 class _Like(msgspec.Struct, frozen=True):
@@ -22,7 +23,7 @@ class _Like(msgspec.Struct, frozen=True):
 
     edition: int
     beginning: Beginning
-    codec: ArgumentCodec
+    decode: Reader
     task: TaskDefinition
 
 
@@ -43,20 +44,17 @@ class PlainTasks:
     def open(self, body: bytes) -> Call | None:
         """The call in this body. None when it brought anything along, its task is not plain, or there is
         something wrong with it."""
-        like, read = self._last, None
+        like = self._last
         if like is not None and like.edition == self._registry.edition:
-            read = like.beginning.read(body)  # nearly always: a call of the same task as the last one
-        if like is None or read is None:
-            like = self._last = self._look_at(body)
-            read = None if like is None else like.beginning.read(body)
-            if like is None or read is None:
-                return None
-        headers, payload = read
-        try:
-            args, kwargs = like.codec.decode(payload)
-        except CorruptRecord:
-            return None
-        return like.task, headers, args, kwargs
+            read = like.beginning.read(body)
+            if read is not None:  # nearly always: a call of the same task as the last one
+                headers, payload = read
+                try:
+                    args, kwargs = like.decode(payload)
+                except _NOT_ALIKE:
+                    return self._open_other(body)
+                return like.task, headers, args, kwargs
+        return self._open_other(body)
 
     def took(self, queue: str, seconds: float) -> None:
         """A job of this queue ran for so long."""
@@ -69,15 +67,26 @@ class PlainTasks:
         """Whether jobs of this queue were quick of late, as far as is known."""
         return queue not in self._slow
 
-    def _look_at(self, body: bytes) -> _Like | None:
+    def _open_other(self, body: bytes) -> Call | None:
+        """A call that is not like the last one, and what is known of those like it."""
         edition = self._registry.edition  # before the task is looked for, which may change meanwhile
         beginning = plain_beginning(body)
         task = None if beginning is None else self._registry.find(beginning.task)
         if beginning is None or task is None or beginning.serializer != self._serializer:
             return None
-        if task.is_async or not self.takes(task):
+        if task.is_async or not self.takes(task) or (read := beginning.read(body)) is None:
             return None
-        return _Like(edition, beginning, task.codec, task)
+        headers, payload = read
+        try:
+            call = task.codec.decode(payload)
+        except CorruptRecord:
+            return None
+        last = self._last
+        # What is called with this many arguments now and with that many then is read by what takes both.
+        varies = last is not None and last.task is task and last.edition == edition
+        decode = task.codec.decode if varies else task.codec.reader(call)
+        self._last = _Like(edition, beginning, decode, task)
+        return task, headers, *call
 
     def takes(self, task: TaskDefinition) -> bool:
         """Whether of a success of this task no more is to be told than that."""
