@@ -96,6 +96,10 @@ class ArgumentCodec:
         quick = None if kwargs or not self._restores else self._restorer.reader(len(args))
         return quick or self.decode
 
+    def may_read_ahead(self, reader: Reader) -> bool:
+        """Whether calls may be decoded by this before their turn: it runs no code of the program's own."""
+        return reader != self.decode and self._restorer.runs_nothing
+
     @property
     def serializer(self) -> Serializer:
         """What makes bytes of values."""

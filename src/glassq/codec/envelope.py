@@ -6,7 +6,10 @@ wrong ones. So the line carries a checksum of everything else, and a body that d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
+from operator import add
 from zlib import crc32
 
 import msgspec
@@ -74,6 +77,8 @@ _ANY_HEADER = msgspec.json.Decoder(_AnyHeader)
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 _THEN_HEADERS = b',"h":'
 _THEN_CHECKSUM = b',"c":'
+_PLAIN = b"%b%d}"
+_WITH_HEADERS = b'%b%b,"c":%d}'
 
 
 def seal(envelope: Envelope) -> bytes:
@@ -141,16 +146,34 @@ class Beginning(msgspec.Struct, frozen=True):
         """The headers and the payload of a body that begins so. None for any other bytes."""
         line, _, payload = body.partition(b"\n")
         if line.startswith(self.plain):
-            if line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum)):
+            if line == _PLAIN % (self.plain, crc32(payload, self.plain_checksum)):
                 return {}, payload
             return None
         # As it is in the line, and not decoded and encoded again: what else is in there is not what it says.
         headers = line[self.headers : line.rfind(_THEN_CHECKSUM)]
         said = crc32(payload, crc32(headers + b"]", self.checksum))
-        if line != b'%b%b,"c":%d}' % (self.line, headers, said):
+        if line != _WITH_HEADERS % (self.line, headers, said):
             return None
         try:
             return _decode_headers(headers), payload
+        except UNREADABLE:
+            return None
+
+    def read_all(self, bodies: Sequence[bytes]) -> tuple[Sequence[dict[str, str]], Sequence[bytes]] | None:
+        """The headers and the payloads of several bodies, each read as by itself. None if any of them is not
+        one that begins so."""
+        lines, _, payloads = zip(*map(bytes.partition, bodies, repeat(b"\n")), strict=True)
+        if lines[0].startswith(self.plain):
+            said = map(crc32, payloads, repeat(self.plain_checksum))
+            if lines == (*map(_PLAIN.__mod__, zip(repeat(self.plain), said)),):
+                return [{} for _ in lines], payloads
+        rests = map(bytes.removeprefix, lines, repeat(self.line))
+        headers, _, _ = zip(*map(bytes.rpartition, rests, repeat(_THEN_CHECKSUM)), strict=True)
+        said = map(crc32, payloads, map(crc32, map(add, headers, repeat(b"]")), repeat(self.checksum)))
+        if lines != (*map(_WITH_HEADERS.__mod__, zip(repeat(self.line), headers, said)),):
+            return None
+        try:
+            return [*map(_decode_headers, headers)], payloads
         except UNREADABLE:
             return None
 

@@ -45,6 +45,8 @@ class Restorer:
         self._more_keywords = rest.get(inspect.Parameter.VAR_KEYWORD, ("kwargs", NO_HINT))[1]
         self._whole = _compile([hint.type for _, hint in self._positional])
         self._readers: dict[int, Reader] = {}
+        self.runs_nothing = all(hint.runs_nothing for _, hint in self._positional)
+        """Whether no code of the program's own runs when the arguments that have names are restored."""
 
     def restore(self, payload: bytes) -> Call:
         """The call in these bytes. `NotAsDeclared` names the argument that does not fit;

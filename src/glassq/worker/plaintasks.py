@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from glassq.codec import UNREADABLE, Beginning, Reader, plain_beginning
 from glassq.errors import CorruptRecord
+from glassq.model.jobs import StoredJob
 from glassq.registry import Registry, TaskDefinition
 
 Call = tuple[TaskDefinition, dict[str, str], tuple[Any, ...], dict[str, Any]]
@@ -15,6 +19,10 @@ Call = tuple[TaskDefinition, dict[str, str], tuple[Any, ...], dict[str, Any]]
 
 _LONG = 0.1
 """Seconds from which on a job counts as long: what is told of its beginning is not to wait for its end."""
+_MOST_BYTES = 65_536
+"""Of bodies that are opened together: the first of these jobs waits for that, and arguments take room."""
+_NEVER = {None}
+_BODY, _EXPIRY = attrgetter("body"), attrgetter("expires_at")
 _NOT_ALIKE = (CorruptRecord, *UNREADABLE)
 
 
@@ -25,6 +33,7 @@ class _Like(msgspec.Struct, frozen=True):
     beginning: Beginning
     decode: Reader
     task: TaskDefinition
+    may_read_ahead: bool
 
 
 class PlainTasks:
@@ -56,6 +65,25 @@ class PlainTasks:
                 return like.task, headers, args, kwargs
         return self._open_other(body)
 
+    def open_together(self, jobs: Sequence[StoredJob]) -> Sequence[Call] | None:
+        """As `open` for each of these jobs, before their turn. None if any of them is to be opened by itself,
+        when that comes: it is not like the last one, something is wrong with it, it is large, or code of the
+        program's own runs when its arguments are restored."""
+        like, bodies = self._last, [*map(_BODY, jobs)]
+        if like is None or like.edition != self._registry.edition or not like.may_read_ahead:
+            return None
+        if sum(map(len, bodies)) > _MOST_BYTES or {*map(_EXPIRY, jobs)} != _NEVER:
+            return None
+        read = like.beginning.read_all(bodies)
+        if read is None:
+            return None
+        headers, payloads = read
+        try:
+            args, kwargs = zip(*map(like.decode, payloads), strict=True)
+        except _NOT_ALIKE:
+            return None
+        return [*zip(repeat(like.task), headers, args, kwargs)]
+
     def took(self, queue: str, seconds: float) -> None:
         """A job of this queue ran for so long."""
         if seconds > _LONG:
@@ -85,7 +113,7 @@ class PlainTasks:
         # What is called with this many arguments now and with that many then is read by what takes both.
         varies = last is not None and last.task is task and last.edition == edition
         decode = task.codec.decode if varies else task.codec.reader(call)
-        self._last = _Like(edition, beginning, decode, task)
+        self._last = _Like(edition, beginning, decode, task, task.codec.may_read_ahead(decode))
         return task, headers, *call
 
     def takes(self, task: TaskDefinition) -> bool:
