@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
-from operator import add
+from operator import add, eq
 from zlib import crc32
 
 import msgspec
@@ -77,6 +77,7 @@ _ANY_HEADER = msgspec.json.Decoder(_AnyHeader)
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 _THEN_HEADERS = b',"h":'
 _THEN_CHECKSUM = b',"c":'
+_MOST_CHECKSUM = 2**32 - 1
 _PLAIN = b"%b%d}"
 _WITH_HEADERS = b'%b%b,"c":%d}'
 
@@ -131,8 +132,8 @@ def open_envelope(body: bytes) -> Envelope:
 
 class Beginning(msgspec.Struct, frozen=True):
     """How all calls of a task begin that say nothing but that they are, and may have headers: `line` is the
-    first line up to these, which are at `headers`, and `plain` up to the checksum of one that has none. The
-    checksums are those of what is said up to there."""
+    first line up to these, which are at `headers`, and `plain` up to the checksum of one that has none, which
+    has `plain_length` bytes at most. The checksums are those of what is said up to there."""
 
     task: str
     serializer: str
@@ -140,15 +141,17 @@ class Beginning(msgspec.Struct, frozen=True):
     headers: int
     checksum: int
     plain: bytes
+    plain_length: int
     plain_checksum: int
 
     def read(self, body: bytes) -> tuple[dict[str, str], bytes] | None:
         """The headers and the payload of a body that begins so. None for any other bytes."""
         line, _, payload = body.partition(b"\n")
-        if line.startswith(self.plain):
-            if line == _PLAIN % (self.plain, crc32(payload, self.plain_checksum)):
-                return {}, payload
-            return None
+        if len(line) <= self.plain_length and line == _PLAIN % (
+            self.plain,
+            crc32(payload, self.plain_checksum),
+        ):
+            return {}, payload
         # As it is in the line, and not decoded and encoded again: what else is in there is not what it says.
         headers = line[self.headers : line.rfind(_THEN_CHECKSUM)]
         said = crc32(payload, crc32(headers + b"]", self.checksum))
@@ -165,12 +168,12 @@ class Beginning(msgspec.Struct, frozen=True):
         lines, _, payloads = zip(*map(bytes.partition, bodies, repeat(b"\n")), strict=True)
         if lines[0].startswith(self.plain):
             said = map(crc32, payloads, repeat(self.plain_checksum))
-            if lines == (*map(_PLAIN.__mod__, zip(repeat(self.plain), said)),):
+            if all(map(eq, lines, map(_PLAIN.__mod__, zip(repeat(self.plain), said)))):
                 return [{} for _ in lines], payloads
         rests = map(bytes.removeprefix, lines, repeat(self.line))
         headers, _, _ = zip(*map(bytes.rpartition, rests, repeat(_THEN_CHECKSUM)), strict=True)
         said = map(crc32, payloads, map(crc32, map(add, headers, repeat(b"]")), repeat(self.checksum)))
-        if lines != (*map(_WITH_HEADERS.__mod__, zip(repeat(self.line), headers, said)),):
+        if not all(map(eq, lines, map(_WITH_HEADERS.__mod__, zip(repeat(self.line), headers, said)))):
             return None
         try:
             return [*map(_decode_headers, headers)], payloads
@@ -213,13 +216,15 @@ def _read_beginning(line: bytes) -> Beginning | None:
         return None
     if header.v != ENVELOPE_VERSION or header.k is not msgspec.UNSET:
         return None
+    plain = line + b"{}" + _THEN_CHECKSUM
     return Beginning(
         task=header.t,
         serializer=header.s,
         line=line,
         headers=len(line),
         checksum=crc32(_ENCODER.encode((header.t, header.s))[:-1] + b","),
-        plain=line + b"{}" + _THEN_CHECKSUM,
+        plain=plain,
+        plain_length=len(_PLAIN % (plain, _MOST_CHECKSUM)),
         plain_checksum=_checksum(Envelope(header.t, header.s, {}, b"")),
     )
 

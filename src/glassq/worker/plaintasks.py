@@ -47,6 +47,7 @@ class PlainTasks:
         self._registry = registry
         self._serializer = serializer
         self._known: dict[str, tuple[TaskDefinition, bool]] = {}
+        self._alike: dict[str, _Like] = {}
         self._last: _Like | None = None
         self._slow: set[str] = set()
 
@@ -54,15 +55,17 @@ class PlainTasks:
         """The call in this body. None when it brought anything along, its task is not plain, or there is
         something wrong with it."""
         like = self._last
-        if like is not None and like.edition == self._registry.edition:
+        while like is not None and like.edition == self._registry.edition:
             read = like.beginning.read(body)
-            if read is not None:  # nearly always: a call of the same task as the last one
-                headers, payload = read
-                try:
-                    args, kwargs = like.decode(payload)
-                except _NOT_ALIKE:
-                    return self._open_other(body)
-                return like.task, headers, args, kwargs
+            if read is None:  # hardly ever: a call of another task than the last one
+                like = self._known_by_beginning(body, like)
+                continue
+            headers, payload = read
+            try:
+                args, kwargs = like.decode(payload)
+            except _NOT_ALIKE:
+                break
+            return like.task, headers, args, kwargs
         return self._open_other(body)
 
     def open_together(self, jobs: Sequence[StoredJob]) -> Sequence[Call] | None:
@@ -95,8 +98,17 @@ class PlainTasks:
         """Whether jobs of this queue were quick of late, as far as is known."""
         return queue not in self._slow
 
+    def _known_by_beginning(self, body: bytes, like: _Like) -> _Like | None:
+        """What is known of calls that begin as this one, if it is not this."""
+        beginning = plain_beginning(body)
+        known = None if beginning is None else self._alike.get(beginning.task)
+        if beginning is None or known is None or known is like or known.beginning.line != beginning.line:
+            return None
+        self._last = known
+        return known
+
     def _open_other(self, body: bytes) -> Call | None:
-        """A call that is not like the last one, and what is known of those like it."""
+        """A call that is like none that is known, and what is to be known of those like it."""
         edition = self._registry.edition  # before the task is looked for, which may change meanwhile
         beginning = plain_beginning(body)
         task = None if beginning is None else self._registry.find(beginning.task)
@@ -109,11 +121,12 @@ class PlainTasks:
             call = task.codec.decode(payload)
         except CorruptRecord:
             return None
-        last = self._last
+        known = self._alike.get(task.name)
         # What is called with this many arguments now and with that many then is read by what takes both.
-        varies = last is not None and last.task is task and last.edition == edition
+        varies = known is not None and known.task is task and known.edition == edition
         decode = task.codec.decode if varies else task.codec.reader(call)
         self._last = _Like(edition, beginning, decode, task, task.codec.may_read_ahead(decode))
+        self._alike[task.name] = self._last
         return task, headers, *call
 
     def takes(self, task: TaskDefinition) -> bool:
