@@ -14,13 +14,14 @@ from glassq.codec.envelope import (
     seal,
 )
 from glassq.codec.failures import describe_failure, failure_bytes, read_failure
-from glassq.codec.restoring import Call
-from glassq.codec.serializers import MAX_NESTING, JsonSerializer, Serializer
+from glassq.codec.restoring import Call, Reader
+from glassq.codec.serializers import MAX_NESTING, UNREADABLE, JsonSerializer, Serializer
 
 __all__ = [
     "DEFAULT_MAX_PAYLOAD",
     "ENVELOPE_VERSION",
     "MAX_NESTING",
+    "UNREADABLE",
     "ArgumentCodec",
     "Beginning",
     "Call",
@@ -28,6 +29,7 @@ __all__ = [
     "Gift",
     "JsonSerializer",
     "Place",
+    "Reader",
     "Serializer",
     "describe_failure",
     "failure_bytes",

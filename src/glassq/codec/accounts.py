@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from glassq.codec.serializers import UNREADABLE
 from glassq.errors import CorruptRecord
 
 
@@ -42,5 +43,5 @@ def read_account(data: bytes) -> Account:
         return Account()
     try:
         return _DECODER.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CorruptRecord(f"what is said of an attempt cannot be read: {error}") from error

@@ -7,12 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from glassq.codec.hints import Hint, returned_hint
 from glassq.codec.likeness import difference, same
-from glassq.codec.restoring import Call, NotAsDeclared, Restorer
-from glassq.codec.serializers import JsonSerializer, Serializer
+from glassq.codec.restoring import Call, NotAsDeclared, Reader, Restorer
+from glassq.codec.serializers import UNREADABLE, JsonSerializer, Serializer
 from glassq.errors import CorruptRecord, PayloadTooLarge, SerializationFailed
 
 DEFAULT_MAX_PAYLOAD = 262_144
@@ -63,13 +61,12 @@ class ArgumentCodec:
         is_sure = kinds in self._sure_kinds and not later
         if not is_sure:
             self._check_whole(args, kwargs, later)
-        given = [*args]
-        payload = self._dump(given, kwargs)
+        payload = self._dump(args, kwargs)
         if len(payload) > limit:
             raise PayloadTooLarge(f"a call of {self._task}", len(payload), limit)
         if self._restores and not is_sure:
-            self._check_arrival(payload, given, kwargs)
-            if not later and self._restorer.keeps(given, kwargs) and len(self._sure_kinds) < _MAX_SHAPES:
+            self._check_arrival(payload, args, kwargs)
+            if not later and self._restorer.keeps(args, kwargs) and len(self._sure_kinds) < _MAX_SHAPES:
                 self._sure_kinds.add(kinds)
         return payload
 
@@ -78,7 +75,7 @@ class ArgumentCodec:
         those that are given `later`."""
         try:
             args, kwargs = call = self._restorer.restore(payload) if self._restores else self._load(payload)
-        except (NotAsDeclared, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except (NotAsDeclared, *UNREADABLE) as error:
             raise self._unreadable(error) from error
         if not (kwargs or later) and len(args) in self._whole:
             return call
@@ -91,6 +88,17 @@ class ArgumentCodec:
         if not (kwargs or later):
             self._whole.add(len(args))
         return call
+
+    def reader(self, call: Call) -> Reader:
+        """What decodes calls like this one, which was decoded here, in less time than `decode`. Where it
+        raises one of `UNREADABLE`, `decode` knows what is in the bytes."""
+        args, kwargs = call
+        quick = None if kwargs or not self._restores else self._restorer.reader(len(args))
+        return quick or self.decode
+
+    def may_read_ahead(self, reader: Reader) -> bool:
+        """Whether calls may be decoded by this before their turn: it runs no code of the program's own."""
+        return reader != self.decode and self._restorer.runs_nothing
 
     @property
     def serializer(self) -> Serializer:
@@ -121,12 +129,10 @@ class ArgumentCodec:
     def _restorer(self) -> Restorer:
         return Restorer(self._signature, self._func)
 
-    def _check_whole(
-        self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any], later: Collection[str]
-    ) -> None:
+    def _check_whole(self, args: Sequence[Any], kwargs: dict[str, Any], later: Collection[str]) -> None:
         self.check_call(args, {**kwargs, **dict.fromkeys(later)} if later else kwargs)
 
-    def check_call(self, args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """`TypeError` as the call itself would raise it."""
         # `bind` costs more than all the rest of encoding; whether it succeeds depends on nothing but this.
         shape = (len(args), *kwargs)
@@ -140,9 +146,9 @@ class ArgumentCodec:
         if len(self._known_shapes) < _MAX_SHAPES:
             self._known_shapes.add(shape)
 
-    def _dump(self, given: list[Any], kwargs: dict[str, Any]) -> bytes:
+    def _dump(self, given: Sequence[Any], kwargs: dict[str, Any]) -> bytes:
         try:
-            payload = self._serializer.dumps([given, kwargs])
+            payload = self._serializer.dumps([[*given], kwargs])
         except Exception as error:  # licensed: around user code (a custom serializer, odd arguments)
             raise self._unserializable(given, kwargs, error) from error
         if not isinstance(payload, bytes):
@@ -153,7 +159,7 @@ class ArgumentCodec:
         return payload
 
     def _unserializable(
-        self, given: list[Any], kwargs: dict[str, Any], error: Exception
+        self, given: Sequence[Any], kwargs: dict[str, Any], error: Exception
     ) -> SerializationFailed:
         """The error for the first argument that fails alone; for the call when each one passes."""
         for name, declared, value in self._named(given, kwargs):
@@ -165,7 +171,7 @@ class ArgumentCodec:
             f"{self._task}: its arguments cannot be serialized: {type(error).__qualname__}: {error}"
         )
 
-    def _check_arrival(self, payload: bytes, given: list[Any], kwargs: dict[str, Any]) -> None:
+    def _check_arrival(self, payload: bytes, given: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """`SerializationFailed` unless the task will receive what was given."""
         try:
             args_back, kwargs_back = self._restorer.restore(payload)
@@ -174,7 +180,7 @@ class ArgumentCodec:
             raise self._failed(
                 mismatch.argument, mismatch.hint.declared, values.get(mismatch.argument), mismatch.detail
             ) from mismatch.__cause__
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             raise SerializationFailed(f"{self._task}: its arguments do not come back: {error}") from error
         if same((given, kwargs), (args_back, kwargs_back)):
             return
@@ -183,7 +189,7 @@ class ArgumentCodec:
             if lost := difference(value, back, name):
                 raise self._failed(name, declared, value, lost + _ADVICE)
 
-    def _named(self, given: list[Any], kwargs: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    def _named(self, given: Sequence[Any], kwargs: dict[str, Any]) -> list[tuple[str, str, Any]]:
         """Each argument with its name and what its parameter declares, in the order of the call."""
         if not self._restores:
             names = [*self._signature.parameters]
@@ -225,7 +231,7 @@ class ArgumentCodec:
             case [list() | tuple() as args, dict() as kwargs] if all(
                 isinstance(name, str) for name in kwargs
             ):
-                return [*args], kwargs
+                return (*args,), kwargs
         raise CorruptRecord(
             f"{self._task}: the serializer {self._serializer.name!r} did not return the arguments of a call"
         )

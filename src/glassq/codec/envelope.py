@@ -6,11 +6,15 @@ wrong ones. So the line carries a checksum of everything else, and a body that d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
+from operator import add, eq
 from zlib import crc32
 
 import msgspec
 
+from glassq.codec.serializers import UNREADABLE
 from glassq.errors import CorruptRecord, FormatMismatch, SerializationFailed
 
 ENVELOPE_VERSION = 1
@@ -70,10 +74,12 @@ class _AnyHeader(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 _HEADER = msgspec.json.Decoder(_Header)
 _ANY_HEADER = msgspec.json.Decoder(_AnyHeader)
-_HEADERS = msgspec.json.Decoder(dict[str, str])
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 _THEN_HEADERS = b',"h":'
 _THEN_CHECKSUM = b',"c":'
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+_MOST_CHECKSUM = 2**32 - 1
+_PLAIN = b"%b%d}"
+_WITH_HEADERS = b'%b%b,"c":%d}'
 
 
 def seal(envelope: Envelope) -> bytes:
@@ -126,32 +132,52 @@ def open_envelope(body: bytes) -> Envelope:
 
 class Beginning(msgspec.Struct, frozen=True):
     """How all calls of a task begin that say nothing but that they are, and may have headers: `line` is the
-    first line up to these, and `plain` up to the checksum of one that has none. The checksums are those of
-    what is said up to there."""
+    first line up to these, which are at `headers`, and `plain` up to the checksum of one that has none, which
+    has `plain_length` bytes at most. The checksums are those of what is said up to there."""
 
     task: str
     serializer: str
     line: bytes
+    headers: int
     checksum: int
     plain: bytes
+    plain_length: int
     plain_checksum: int
 
     def read(self, body: bytes) -> tuple[dict[str, str], bytes] | None:
         """The headers and the payload of a body that begins so. None for any other bytes."""
         line, _, payload = body.partition(b"\n")
-        if line == b"%b%d}" % (self.plain, crc32(payload, self.plain_checksum)):
+        if len(line) <= self.plain_length and line == _PLAIN % (
+            self.plain,
+            crc32(payload, self.plain_checksum),
+        ):
             return {}, payload
-        end = line.rfind(_THEN_CHECKSUM)
-        if end < 0 or not line.startswith(self.line):
-            return None
-        headers = line[len(self.line) : end]
         # As it is in the line, and not decoded and encoded again: what else is in there is not what it says.
+        headers = line[self.headers : line.rfind(_THEN_CHECKSUM)]
         said = crc32(payload, crc32(headers + b"]", self.checksum))
-        if line[end:] != b"%b%d}" % (_THEN_CHECKSUM, said):
+        if line != _WITH_HEADERS % (self.line, headers, said):
             return None
         try:
-            return _HEADERS.decode(headers), payload
-        except _UNREADABLE:
+            return _decode_headers(headers), payload
+        except UNREADABLE:
+            return None
+
+    def read_all(self, bodies: Sequence[bytes]) -> tuple[Sequence[dict[str, str]], Sequence[bytes]] | None:
+        """The headers and the payloads of several bodies, each read as by itself. None if any of them is not
+        one that begins so."""
+        lines, _, payloads = zip(*map(bytes.partition, bodies, repeat(b"\n")), strict=True)
+        if lines[0].startswith(self.plain):
+            said = map(crc32, payloads, repeat(self.plain_checksum))
+            if all(map(eq, lines, map(_PLAIN.__mod__, zip(repeat(self.plain), said)))):
+                return [{} for _ in lines], payloads
+        rests = map(bytes.removeprefix, lines, repeat(self.line))
+        headers, _, _ = zip(*map(bytes.rpartition, rests, repeat(_THEN_CHECKSUM)), strict=True)
+        said = map(crc32, payloads, map(crc32, map(add, headers, repeat(b"]")), repeat(self.checksum)))
+        if not all(map(eq, lines, map(_WITH_HEADERS.__mod__, zip(repeat(self.line), headers, said)))):
+            return None
+        try:
+            return [*map(_decode_headers, headers)], payloads
+        except UNREADABLE:
             return None
 
 
@@ -167,7 +193,7 @@ def _open_any(body: bytes, end: int) -> Envelope:
     line = body[:end]
     try:
         header = _HEADER.decode(line)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         _refuse_newer(line)
         raise CorruptRecord(f"the header line of a job's body cannot be read: {error}") from error
     if header.v != ENVELOPE_VERSION:
@@ -186,16 +212,19 @@ def _read_beginning(line: bytes) -> Beginning | None:
     """What `_beginning` made; None for anything else."""
     try:
         header = _HEADER.decode(b'%b{},"c":0}' % line)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     if header.v != ENVELOPE_VERSION or header.k is not msgspec.UNSET:
         return None
+    plain = line + b"{}" + _THEN_CHECKSUM
     return Beginning(
         task=header.t,
         serializer=header.s,
         line=line,
+        headers=len(line),
         checksum=crc32(_ENCODER.encode((header.t, header.s))[:-1] + b","),
-        plain=line + b"{}" + _THEN_CHECKSUM,
+        plain=plain,
+        plain_length=len(_PLAIN % (plain, _MOST_CHECKSUM)),
         plain_checksum=_checksum(Envelope(header.t, header.s, {}, b"")),
     )
 
@@ -215,7 +244,7 @@ def _refuse_newer(line: bytes) -> None:
     """`FormatMismatch` when the line is a header of a later version, whatever else that has in it."""
     try:
         version = _ANY_HEADER.decode(line).v
-    except _UNREADABLE:
+    except UNREADABLE:
         return
     if version > ENVELOPE_VERSION:
         raise FormatMismatch("a job's body", version, ENVELOPE_VERSION)

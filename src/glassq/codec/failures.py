@@ -7,6 +7,7 @@ from types import TracebackType
 
 import msgspec
 
+from glassq.codec.serializers import UNREADABLE
 from glassq.model.verdicts import Failure
 
 MAX_MESSAGE_BYTES = 4096
@@ -42,7 +43,7 @@ def read_failure(data: bytes) -> Failure:
         return Failure("unrecorded", "no error was kept with this job")
     try:
         return _DECODER.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         return Failure("unreadable", f"the error kept with this job cannot be read: {error}")
 
 

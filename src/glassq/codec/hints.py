@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Optional
 
 import msgspec
@@ -13,12 +13,14 @@ import msgspec
 class Hint(msgspec.Struct, frozen=True):
     """The type of one parameter, or of what is returned, as far as JSON can be restored by it.
 
-    `type` is `Any` when it cannot; `declared` says in words what the code says, for error messages.
+    `type` is `Any` when it cannot; `declared` says in words what the code says, for error messages. Code of
+    the program's own may run when a value is restored, unless `runs_nothing`.
     """
 
     type: Any
     declared: str
     decoder: msgspec.json.Decoder[Any]
+    runs_nothing: bool = True
 
 
 def _plain(declared: str) -> Hint:
@@ -59,18 +61,17 @@ def _hint_of(annotation: Any, names: dict[str, Any], *, or_none: bool = False) -
         return _plain(f"{declared}, which names something that does not exist at run time")
     if or_none:
         resolved = Optional[resolved]  # noqa: UP045 - `x: int = None` is common, and means this
-    decoder = _decoder_of(resolved)
-    if decoder is None:
-        return _plain(f"{declared}, which JSON cannot be turned back into")
-    return Hint(resolved, declared, decoder)
+    return _usable(resolved, declared) or _plain(f"{declared}, which JSON cannot be turned back into")
 
 
-def _decoder_of(resolved: Any) -> msgspec.json.Decoder[Any] | None:
+def _usable(resolved: Any, declared: str) -> Hint | None:
     """None for what msgspec does not know: other classes, unions it could not tell apart."""
     try:
-        if _has_custom(msgspec.inspect.type_info(resolved), set()):
+        parts = [*_parts(msgspec.inspect.type_info(resolved), set())]
+        if any(isinstance(part, msgspec.inspect.CustomType) for part in parts):
             return None
-        return msgspec.json.Decoder(resolved)
+        runs_nothing = all(type(part) in _OF_NOBODY for part in parts)
+        return Hint(resolved, declared, msgspec.json.Decoder(resolved), runs_nothing)
     except Exception:  # licensed: around user code, whose classes are looked through here
         return None
 
@@ -90,13 +91,27 @@ def _in_words(annotation: Any) -> str:
     return str(annotation).replace("typing.", "")
 
 
-def _has_custom(info: Any, seen: set[int]) -> bool:
-    """Whether a described type contains, at any depth, a class that msgspec does not know."""
-    if isinstance(info, msgspec.inspect.CustomType):
-        return True
+def _parts(info: Any, seen: set[int]) -> Iterator[Any]:
+    """A described type and all that it is made of, at any depth."""
     if isinstance(info, tuple):
-        return any(_has_custom(each, seen) for each in info)
-    if not isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)) or id(info) in seen:
-        return False
-    seen.add(id(info))  # classes may refer to themselves
-    return any(_has_custom(getattr(info, name), seen) for name in info.__struct_fields__)
+        for each in info:
+            yield from _parts(each, seen)
+    elif isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(info) not in seen:
+        seen.add(id(info))  # classes may refer to themselves
+        yield info
+        for name in info.__struct_fields__:
+            yield from _parts(getattr(info, name), seen)
+
+
+_OF_NOBODY = frozenset(
+    {
+        *(msgspec.inspect.AnyType, msgspec.inspect.NoneType, msgspec.inspect.BoolType),
+        *(msgspec.inspect.IntType, msgspec.inspect.FloatType, msgspec.inspect.StrType),
+        *(msgspec.inspect.BytesType, msgspec.inspect.DecimalType, msgspec.inspect.UUIDType),
+        *(msgspec.inspect.DateTimeType, msgspec.inspect.DateType, msgspec.inspect.TimeType),
+        *(msgspec.inspect.TimeDeltaType, msgspec.inspect.LiteralType, msgspec.inspect.UnionType),
+        *(msgspec.inspect.ListType, msgspec.inspect.SetType, msgspec.inspect.FrozenSetType),
+        *(msgspec.inspect.TupleType, msgspec.inspect.VarTupleType, msgspec.inspect.DictType),
+    }
+)
+"""Kinds of types whose values are made without any code of a program's own."""

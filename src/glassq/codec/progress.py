@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from glassq.codec.serializers import UNREADABLE
 from glassq.errors import CorruptRecord
 from glassq.model.jobs import Progress
 
@@ -29,5 +30,5 @@ def read_progress(data: bytes) -> Progress:
     """What `progress_bytes` was given; `CorruptRecord` for any other bytes."""
     try:
         return _DECODER.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CorruptRecord(f"a job's progress cannot be read: {error}") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -12,8 +12,9 @@ from msgspec.structs import astuple
 
 from glassq.codec.hints import NO_HINT, Hint, hints_of
 
-Call = tuple[list[Any], dict[str, Any]]
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments."""
+Reader = Callable[[bytes], Call]
 
 _KEPT = frozenset((str, int, float, bool, type(None)))
 """What JSON has a form for that stands for nothing else."""
@@ -43,18 +44,33 @@ class Restorer:
         self._more_positional = rest.get(inspect.Parameter.VAR_POSITIONAL, ("args", NO_HINT))
         self._more_keywords = rest.get(inspect.Parameter.VAR_KEYWORD, ("kwargs", NO_HINT))[1]
         self._whole = _compile([hint.type for _, hint in self._positional])
+        self._readers: dict[int, Reader] = {}
+        self.runs_nothing = all(hint.runs_nothing for _, hint in self._positional)
+        """Whether no code of the program's own runs when the arguments that have names are restored."""
 
     def restore(self, payload: bytes) -> Call:
         """The call in these bytes. `NotAsDeclared` names the argument that does not fit;
-        `msgspec.MsgspecError`, `ValueError` or `RecursionError` mean that this is no call at all."""
+        one of `UNREADABLE` means that this is no call at all."""
         try:
             given, kwargs = self._whole.decode(payload)
         except msgspec.ValidationError:
             return self._restore_singly(payload)
-        args: list[Any] = [*astuple(given)]
+        args = astuple(given)
         while args and args[-1] is UNSET:
-            args.pop()
+            args = args[:-1]
         return args, (self._restore_keywords(kwargs) if kwargs else kwargs)
+
+    def reader(self, count: int) -> Reader | None:
+        """What restores calls with so many arguments by position and none by keyword, without a step in
+        Python, and raises one of `UNREADABLE` for all else. None for more of them than there are parameters
+        with names: of such counts there is no end."""
+        if count > len(self._positional):
+            return None
+        if count not in self._readers:
+            types = tuple(hint.type for _, hint in self._positional[:count])
+            call = tuple[tuple[types], _NO_KEYWORDS]  # type: ignore[valid-type]
+            self._readers[count] = msgspec.json.Decoder(call).decode
+        return self._readers[count]
 
     def positional(self, index: int) -> tuple[str, Hint]:
         """Name and hint of the argument at this place."""
@@ -67,7 +83,7 @@ class Restorer:
         """The hint of the argument given by this name."""
         return self._keywords.get(name, self._more_keywords)
 
-    def keeps(self, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    def keeps(self, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
         """Whether arguments of these types always come back as they were, if they can be serialized."""
         hints = [self.positional(index)[1] for index in range(len(args))] + [*map(self.keyword, kwargs)]
         return all(
@@ -82,13 +98,14 @@ class Restorer:
         for index, raw in enumerate(args):
             name, hint = self.positional(index)
             restored.append(_decode(name, hint, raw))
-        return restored, self._restore_keywords(kwargs)
+        return tuple(restored), self._restore_keywords(kwargs)
 
     def _restore_keywords(self, kwargs: dict[str, Raw]) -> dict[str, Any]:
         return {name: _decode(name, self.keyword(name), raw) for name, raw in kwargs.items()}
 
 
 _ANY_CALL = msgspec.json.Decoder(tuple[list[Raw], dict[str, Raw]])
+_NO_KEYWORDS = Annotated[dict[str, Raw], msgspec.Meta(max_length=0)]
 
 
 def _compile(types: list[Any]) -> msgspec.json.Decoder[Any]:

@@ -13,6 +13,9 @@ from glassq.errors import CorruptRecord
 MAX_NESTING = 64
 """How deep lists and objects may lie inside each other. A call takes two of these levels for itself."""
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding any bytes as JSON may raise."""
+
 
 class Serializer(Protocol):
     """Turns a value into bytes and back. What it raises is reported as the caller's or the store's fault."""
@@ -57,7 +60,7 @@ class JsonSerializer:
         """Plain JSON values; `CorruptRecord` when the bytes are not JSON."""
         try:
             return _DECODER.decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             raise CorruptRecord(f"{len(data)} bytes that should be JSON are not: {error}") from error
 
 

@@ -54,7 +54,7 @@ class Decoded(msgspec.Struct, frozen=True):
 
     task: TaskDefinition
     headers: dict[str, str]
-    args: list[Any]
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     place: Place | None = None
     """Its place among jobs that wait for one another."""

@@ -41,7 +41,7 @@ class Begun(msgspec.Struct):
     task: TaskDefinition
     headers: dict[str, str]
     """What the job brought along."""
-    args: list[Any]
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     started: float
     store_now: float

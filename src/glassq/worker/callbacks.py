@@ -59,7 +59,7 @@ class Callbacks:
 
 
 def _job(ended: Ended, decoded: Decoded) -> CallbackJob:
-    return CallbackJob(ended.job.id, ended.task_name, decoded.args, decoded.kwargs, ended.attempt)
+    return CallbackJob(ended.job.id, ended.task_name, [*decoded.args], decoded.kwargs, ended.attempt)
 
 
 def _binding(decoded: Decoded) -> CallbackBinding:

@@ -226,11 +226,11 @@ class LaneRun:
         over, stopping, crowded = services.over, services.stopping, services.crowded
         store_ahead, waits, others = self._heard[0] - self._heard[1], self._waits, self._others
         served, seconds, turn, patience = self._served, self.ran, self._turn, services.options.patience
-        attempt = None
+        attempt, calls = None, plain.calls(jobs)
         # While it is on a course, nothing was heard that changes what is known of the lane.
         while flight.is_on_course and len(jobs) > 1:
             job = jobs[0]
-            call = plain.open(job)
+            call = next(calls)
             started = monotonic()
             # fence: what `_may_start` asks, which says so where it may not; once for each job that begins.
             if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from glassq.codec import ArgumentCodec, Beginning, plain_beginning
+from glassq.codec import UNREADABLE, Beginning, Reader, plain_beginning
 from glassq.errors import CorruptRecord
+from glassq.model.jobs import StoredJob
 from glassq.registry import Registry, TaskDefinition
 
-Call = tuple[TaskDefinition, dict[str, str], list[Any], dict[str, Any]]
+Call = tuple[TaskDefinition, dict[str, str], tuple[Any, ...], dict[str, Any]]
 """What is to be called, the headers that came with it, and its arguments."""
 
 _LONG = 0.1
 """Seconds from which on a job counts as long: what is told of its beginning is not to wait for its end."""
+_MOST_BYTES = 65_536
+"""Of bodies that are opened together: the first of these jobs waits for that, and arguments take room."""
+_NEVER = {None}
+_BODY, _EXPIRY = attrgetter("body"), attrgetter("expires_at")
+_NOT_ALIKE = (CorruptRecord, *UNREADABLE)
 
 
 class _Like(msgspec.Struct, frozen=True):
@@ -22,8 +31,9 @@ class _Like(msgspec.Struct, frozen=True):
 
     edition: int
     beginning: Beginning
-    codec: ArgumentCodec
+    decode: Reader
     task: TaskDefinition
+    may_read_ahead: bool
 
 
 class PlainTasks:
@@ -37,26 +47,45 @@ class PlainTasks:
         self._registry = registry
         self._serializer = serializer
         self._known: dict[str, tuple[TaskDefinition, bool]] = {}
+        self._alike: dict[str, _Like] = {}
         self._last: _Like | None = None
         self._slow: set[str] = set()
 
     def open(self, body: bytes) -> Call | None:
         """The call in this body. None when it brought anything along, its task is not plain, or there is
         something wrong with it."""
-        like, read = self._last, None
-        if like is not None and like.edition == self._registry.edition:
-            read = like.beginning.read(body)  # nearly always: a call of the same task as the last one
-        if like is None or read is None:
-            like = self._last = self._look_at(body)
-            read = None if like is None else like.beginning.read(body)
-            if like is None or read is None:
-                return None
-        headers, payload = read
-        try:
-            args, kwargs = like.codec.decode(payload)
-        except CorruptRecord:
+        like = self._last
+        while like is not None and like.edition == self._registry.edition:
+            read = like.beginning.read(body)
+            if read is None:  # hardly ever: a call of another task than the last one
+                like = self._known_by_beginning(body, like)
+                continue
+            headers, payload = read
+            try:
+                args, kwargs = like.decode(payload)
+            except _NOT_ALIKE:
+                break
+            return like.task, headers, args, kwargs
+        return self._open_other(body)
+
+    def open_together(self, jobs: Sequence[StoredJob]) -> Sequence[Call] | None:
+        """As `open` for each of these jobs, before their turn. None if any of them is to be opened by itself,
+        when that comes: it is not like the last one, something is wrong with it, it is large, or code of the
+        program's own runs when its arguments are restored."""
+        like, bodies = self._last, [*map(_BODY, jobs)]
+        if like is None or like.edition != self._registry.edition or not like.may_read_ahead:
             return None
-        return like.task, headers, args, kwargs
+        if sum(map(len, bodies)) > _MOST_BYTES or {*map(_EXPIRY, jobs)} != _NEVER:
+            return None
+        read = like.beginning.read_all(bodies)
+        if read is None:
+            return None
+        headers, payloads = read
+        try:
+            args, kwargs = zip(*map(like.decode, payloads), strict=True)
+        except _NOT_ALIKE:
+            return None
+        return [*zip(repeat(like.task), headers, args, kwargs)]
 
     def took(self, queue: str, seconds: float) -> None:
         """A job of this queue ran for so long."""
@@ -69,15 +98,36 @@ class PlainTasks:
         """Whether jobs of this queue were quick of late, as far as is known."""
         return queue not in self._slow
 
-    def _look_at(self, body: bytes) -> _Like | None:
+    def _known_by_beginning(self, body: bytes, like: _Like) -> _Like | None:
+        """What is known of calls that begin as this one, if it is not this."""
+        beginning = plain_beginning(body)
+        known = None if beginning is None else self._alike.get(beginning.task)
+        if beginning is None or known is None or known is like or known.beginning.line != beginning.line:
+            return None
+        self._last = known
+        return known
+
+    def _open_other(self, body: bytes) -> Call | None:
+        """A call that is like none that is known, and what is to be known of those like it."""
         edition = self._registry.edition  # before the task is looked for, which may change meanwhile
         beginning = plain_beginning(body)
         task = None if beginning is None else self._registry.find(beginning.task)
         if beginning is None or task is None or beginning.serializer != self._serializer:
             return None
-        if task.is_async or not self.takes(task):
+        if task.is_async or not self.takes(task) or (read := beginning.read(body)) is None:
             return None
-        return _Like(edition, beginning, task.codec, task)
+        headers, payload = read
+        try:
+            call = task.codec.decode(payload)
+        except CorruptRecord:
+            return None
+        known = self._alike.get(task.name)
+        # What is called with this many arguments now and with that many then is read by what takes both.
+        varies = known is not None and known.task is task and known.edition == edition
+        decode = task.codec.decode if varies else task.codec.reader(call)
+        self._last = _Like(edition, beginning, decode, task, task.codec.may_read_ahead(decode))
+        self._alike[task.name] = self._last
+        return task, headers, *call
 
     def takes(self, task: TaskDefinition) -> bool:
         """Whether of a success of this task no more is to be told than that."""
