@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from glassq.context import JobContext, slot_in
-from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.runs import Run
@@ -21,21 +20,14 @@ from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
 
 
-class Stay(msgspec.Struct, frozen=True):
-    """What all attempts of a stay in a lane have in common."""
-
-    lane: HeldLane
-    clock: Clock
-    tell: Callable[[JobContext, float | None, str], None]
-    """Hears of the progress of its jobs."""
-
-
 class Begun(msgspec.Struct):
     """The first attempt of a plain job: a call of its task with these arguments. It began at `started` by
     this process's clock, `store_now` by the store's, and what it has waited for is among the `waits` of its
     lane. Its code was over at `over`, and had taken so many `seconds`."""
 
-    stay: Stay
+    lane: HeldLane
+    tell: Callable[[JobContext, float | None, str], None]
+    """Hears of its progress."""
     job: StoredJob
     task: TaskDefinition
     headers: dict[str, str]
@@ -57,19 +49,19 @@ class Begun(msgspec.Struct):
         return self._context
 
     def _made_context(self) -> JobContext:
-        stay, job, task = self.stay, self.job, self.task
+        lane, job, task = self.lane, self.job, self.task
         return JobContext(
             id=job.id,
-            queue=stay.lane.queue,
+            queue=lane.queue,
             task=task.name,
-            key=stay.lane.key,
+            key=lane.key,
             seq=job.seq,
             attempt=1,
-            token=stay.lane.lease.token,
+            token=lane.lease.token,
             enqueued_at=job.eligible_at,
             slot=slot_in(self.headers) if self.headers else None,
-            _check=partial(check, stay.lane, stay.clock, self.started, task.timeout),
-            _tell=stay.tell,
+            _check=partial(check, lane, lane.clock, self.started, task.timeout),
+            _tell=self.tell,
         )
 
     def waited(self) -> Waited:
@@ -88,7 +80,7 @@ class Begun(msgspec.Struct):
         job, task = self.job, self.task
         in_queue, causes = self.waited()
         return AttemptStarted(
-            lease=self.stay.lane.lease,
+            lease=self.lane.lease,
             task=task.name,
             job_id=job.id,
             seq=job.seq,
@@ -101,14 +93,6 @@ class Begun(msgspec.Struct):
             replayed=job.replayed,
             waits=causes,
         )
-
-
-class Untold(list[Begun]):
-    """Those of one stay of which the patient are not told yet, at least one: the last may run still."""
-
-    def event(self) -> AttemptStarted:
-        """What is told of the last."""
-        return self[-1].event()
 
 
 _HEADERS = attrgetter("headers")
@@ -140,7 +124,7 @@ class Begins(Run[AttemptStarted]):
 
     def first(self, field: str) -> Any:
         """See `Run.first`."""
-        return self._begun[0].stay.lane.lease if field == "lease" else super().first(field)
+        return self._begun[0].lane.lease if field == "lease" else super().first(field)
 
     def total(self, field: str) -> Mapping[str, float]:
         """See `Run.total`."""
