@@ -95,6 +95,14 @@ class Begun(msgspec.Struct):
         )
 
 
+class Untold(list[Begun]):
+    """Those that began one after the other, and of which the patient are not told yet: the last may run."""
+
+    def event(self) -> AttemptStarted:
+        """What is told of the last; not asked while there is none."""
+        return self[-1].event()
+
+
 _HEADERS = attrgetter("headers")
 _ELIGIBLE_AT, _STORE_NOW = attrgetter("job.eligible_at"), attrgetter("store_now")
 _WAITS: Callable[[Begun], Waits] = attrgetter("waits")

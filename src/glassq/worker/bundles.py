@@ -17,7 +17,7 @@ from glassq.model.verdicts import Action
 from glassq.settling import Settling, Together
 from glassq.storage import KEPT_SETTLEMENTS
 from glassq.worker.attempt import Ended, Success
-from glassq.worker.begun import Begun
+from glassq.worker.begun import Begun, Untold
 from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
 from glassq.worker.settle import Settler
@@ -93,6 +93,7 @@ class _End(msgspec.Struct, frozen=True):
 
 _STAY: Callable[[_End], Stay] = attrgetter("stay")
 _HELD: Callable[[_End], HeldLane] = attrgetter("stay.held")
+_SENT_BEFORE: Callable[[Stay], bool] = attrgetter("sent_before")
 _LOST: Callable[[_End], bool] = attrgetter("stay.held.lost")
 _LEASE_AND_JOB: Callable[[_End], tuple[Lease, str]] = attrgetter("stay.held.lease", "ended.job.id")
 _SUCCESS: Callable[[_End], Success] = attrgetter("ended")
@@ -113,7 +114,7 @@ class Bundle:
         self._most = most
         self._left = left
         self._lock = threading.Lock()
-        self.untold: list[Begun] = []
+        self.untold = Untold()
         """The jobs that began, of which those who are patient are told later."""
         self.ends: list[_End] = []
         """What is to be sent."""
@@ -213,7 +214,8 @@ class Message:
         answers = self._answers(self._sent)
         if answers and _are_routine(answers):
             self.paused = any(map(_PAUSED, answers))
-            alone = [place for place in alone if self.stays[place].sent_before]
+            before = list(map(_SENT_BEFORE, self.stays))
+            alone = [place for place in alone if before[place]] if any(before) else ()
             self._tell(answers, alone)
         for place in alone:
             end = self._ends[place]

@@ -66,11 +66,12 @@ class GrantedLane(msgspec.Struct, eq=False):
         cls, common: Granting, lane: HeldLane, grant: Grant, turn: int, *, at_once: bool, others: bool
     ) -> GrantedLane:
         """As it was granted."""
-        jobs = len(grant.jobs)
+        jobs, begun = len(grant.jobs), grant.begun
         few = turn == 1 or (jobs < common.asked and jobs <= min(turn, grant.ahead + 1))
-        is_short = few and grant.begun and grant.is_fresh
-        is_single = is_short and jobs == 1
-        return cls(common, lane, grant, turn, at_once, others, is_short, is_single, grant.begun, grant.waits)
+        is_short = few and begun and grant.is_fresh
+        return cls(
+            common, lane, grant, turn, at_once, others, is_short, is_short and jobs == 1, begun, grant.waits
+        )
 
     @property
     def lease(self) -> Lease:

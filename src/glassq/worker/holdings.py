@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from operator import attrgetter
 
 import msgspec
@@ -75,8 +76,7 @@ class Holdings:
     def drop(self, leases: Iterable[Lease]) -> None:
         """Lanes' threads are done with them."""
         with self._lock:
-            for lease in leases:
-                self._lanes.pop(lease, None)
+            list(map(self._lanes.pop, leases, repeat(None)))
             if not self._lanes:
                 self._empty.notify_all()
 

@@ -13,7 +13,7 @@ from glassq.model.verdicts import Outcome
 from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.worker.attempt import Attempts, Decoded, Ended, Standing
-from glassq.worker.begun import Begins, Begun
+from glassq.worker.begun import Begins, Begun, Untold
 from glassq.worker.executors import Ran
 from glassq.worker.fence import look_again
 from glassq.worker.holdings import HeldLane
@@ -57,14 +57,15 @@ class PlainAttempts:
     runs one after the other, and a list in which it keeps what is to be told.
     """
 
-    def __init__(self, attempts: Attempts, lane: HeldLane, untold: list[Begun] | None = None) -> None:
+    def __init__(self, attempts: Attempts, lane: HeldLane, untold: Untold | None = None) -> None:
         self._attempts = attempts
         self._tasks = attempts.plain
         self._bus = attempts.bus
         self.lane = lane
         """That of the next attempt."""
         self._tell = attempts.tell
-        self._untold = [] if untold is None else untold
+        self._untold = Untold() if untold is None else untold
+        self._noted: HeldLane | None = None
 
     def perform(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
         """As `Attempts.perform`; `heard` is what the store's clock has said, and when by this process's. None
@@ -85,10 +86,12 @@ class PlainAttempts:
         """Attempt a plain job, of which this is the call. It was `started` when the caller looked at the
         lane, right before this, by this process's clock. The store's is so much `ahead`."""
         bus, lane, (task, headers, args, kwargs) = self._bus, self.lane, call
-        store_now = started + ahead
-        attempt = PlainAttempt(lane, self._tell, job, task, headers, args, kwargs, started, store_now, waits)
-        bus.begun[lane.lease] = attempt
+        attempt = PlainAttempt(
+            lane, self._tell, job, task, headers, args, kwargs, started, started + ahead, waits
+        )
         self._untold.append(attempt)
+        if lane is not self._noted:
+            self._noted, bus.begun[lane.lease] = lane, self._untold
         is_told = AttemptStarted in bus.prompt_kinds
         if is_told:
             bus.emit_promptly(attempt.event())
@@ -133,7 +136,8 @@ class PlainAttempts:
 
     def untold(self) -> Sequence[Begun]:
         """The attempts that began since the last time, for whoever tells of them instead. They are over."""
-        untold, self._untold = self._untold, []
+        untold, self._untold = self._untold, Untold()
         if untold:
+            self._noted = None
             self._bus.begun.pop(self.lane.lease, None)
         return untold

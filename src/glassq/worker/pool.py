@@ -119,10 +119,11 @@ class LanePool(Generic[Work]):
         is still wanted."""
         me = get_ident()
         with self._lock:
-            self._end_work(me)
-            if self._busy > self._wanted or (work := self._next(me)) is None:
+            if self._busy > self._wanted:
+                self._end_work(me)
                 return None
-            self._served += 1
+            if (work := self._next(me)) is not None:
+                self._served += 1
             return work
 
     def rest(self) -> None:
@@ -179,10 +180,13 @@ class LanePool(Generic[Work]):
         return len(self.waiting) <= self._low_at
 
     def _next(self, thread: int) -> Work | None:
-        """What comes next for this thread."""
+        """What comes next for this thread, which is done with what it served."""
         waiting, at_work = self.waiting, self._at_work
+        at_work.pop(thread, None)
+        if self._aside:
+            self._let_in()
         for place, work in enumerate(waiting):
-            if self._fits(work, at_work.values()):
+            if not at_work or self._fits(work, at_work.values()):
                 del waiting[place]
                 at_work[thread] = work
                 if len(waiting) == self._low_at:

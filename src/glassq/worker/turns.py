@@ -85,38 +85,39 @@ class Turns:
         is done here in few; whatever is not routine is left to them. Returns as `_serve_some`."""
         bundle, services, queue = self._bundle, lane.common.services, lane.held.lease.queue
         plain, begun = PlainAttempts(services.attempts, lane.held, bundle.untold), services.bus.begun
-        monotonic, over, stopping, crowded = (
+        monotonic, patience, is_steered = (
             services.clock.monotonic,
-            services.over,
-            services.stopping,
-            services.crowded,
+            services.options.patience,
+            services.storage.is_steered,
         )
-        is_steered, patience = services.storage.is_steered, services.options.patience
+        over, stopping, crowded = services.over, services.stopping, services.crowded
         while True:
-            held, job, (said, heard) = lane.held, lane.grant.jobs[0], lane.common.heard
+            held, job = lane.held, lane.grant.jobs[0]
             call = plain.open(job)
             started = monotonic()
             # fence: what `may_begin` asks, which says so where it may not; once for each job that begins.
             if call is None or held.lost or held.lapsed or started >= held.deadline or over():
                 break
             plain.lane = held
+            said, heard = lane.common.heard
             try:
                 attempt = plain.run(job, call, started, said - heard, lane.served())
             except BaseException:
                 self._fail(lane)
                 raise
             begun.pop(held.lease, None)
-            lane.attempt, lane.ran = attempt, attempt.seconds
+            lane.attempt, lane.ran = attempt, (ran := attempt.seconds)
+            now = attempt.over
             if (
                 attempt.otherwise is not None
-                or attempt.seconds > BRIEF
-                or attempt.over - heard >= patience
+                or ran > BRIEF
+                or now - heard >= patience
                 or stopping()
                 or is_steered(queue)  # this process has just changed it
                 or not (lane.others or crowded(queue))
             ):
                 break
-            bundle.put(lane, attempt, attempt.over)
+            bundle.put(lane, attempt, now)
             self._unheard += 1
             if bundle.is_due or self._unheard > self._most:
                 return None
