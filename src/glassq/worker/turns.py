@@ -16,11 +16,12 @@ class Turns:
 
     A lane whose last settlement was sent without waiting is left, but not done with before that was heard of:
     as many are as bundles allow, oldest first. Ends of short turns go into a bundle, which is sent when it is
-    due, and before anything else is done than to run the next short turn. Turns of one job, where these are
-    plain, are swept up one after the other (`_sweep`). `next_lane` takes the next waiting
-    lane; `is_watched` says whether another thread is awake that sends a bundle in time. `give_back` is told
-    which lanes of a queue are not to begin after all, and gives back those that wait as well; `done` is told
-    of lanes that nothing is to be heard of any more.
+    due, and before anything else is done than to run the next short turn. Where turns are one plain job each,
+    one loop serves them (`_sweep`).
+
+    `next_lane` takes the next waiting lane; `is_watched` says whether another thread is awake that sends a
+    bundle in time. `give_back` is told which lanes of a queue are not to begin after all, and gives back
+    those that wait as well; `done` is told of lanes that nothing is to be heard of any more.
     """
 
     def __init__(
