@@ -18,6 +18,7 @@ from glassq import Glassq
 from glassq.model.events import AttemptFailed, AttemptSettled, AttemptStarted, LaneLeft, LaneLost
 from glassq.worker.bundles import Bundle
 from glassq.worker.granted import GrantedLane
+from glassq.worker.turns import Turns
 from tests.integration import shortlanes
 from tests.integration.test_courses import COUNTED
 
@@ -58,7 +59,8 @@ def test_a_bundle_comes_to_what_single_settlements_come_to(
     assert sum(bundled) > LANES
     assert max(bundled) > 4
     bundled.clear()
-    monkeypatch.setattr(GrantedLane, "_is_crowded", lambda _: False)
+    monkeypatch.setattr(GrantedLane, "is_crowded", lambda _: False)
+    monkeypatch.setattr(Turns, "_sweep", Turns._serve)
     singly = play(store_url, "qb", Random(seed))
     assert bundled == []
     counts = together.counted | singly.counted

@@ -27,7 +27,7 @@ class Lane:
         self.answered = False
         self.asks_for_next = True
         self.breaks = False
-        self.is_short = False
+        self.is_short = self.is_single = False
         self.stays = (self,)
         self._play = play
 

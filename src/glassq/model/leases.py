@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from operator import attrgetter
 
 import msgspec
 
@@ -44,7 +45,8 @@ class ClaimCause(StrEnum):
     HANDOVER = "handover"
 
 
-_READY = ClaimCause.READY
+_NOTED = attrgetter("attempts", "failures", "crashes", "cancelled", "cause")
+_NOTHING_NOTED = (0, 0, 0, False, ClaimCause.READY)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +77,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_fresh(self) -> bool:
         """Whether nothing is noted of the head, and nobody held the lane before."""
-        noted = self.attempts or self.failures or self.crashes or self.cancelled
-        return not noted and self.cause is _READY
+        return _NOTED(self) == _NOTHING_NOTED
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

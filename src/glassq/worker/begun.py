@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from glassq.context import SLOT_HEADER, JobContext, slot_in
-from glassq.model.clock import Clock
 from glassq.model.events import AttemptStarted
 from glassq.model.jobs import StoredJob
 from glassq.model.runs import Run
@@ -22,21 +21,14 @@ from glassq.worker.fence import check
 from glassq.worker.holdings import HeldLane
 
 
-class Stay(msgspec.Struct, frozen=True):
-    """What all attempts of a stay in a lane have in common."""
-
-    lane: HeldLane
-    clock: Clock
-    tell: Callable[[JobContext, float | None, str], None]
-    """Hears of the progress of its jobs."""
-
-
 class Begun(msgspec.Struct):
     """The first attempt of a plain job: a call of its task with these arguments. It began at `started` by
     this process's clock, `store_now` by the store's, and what it has waited for is among the `waits` of its
     lane. Its code was over at `over`, and had taken so many `seconds`."""
 
-    stay: Stay
+    lane: HeldLane
+    tell: Callable[[JobContext, float | None, str], None]
+    """Hears of its progress."""
     job: StoredJob
     task: TaskDefinition
     headers: dict[str, str]
@@ -58,8 +50,7 @@ class Begun(msgspec.Struct):
         return self._context
 
     def _made_context(self) -> JobContext:
-        stay, job, task = self.stay, self.job, self.task
-        lane = stay.lane
+        lane, job, task = self.lane, self.job, self.task
         return JobContext(
             id=job.id,
             queue=lane.queue,
@@ -70,8 +61,8 @@ class Begun(msgspec.Struct):
             token=lane.lease.token,
             enqueued_at=job.eligible_at,
             slot=slot_in(self.headers) if SLOT_HEADER in self.headers else None,
-            _check=partial(check, lane, stay.clock, self.started, task.timeout),
-            _tell=stay.tell,
+            _check=partial(check, lane, lane.clock, self.started, task.timeout),
+            _tell=self.tell,
         )
 
     def waited(self) -> Waited:
@@ -90,7 +81,7 @@ class Begun(msgspec.Struct):
         job, task = self.job, self.task
         in_queue, causes = self.waited()
         return AttemptStarted(
-            lease=self.stay.lane.lease,
+            lease=self.lane.lease,
             task=task.name,
             job_id=job.id,
             seq=job.seq,
@@ -106,10 +97,10 @@ class Begun(msgspec.Struct):
 
 
 class Untold(list[Begun]):
-    """Those of one stay of which the patient are not told yet, at least one: the last may run still."""
+    """Those that began one after the other, and of which the patient are not told yet: the last may run."""
 
     def event(self) -> AttemptStarted:
-        """What is told of the last."""
+        """What is told of the last; not asked while there is none."""
         return self[-1].event()
 
 
@@ -143,7 +134,7 @@ class Begins(Run[AttemptStarted]):
 
     def first(self, field: str) -> Any:
         """See `Run.first`."""
-        return self._begun[0].stay.lane.lease if field == "lease" else super().first(field)
+        return self._begun[0].lane.lease if field == "lease" else super().first(field)
 
     def total(self, field: str) -> Mapping[str, float]:
         """See `Run.total`."""

@@ -16,8 +16,8 @@ from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatu
 from glassq.model.verdicts import Action
 from glassq.settling import Settling, Together
 from glassq.storage import KEPT_SETTLEMENTS
-from glassq.worker.attempt import Ended
-from glassq.worker.begun import Begun
+from glassq.worker.attempt import Ended, Success
+from glassq.worker.begun import Begun, Untold
 from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
 from glassq.worker.settle import Settler
@@ -87,12 +87,16 @@ class _End(msgspec.Struct, frozen=True):
     """The end of a lane's turn: its last job has succeeded, at this time by the local clock."""
 
     stay: Stay
-    ended: Ended
+    ended: Success
     at: float
 
-    def settlement(self) -> Settlement:
-        """What the store is told."""
-        return Settlement(lease=self.stay.held.lease, job_id=self.ended.job.id, action=_ACK, leaving=_YIELD)
+
+_STAY: Callable[[_End], Stay] = attrgetter("stay")
+_HELD: Callable[[_End], HeldLane] = attrgetter("stay.held")
+_SENT_BEFORE: Callable[[Stay], bool] = attrgetter("sent_before")
+_LOST: Callable[[_End], bool] = attrgetter("stay.held.lost")
+_LEASE_AND_JOB: Callable[[_End], tuple[Lease, str]] = attrgetter("stay.held.lease", "ended.job.id")
+_SUCCESS: Callable[[_End], Success] = attrgetter("ended")
 
 
 class Bundle:
@@ -110,28 +114,29 @@ class Bundle:
         self._most = most
         self._left = left
         self._lock = threading.Lock()
-        self._begun: list[Begun] = []
+        self.untold = Untold()
+        """The jobs that began, of which those who are patient are told later."""
         self.ends: list[_End] = []
         """What is to be sent."""
+        self.is_due = False
+        """Whether it is full, or has waited for long enough."""
 
     def begun(self, attempts: Sequence[Begun]) -> None:
         """A job has begun that may come into it: those who are patient are told later."""
-        self._begun += attempts
+        self.untold += attempts
 
-    def put(self, stay: Stay, ended: Ended, at: float) -> None:
+    def put(self, stay: Stay, ended: Success, at: float) -> None:
         """Keep the end of a turn, whose last job has succeeded, of which no more is to be told."""
         with self._lock:
-            self.ends.append(_End(stay, ended, at))
+            ends = self.ends
+            ends.append(_End(stay, ended, at))
+            self.is_due = len(ends) >= self._most or at - ends[0].at >= BRIEF
 
     def takes(self, queue: str) -> bool:
-        """Whether the end of a turn in this queue may come to what there is: it is of the same queue, not
-        full, and has not waited for long enough."""
+        """Whether the end of a turn in this queue may come to what there is: it is of the same queue, and not
+        due."""
         ends = self.ends
-        if not ends:
-            return True
-        first = ends[0]
-        due = len(ends) >= self._most or ends[-1].at - first.at >= BRIEF
-        return not due and first.stay.held.lease.queue == queue
+        return not ends or (not self.is_due and ends[0].stay.held.lease.queue == queue)
 
     def send(self, begins: Callable[[str], Lease | None] | None = None) -> None:
         """Send what there is, and tell what began; `begins` says which lane of the queue begins with that."""
@@ -150,24 +155,28 @@ class Bundle:
 
     def tell(self) -> None:
         """Tell the patient observers what began."""
-        if self._begun:
-            begun, self._begun = self._begun, []
+        if self.untold:
+            begun = self.untold.copy()
+            self.untold.clear()
             self._settler.begun_together(begun)
 
     def _send(self, begins: Callable[[str], Lease | None] | None) -> None:
-        ends, self.ends = self.ends, []
-        lost = [end for end in ends if end.stay.held.lost]
-        if lost:  # as whatever ends in a lane that is no longer this worker's
+        ends, self.ends, self.is_due = self.ends, [], False
+        if any(map(_LOST, ends)):  # as whatever ends in a lane that is no longer this worker's
+            lost = [end for end in ends if end.stay.held.lost]
             self._left.append(Message(self._settler, lost, (), None))
             ends = [end for end in ends if end not in lost]
         if not ends:
             return
-        settlements = [end.settlement() for end in ends]
+        settlements = [
+            Settlement(lease=lease, job_id=job_id, action=_ACK, leaving=_YIELD)
+            for lease, job_id in map(_LEASE_AND_JOB, ends)
+        ]
         begun = None if begins is None else begins(settlements[-1].lease.queue)
         if begun is not None:
             settlements[-1] = msgspec.structs.replace(settlements[-1], begins=begun)
-        for end in ends:
-            end.stay.held.leaving = True  # a store that settles at once gives the lane up
+        for held in map(_HELD, ends):
+            held.leaving = True  # a store that settles at once gives the lane up
         # order: on the wire when this returns; before that nobody can be given any of these lanes.
         sent = self._settler.send_together(settlements)
         self._left.append(Message(self._settler, ends, settlements, sent))
@@ -187,7 +196,7 @@ class Message:
         self._ends = ends
         self._settlements = settlements
         self._sent = sent
-        self.stays = [end.stay for end in ends]
+        self.stays = list(map(_STAY, ends))
         self.lease = self.stays[0].held.lease
         self.paused = False
 
@@ -199,17 +208,18 @@ class Message:
         """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""
         if self._sent is None:
             for end in self._ends:
-                end.stay.abandon(end.ended)
+                end.stay.abandon(end.ended.ended())
             return
         alone: Sequence[int] = range(len(self._ends))
         answers = self._answers(self._sent)
         if answers and _are_routine(answers):
-            self.paused = any(answer.paused for answer in answers)
-            alone = [place for place in alone if self.stays[place].sent_before]
+            self.paused = any(map(_PAUSED, answers))
+            before = list(map(_SENT_BEFORE, self.stays))
+            alone = [place for place in alone if before[place]] if any(before) else ()
             self._tell(answers, alone)
         for place in alone:
             end = self._ends[place]
-            end.stay.hear_of(end.ended, self._settlements[place], self._sent[place], end.at)
+            end.stay.hear_of(end.ended.ended(), self._settlements[place], self._sent[place], end.at)
             self.paused = self.paused or end.stay.paused
 
     def _tell(self, answers: Sequence[Settled], alone: Sequence[int]) -> None:
@@ -219,8 +229,7 @@ class Message:
             together = [place for place in range(len(ends)) if place not in alone]
             ends, answers = [ends[place] for place in together], [answers[place] for place in together]
         if ends:
-            lanes, ended = [end.stay.held for end in ends], [end.ended for end in ends]
-            self._settler.settled_each(lanes, [*zip(ended, answers, strict=True)])
+            self._settler.settled_each([*map(_HELD, ends)], [*zip(map(_SUCCESS, ends), answers, strict=True)])
 
     @staticmethod
     def _answers(sent: Together) -> Sequence[Settled]:
@@ -231,7 +240,8 @@ class Message:
             return ()
 
 
-_STATUS, _RELAY, _ENDED = attrgetter("status"), attrgetter("relay"), attrgetter("ended")
+_STATUS, _PAUSED = attrgetter("status"), attrgetter("paused")
+_RELAY, _ENDED = attrgetter("relay"), attrgetter("ended")
 _DONE = SettleStatus.DONE
 
 

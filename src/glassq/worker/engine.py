@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from types import TracebackType
 from typing import Self
 
 from glassq.errors import ConfigurationError, StorageError
 from glassq.model.clock import Clock
 from glassq.model.events import QueueDeclared, WorkerChanged
-from glassq.model.leases import Owner
+from glassq.model.leases import Lease, Owner
 from glassq.registry import Registry
 from glassq.shielding import Log
 from glassq.storage import Storage
@@ -23,7 +24,7 @@ from glassq.worker.bundles import Bundles, Stay
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.claiming import Claiming
 from glassq.worker.crew import Stoppable, run_together
-from glassq.worker.granted import GrantedLane
+from glassq.worker.granted import PLACE, GrantedLane
 from glassq.worker.holdings import Holdings
 from glassq.worker.idling import wait_until_idle
 from glassq.worker.loops import LoopHome, OwnLoop
@@ -42,6 +43,7 @@ from glassq.worker.watching import LoopWatch
 
 log = Log("glassq.worker")
 
+_LEASE: Callable[[Stay], Lease] = attrgetter("held.lease")
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
 
@@ -185,7 +187,7 @@ class Worker:
             serve=self._serve,
             on_free=self._freed,
             fits=self._fits,
-            place=lambda stay: stay.place,
+            place=PLACE,
             watch=self._watch,
         )
         self._reach = Reach(self._clock, self._pool)
@@ -326,7 +328,7 @@ class Worker:
 
     def _is_watched(self) -> bool:
         """Whether the thread that claims looks after bundles now, or is about to."""
-        return self._claims.under_way or bool(self._pool)
+        return bool(self._pool.waiting) or self._claims.under_way
 
     def _next_lane(self) -> GrantedLane | None:
         return None if self._stopping.is_set() else self._pool.take()
@@ -346,7 +348,7 @@ class Worker:
 
     def _drop(self, lanes: Sequence[Stay]) -> None:
         self._reach.note(lanes)
-        self._holdings.drop([lane.held for lane in lanes])
+        self._holdings.drop(map(_LEASE, lanes))
 
     def _upkeep_until_done(self) -> None:
         """Upkeep outlives everything else: what still runs after the drain keeps its lease."""

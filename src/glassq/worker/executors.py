@@ -87,7 +87,7 @@ class ThreadExecutor:
         try:
             try:
                 if look is not None:
-                    look(begun.stay.lane, begun.context())
+                    look(begun.lane, begun.context())
                     started = clock()
                 value = task.func(*begun.args, **begun.kwargs)
             finally:

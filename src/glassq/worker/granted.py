@@ -1,21 +1,21 @@
-"""A granted lane: what it is while it waits for a thread, and its turn where that is one plain job."""
+"""A granted lane: what it is while it waits for a thread, and how its turn begins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 import msgspec
 
 from glassq.model.leases import Grant, Lease, Settlement
 from glassq.model.waits import FAIRNESS, Waits
-from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.worker.attempt import Ended
 from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.holdings import HeldLane
 from glassq.worker.lanes import LaneRun
-from glassq.worker.plain import PlainAttempts
-from glassq.worker.services import Services, begin, may_begin
+from glassq.worker.plain import PlainAttempt
+from glassq.worker.services import Services, begin
 
 
 class Granting(msgspec.Struct, frozen=True):
@@ -30,9 +30,9 @@ class Granting(msgspec.Struct, frozen=True):
 class GrantedLane(msgspec.Struct, eq=False):
     """One lane of a claim, whose `turn` is so many jobs. It is served `at_once`, or waits for a thread.
 
-    Nearly all turns of one job end here: the job is plain, quick and succeeds, and its end is left to a
-    bundle. One that comes alone begins here, too. From where that is not so, and in any longer turn, a
-    `LaneRun` goes on. Belongs to the thread that serves it.
+    Nearly all turns of one job need no more than this: `Turns` makes the attempt, and leaves its end to a
+    bundle. From where that is not so, and in any longer turn, a `LaneRun` goes on. Belongs to the thread that
+    serves it.
     """
 
     common: Granting
@@ -45,12 +45,16 @@ class GrantedLane(msgspec.Struct, eq=False):
     is_short: bool
     """Whether it may be left with other lanes: its turn is one job, or ends with the few it was granted with
     and may run ahead; nothing is noted of the first."""
+    is_single: bool
+    """Whether it is short, and was granted with one job."""
     has_begun: bool
     """Whether the store takes its head as begun."""
     waits: Waits
     """What its jobs have waited for until they are served."""
     ran: float = 0.0
     """Seconds its only job ran for."""
+    attempt: PlainAttempt | None = None
+    """That of its only job, once it is over."""
     paused: bool = False
     """Whether the store has said that nothing more of the queue is to begin."""
     sent_before: bool = False
@@ -62,21 +66,17 @@ class GrantedLane(msgspec.Struct, eq=False):
         cls, common: Granting, lane: HeldLane, grant: Grant, turn: int, *, at_once: bool, others: bool
     ) -> GrantedLane:
         """As it was granted."""
-        jobs = len(grant.jobs)
+        jobs, begun = len(grant.jobs), grant.begun
         few = turn == 1 or (jobs < common.asked and jobs <= min(turn, grant.ahead + 1))
-        is_short = few and grant.begun and grant.is_fresh
-        return cls(common, lane, grant, turn, at_once, others, is_short, grant.begun, grant.waits)
+        is_short = few and begun and grant.is_fresh
+        return cls(
+            common, lane, grant, turn, at_once, others, is_short, is_short and jobs == 1, begun, grant.waits
+        )
 
     @property
     def lease(self) -> Lease:
         """The lease of the lane."""
         return self.held.lease
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Its lane, whatever the lease: two stays in it are never served at the same time."""
-        lease = self.held.lease
-        return lease.queue, lease.lane
 
     @property
     def since(self) -> float:
@@ -97,16 +97,19 @@ class GrantedLane(msgspec.Struct, eq=False):
         """Serve the lane until it is empty, given up or lost; or leave it to the `bundle`, which is what True
         says. `follow` takes the lane that is served after it, and returns its lease when the end of a turn in
         this queue has to say that it begins. What was not left to the bundle is left by `stay`."""
-        if not (self.at_once and self.grant.begun):
-            self._has_waited()
+        if self.attempt is not None:
+            return self._go_on_after(self.attempt, follow, bundle)
+        self.served()
         if not (self.has_begun or begin(self.common.services, self.held)):
             return False
-        brief = self.is_short and self._is_crowded()
-        if self.is_short and len(self.grant.jobs) == 1 and (brief or self._is_quick()):
-            if not brief:
-                bundle.send()
-            return self._run_only(follow, bundle)
-        return self.stay().run(follow, bundle, briefly=brief)
+        briefly = self.is_short and not self.is_single and self.is_crowded()
+        return self.stay().run(follow, bundle, briefly=briefly)
+
+    def served(self) -> Waits:
+        """It is served from now on: what its jobs have waited for."""
+        if not (self.at_once and self.grant.begun):
+            self._has_waited()
+        return self.waits
 
     def stay(self) -> LaneRun:
         """The stay in this lane, for whatever is not done here."""
@@ -124,45 +127,21 @@ class GrantedLane(msgspec.Struct, eq=False):
             )
         return stay
 
-    def _run_only(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> bool:
-        """Serve its only job, and leave its end to the bundle if it has ended as nearly all do."""
-        with_, lane = self.common.services, self.held
-        if not may_begin(with_, lane):
-            return self.stay().run(follow, bundle)  # which finds the same
-        plain = PlainAttempts(with_.attempts, lane)
-        ended = plain.perform(self.grant.jobs[0], self.common.heard, self.waits)
-        if ended is None:
-            plain.tell()  # that it may begin was said, and is asked once: it goes the long way
-            return self.stay().run(follow, bundle, begun=True)
-        self.ran = ended.ran.seconds
-        if self.ran > BRIEF:
-            with_.attempts.plain.took(lane.lease.queue, self.ran)
-        now = with_.clock.monotonic()
-        bundle.begun(plain.untold())
-        if self._is_routine(ended, now):
-            bundle.put(self, ended, now)
-            return True
-        return self.stay().go_on_after(ended, now, follow, bundle)
+    def _go_on_after(
+        self, attempt: PlainAttempt, follow: Callable[[str], Lease | None], bundle: Bundle
+    ) -> bool:
+        """Go on from the end of its only job, which is not like that of nearly all."""
+        if attempt.seconds > BRIEF:
+            self.common.services.attempts.plain.took(self.held.lease.queue, attempt.seconds)
+        return self.stay().go_on_after(attempt.ended(), attempt.over, follow, bundle)
 
-    def _is_routine(self, ended: Ended, now: float) -> bool:
-        """Whether a plain job has ended as nearly all do, while others wait, and nothing else is to be done
-        first: this worker does not stop, nor has this process just changed the queue."""
-        with_ = self.common.services
-        return (
-            ended.verdict is ACKED
-            and ended.ran.seconds <= BRIEF
-            and now - self.common.heard[1] < with_.options.patience
-            and not with_.storage.is_steered(self.held.lease.queue)
-            and not with_.stopping()
-            and self._is_crowded()
-        )
-
-    def _is_quick(self) -> bool:
+    def is_quick(self) -> bool:
         """Whether its job is likely to be quick. What is told of a beginning is not to wait for the end of a
         long one; and what is not told before begins sooner, as an idle worker is woken for it."""
         return self.common.services.attempts.plain.are_quick(self.held.lease.queue)
 
-    def _is_crowded(self) -> bool:
+    def is_crowded(self) -> bool:
+        """Whether others wait, as far as is known here."""
         return self.others or self.common.services.crowded(self.held.lease.queue)
 
     def _has_waited(self) -> None:
@@ -190,3 +169,7 @@ class GrantedLane(msgspec.Struct, eq=False):
         lease ended or was lost with other data. Nothing more begins in it."""
         if not self.held.leaving:  # else a settlement is on its way, whose answer says what became of it
             self.common.services.settler.lose(self.held, "taken_over")
+
+
+PLACE: Callable[[GrantedLane], tuple[str, str]] = attrgetter("held.lease.queue", "held.lease.lane")
+"""Its lane, whatever the lease: two stays in it are never served at the same time."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from operator import attrgetter
 
 import msgspec
 
@@ -55,6 +57,9 @@ class HeldLane(msgspec.Struct, eq=False):
         return not (self.lost or self.lapsed) and self.clock.monotonic() < self.deadline
 
 
+_LEASE: Callable[[HeldLane], Lease] = attrgetter("lease")
+
+
 class Holdings:
     """All lanes a worker holds now."""
 
@@ -63,17 +68,15 @@ class Holdings:
         self._lanes: dict[Lease, HeldLane] = {}
         self._empty = threading.Condition(self._lock)
 
-    def add(self, lanes: Iterable[HeldLane]) -> None:
+    def add(self, lanes: Sequence[HeldLane]) -> None:
         """Lanes were claimed."""
         with self._lock:
-            for lane in lanes:
-                self._lanes[lane.lease] = lane
+            self._lanes.update(zip(map(_LEASE, lanes), lanes, strict=True))
 
-    def drop(self, lanes: Iterable[HeldLane]) -> None:
+    def drop(self, leases: Iterable[Lease]) -> None:
         """Lanes' threads are done with them."""
         with self._lock:
-            for lane in lanes:
-                self._lanes.pop(lane.lease, None)
+            list(map(self._lanes.pop, leases, repeat(None)))
             if not self._lanes:
                 self._empty.notify_all()
 

@@ -92,22 +92,12 @@ class LaneRun:
         """The lease of the lane."""
         return self._lane.lease
 
-    def run(
-        self,
-        follow: Callable[[str], Lease | None],
-        bundle: Bundle,
-        *,
-        briefly: bool = False,
-        begun: bool = False,
-    ) -> bool:
-        """As `GrantedLane.run`: `briefly` where it is short; `begun` where it was said already that the first
-        job may begin."""
+    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle, *, briefly: bool = False) -> bool:
+        """As `GrantedLane.run`: `briefly` where it is short and has several jobs."""
         self._follow = follow
         if briefly and self._run_briefly(bundle):
             return True
         self._go_alone(bundle)
-        if begun:
-            self._serve(self._jobs.popleft())
         self._run_on()
         return False
 

@@ -16,7 +16,7 @@ from glassq.model.verdicts import Outcome
 from glassq.model.waits import Waits
 from glassq.policy.decide import ACKED
 from glassq.worker.attempt import Attempts, Decoded, Ended, Standing
-from glassq.worker.begun import Begins, Begun, Stay, Untold
+from glassq.worker.begun import Begins, Begun, Untold
 from glassq.worker.executors import Ran
 from glassq.worker.fence import look_again
 from glassq.worker.holdings import HeldLane
@@ -48,21 +48,24 @@ class PlainAttempt(Begun):
 
 
 class PlainAttempts:
-    """First attempts of plain jobs of one lane: calls that brought at most headers along (no place among
+    """First attempts of plain jobs of a lane: calls that brought at most headers along (no place among
     others, no expiry), of tasks of whose successes nothing is told but that, with nothing around them that
     would mind.
 
     Those who are told of attempts promptly are told before each begins; the patient ones by `tell`, but can
-    see in `Bus.begun` which one runs. Belongs to the lane's thread.
+    see in `Bus.begun` which one runs. Belongs to the lane's thread, which may have one for all lanes that it
+    runs one after the other, and a list in which it keeps what is to be told.
     """
 
-    def __init__(self, attempts: Attempts, lane: HeldLane) -> None:
+    def __init__(self, attempts: Attempts, lane: HeldLane, untold: Untold | None = None) -> None:
         self._attempts = attempts
         self._tasks = attempts.plain
         self._bus = attempts.bus
-        self._lane = lane
-        self._stay = Stay(lane, attempts.clock, attempts.tell)
-        self._untold: Untold | None = None
+        self.lane = lane
+        """That of the next attempt."""
+        self._tell = attempts.tell
+        self._untold = Untold() if untold is None else untold
+        self._noted: HeldLane | None = None
 
     def perform(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
         """As `Attempts.perform`; `heard` is what the store's clock has said, and when by this process's. None
@@ -95,12 +98,13 @@ class PlainAttempts:
     def run(self, job: StoredJob, call: Call, started: float, ahead: float, waits: Waits) -> PlainAttempt:
         """Attempt a plain job, of which this is the call. It was `started` when the caller looked at the
         lane, right before this, by this process's clock. The store's is so much `ahead`."""
-        bus, (task, headers, args, kwargs) = self._bus, call
-        attempt = PlainAttempt(self._stay, job, task, headers, args, kwargs, started, started + ahead, waits)
-        if self._untold is None:
-            self._untold = bus.begun[self._lane.lease] = Untold((attempt,))
-        else:
-            self._untold.append(attempt)
+        bus, lane, (task, headers, args, kwargs) = self._bus, self.lane, call
+        attempt = PlainAttempt(
+            lane, self._tell, job, task, headers, args, kwargs, started, started + ahead, waits
+        )
+        self._untold.append(attempt)
+        if lane is not self._noted:
+            self._noted, bus.begun[lane.lease] = lane, self._untold
         is_told = AttemptStarted in bus.prompt_kinds
         if is_told:
             bus.emit_promptly(attempt.event())
@@ -111,9 +115,9 @@ class PlainAttempts:
             ran = copy_context().run(self._attempts.run_bare, attempt, look_again if is_told else None)
         else:
             ran = self._run_wrapped(attempt)
-        if ran is not None or self._lane.lost:
+        if ran is not None or lane.lost:
             ran = ran or Ran(_SUCCEEDED, None, None, attempt.seconds)
-            attempt.otherwise = self._attempts.conclude(self._lane, job, _FRESH, attempt.decoded(), ran)
+            attempt.otherwise = self._attempts.conclude(lane, job, _FRESH, attempt.decoded(), ran)
         return attempt
 
     def _run_wrapped(self, attempt: Begun) -> Ran | None:
@@ -125,7 +129,7 @@ class PlainAttempts:
 
     def _code(self, begun: Begun, context: JobContext) -> Any:
         """What runs there."""
-        look_again(self._lane, context)
+        look_again(begun.lane, context)
         return begun.task.func(*begun.args, **begun.kwargs)
 
     def says_no_more(self, ended: Ended) -> bool:
@@ -145,8 +149,8 @@ class PlainAttempts:
 
     def untold(self) -> Sequence[Begun]:
         """The attempts that began since the last time, for whoever tells of them instead. They are over."""
-        untold, self._untold = self._untold, None
-        if untold is None:
-            return ()
-        self._bus.begun.pop(self._lane.lease, None)
+        untold, self._untold = self._untold, Untold()
+        if untold:
+            self._noted = None
+            self._bus.begun.pop(self.lane.lease, None)
         return untold

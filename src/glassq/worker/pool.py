@@ -90,11 +90,15 @@ class LanePool(Generic[Work]):
     def put(self, works: Sequence[Work]) -> list[Work]:
         """Let these wait behind what waits; returns what is in the place of some of them, which stay aside.
         `RuntimeError` when the system gives no first thread."""
+        places = list(map(self._place, works))
         with self._lock:
             there = (*self._at_work.values(), *self.waiting, *self._aside)
-            earlier = {self._place(each): each for each in there}
-            aside = [work for work in works if self._place(work) in earlier]
-            ready = [work for work in works if work not in aside] if aside else works
+            earlier = dict(zip(map(self._place, there), there, strict=True))
+            aside: list[Work] = []
+            ready = works
+            if not earlier.keys().isdisjoint(places):
+                aside = [work for work, place in zip(works, places, strict=True) if place in earlier]
+                ready = [work for work in works if work not in aside]
             found = self._keeper == get_ident() and bool(ready)
             self._call_threads(len(self.waiting) + len(ready), serves=found)
             self.waiting.extend(ready)
@@ -113,17 +117,19 @@ class LanePool(Generic[Work]):
     def take(self) -> Work | None:
         """What waits longest, if anything does: for a thread of this pool that is done with something and
         is still wanted."""
+        me = get_ident()
         with self._lock:
-            self._end_work()
-            if self._busy > self._wanted or (work := self._next()) is None:
+            if self._busy > self._wanted:
+                self._end_work(me)
                 return None
-            self._served += 1
+            if (work := self._next(me)) is not None:
+                self._served += 1
             return work
 
     def rest(self) -> None:
         """The calling thread, which is not one of the pool's, serves nothing any more."""
         with self._lock:
-            self._end_work()
+            self._end_work(get_ident())
 
     def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
         """All that waits and is wanted back, in its order: no thread will serve it."""
@@ -173,21 +179,24 @@ class LanePool(Generic[Work]):
     def _is_low(self) -> bool:
         return len(self.waiting) <= self._low_at
 
-    def _next(self) -> Work | None:
-        """What comes next for the calling thread."""
+    def _next(self, thread: int) -> Work | None:
+        """What comes next for this thread, which is done with what it served."""
         waiting, at_work = self.waiting, self._at_work
+        at_work.pop(thread, None)
+        if self._aside:
+            self._let_in()
         for place, work in enumerate(waiting):
-            if self._fits(work, at_work.values()):
+            if not at_work or self._fits(work, at_work.values()):
                 del waiting[place]
-                at_work[get_ident()] = work
+                at_work[thread] = work
                 if len(waiting) == self._low_at:
                     self._low.notify_all()
                 return work
         return None
 
-    def _end_work(self) -> None:
-        """The calling thread is done with what it served."""
-        self._at_work.pop(get_ident(), None)
+    def _end_work(self, thread: int) -> None:
+        """This thread is done with what it served."""
+        self._at_work.pop(thread, None)
         if self._aside:
             self._let_in()
 
@@ -222,7 +231,7 @@ class LanePool(Generic[Work]):
                 log.exception("a lane's thread failed; its lane is served again when its lease ends")
             finally:
                 with self._lock:
-                    self._end_work()
+                    self._end_work(get_ident())
                     self._busy -= 1
                     self._served += 1
                 del work  # a waiting thread must not keep its last job alive
@@ -230,9 +239,9 @@ class LanePool(Generic[Work]):
 
     def _wait(self) -> Work | None:
         """The next work, waited for; None at the end."""
-        kept = False
+        me, kept = get_ident(), False
         with self._filled:
-            while (work := self._next() if self._busy < self._wanted or self._closed else None) is None:
+            while (work := self._next(me) if self._busy < self._wanted or self._closed else None) is None:
                 if self._closed:  # what waits and does not fit is taken by those beside which it does not
                     return None
                 if self._watch is None or self._keeper is not None:

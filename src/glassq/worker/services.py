@@ -44,7 +44,8 @@ class Services(msgspec.Struct, frozen=True):
 def may_begin(services: Services, lane: HeldLane) -> bool:
     """Whether a job of this lane may begin: not on a lease that may have ended, not while stopping. Asked
     once for each, right before it does. What has been answered was heard when the last one was sent."""
-    # fence: what lets a job begin. `LaneRun._run_ahead` asks the same of each job on a course, in its loop.
+    # fence: what lets a job begin. `LaneRun._run_ahead` asks the same of each job on a course, in its loop,
+    # and `Turns._sweep` of each turn of one job.
     if not lane.ours():
         services.settler.lose(lane, "expired")  # unless that was noticed before
         return False

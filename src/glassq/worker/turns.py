@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from glassq.model.leases import Lease
-from glassq.worker.bundles import Bundles, Left, Stay
+from glassq.worker.bundles import BRIEF, Bundles, Left, Stay
 from glassq.worker.granted import GrantedLane
+from glassq.worker.plain import PlainAttempts
 
 
 class Turns:
@@ -15,10 +16,12 @@ class Turns:
 
     A lane whose last settlement was sent without waiting is left, but not done with before that was heard of:
     as many are as bundles allow, oldest first. Ends of short turns go into a bundle, which is sent when it is
-    due, and before anything else is done than to run the next short turn. `next_lane` takes the next waiting
-    lane; `is_watched` says whether another thread is awake that sends a bundle in time. `give_back` is told
-    which lanes of a queue are not to begin after all, and gives back those that wait as well; `done` is told
-    of lanes that nothing is to be heard of any more.
+    due, and before anything else is done than to run the next short turn. Where turns are one plain job each,
+    one loop serves them (`_sweep`).
+
+    `next_lane` takes the next waiting lane; `is_watched` says whether another thread is awake that sends a
+    bundle in time. `give_back` is told which lanes of a queue are not to begin after all, and gives back
+    those that wait as well; `done` is told of lanes that nothing is to be heard of any more.
     """
 
     def __init__(
@@ -46,8 +49,7 @@ class Turns:
         lane: GrantedLane | None = first
         try:
             while lane is not None:
-                self._serve(lane)
-                lane = self._next()
+                lane = self._next(self._serve_some(lane))
         finally:
             self._bundle.send()
             self._bundles.end(self._bundle)
@@ -56,19 +58,84 @@ class Turns:
             if self._following is not None:
                 self._give_back(self._following.lease.queue, (self._following,))
 
+    def _serve_some(self, lane: GrantedLane) -> GrantedLane | None:
+        """Serve this lane, and perhaps others. Returns one that was taken then, and has not begun."""
+        if lane.is_single:
+            if lane.is_crowded():
+                return self._sweep(lane)
+            if lane.is_quick():
+                self._bundle.send()
+                return self._sweep(lane)
+        self._serve(lane)
+        return None
+
     def _serve(self, lane: GrantedLane) -> None:
         self._unheard += 1
-        in_bundle = False
         try:
             in_bundle = lane.run(self._follow, self._bundle)
         except BaseException:
-            lane.fail()
+            self._fail(lane)
             raise
-        finally:
-            if not in_bundle:
-                self._left.append(lane.stay())
-            if not in_bundle or self._unheard > self._most:
-                self._hear_what_came()
+        if not in_bundle:
+            self._left.append(lane.stay())
+            self._hear_what_came()
+
+    def _sweep(self, lane: GrantedLane) -> GrantedLane | None:
+        """Serve this lane, which has one job, and those of its queue behind it of which that is so, while all
+        jobs are plain, quick and succeed, and others wait. What `_serve` and `_next` do of each in many steps
+        is done here in few; whatever is not routine is left to them. Returns as `_serve_some`."""
+        bundle, services, queue = self._bundle, lane.common.services, lane.held.lease.queue
+        plain, begun = PlainAttempts(services.attempts, lane.held, bundle.untold), services.bus.begun
+        monotonic, patience, is_steered = (
+            services.clock.monotonic,
+            services.options.patience,
+            services.storage.is_steered,
+        )
+        over, stopping, crowded = services.over, services.stopping, services.crowded
+        while True:
+            held, job = lane.held, lane.grant.jobs[0]
+            call = plain.open(job)
+            started = monotonic()
+            # fence: what `may_begin` asks, which says so where it may not; once for each job that begins.
+            if call is None or held.lost or held.lapsed or started >= held.deadline or over():
+                break
+            plain.lane = held
+            said, heard = lane.common.heard
+            try:
+                attempt = plain.run(job, call, started, said - heard, lane.served())
+            except BaseException:
+                self._fail(lane)
+                raise
+            begun.pop(held.lease, None)
+            lane.attempt, lane.ran = attempt, (ran := attempt.seconds)
+            now = attempt.over
+            if (
+                attempt.otherwise is not None
+                or ran > BRIEF
+                or now - heard >= patience
+                or stopping()
+                or is_steered(queue)  # this process has just changed it
+                or not (lane.others or crowded(queue))
+            ):
+                break
+            bundle.put(lane, attempt, now)
+            self._unheard += 1
+            if bundle.is_due or self._unheard > self._most:
+                return None
+            following = self._next_lane()
+            if following is None or not (
+                following.is_single and following.held.lease.queue == queue and self._is_watched()
+            ):
+                return following
+            lane = following
+            lane.others = True  # the lane before goes back to the ready ones
+        self._serve(lane)
+        return None
+
+    def _fail(self, lane: GrantedLane) -> None:
+        """What should not happen has happened in it."""
+        lane.fail()
+        self._left.append(lane.stay())
 
     def _follow(self, queue: str) -> Lease | None:
         """Take the lane that is served next; its lease, when whoever leaves one of this queue has to say
@@ -76,10 +143,13 @@ class Turns:
         self._following = following = self._next_lane()
         return None if following is None else following.begin_after(queue)
 
-    def _next(self) -> GrantedLane | None:
-        """The lane that is served next; before there is none, all that is on its way is heard of."""
+    def _next(self, taken: GrantedLane | None) -> GrantedLane | None:
+        """The lane that is served next: the one that was taken, if it may be. Before there is none, all that
+        is on its way is heard of."""
+        if self._unheard > self._most:
+            self._hear_what_came()
         while self._following is None:
-            lane = self._next_lane()
+            lane, taken = taken or self._next_lane(), None
             if lane is None:
                 self._bundle.send()
                 if not self._left:
