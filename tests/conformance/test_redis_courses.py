@@ -65,7 +65,7 @@ def send(course: Course, grant: Grant, *indices: int) -> int | None:
         more = course.send(grant.jobs[index].id, grant.jobs[index + 1].id)
         if more is None:
             return None
-        heard += more
+        heard += max(0, more)  # less than that: the next is not routine
     return heard
 
 

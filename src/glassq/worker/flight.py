@@ -104,7 +104,7 @@ class InFlight:
         self._course: Course | None = None
         self._like: Settlement | None = None
         self._tell_begun: Callable[[], None] = _tell_nothing
-        self._gone: deque[_Gone] = deque()
+        self._gone: list[_Gone] = []
         self._untold: list[_Gone] = []
         self._tell_by = inf
 
@@ -120,24 +120,30 @@ class InFlight:
         """Put one more on the wire, as `send` does, on the course. False when it has ended, and nothing was
         sent."""
         course, gone = self._course, self._gone
-        if course is None:
+        if course is None or (len(gone) >= self._most and not self._has_room(course)):
             return False
-        while len(gone) >= self._most and (came := course.hear()):
-            self._pass(came)
-        may_send = not (self._lane.lost or course.is_over)
         # order: on the wire when this returns, in this thread, before the lane's next job begins.
-        heard = course.send(success.job.id, next_id) if may_send else None
+        heard = None if self._lane.lost else course.send(success.job.id, next_id)
         if heard is None:
             self._leave_course()
             return False
         gone.append((success, next_id, at))
         if heard:
             self._pass(heard)
-        if course.is_over:
-            self._hear_what_came()
-        elif at > self._tell_by:
+            if course.is_over:
+                self._hear_what_came()
+                return True
+        if at > self._tell_by:
             self._tell()
         return True
+
+    def _has_room(self, course: Course) -> bool:
+        """Wait until fewer than the most are on their way; False when the course ends by that."""
+        while len(self._gone) >= self._most and (heard := course.hear()):
+            self._pass(heard)
+        if course.is_over:
+            self._leave_course()
+        return not course.is_over
 
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it, and take in the
@@ -246,11 +252,13 @@ class InFlight:
 
     def _pass(self, heard: int) -> None:
         """So many routine answers more were heard."""
+        if heard < 0:
+            return
         untold, gone = self._untold, self._gone
         if not untold:
             self._tell_by = gone[0][2] + _LATE
-        for _ in range(heard):
-            untold.append(gone.popleft())
+        untold += gone[:heard]
+        del gone[:heard]
         self.asked = untold[-1][2]
         if len(untold) >= _TOGETHER:
             self._tell_by = 0.0

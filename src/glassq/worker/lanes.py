@@ -228,12 +228,13 @@ class LaneRun:
         """Serve these plain jobs, each with the one that follows it, on the course: while all of them succeed
         and are `quick`, others do not wait for the lane, and it is not as late as `till`. What `_serve` does
         of each in many steps is done here in few. Returns the attempt with which that ended: it is over, and
-        nobody was told."""
+        nobody was told. Whether anything is the matter with it is asked by whoever sees to it."""
         flight, lane, last, queue = self._in_flight, self._lane, self._last, self._lane.lease.queue
         services, monotonic = self._with, self._with.clock.monotonic
         over, stopping, crowded = services.over, services.stopping, services.crowded
         store_ahead, waits, others = self._heard[0] - self._heard[1], self._waits, self._others
-        served, seconds, turn, patience = self._served, self.ran, self._turn, services.options.patience
+        served, seconds, turn = self._served, self.ran, self._turn
+        till = min(till, flight.asked + services.options.patience)
         ahead, attempt = self._jobs, None
         for job, following in jobs:
             call = plain.open(job)
@@ -252,7 +253,6 @@ class LaneRun:
                 or ran > quick
                 or following is None
                 or now >= till
-                or now - flight.asked >= patience
                 or stopping()
                 or (served >= turn and (others or crowded(queue)))
                 or not flight.go_on(attempt, following.id, now)
