@@ -77,12 +77,13 @@ class RedisCourse:
                     return None
             except exceptions.RedisError:
                 pass  # perhaps it was sent: somebody has to ask
-        elif not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
+            return self._look() if self._unheard else 0
+        if not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
             return None
-        return self._look() if self._unheard else 0
+        return self._look() if len(self._unheard) > 1 else 0  # what was just asked is not answered yet
 
     def _look(self) -> int:
-        """Take in what has come of what is awaited."""
+        """Take in what has come of what is awaited, something of which is."""
         oldest = self._unheard[0][0]
         if not (oldest.done or self._stream.look_for(oldest)):
             return 0
