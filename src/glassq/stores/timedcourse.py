@@ -30,7 +30,6 @@ class TimedCourse:
         heard: Callable[[Settling, Known, float], Settling],
     ) -> None:
         self._inner = inner
-        self._send = inner.send
         self._known = known
         self._answered = answered
         self._as_heard = heard
@@ -47,7 +46,7 @@ class TimedCourse:
     def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
         started = perf_counter()
-        heard = self._send(job_id, next_id)
+        heard = self._inner.send(job_id, next_id)
         if heard is None:
             return None
         now = perf_counter()

@@ -156,7 +156,8 @@ class LaneRun:
             ended, now = attempt.ended(), attempt.over
             leaving = self._leaving() if self._is_routine(ended, now) else None
             if leaving is _STAY and self._jobs and self._ahead and self._served < self._turn:
-                bundle.send_if_old(BRIEF)
+                if now >= due:
+                    bundle.send_if_old(BRIEF)
                 self._lane.catch_up = partial(self._catch_up, threading.get_ident())
                 self._go_on(ended, now)
                 continue

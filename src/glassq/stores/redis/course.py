@@ -47,7 +47,6 @@ class RedisCourse:
     ) -> None:
         self._server = server
         self._stream = stream
-        self._send_silently = stream.send_silently
         self._began = monotonic()
         self._steering = steering
         self._queue = what.lease.queue
@@ -73,7 +72,8 @@ class RedisCourse:
         if self._silent_left and monotonic() < self._ask_at:
             self._silent_left -= 1
             try:
-                if not self._send_silently(STEP % (self._silently, len(job), job, len(following), following)):
+                step = STEP % (self._silently, len(job), job, len(following), following)
+                if not self._stream.send_silently(step):
                     return None
             except exceptions.RedisError:
                 pass  # perhaps it was sent: somebody has to ask

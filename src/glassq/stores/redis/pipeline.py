@@ -99,8 +99,9 @@ class Stream:
             if self.broken:
                 return False
             self._silent = True
+            hand_over = self._line.hand_over
             try:
-                self._line.hand_over(packed, AT_ONCE if self._waiting else MORE)
+                hand_over(packed, AT_ONCE if self._waiting else MORE)
             except OSError as error:
                 failure = unsent(error)
                 self._break(failure)
