@@ -80,7 +80,8 @@ class RedisCourse:
             return self._look() if self._unheard else 0
         if not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
             return None
-        return self._look() if len(self._unheard) > 1 else 0  # what was just asked is not answered yet
+        # What was just asked is not answered yet, unless the connection broke with it.
+        return self._look() if len(self._unheard) > 1 or self._unheard[0][0].done else 0
 
     def _look(self) -> int:
         """Take in what has come of what is awaited, something of which is."""
