@@ -77,11 +77,9 @@ class RedisCourse:
                     return None
             except exceptions.RedisError:
                 pass  # perhaps it was sent: somebody has to ask
-            return self._look() if self._unheard else 0
-        if not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
+        elif not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
             return None
-        # What was just asked is not answered yet, unless the connection broke with it.
-        return self._look() if len(self._unheard) > 1 or self._unheard[0][0].done else 0
+        return self._look() if self._unheard else 0
 
     def _look(self) -> int:
         """Take in what has come of what is awaited, something of which is."""
