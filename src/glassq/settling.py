@@ -110,7 +110,8 @@ class Course(Protocol):
     def send(self, job_id: str, next_id: str) -> int | None:
         """Settle this job while the next one begins: it is on its way before anything that is sent later.
         Then take in the answers that have come. Returns of how many settlements they tell, as long as they
-        are routine: the first that is not ends the course.
+        are routine: the first that is not ends the course. -1 where that is all there is: while nothing was
+        heard, nobody has to ask for `is_over`.
 
         None when it was not sent: then it is to be sent by `Storage.settle_later`, after the course was
         left.

@@ -13,6 +13,7 @@ from glassq.model.jobs import NewJob
 from glassq.model.leases import Grant, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.settling import Course, Settling
+from glassq.stores.redis.course import RedisCourse
 from glassq.stores.redis.store import RedisStorage
 
 QUEUE = "orders"
@@ -65,7 +66,7 @@ def send(course: Course, grant: Grant, *indices: int) -> int | None:
         more = course.send(grant.jobs[index].id, grant.jobs[index + 1].id)
         if more is None:
             return None
-        heard += more
+        heard += max(0, more)  # less than that: the next is not routine
     return heard
 
 
@@ -103,6 +104,26 @@ def test_the_first_answer_with_news_ends_a_course(store: RedisStorage) -> None:
     left = [each.answer() for each, _ in course.leave()]
     assert [each.status for each in left] == [SettleStatus.DONE] * 2
     assert all(each.change != grant.change for each in left)
+
+
+def test_a_connection_that_breaks_with_what_is_asked_ends_a_course_at_once(
+    store: RedisStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O2: it may not have been sent, so it is repeated before the next job begins."""
+
+    def breaking(*_: object) -> None:
+        raise BrokenPipeError
+
+    grant = claim(store)
+    course = begin(store, grant)
+    assert isinstance(course, RedisCourse)
+    monkeypatch.setattr(course._stream._line, "hand_over", breaking)
+    assert course.send(grant.jobs[1].id, grant.jobs[2].id) == -1
+    assert course.is_over
+    [(left, count)] = course.leave()
+    assert count == 1
+    with pytest.raises(StorageUnavailable):
+        left.answer()
 
 
 def test_a_lane_of_somebody_else_ends_a_course(store: RedisStorage) -> None:

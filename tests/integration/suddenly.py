@@ -13,26 +13,33 @@ import threading
 from pathlib import Path
 
 from glassq import Glassq
-from glassq.stores.redis.line import Line
+from glassq.stores.redis.line import MORE, Line
+from glassq.stores.redis.location import Wire
 
 URL, SIGNAL, NOTE = sys.argv[1:]
 WARM = 150
 """Jobs before that: a connection is not asked at once whether answers may be skipped."""
 
 held: list[bytes] = []
-send = Line.send
+connect = Line.__init__
 
 
-def sending(line: Line, packed: bytes, *, more: bool = False) -> None:
+def connecting(line: Line, wire: Wire) -> None:
     """Note what the system has and did not have to send."""
-    send(line, packed, more=more)
-    if more:
-        held.append(packed)
-    else:
-        held.clear()
+    connect(line, wire)
+    hand_over = line.hand_over
+
+    def handing_over(packed: bytes, flags: int) -> None:
+        hand_over(packed, flags)
+        if flags == MORE:
+            held.append(packed)
+        else:
+            held.clear()
+
+    line.hand_over = handing_over
 
 
-Line.send = sending  # type: ignore[assignment,method-assign]
+Line.__init__ = connecting  # type: ignore[assignment,method-assign]
 app = Glassq(URL)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -15,6 +15,7 @@ from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.model.verdicts import Action, Outcome, Verdict
 from glassq.model.waits import WaitCause, Waits
+from glassq.registry import Registry
 from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
@@ -100,6 +101,9 @@ class NothingPlain:
     def open(self, _body: bytes) -> None:
         """Of none of them so much is known that nothing is to be asked."""
 
+    def open_together(self, _jobs: Sequence[StoredJob]) -> None:
+        """Nor several."""
+
     def are_quick(self, _queue: str) -> bool:
         """As far as is known."""
         return True
@@ -118,6 +122,7 @@ class Play:
         self.plain = NothingPlain()
         self.seconds = 0.0
         self.bus = bus = Bus()
+        self.registry = Registry(bus)
         self.tell = nobody_listens
         self.abandoned: list[str] = []
         bus.subscribe(self.events.append, LaneLeft)

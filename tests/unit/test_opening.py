@@ -7,7 +7,6 @@ import dataclasses
 import datetime as dt
 import enum
 import inspect
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
@@ -228,12 +227,7 @@ class Desk:
 
     def taken(self, jobs: Sequence[StoredJob]) -> list[Any]:
         """What they call, in the way of a lane that is run ahead."""
-        left = deque(jobs)
-        calls, found = self.plain.calls(left), []
-        while left:
-            found.append(told(next(calls)))
-            left.popleft()
-        return found
+        return [told(call) for call in self.plain.calls(jobs)]
 
 
 def told(call: Any) -> Any:
@@ -307,8 +301,7 @@ def test_what_a_job_means_is_known_when_its_turn_comes() -> None:
     """A task that is changed between two jobs is changed for the second one, and so is who minds."""
     desk = Desk()
     desk.task(anything, "charge")
-    jobs = deque(a_job("charge", b"[[%d],{}]" % n, n) for n in range(9))
-    calls = desk.plain.calls(jobs)
+    calls = desk.plain.calls([a_job("charge", b"[[%d],{}]" % n, n) for n in range(9)])
     taken = []
     for change in (
         lambda: None,
@@ -317,12 +310,10 @@ def test_what_a_job_means_is_known_when_its_turn_comes() -> None:
         lambda: desk.app.registry.default(result_ttl=0),
         lambda: desk.bus.wrap(contextlib.nullcontext),
         lambda: desk.bus.unwrap(contextlib.nullcontext),
-        jobs.popleft,
     ):
         change()
         taken.append(told(next(calls)))
-        jobs.popleft()
-    assert [call and call[2] for call in taken] == [(0,), (1,), None, (3,), None, (5,), (7,)]
+    assert [call and call[2] for call in taken] == [(0,), (1,), None, (3,), None, (5,)]
 
 
 @dataclasses.dataclass
@@ -361,9 +352,8 @@ def test_code_of_a_program_does_not_run_before_its_job(kind: Any) -> None:
     desk.task(take, "take")
     value = b'{"number":%d}' if "Counted" in str(kind) else b"%d"
     value = b"[%b]" % value if "list" in str(kind) else b'{"a":%b}' % value if "dict" in str(kind) else value
-    jobs = deque(a_job("take", b"[[%b],{}]" % (value % n), n) for n in range(7, 12))
-    calls = desk.plain.calls(jobs)
-    while jobs:
+    calls = desk.plain.calls([a_job("take", b"[[%b],{}]" % (value % n), n) for n in range(7, 12)])
+    for number in range(7, 12):
         MADE.clear()
         assert next(calls) is not None
-        assert {*MADE} == {jobs.popleft().seq}
+        assert {*MADE} == {number}

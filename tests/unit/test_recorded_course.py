@@ -47,6 +47,13 @@ def settled(status: SettleStatus) -> Settled:
     return Settled(status=status, now=1.0, ordinal=7, held=True)
 
 
+def a_store(course: object, **verbs: object) -> SimpleNamespace:
+    """As much of a store as is asked for here."""
+    return SimpleNamespace(
+        kind="redis", address="", is_steered=lambda _: False, course=lambda *_, **__: course, **verbs
+    )
+
+
 class Pages:
     """A history in memory."""
 
@@ -60,7 +67,7 @@ class Pages:
 
 def test_a_settlement_that_is_not_sent_is_not_on_its_way_for_ever() -> None:
     """It is asked for again in another way, and whoever counts what is on its way counts it once."""
-    store, pages = SimpleNamespace(kind="redis", address="", course=lambda *_, **__: Refusing()), Pages()
+    store, pages = a_store(Refusing()), Pages()
     recorded = RecordedStorage(cast("Storage", store), Bus(), cast("Any", pages))
     like = Settlement(lease=Lease("q", "", 1), job_id="", action=Action.ACK, begun=True)
     course = recorded.course(OWNER, like, others=False)
@@ -76,12 +83,7 @@ def test_a_settlement_that_is_not_sent_is_not_on_its_way_for_ever() -> None:
 def test_what_a_later_answer_tells_of_is_written_down(status: SettleStatus, told: str) -> None:
     """Of those nobody asked about the next settlement under their lease tells, not one that was on its way
     before, and of another lease none."""
-    store = SimpleNamespace(
-        kind="redis",
-        address="",
-        course=lambda *_, **__: Silent(),
-        settle_later=lambda *_: Answered(lambda: settled(status)),
-    )
+    store = a_store(Silent(), settle_later=lambda *_: Answered(lambda: settled(status)))
     pages = Pages()
     recorded = RecordedStorage(cast("Storage", store), Bus(), cast("Any", pages))
     like = Settlement(lease=Lease("q", "", 1), job_id="", action=Action.ACK, begun=True)
@@ -105,7 +107,7 @@ def test_what_a_later_answer_tells_of_is_written_down(status: SettleStatus, told
 def test_of_a_settlement_that_fails_nothing_is_known() -> None:
     """Nor of those before it."""
     pages = Pages()
-    store = SimpleNamespace(kind="redis", address="", course=lambda *_, **__: Silent())
+    store = a_store(Silent())
     recorded = RecordedStorage(cast("Storage", store), Bus(), cast("Any", pages))
     like = Settlement(lease=Lease("q", "", 1), job_id="q/p:3", action=Action.ACK, begun=True)
     course = recorded.course(OWNER, like, others=False)

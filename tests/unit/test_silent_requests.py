@@ -10,7 +10,7 @@ import pytest
 from redis import exceptions
 
 from glassq.stores.redis.failures import diagnose
-from glassq.stores.redis.line import Line
+from glassq.stores.redis.line import MORE, Line
 from glassq.stores.redis.location import Location
 from glassq.stores.redis.pipeline import SKIP_REPLY, Stream
 from glassq.stores.redis.resp import packed
@@ -81,13 +81,13 @@ def test_nothing_is_held_back_while_an_answer_is_awaited(
     Whatever is sent and answered brings along what was held back, in its order."""
     stream = stream_of(connected)
     sent: list[bool] = []
-    send = stream._line.send
+    hand_over = stream._line.hand_over
 
-    def sending(packed: bytes, *, more: bool = False) -> None:
-        sent.append(more)
-        send(packed, more=more)
+    def handing_over(packed: bytes, flags: int) -> None:
+        sent.append(flags == MORE)
+        hand_over(packed, flags)
 
-    monkeypatch.setattr(stream._line, "send", sending)
+    monkeypatch.setattr(stream._line, "hand_over", handing_over)
     assert stream.send_silently(silently("a"))
     assert stream.send_silently(silently("b"))
     awaited = connected.send("c")

@@ -64,7 +64,7 @@ class RecordedCourse:
         return self._write_down(self._inner.hear())
 
     def _write_down(self, heard: H) -> H:
-        if heard:
+        if heard and heard > 0:
             answers = self._inner.answers()
             self._answers += self._write([self._sent.popleft() for _ in answers], lambda: answers)
         return heard

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from itertools import repeat
+from operator import itemgetter, sub
 from time import perf_counter
 
 from glassq.model.leases import Settled
 from glassq.settling import Course, Settling
 from glassq.stores.remembering import Known
+
+_STARTED: Callable[[tuple[float, float]], float] = itemgetter(0)
 
 
 class TimedCourse:
@@ -29,36 +33,38 @@ class TimedCourse:
         self._known = known
         self._answered = answered
         self._as_heard = heard
-        self.is_over = False
-        """See `Course.is_over`."""
         self._told = 0
         self._known_from: deque[tuple[int, Known]] = deque([(0, known())])
-        self._sent: deque[tuple[float, float]] = deque()
+        self._sent: list[tuple[float, float]] = []
         self._heard: list[float] = []
+
+    @property
+    def is_over(self) -> bool:
+        """See `Course.is_over`."""
+        return self._inner.is_over
 
     def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
         started = perf_counter()
         heard = self._inner.send(job_id, next_id)
-        if heard is not None:
-            now = perf_counter()
-            self._sent.append((started, now))
-            if heard:
-                self._note(heard, now)
-        self.is_over = self._inner.is_over
+        if heard is None:
+            return None
+        now = perf_counter()
+        self._sent.append((started, now))
+        if heard:
+            self._note(heard, now)
         return heard
 
     def hear(self) -> int:
         """See `Course.hear`."""
         heard = self._inner.hear()
         self._note(heard, perf_counter())
-        self.is_over = self._inner.is_over
         return heard
 
     def _note(self, heard: int, now: float) -> None:
-        sent, seconds = self._sent, self._heard
-        for _ in range(heard):
-            seconds.append(now - sent.popleft()[0])
+        if heard > 0:
+            self._heard += map(sub, repeat(now), map(_STARTED, self._sent[:heard]))
+            del self._sent[:heard]
 
     def answers(self) -> list[Settled]:
         """See `Course.answers`."""
@@ -81,7 +87,8 @@ class TimedCourse:
         """See `Course.leave`."""
         told: list[tuple[Settling, int]] = []
         for sent, count in self._inner.leave():
-            *before, last = [self._sent.popleft() for _ in range(count)]
+            *before, last = self._sent[:count]
+            del self._sent[:count]
             self._tell_unanswered(before)
             told.append((self._as_heard(sent, self._before(), last[0]), count))
         self._tell_unanswered(self._sent)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import starmap
 from math import inf
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -39,11 +41,22 @@ _SUCCESS: Callable[[_Gone], Success] = itemgetter(0)
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """A settlement that was sent, with the attempt it ends, in full."""
+    """A settlement that was sent, with the attempt it ends: `like` this one, but for the jobs."""
 
-    ended: Ended
-    settlement: Settlement
+    like: Settlement
+    success: Success
+    next_id: str | None
     at: float
+
+    @property
+    def ended(self) -> Ended:
+        """The attempt, in full."""
+        return self.success.ended()
+
+    @property
+    def settlement(self) -> Settlement:
+        """The settlement, in full."""
+        return replace(self.like, job_id=self.success.job.id, next_id=self.next_id)
 
 
 class _Sent(_Told, frozen=True):
@@ -104,7 +117,7 @@ class InFlight:
         self._course: Course | None = None
         self._like: Settlement | None = None
         self._tell_begun: Callable[[], None] = _tell_nothing
-        self._gone: deque[_Gone] = deque()
+        self._gone: list[_Gone] = []
         self._untold: list[_Gone] = []
         self._tell_by = inf
 
@@ -120,24 +133,30 @@ class InFlight:
         """Put one more on the wire, as `send` does, on the course. False when it has ended, and nothing was
         sent."""
         course, gone = self._course, self._gone
-        if course is None:
+        if course is None or (len(gone) >= self._most and not self._has_room(course)):
             return False
-        while len(gone) >= self._most and (came := course.hear()):
-            self._pass(came)
-        may_send = not (self._lane.lost or course.is_over)
         # order: on the wire when this returns, in this thread, before the lane's next job begins.
-        heard = course.send(success.job.id, next_id) if may_send else None
+        heard = None if self._lane.lost else course.send(success.job.id, next_id)
         if heard is None:
             self._leave_course()
             return False
         gone.append((success, next_id, at))
         if heard:
             self._pass(heard)
-        if course.is_over:
-            self._hear_what_came()
-        elif at > self._tell_by:
+            if course.is_over:
+                self._hear_what_came()
+                return True
+        if at > self._tell_by:
             self._tell()
         return True
+
+    def _has_room(self, course: Course) -> bool:
+        """Wait until fewer than the most are on their way; False when the course ends by that."""
+        while len(self._gone) >= self._most and (heard := course.hear()):
+            self._pass(heard)
+        if course.is_over:
+            self._leave_course()
+        return not course.is_over
 
     def send(self, ended: Ended, settlement: Settlement, at: float) -> None:
         """Put one more on the wire, once no more than the most are on their way with it, and take in the
@@ -168,7 +187,7 @@ class InFlight:
         self._gives_up = gives_up
         self._lane.leaving = True  # a store that settles at once may give the lane up
         self._unheard += 1
-        self._expect(_Told(ended, settlement, at), self._settler.send(settlement), at)
+        self._expect(_Told(settlement, ended, settlement.next_id, at), self._settler.send(settlement), at)
         self._hear_what_came()
 
     def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
@@ -177,7 +196,7 @@ class InFlight:
             self._leave_course()
         self._gives_up = True
         self._unheard += 1
-        self._expect(_Told(ended, settlement, at), settling, at)
+        self._expect(_Told(settlement, ended, settlement.next_id, at), settling, at)
 
     @property
     def empty(self) -> bool:
@@ -218,7 +237,7 @@ class InFlight:
     def _expect(self, told: _Told, settling: Settling, asked: float) -> None:
         """The answer to this one comes next, and tells of those nobody has asked about."""
         before, self._unasked = self._unasked, []
-        self._sent.append(_Sent(told.ended, told.settlement, told.at, settling, asked, before))
+        self._sent.append(_Sent(told.like, told.success, told.next_id, told.at, settling, asked, before))
 
     def _ask(self) -> None:
         """Ask what became of those nobody has asked about, by repeating the last: that changes nothing."""
@@ -246,11 +265,13 @@ class InFlight:
 
     def _pass(self, heard: int) -> None:
         """So many routine answers more were heard."""
+        if heard < 0:
+            return
         untold, gone = self._untold, self._gone
         if not untold:
             self._tell_by = gone[0][2] + _LATE
-        for _ in range(heard):
-            untold.append(gone.popleft())
+        untold += gone[:heard]
+        del gone[:heard]
         self.asked = untold[-1][2]
         if len(untold) >= _TOGETHER:
             self._tell_by = 0.0
@@ -273,17 +294,15 @@ class InFlight:
         self._tell()
         self._course = self._like = None
         self.is_on_course = False
-        left = [
-            _Told(success.ended(), replace(like, job_id=success.job.id, next_id=next_id), at)
-            for success, next_id, at in self._gone
-        ]
+        left = [*starmap(partial(_Told, like), self._gone)]
         self._gone.clear()
         self._unheard += len(left)
         told = 0
         for settling, count in course.leave():
             told += count
-            *before, last = left[told - count : told]
-            self._sent.append(_Sent(last.ended, last.settlement, last.at, settling, last.at, before))
+            self._unasked += left[told - count : told]
+            last = self._unasked.pop()
+            self._expect(last, settling, last.at)
         self._unasked += left[told:]
 
     def _hear_oldest(self) -> None:
@@ -347,11 +366,9 @@ class InFlight:
 
     def _take_in(self, told: _Told, answer: Settled, asked: float) -> None:
         self._lane.leaving = self._gives_up or not answer.held
-        late = asked - told.at
-        self._settler.settled(
-            self._lane, told.ended, replace(answer, now=answer.now - late) if late else answer
-        )
-        self._latest, self._settled = (told.ended, answer), answer.ordinal or settled_before(answer)
+        late, ended = asked - told.at, told.ended
+        self._settler.settled(self._lane, ended, replace(answer, now=answer.now - late) if late else answer)
+        self._latest, self._settled = (ended, answer), answer.ordinal or settled_before(answer)
         self.asked = asked
         self._hear(answer)
 
@@ -362,8 +379,8 @@ class InFlight:
             replace(known, now=answer.now - (asked - told.at))
             for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True)
         ]
-        ends = [told.ended for told in before]
+        ends = [told.success for told in before]
         self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
         # The lane says that it has changed, too, where others are to hear of an end elsewhere.
-        if answer.change != before[0].settlement.change:
+        if answer.change != before[0].like.change:
             self._settler.relay(self._lane)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
+from itertools import pairwise, zip_longest
+from math import inf
 
 from glassq.model.events import LaneLeft
 from glassq.model.jobs import StoredJob
@@ -18,7 +19,7 @@ from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
 from glassq.worker.bundles import BRIEF, Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
-from glassq.worker.plain import PlainAttempts
+from glassq.worker.plain import PlainAttempt, PlainAttempts
 from glassq.worker.services import Services, give_back, may_begin
 from glassq.worker.succession import NONE_YET, watch_order
 
@@ -53,7 +54,7 @@ class LaneRun:
         self._lane = lane
         self.held = lane
         """The lane as the worker's other threads see it."""
-        self._jobs = deque(grant.jobs)
+        self._jobs = [*grant.jobs]
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
         self._waits = waits
         self._change = grant.change
@@ -107,16 +108,20 @@ class LaneRun:
         """The same from the end of its first job on, which is not to be left to the bundle."""
         self._follow = follow
         self._go_alone(bundle)
-        self._has_ended(self._jobs.popleft(), ended)
+        self._has_ended(self._jobs.pop(0), ended)
         self._finish(ended, now)
         self._run_on()
         return False
 
     def _run_on(self) -> None:
         while self._may_start():
-            self._serve(self._jobs.popleft())
-            if self._plain is not None and self._in_flight.is_on_course:
-                self._run_ahead(self._plain)
+            self._serve(self._jobs.pop(0))
+            plain = self._plain
+            if plain is not None and self._in_flight.is_on_course:
+                attempt = self._run_ahead(plain, pairwise(self._jobs), _QUICK)
+                plain.tell()
+                if attempt is not None:
+                    self._finish(attempt.ended(), attempt.over)
 
     def _has_ended(self, job: StoredJob, ended: Ended) -> None:
         self._watch_order(job)
@@ -132,19 +137,16 @@ class LaneRun:
         """Serve the jobs of a short stay, as long as they are plain and quick and succeed: then most of what
         others need is not. Whether the bundle has the end of the stay."""
         plain = self._plain = PlainAttempts(self._with.attempts, self._lane)
-        while self._may_start():
-            job = self._jobs[0]
-            ended = plain.perform(job, self._heard, self._waits)
-            if ended is None:
-                plain.tell()  # that it may begin was said, and is asked once: it goes the long way
-                self._go_alone(bundle)
-                self._serve(self._jobs.popleft())
-                return False
-            self._has_ended(self._jobs.popleft(), ended)
-            now = self._with.clock.monotonic()
+        while self._held:
+            jobs, ends = self._jobs, bundle.ends  # of lanes before it
+            due = ends[0].at + BRIEF if ends else inf
+            attempt = self._run_ahead(plain, zip_longest(jobs, jobs[1:]), BRIEF, due)
+            if attempt is None:
+                break
+            ended, now = attempt.ended(), attempt.over
             leaving = self._leaving() if self._is_routine(ended, now) else None
             if leaving is _STAY and self._jobs and self._ahead and self._served < self._turn:
-                if bundle.ends:  # of lanes before it
+                if now >= due:
                     bundle.send_if_old(BRIEF)
                 self._lane.catch_up = partial(self._catch_up, threading.get_ident())
                 self._go_on(ended, now)
@@ -162,11 +164,10 @@ class LaneRun:
     def _is_routine(self, ended: Ended, now: float) -> bool:
         """Whether a plain job of a short stay has ended as nearly all do, in a queue that this process has
         not just changed."""
-        asked = self._in_flight.asked if self.sent_before else self._since
         return (
             ended.verdict is ACKED
             and ended.ran.seconds <= BRIEF
-            and now - asked < self._with.options.patience
+            and now - self._in_flight.asked < self._with.options.patience
             and not self._with.storage.is_steered(self._lane.lease.queue)
         )
 
@@ -208,44 +209,52 @@ class LaneRun:
         self._past = _FRESH
         self._finish(ended, self._with.clock.monotonic())
 
-    def _run_ahead(self, plain: PlainAttempts) -> None:
-        """Serve plain jobs one after the other on the course, while all of them are quick and succeed. What
-        `_serve` does of each in many steps is done here in few; whatever is not routine is left to it."""
-        flight, lane, jobs, last = self._in_flight, self._lane, self._jobs, self._last
+    def _run_ahead(
+        self,
+        plain: PlainAttempts,
+        jobs: Iterable[tuple[StoredJob, StoredJob | None]],
+        quick: float,
+        till: float = inf,
+    ) -> PlainAttempt | None:
+        """Serve these plain jobs, each with the one that follows it, on the course: while all of them succeed
+        and are `quick`, others do not wait for the lane, and it is not as late as `till`. What `_serve` does
+        of each in many steps is done here in few. Returns the attempt with which that ended: it is over, and
+        nobody was told. Whether anything is the matter with it is asked by whoever sees to it."""
+        flight, lane, last, queue = self._in_flight, self._lane, self._last, self._lane.lease.queue
         services, monotonic = self._with, self._with.clock.monotonic
         over, stopping, crowded = services.over, services.stopping, services.crowded
         store_ahead, waits, others = self._heard[0] - self._heard[1], self._waits, self._others
-        served, seconds, turn, patience = self._served, self.ran, self._turn, services.options.patience
-        attempt, calls = None, plain.calls(jobs)
-        # While it is on a course, nothing was heard that changes what is known of the lane.
-        while flight.is_on_course and len(jobs) > 1:
-            job = jobs[0]
-            call = next(calls)
+        served, seconds, turn = self._served, self.ran, self._turn
+        till = min(till, flight.asked + services.options.patience)
+        ahead, attempt = self._jobs, None
+        for (job, following), call in zip(jobs, plain.calls(ahead), strict=False):
             started = monotonic()
             # fence: what `_may_start` asks, which says so where it may not; once for each job that begins.
             if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():
                 break
-            jobs.popleft()
             attempt = plain.run(job, call, started, store_ahead, waits)
             if job.seq <= last.seq:
-                watch_order(services.bus, lane.lease.queue, last, job)
+                watch_order(services.bus, queue, last, job)
             last, now, ran = job, attempt.over, attempt.seconds
             served += 1
             seconds += ran
             if (
                 attempt.otherwise is not None
-                or ran > _QUICK
-                or now - flight.asked >= patience
+                or ran > quick
+                or following is None
+                or now >= till
                 or stopping()
-                or (served >= turn and (others or crowded(lane.lease.queue)))
-                or not flight.go_on(attempt, jobs[0].id, now)
+                or (served >= turn and (others or crowded(queue)))
+                or not flight.go_on(attempt, following.id, now)
             ):
                 break
             attempt = None
+            # While it is on a course, nothing was heard that changes what is known of the lane.
+            if not flight.is_on_course:
+                break
+        del ahead[: served - self._served]
         self._last, self._served, self.ran = last, served, seconds
-        plain.tell()
-        if attempt is not None:
-            self._finish(attempt.ended(), attempt.over)
+        return attempt
 
     def _finish(self, ended: Ended, now: float) -> None:
         """Settle what has ended, or send its settlement."""
@@ -384,7 +393,7 @@ class LaneRun:
         self._held = answer.held and not self._passed_on  # of what was sent before that, too
         self.paused = answer.paused
         if answer.jobs:
-            self._jobs = deque(answer.jobs)
+            self._jobs = [*answer.jobs]
             self._ends = len(answer.jobs) < self._window
             self._change = answer.change
         elif answer.change != self._change:  # the next settlement, which is waited for, brings a new window

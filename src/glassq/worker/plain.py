@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from itertools import islice, repeat
@@ -82,18 +81,16 @@ class PlainAttempts:
             return call
         return None
 
-    def calls(self, jobs: deque[StoredJob]) -> Iterator[Call | None]:
-        """As `open`, each time for the first of these jobs, in less time: those behind it are opened with it,
-        and once more where what they mean has changed before their turn."""
-        registry, bus = self._attempts.registry, self._bus
-        while jobs:
+    def calls(self, jobs: Iterable[StoredJob]) -> Iterator[Call | None]:
+        """As `open` of each of these jobs when its turn comes, in less time: those behind it are opened with
+        it, and once more where what they mean has changed before their turn."""
+        registry, bus, left = self._attempts.registry, self._bus, iter(jobs)
+        while several := [*islice(left, _TOGETHER)]:
             edition, leaves_plain = registry.edition, bus.leaves_plain
-            several = [*islice(jobs, _TOGETHER)]
             opened = self._tasks.open_together(several) if leaves_plain else None
             for job, call in zip(several, opened or repeat(None), strict=False):
-                if jobs[0] is not job or registry.edition != edition or bus.leaves_plain is not leaves_plain:
-                    break
-                yield call or self.open(job)
+                is_as_before = registry.edition == edition and bus.leaves_plain is leaves_plain
+                yield (call if is_as_before else None) or self.open(job)
 
     def run(self, job: StoredJob, call: Call, started: float, ahead: float, waits: Waits) -> PlainAttempt:
         """Attempt a plain job, of which this is the call. It was `started` when the caller looked at the

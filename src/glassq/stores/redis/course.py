@@ -56,7 +56,7 @@ class RedisCourse:
         self._routine = replies.routine(what.change, others=others)
         self.is_over = False
         """See `Course.is_over`."""
-        self._unasked = self._most_unasked = 0
+        self._silent = self._silent_left = 0
         self._group = max(1, what.ahead // 2) - 1 if stream.may_skip else 0
         self._ask_at = 0.0
         self._unheard: deque[tuple[Pending, int]] = deque()
@@ -69,21 +69,24 @@ class RedisCourse:
             return None
         cut = self._cut
         job, following = job_id[cut:].encode(), next_id[cut:].encode()
-        if self._unasked < self._most_unasked and monotonic() < self._ask_at:
+        if self._silent_left and monotonic() < self._ask_at:
+            self._silent_left -= 1
             try:
                 step = STEP % (self._silently, len(job), job, len(following), following)
                 if not self._stream.send_silently(step):
                     return None
             except exceptions.RedisError:
                 pass  # perhaps it was sent: somebody has to ask
-            self._unasked += 1
         elif not self._ask(GO_ON % (self._beginning, len(job), job, len(following), following, self._end)):
             return None
-        unheard = self._unheard
-        if not unheard:
+        return self._look() if self._unheard else 0
+
+    def _look(self) -> int:
+        """Take in what has come of what is awaited, something of which is."""
+        oldest = self._unheard[0][0]
+        if not (oldest.done or self._stream.look_for(oldest)):
             return 0
-        oldest = unheard[0][0]
-        return self._take_in() if oldest.done or self._stream.look_for(oldest) else 0
+        return self._take_in() or -1
 
     def _ask(self, request: bytes) -> bool:
         """Send one that is answered, also for those before it. The first one is: by its ordinal others are
@@ -94,8 +97,8 @@ class RedisCourse:
                 return False
         except exceptions.RedisError:
             pass  # perhaps it was sent: that is its answer
-        self._unheard.append((sent, self._unasked + 1))
-        self._unasked, self._most_unasked = 0, self._group
+        self._unheard.append((sent, self._silent - self._silent_left + 1))
+        self._silent = self._silent_left = self._group
         self._ask_at = monotonic() + _PATIENCE
         return True
 
@@ -134,7 +137,7 @@ class RedisCourse:
 
     def leave(self) -> list[tuple[Sent[Settled], int]]:
         """See `Course.leave`."""
-        left, self._unheard, self._unasked = self._unheard, deque(), 0
+        left, self._unheard = self._unheard, deque()
         return [(Sent(self._server, self._began, sent, self._read), count) for sent, count in left]
 
     def _read(self, reply: bytes) -> Settled:

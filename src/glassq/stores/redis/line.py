@@ -21,8 +21,10 @@ _MOST_AT_ONCE: Final = 65536
 """Bytes that one call takes in."""
 _JUST_NOW: Final = 0.001
 """Seconds for which a server that has answered is not asked whether it has hung up since."""
-_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
-"""Says that more comes at once. Not every platform can be told."""
+MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
+"""Says to `Line.hand_over` that more comes at once. Not every platform can be told."""
+AT_ONCE: Final = 0
+"""Says that it is to travel now."""
 
 
 class Line:
@@ -38,6 +40,11 @@ class Line:
         self._wire = wire
         self._sock = sock
         self._receive = sock.recv
+        self.hand_over: Callable[[bytes, int], None] = sock.sendall
+        """Give requests to the operating system: to send them `AT_ONCE`, or with `MORE`, where it
+        `holds_back`, together with the next ones, after 0.2 seconds at the latest; also when this process
+        dies, unless it leaves answers unread then. An `OSError` is for `unsent` to name. (The system's own
+        call: it is made for every job.)"""
         at_once = sock.gettimeout() is None and not isinstance(sock, ssl.SSLSocket)
         self._has_come: Callable[[], bool] = self._received_at_once if at_once else self._received_when_asked
         self._answers = Answers(wire._parser.parse_error)  # noqa: SLF001 - its classes are what callers know
@@ -49,22 +56,15 @@ class Line:
         self.run = wire.run.encode()
         """The run of the server it leads to."""
         over_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        self.holds_back = bool(_MORE) and over_tcp and not isinstance(sock, ssl.SSLSocket)
-        """Whether `send` can leave it to the system when requests travel."""
+        self.holds_back = bool(MORE) and over_tcp and not isinstance(sock, ssl.SSLSocket)
+        """Whether it can be left to the system when requests travel."""
 
-    def send(self, packed: bytes, *, more: bool = False) -> None:
-        """Put requests on the wire. With `more`, where it `holds_back`, the operating system has them when
-        this returns, and sends them with the next ones that come without, after 0.2 seconds at the latest;
-        also when this process dies, unless it leaves answers unread then."""
+    def send(self, packed: bytes) -> None:
+        """Put requests on the wire."""
         try:
-            if more:
-                self._sock.sendall(packed, _MORE)
-            else:
-                self._sock.sendall(packed)
-        except (TimeoutError, BlockingIOError) as error:
-            raise exceptions.TimeoutError("the server took no request in time") from error
+            self.hand_over(packed, AT_ONCE)
         except OSError as error:
-            raise exceptions.ConnectionError(f"cannot send to the server: {error}") from error
+            raise unsent(error) from error
 
     def said_more(self) -> bool:
         """Whether the server says anything, while nothing was asked: for whoever sends. One that has said
@@ -140,6 +140,13 @@ class Line:
             raise exceptions.ConnectionError("the server closed the connection")
         self._heard = monotonic()
         self._answers.feed(data)
+
+
+def unsent(error: OSError) -> exceptions.RedisError:
+    """What it means when requests could not be handed over."""
+    if isinstance(error, TimeoutError | BlockingIOError):
+        return exceptions.TimeoutError("the server took no request in time")
+    return exceptions.ConnectionError(f"cannot send to the server: {error}")
 
 
 def _unreadable(error: OSError) -> exceptions.ConnectionError:

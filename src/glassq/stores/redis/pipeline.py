@@ -17,7 +17,7 @@ from redis import exceptions
 
 from glassq.forking import begin_in_children
 from glassq.stores.redis.failures import NeverSent
-from glassq.stores.redis.line import Line
+from glassq.stores.redis.line import AT_ONCE, MORE, Line, unsent
 from glassq.stores.redis.location import Wire
 from glassq.stores.redis.resp import NOTHING, packed
 
@@ -90,8 +90,8 @@ class Stream:
 
     def send_silently(self, packed: bytes) -> bool:
         """Put requests on the wire, each behind a `SKIP_REPLY`; False when it had broken before. The system
-        has them when this returns. It may send them with the next ones, see `Line.send`: unless any answer is
-        awaited, as a process that dies with an answer unread takes with it what is held back.
+        has them when this returns. It may send them with the next ones, see `Line.hand_over`: unless any
+        answer is awaited, as a process that dies with an answer unread takes with it what is held back.
 
         Whether they were carried out is known from later requests.
         """
@@ -99,8 +99,13 @@ class Stream:
             if self.broken:
                 return False
             self._silent = True
+            hand_over = self._line.hand_over
             try:
-                self._line.send(packed, more=not self._waiting)
+                hand_over(packed, AT_ONCE if self._waiting else MORE)
+            except OSError as error:
+                failure = unsent(error)
+                self._break(failure)
+                raise failure from error
             except BaseException as error:
                 self._break(error)
                 raise
