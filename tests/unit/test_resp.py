@@ -99,3 +99,17 @@ def test_requests_are_arrays_of_bytes(parts: list[str | bytes | int]) -> None:
 def test_numbers_are_told_as_they_are_given() -> None:
     """Equal ones may have different texts."""
     assert taken([packed((1, 1.0, "1", True))]) == [[b"1", b"1.0", b"1", b"True"]]
+
+
+@given(
+    texts=some.lists(
+        some.binary(max_size=20) | some.sampled_from([b"\r\n", b"$3\r\nabc", b"a\r\n$1\r\nb"]) | some.none(),
+        min_size=6,
+        max_size=30,
+    ),
+    size=some.integers(1, 400),
+)
+def test_texts_of_an_array_are_found_whatever_is_in_them(texts: list[Any], size: int) -> None:
+    """Also where they look like the lengths of others."""
+    data = told(texts) + told(b"next")
+    assert taken([data[at : at + size] for at in range(0, len(data), size)]) == [texts, b"next"]

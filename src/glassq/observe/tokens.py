@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import repeat
+from operator import attrgetter, gt
 
 from glassq.model.events import LaneClaimed, OrderViolated
 from glassq.model.leases import Lease
@@ -11,6 +13,7 @@ from glassq.model.runs import Run
 from glassq.telemetry import Bus
 
 MAX_LANES_REMEMBERED = 4096
+_QUEUE, _LANE, _TOKEN = attrgetter("queue"), attrgetter("lane"), attrgetter("token")
 
 
 def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
@@ -35,8 +38,14 @@ def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
         look_at(event.worker, event.lease)
 
     def claimed_together(run: Run[LaneClaimed]) -> None:
-        worker = run.first("worker")
-        for lease in run.column("lease"):
+        worker, leases = run.first("worker"), run.column("lease")
+        lanes = zip(repeat(worker), map(_QUEUE, leases), map(_LANE, leases), strict=False)
+        tokens = dict(zip(lanes, map(_TOKEN, leases), strict=True))
+        have_grown = all(map(gt, tokens.values(), map(last.get, tokens, repeat(0))))
+        if have_grown and len(tokens) == len(leases) <= MAX_LANES_REMEMBERED - len(last):
+            last.update(tokens)
+            return
+        for lease in leases:
             look_at(worker, lease)
 
     @contextmanager

@@ -15,6 +15,8 @@ NOTHING: Final = object()
 
 _BULK, _INTEGER, _ARRAY, _SIMPLE, _ERROR = b"$:*+-"
 _MINUS: Final = ord("-")
+_SEVERAL: Final = 8
+"""Texts from which on to look at what has come as lines costs less than to go from one to the next."""
 _END = b"\r\n"
 
 
@@ -95,6 +97,8 @@ class Answers:
     def _take_texts(self, items: list[Any], size: int) -> None:
         """Put the texts that come next into the array that is open, but for its last item: as many as are
         whole."""
+        if size >= _SEVERAL and not items:
+            self._take_plain_texts(items, size)
         data, at, most = self._data, self._at, len(self._data) - 2
         find = data.find
         for _ in range(size - len(items) - 1):
@@ -108,6 +112,16 @@ class Answers:
             items.append(data[begin:stop])
             at = stop + 2
         self._at = at
+
+    def _take_plain_texts(self, items: list[Any], size: int) -> None:
+        """The same of an array that has begun, all at once: where no line ends within any of them, each is a
+        line, behind one that says its length."""
+        lines = self._data[self._at :].split(_END, 2 * (size - len(items) - 1))
+        texts = lines[1:-1:2]
+        lengths = list(map(b"$%d".__mod__, map(len, texts)))
+        if lengths == lines[:-1:2]:
+            items += texts
+            self._at += sum(map(len, lengths)) + sum(map(len, texts)) + 2 * len(_END) * len(texts)
 
     def _put(self, value: Any) -> Any:
         """Put a value into the array that is open; the outermost one when it is whole with it."""
