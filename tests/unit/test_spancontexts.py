@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, NonRecordingSpan, SpanContext, TraceFlags
 
+from glassq.observe import spancontexts
 from glassq.observe.spancontexts import IS_PARTS, Parts, _looked_at, below, link_to, of_parts, with_span
 from glassq.observe.spans import CREATION
 
@@ -30,8 +32,13 @@ def test_a_link_is_what_the_librarys_own_would_be() -> None:
     assert (made.context, made.attributes, made.dropped_attributes) == (CONTEXT, CREATION, 0)
 
 
-def test_a_span_is_put_into_a_context_beside_what_is_there() -> None:
-    """Which stays as it was."""
+@pytest.mark.parametrize("key", [spancontexts._KEY, None])
+def test_a_span_is_put_into_a_context_beside_what_is_there(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which stays as it was; also where the library does not say how it does that itself."""
+    assert spancontexts._KEY
+    monkeypatch.setattr(spancontexts, "_KEY", key)
     before, span = Context({"own": 1}), NonRecordingSpan(CONTEXT)
     after = with_span(span, before)
     assert (before, after["own"], trace.get_current_span(after)) == ({"own": 1}, 1, span)

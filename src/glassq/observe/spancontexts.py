@@ -16,8 +16,8 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     TraceFlags,
+    propagation,
 )
-from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.trace.span import TraceState
 
 Parts = tuple[int, int, bool, TraceFlags, TraceState, bool]
@@ -63,9 +63,15 @@ link_to: Callable[[SpanContext, BoundedAttributes], Link] = _PlainLink if _is_pl
 """A link to a span that says this."""
 
 
+_KEY: Final[str | None] = getattr(propagation, "_SPAN_KEY", None)
+"""Under which a context has its span, if this library says so."""
+
+
 def with_span(span: Span, context: Context) -> Context:
     """The context with the span in it."""
-    return Context({**context, _SPAN_KEY: span})
+    if _KEY is None:
+        return propagation.set_span_in_context(span, context)
+    return Context({**context, _KEY: span})
 
 
 def below(parent: SpanContext | None) -> Context:
