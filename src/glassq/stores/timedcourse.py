@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import repeat
-from operator import itemgetter, sub
+from operator import sub
 from time import perf_counter
 
 from glassq.model.leases import Settled
 from glassq.settling import Course, Settling
 from glassq.stores.remembering import Known
 
-_STARTED: Callable[[tuple[float, float]], float] = itemgetter(0)
-
 
 class TimedCourse:
-    """A course whose settlements are timed and learned from, as those are that are sent one by one.
+    """A course whose settlements are timed and learned from, as those are that are sent one by one. The time
+    of one ends when it is known what became of it, or when the course is left.
 
     What answers are compared with is what was known when the first that is told with them was sent. To know
     less than there is to know is as good, so it is asked for as often as something is learned.
@@ -30,12 +29,14 @@ class TimedCourse:
         heard: Callable[[Settling, Known, float], Settling],
     ) -> None:
         self._inner = inner
+        self._send = inner.send
         self._known = known
         self._answered = answered
         self._as_heard = heard
         self._told = 0
         self._known_from: deque[tuple[int, Known]] = deque([(0, known())])
-        self._sent: list[tuple[float, float]] = []
+        self._sent: list[float] = []
+        self._note_sent = self._sent.append
         self._heard: list[float] = []
 
     @property
@@ -46,24 +47,23 @@ class TimedCourse:
     def send(self, job_id: str, next_id: str) -> int | None:
         """See `Course.send`."""
         started = perf_counter()
-        heard = self._inner.send(job_id, next_id)
+        heard = self._send(job_id, next_id)
         if heard is None:
             return None
-        now = perf_counter()
-        self._sent.append((started, now))
+        self._note_sent(started)
         if heard:
-            self._note(heard, now)
+            self._note(heard)
         return heard
 
     def hear(self) -> int:
         """See `Course.hear`."""
         heard = self._inner.hear()
-        self._note(heard, perf_counter())
+        self._note(heard)
         return heard
 
-    def _note(self, heard: int, now: float) -> None:
+    def _note(self, heard: int) -> None:
         if heard > 0:
-            self._heard += map(sub, repeat(now), map(_STARTED, self._sent[:heard]))
+            self._heard += map(sub, repeat(perf_counter()), self._sent[:heard])
             del self._sent[:heard]
 
     def answers(self) -> list[Settled]:
@@ -90,11 +90,11 @@ class TimedCourse:
             *before, last = self._sent[:count]
             del self._sent[:count]
             self._tell_unanswered(before)
-            told.append((self._as_heard(sent, self._before(), last[0]), count))
+            told.append((self._as_heard(sent, self._before(), last), count))
         self._tell_unanswered(self._sent)
         return told
 
-    def _tell_unanswered(self, sent: Collection[tuple[float, float]]) -> None:
-        """Each is a call of the store that has no answer of its own, timed until it was sent."""
+    def _tell_unanswered(self, sent: Collection[float]) -> None:
+        """Each is a call of the store that has no answer of its own, timed until now."""
         if sent:
-            self._answered([at - started for started, at in sent], self._before(), ())
+            self._answered([*map(sub, repeat(perf_counter()), sent)], self._before(), ())
