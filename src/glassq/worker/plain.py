@@ -66,14 +66,6 @@ class PlainAttempts:
         self._untold = Untold() if untold is None else untold
         self._noted: HeldLane | None = None
 
-    def perform(self, job: StoredJob, heard: tuple[float, float], waits: Waits) -> Ended | None:
-        """As `Attempts.perform`; `heard` is what the store's clock has said, and when by this process's. None
-        when this job is not plain: nothing has happened to it then."""
-        call = self.open(job)
-        if call is None:
-            return None
-        return self.run(job, call, self._attempts.clock.monotonic(), heard[0] - heard[1], waits).ended()
-
     def open(self, job: StoredJob) -> Call | None:
         """What this job calls; None when it is not plain."""
         call = self._tasks.open(job.body) if job.expires_at is None else None
