@@ -23,6 +23,7 @@ from tests.integration import shortlanes
 from tests.integration.test_courses import COUNTED
 
 LANES = 40
+KILLS = 3
 KINDS = ("quick",) * 12 + ("slow", "fails_once", "fails", "told", "expires")
 
 
@@ -247,26 +248,18 @@ def test_workers_that_are_killed_run_at_most_one_job_of_each_lane_again(
     log, chance = tmp_path / "log", Random(7)
     lanes = [lane for lane in range(100) if shortlanes.name(lane) != shortlanes.POISON][:50]
     run(store_url, log, "fill", len(lanes), jobs, turn)
-    kills = 0
-    for kill in range(3):
-        child = start(store_url, log, "work", len(lanes), jobs, turn)
-        wanted = (kill + 1) * len(lanes) * jobs // 4 + chance.randrange(100)
-        _wait(lambda wanted=wanted, child=child: len(lines(log)) >= wanted or child.poll() is not None)  # type: ignore[misc]
-        child.kill()
-        kills += child.wait() == -9
-    assert kills == 3
+    for _ in range(KILLS):
+        runs = len(lanes) * jobs // (KILLS + 1) - chance.randrange(100)
+        assert run(store_url, log, "work", len(lanes), jobs, turn, runs) == -9
     assert run(store_url, log, "work", len(lanes), jobs, turn) == 0
-    judge(log, len(lanes), jobs, kills)
-
-
-def start(url: str, log: Path, role: str, *numbers: int) -> subprocess.Popen[bytes]:
-    """The program as a process of its own, for so many lanes, jobs of each, and jobs of a turn."""
-    return subprocess.Popen([sys.executable, shortlanes.__file__, url, str(log), role, *map(str, numbers)])
+    judge(log, len(lanes), jobs, KILLS)
 
 
 def run(url: str, log: Path, role: str, *numbers: int) -> int:
-    """The same, waited for."""
-    return start(url, log, role, *numbers).wait(90)
+    """The program in a process of its own, for so many lanes, jobs of each, jobs of a turn, and runs before a
+    kill."""
+    program = [sys.executable, shortlanes.__file__, url, str(log), role, *map(str, numbers)]
+    return subprocess.run(program, check=False, timeout=90).returncode
 
 
 def lines(log: Path) -> list[list[str]]:
