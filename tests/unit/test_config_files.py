@@ -71,7 +71,7 @@ def test_yaml_that_is_none_or_too_much(content: str | bytes, expected: str, refu
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.json", '{"a": 1,\n}', "a.json:2: syntax: "),
+        ("a.json", '{"a": 1,\n b}', "a.json:2: syntax: "),
         ("a.json", '{"drain": 1, "drain": 2}', "a.json: drain: stands twice in one object"),
         ("a.json", '{"drain": NaN}', "a.json: drain: is seconds from 0 up"),
         ("a.json", '{"drain": ' + "9" * 5000 + "}", "a.json: syntax: "),
