@@ -267,6 +267,7 @@ class Ending(msgspec.Struct):
     leaving: Leaving
     named: bool
     stale: int
+    """How far its counter is from the one that was told last: 0, or less."""
     window: int
     ran: bool
     wait: float
