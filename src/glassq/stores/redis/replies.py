@@ -13,7 +13,7 @@ from glassq.model.flows import FlowEnded, status_of
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.names import is_flow
-from glassq.model.waits import waits_told
+from glassq.model.waits import Waits
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
 
@@ -131,7 +131,7 @@ class ClaimReply(msgspec.Struct, frozen=True):
                     change=int(change),
                     begun=begun == b"1",
                     ahead=int(ahead),
-                    waits=waits_told(waits),
+                    waits=Waits(waits),
                     stolen=index in self.stolen,
                 )
             )
