@@ -27,7 +27,7 @@ class Owner(msgspec.Struct, frozen=True):
         return f"{self.node}/{self.incarnation}/{self.worker}"
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """The time-limited, exclusive right to run one lane's head. `token` is the fencing number: it
     grows with every claim of the queue shard, and a store refuses writes under an older one."""
 
@@ -49,7 +49,7 @@ _NOTED = attrgetter("attempts", "failures", "crashes", "cancelled", "cause")
 _NOTHING_NOTED = (0, 0, 0, False, ClaimCause.READY)
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A claimed lane with a window of its head. The counters are those of the head alone."""
 
     lease: Lease

@@ -98,44 +98,43 @@ class ClaimReply(msgspec.Struct, frozen=True):
     def grants(self, queue: str) -> list[Grant]:
         """The granted lanes."""
         found, texts, end = [], self.texts, 0
-        for index, told in enumerate(self.told, 1):
-            (
-                size,
-                waits,
-                token,
-                cause,
-                attempts,
-                failures,
-                crashes,
-                change,
-                cancelled,
-                begun,
-                ahead,
-                *sizes,
-            ) = told.split(b":")
-            at, end = end, end + int(size)
-            lane = texts[at:end].decode()
+        for told in self.told:
+            size, waits, token, past = told.split(b":", 3)
+            lane, lane_ends = end, end + int(size)
+            end = lane_ends
+            is_usual = past.startswith(_USUAL)
+            sizes = past[len(_USUAL) :] if is_usual else past.split(b":", 8)[8]
             window = []
-            for each in sizes:
+            for each in sizes.split(b":"):
                 at, end = end, end + int(each)
                 window.append(stored_job(queue, texts[at:end]))
-            found.append(
-                Grant(
-                    lease=Lease(queue, lane, int(token)),
-                    jobs=tuple(window),
-                    cause=_CAUSES[cause],
-                    attempts=int(attempts),
-                    failures=int(failures),
-                    crashes=int(crashes),
-                    cancelled=cancelled == b"1",
-                    change=int(change),
-                    begun=begun == b"1",
-                    ahead=int(ahead),
-                    waits=Waits(waits),
-                    stolen=index in self.stolen,
-                )
-            )
+            lease = Lease(queue, texts[lane:lane_ends].decode(), int(token))
+            grant = Grant(lease=lease, jobs=tuple(window), waits=Waits(waits))
+            found.append(grant if is_usual else _with_past(grant, past))
+        for place in self.stolen:
+            found[place - 1] = msgspec.structs.replace(found[place - 1], stolen=True)
         return found
+
+
+_USUAL = b"ready:0:0:0:0:0:1:0:"
+"""What is told of the past of nearly every lane that is granted for a turn of one job: what a `Grant` says
+where nothing else is said."""
+
+
+def _with_past(grant: Grant, told: bytes) -> Grant:
+    """With whatever is told of its lane and its head."""
+    cause, attempts, failures, crashes, change, cancelled, begun, ahead, _ = told.split(b":", 8)
+    return msgspec.structs.replace(
+        grant,
+        cause=_CAUSES[cause],
+        attempts=int(attempts),
+        failures=int(failures),
+        crashes=int(crashes),
+        cancelled=cancelled == b"1",
+        change=int(change),
+        begun=begun == b"1",
+        ahead=int(ahead),
+    )
 
 
 def claim(reply: bytes) -> ClaimReply:
