@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from operator import attrgetter
 
 import msgspec
 
@@ -45,8 +44,7 @@ class ClaimCause(StrEnum):
     HANDOVER = "handover"
 
 
-_NOTED = attrgetter("attempts", "failures", "crashes", "cancelled", "cause")
-_NOTHING_NOTED = (0, 0, 0, False, ClaimCause.READY)
+_READY = ClaimCause.READY  # as often as it is asked for, an enum's attribute costs too much
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -77,7 +75,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def is_fresh(self) -> bool:
         """Whether nothing is noted of the head, and nobody held the lane before."""
-        return _NOTED(self) == _NOTHING_NOTED
+        noted = self.attempts or self.failures or self.crashes or self.cancelled
+        return not noted and self.cause is _READY
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +123,7 @@ class Leaving(StrEnum):
     """Give the lane up at the front: this worker stops, and a standby goes on at once."""
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The end of an attempt. It names the job after it (`cur` of the lane), so that a later crash is
     blamed on the right one. With `next_id=None`, or when the lane changed since the worker's window was
     read (`change` is not the lane's), the store names the next job itself and answers with a new window."""
@@ -172,7 +171,7 @@ class SettleStatus(StrEnum):
     """The lane has another owner or token: nothing changed."""
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to a settlement."""
 
     status: SettleStatus
