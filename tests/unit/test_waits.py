@@ -159,6 +159,15 @@ def test_jobs_of_several_lanes_are_told_together_what_each_is_told(
             )
 
 
+def test_a_time_that_began_nobody_knows_when_is_one() -> None:
+    """As of a lane with jobs of several levels that nobody held before."""
+    waits, came, went = waits_of("0,3000,0,0,"), [0.001, 0.002, 0.004], [0.004] * 3
+    assert waits.parts(1000, 3000) == {"fairness": 2000, "behind_lane": 1000}
+    for lanes in ([waits] * 3, [waits, waits_of("0,3000,0,0,"), NO_WAITS]):
+        _, spent = split_together(lanes, came, went)
+        assert spent == {"fairness": 0.003, "behind_lane": 0.002}
+
+
 def told_newest_first(text: str) -> str:
     """As one store keeps them, but for the number before them."""
     return "".join(
@@ -203,13 +212,15 @@ def test_stretches_may_be_told_newest_first(told: list[tuple[int, int, int]]) ->
     text = laid_out(told)
     newest_first = told_newest_first(text)
     assert Waits(f"17,{newest_first}".encode()) == Waits(f",{newest_first}".encode()) == waits_of(text)
-    assert Waits(b"") == Waits(b",") == Waits(b"0,") == NO_WAITS
+    assert Waits(b",") == Waits(b"0,") == NO_WAITS
 
 
-def test_what_tells_no_stretches_is_refused_when_it_is_asked() -> None:
-    """Whoever serves the lane need not ask."""
-    waits = Waits(b"17,1,2,x,0,")
-    with pytest.raises(msgspec.DecodeError):
-        waits.split(0.0, 1.0)
-    with pytest.raises(msgspec.DecodeError):
-        split_together([waits], [0.0], [1.0])
+@pytest.mark.parametrize("told", [b"17,1,2,x,0,", b"17,1,2,0,", b"17", b"", b"1,2,3,4,5,6,7,8"])
+def test_what_tells_no_stretches_is_refused_when_it_is_asked(told: bytes) -> None:
+    """Whoever serves the lane need not ask; and no other lane is told what is not its own."""
+    refused = (msgspec.DecodeError, ValueError, IndexError)
+    with pytest.raises(refused):
+        Waits(told).split(0.0, 1.0)
+    for lanes in ([Waits(told)], [waits_of("1,2,0,0,"), Waits(told)], [Waits(told), waits_of("1,2,0,0,")]):
+        with pytest.raises(refused):
+            split_together(lanes, [0.0] * len(lanes), [1.0] * len(lanes))

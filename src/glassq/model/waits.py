@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from itertools import groupby, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter, is_, mul, sub, truediv
 from typing import Final, NamedTuple, TypeAlias
 
@@ -58,10 +57,11 @@ class Stretch(NamedTuple):
 _stretch: Callable[[tuple[int, int, int, int]], Stretch] = partial(tuple.__new__, Stretch)
 """Makes one of its fields, without a call that only passes them on."""
 
+_NO_MORE: Final = _stretch((0, 0, 0, 0))
+"""No stretch: behind those of a lane, and where there is none."""
 _Told: TypeAlias = Iterable[tuple[int, int, int, int]]
-"""Stretches as they are told, or whole ones: the amount may be 0, for all of the time."""
-
-_NONE: Final = _stretch((0, 0, 0, 0))
+"""Stretches as they are told, or whole ones: the amount may be 0, for all of the time. Behind those of each
+lane is one that ends at 0."""
 
 Waited: TypeAlias = tuple[float, dict[str, float]]
 """What a job has waited, in seconds, and what for."""
@@ -128,7 +128,8 @@ class _Stretches:
             alike = alike and last <= end and min(went) >= end + whole
             within = jobs * end - sum(came)
         if not alike:
-            added_up = _add_up(repeat(self.all), repeat(0), repeat(0), came, waited)
+            told = chain.from_iterable(repeat((*self.all, _NO_MORE), jobs))
+            added_up = _add_up(told, repeat(0), repeat(0), came, waited)
             return added_up or _sum_up(map(self.split, eligible, started))
         spent = {each: seconds * jobs for each, seconds in before.items()}
         if cause is not None and within:
@@ -149,7 +150,7 @@ class _Stretches:
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
         """See `Waits.parts`."""
-        amounts, _ = _shares((self.all,), (0,), (0,), (began,))
+        amounts, _ = _shares((*self.all, _NO_MORE), (0,), (0,), (began,))
         parts: dict[str, int] = {
             each: amount for each, amount in zip(KEPT_CAUSES, amounts, strict=True) if amount
         }
@@ -162,7 +163,7 @@ class _Stretches:
         """Reckoned once for all jobs that came before the stretch at this place, and after the beginning of
         the one before."""
         parts = _amounts(self.all[place:])
-        begin, end, number, amount = self.all[place - 1] if place else _NONE
+        begin, end, number, amount = self.all[place - 1] if place else _NO_MORE
         is_pure = amount == end - begin
         cause = KEPT_CAUSES[number] if is_pure and KEPT_CAUSES[number] not in parts else None
         spent: dict[str, float] = {each: part / MICRO for each, part in parts.items()}
@@ -174,9 +175,9 @@ class Waits(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The times at which a lane was nobody's, as far back as any of its jobs goes. They stay as they were
     told until somebody asks, and then mostly of many lanes together (`split_together`)."""
 
-    told: bytes = b""
+    told: bytes = b","
     """What a store tells: of each stretch `<begin>,<end>,<cause>,<amount>,`, with 0 for all of it, in time or
-    against it; behind a number, or nothing, that only the store reads, and a comma. Or nothing at all."""
+    against it; behind a number, or nothing, that only the store reads, and a comma."""
     since: float = 0.0
     """From this moment on (seconds), behind all that was told, its worker had it and served others."""
     until: float = 0.0
@@ -205,7 +206,7 @@ class Waits(msgspec.Struct, frozen=True, eq=False, gc=False):
     def _stretches(self) -> _Stretches:
         known = self._known
         if known is None:
-            found = sorted(_whole(next(_read((self.told,)))))
+            found = sorted(_whole(self.told))
             begin, end = round(self.since * MICRO), round(self.until * MICRO)
             begin = max(begin, found[-1].end if found else 0)
             if end > begin:
@@ -249,10 +250,11 @@ def split_together(
             return lanes[0].split_all(eligible, started)
         if _FEW * len(set(map(id, lanes))) < len(lanes):
             return _split_by_lanes(lanes, eligible, started)
-    came, since, until = _all_micros(eligible), map(_SINCE, lanes), map(_UNTIL, lanes)
-    waited = list(map(sub, _all_micros(started), came))
-    told = _read(map(_TOLD, lanes))
-    added_up = _add_up(told, _all_micros(since), _all_micros(until), came, waited)
+    jobs = len(lanes)
+    times = _all_micros(chain(eligible, started, map(_SINCE, lanes), map(_UNTIL, lanes)))
+    came, since, until = times[:jobs], times[2 * jobs : 3 * jobs], times[3 * jobs :]
+    waited = list(map(sub, times[jobs : 2 * jobs], came))
+    added_up = _add_up(_read(map(_TOLD, lanes)), since, until, came, waited)
     return added_up or _sum_up(map(Waits.split, lanes, eligible, started))
 
 
@@ -264,7 +266,7 @@ _UNTIL: Callable[[Waits], float] = attrgetter("until")
 
 
 def _add_up(
-    told: Iterable[_Told], since: Iterable[int], until: Iterable[int], came: list[int], waited: list[int]
+    told: _Told, since: Iterable[int], until: Iterable[int], came: list[int], waited: list[int]
 ) -> _WaitedTogether | None:
     """Of jobs that are few in each lane, or of which some came within merged stretches or in several. None
     where a clock stepped back."""
@@ -279,15 +281,19 @@ def _add_up(
 
 
 def _shares(
-    told: Iterable[_Told], since: Iterable[int], until: Iterable[int], came: Iterable[int]
+    told: _Told, since: Iterable[int], until: Iterable[int], came: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """What jobs have waited that came then, each with what is told of its lane, and from when to when, behind
-    all that, its worker had it: by cause, all together, and of each job for all causes. Of merged stretches
-    they are told in proportion. One loop, as nearly every job's wait is taken apart here."""
+    """What jobs have waited that came then, with what is told of the lane of each, one behind the other, and
+    from when to when, behind all that, its worker had it: by cause, all together, and of each job for all
+    causes. Of merged stretches they are told in proportion.
+
+    One loop, as nearly every job's wait is taken apart here."""
     by_cause, by_job = [0] * len(KEPT_CAUSES), []
-    for stretches, had, served, began in zip(told, since, until, came, strict=False):
-        whole, last = 0, had
-        for begin, end, number, amount in stretches:
+    lanes = zip(since, until, came, strict=False)
+    last, served, began = next(lanes)
+    whole = 0
+    for begin, end, number, amount in told:
+        if end:
             if end > last:  # noqa: PLR1730 - a call costs more
                 last = end
             if began <= begin:
@@ -298,12 +304,20 @@ def _shares(
                 continue
             by_cause[number] += share
             whole += share
+            continue
         if served > last and served > began:
             share = served - max(last, began)
             by_cause[FAIRNESS] += share
             whole += share
         by_job.append(whole)
+        whole = 0
+        last, served, began = next(lanes, _NO_LANE)
+    if len(by_job) != len(came):
+        raise ValueError(f"{len(by_job)} lanes are told of for {len(came)} jobs")
     return by_cause, by_job
+
+
+_NO_LANE: Final = 0, 0, 0
 
 
 def _split_by_lanes(
@@ -359,25 +373,30 @@ def _no_more_than(parts: Mapping[str, int], most: int) -> dict[str, int]:
 # -- as stores keep them ---------------------------------------------------------------------------------
 
 
-_numbers: Final = msgspec.json.Decoder(list[list[int]]).decode
-_FIRST, _BETWEEN, _LAST = b"[[1", b"0],[1", b"0]]"
-"""Around what is told of lanes, to read it all at once. The 1 makes a number of what may be none."""
+_numbers: Final = msgspec.json.Decoder(list[int]).decode
+_FIRST, _BETWEEN, _LAST = b"[1", b"0,0,0,1", b"0,0,0,0]"
+"""Around what is told of lanes, to read it all at once. The 1 makes a number of what may be none; with three
+more it is what tells that of the lane before it there is no more."""
 
 
-def _read(told: Iterable[bytes]) -> Iterator[_Told]:
-    """What is told of several lanes, at least one; see `Waits.told`."""
-    of_lanes = list(map(iter, _numbers(b"%b%b%b" % (_FIRST, _BETWEEN.join(told), _LAST))))
-    deque(map(next, of_lanes), maxlen=0)  # the number before them
-    return map(zip, of_lanes, of_lanes, of_lanes, of_lanes)  # by four, without the 0 behind them
+def _read(told: Iterable[bytes]) -> _Told:
+    """What is told of several lanes (see `Waits.told`), one behind the other, with `_NO_MORE` behind each."""
+    numbers = iter(_numbers(b"%b%b%b" % (_FIRST, _BETWEEN.join(told), _LAST)))
+    next(numbers)
+    return zip(numbers, numbers, numbers, numbers, strict=True)
 
 
-def _whole(told: _Told) -> list[Stretch]:
-    return [_stretch((begin, end, cause, amount or end - begin)) for begin, end, cause, amount in told]
+def _whole(told: bytes) -> list[Stretch]:
+    return [
+        _stretch((begin, end, cause, amount or end - begin))
+        for begin, end, cause, amount in _read((told,))
+        if end
+    ]
 
 
 def stretches_of(text: str) -> tuple[Stretch, ...]:
     """Of a text like `Waits.told`, without anything before the stretches."""
-    return tuple(_whole(next(_read((b",%b" % text.encode(),))))) if text else ()
+    return tuple(_whole(b",%b" % text.encode())) if text else ()
 
 
 def waits_of(text: str) -> Waits:
