@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,6 @@ from glassq.model.waits import (
     NO_WAITS,
     NO_WORKER,
     PAUSED,
-    Stretch,
     WaitCause,
     Waits,
     merged,
@@ -22,7 +22,6 @@ from glassq.model.waits import (
     stretches_of,
     text_of,
     waits_of,
-    waits_told,
 )
 
 lengths = st.lists(
@@ -73,10 +72,11 @@ def test_a_clock_that_went_back_makes_no_negative_part() -> None:
 
 def test_a_worker_adds_the_time_in_which_a_lane_waited_in_it() -> None:
     """Behind what there is; nothing when no time passed."""
-    waits = Waits((Stretch(1_000_000, 2_000_000, PAUSED, 1_000_000),))
-    longer = waits.and_then(2.0, 2.5, FAIRNESS)
+    waits = waits_of(text_of(1_000_000, 2_000_000, PAUSED))
+    longer = Waits(waits.told, 2.0, 2.5)
     assert longer.parts(0, 3_000_000) == {"paused": 1_000_000, "fairness": 500_000, "behind_lane": 1_500_000}
-    assert waits.and_then(2.0, 2.0, FAIRNESS) is waits
+    assert Waits(waits.told, 1.5, 2.5) == longer
+    assert Waits(waits.told, 1.5, 2.0) == Waits(waits.told, 2.0, 2.0) == waits
 
 
 @given(told=lengths, began=st.integers(900, 4200), after=st.integers(0, 500))
@@ -159,10 +159,68 @@ def test_jobs_of_several_lanes_are_told_together_what_each_is_told(
             )
 
 
+def test_a_time_that_began_nobody_knows_when_is_one() -> None:
+    """As of a lane with jobs of several levels that nobody held before."""
+    waits, came, went = waits_of("0,3000,0,0,"), [0.001, 0.002, 0.004], [0.004] * 3
+    assert waits.parts(1000, 3000) == {"fairness": 2000, "behind_lane": 1000}
+    for lanes in ([waits] * 3, [waits, waits_of("0,3000,0,0,"), NO_WAITS]):
+        _, spent = split_together(lanes, came, went)
+        assert spent == {"fairness": 0.003, "behind_lane": 0.002}
+
+
+def told_newest_first(text: str) -> str:
+    """As one store keeps them, but for the number before them."""
+    return "".join(
+        f"{begin},{end},{cause},{amount}," for begin, end, cause, amount in stretches_of(text)[::-1]
+    )
+
+
+@st.composite
+def jobs_of_lanes(draw: st.DrawFn) -> tuple[Waits, float, float]:
+    """When a job came and began, and the waits of its lane: stretches that were merged or were not, in time
+    or against it, and perhaps one in its worker, which began behind all others or, as clocks go, did not."""
+    text = laid_out(draw(lengths))
+    text = draw(st.sampled_from([text, merged(text, 1000, 2000, 4), merged(text, 0, 0, 1)]))
+    last = max([each.end for each in stretches_of(text)], default=1000)
+    told = f"{draw(st.sampled_from(['', '17']))},{draw(st.sampled_from([text, told_newest_first(text)]))}"
+    since = draw(st.integers(last, last + 100) | st.integers(900, last))
+    until = draw(st.just(0) | st.integers(since - 50, since + 100))
+    came, waited = draw(st.integers(900, last + 200)), draw(st.integers(-20, 4000))
+    return Waits(told.encode(), since / MICRO, until / MICRO), came / MICRO, (came + waited) / MICRO
+
+
+@given(st.lists(jobs_of_lanes(), min_size=1, max_size=6))
+def test_waits_that_are_added_up_are_those_of_each_job(jobs: list[tuple[Waits, float, float]]) -> None:
+    """To the microsecond: what a job came within, what is merged, and what it waited for in its worker."""
+    lanes, eligible, started = zip(*jobs, strict=True)
+    seconds, spent = split_together(lanes, eligible, started)
+    assert seconds == [seconds_between(*each) for each in zip(eligible, started, strict=True)]
+    sums = dict.fromkeys(WaitCause, 0)
+    for waits, came, went in jobs:
+        waited = round(went * MICRO) - round(came * MICRO)
+        for cause, part in waits.parts(round(came * MICRO), max(0, waited)).items():
+            sums[WaitCause(cause)] += part
+    assert {cause: round(part * MICRO) for cause, part in spent.items() if part} == {
+        cause: part for cause, part in sums.items() if part
+    }
+    assert sum(sums.values()) == sum(round(each * MICRO) for each in seconds)
+
+
 @given(lengths)
 def test_stretches_may_be_told_newest_first(told: list[tuple[int, int, int]]) -> None:
     """Behind a number, or nothing, that is not theirs."""
-    waits = waits_of(laid_out(told))
-    text = "".join(f"{begin},{end},{cause},0," for begin, end, cause, _ in reversed(waits.stretches))
-    assert waits_told(f"17,{text}".encode()) == waits_told(f",{text}".encode()) == waits
-    assert waits_told(b"") is waits_told(b"0,") is NO_WAITS
+    text = laid_out(told)
+    newest_first = told_newest_first(text)
+    assert Waits(f"17,{newest_first}".encode()) == Waits(f",{newest_first}".encode()) == waits_of(text)
+    assert Waits(b",") == Waits(b"0,") == NO_WAITS
+
+
+@pytest.mark.parametrize("told", [b"17,1,2,x,0,", b"17,1,2,0,", b"17", b"", b"1,2,3,4,5,6,7,8"])
+def test_what_tells_no_stretches_is_refused_when_it_is_asked(told: bytes) -> None:
+    """Whoever serves the lane need not ask; and no other lane is told what is not its own."""
+    refused = (msgspec.DecodeError, ValueError, IndexError)
+    with pytest.raises(refused):
+        Waits(told).split(0.0, 1.0)
+    for lanes in ([Waits(told)], [waits_of("1,2,0,0,"), Waits(told)], [Waits(told), waits_of("1,2,0,0,")]):
+        with pytest.raises(refused):
+            split_together(lanes, [0.0] * len(lanes), [1.0] * len(lanes))

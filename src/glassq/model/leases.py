@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from operator import attrgetter
 
 import msgspec
 
@@ -27,7 +26,7 @@ class Owner(msgspec.Struct, frozen=True):
         return f"{self.node}/{self.incarnation}/{self.worker}"
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """The time-limited, exclusive right to run one lane's head. `token` is the fencing number: it
     grows with every claim of the queue shard, and a store refuses writes under an older one."""
 
@@ -45,11 +44,10 @@ class ClaimCause(StrEnum):
     HANDOVER = "handover"
 
 
-_NOTED = attrgetter("attempts", "failures", "crashes", "cancelled", "cause")
-_NOTHING_NOTED = (0, 0, 0, False, ClaimCause.READY)
+_READY = ClaimCause.READY  # as often as it is asked for, an enum's attribute costs too much
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A claimed lane with a window of its head. The counters are those of the head alone."""
 
     lease: Lease
@@ -77,7 +75,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_fresh(self) -> bool:
         """Whether nothing is noted of the head, and nobody held the lane before."""
-        return _NOTED(self) == _NOTHING_NOTED
+        noted = self.attempts or self.failures or self.crashes or self.cancelled
+        return not noted and self.cause is _READY
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +123,7 @@ class Leaving(StrEnum):
     """Give the lane up at the front: this worker stops, and a standby goes on at once."""
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The end of an attempt. It names the job after it (`cur` of the lane), so that a later crash is
     blamed on the right one. With `next_id=None`, or when the lane changed since the worker's window was
     read (`change` is not the lane's), the store names the next job itself and answers with a new window."""
@@ -172,7 +171,7 @@ class SettleStatus(StrEnum):
     """The lane has another owner or token: nothing changed."""
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to a settlement."""
 
     status: SettleStatus

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import repeat
 from operator import attrgetter, gt
@@ -13,7 +13,8 @@ from glassq.model.runs import Run
 from glassq.telemetry import Bus
 
 MAX_LANES_REMEMBERED = 4096
-_QUEUE, _LANE, _TOKEN = attrgetter("queue"), attrgetter("lane"), attrgetter("token")
+_LANE, _TOKEN = attrgetter("lane"), attrgetter("token")
+_NOTHING: Mapping[str, int] = {}
 
 
 def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
@@ -24,26 +25,32 @@ def watch_tokens(bus: Bus) -> Callable[[], AbstractContextManager[None]]:
     Workers are not compared: what two of them hear may arrive in another order than it was said. Nor are the
     lanes of one claim, which may come in any order.
     """
-    last: dict[tuple[str, str, str], int] = {}
+    last: dict[tuple[str, str], dict[str, int]] = {}
+    """By worker and queue: what is claimed together has both in common."""
+
+    def remember(worker: str, queue: str, tokens: Mapping[str, int]) -> None:
+        lanes = last.setdefault((worker, queue), {})
+        before = len(lanes)
+        lanes.update(tokens)
+        if len(lanes) > before and sum(map(len, list(last.values()))) > MAX_LANES_REMEMBERED:
+            last.clear()  # a million keys must not make a million entries; what comes next is watched again
+            last[worker, queue] = {**tokens}
 
     def look_at(worker: str, lease: Lease) -> None:
-        known = (worker, lease.queue, lease.lane)
-        if lease.token <= last.get(known, 0):
+        if lease.token <= last.get((worker, lease.queue), _NOTHING).get(lease.lane, 0):
             bus.emit(OrderViolated(queue=lease.queue, kind="stale_token"))
-        elif len(last) >= MAX_LANES_REMEMBERED:
-            last.clear()  # a million keys must not make a million entries; what comes next is watched again
-        last[known] = lease.token
+        remember(worker, lease.queue, {lease.lane: lease.token})
 
     def claimed(event: LaneClaimed) -> None:
         look_at(event.worker, event.lease)
 
     def claimed_together(run: Run[LaneClaimed]) -> None:
         worker, leases = run.first("worker"), run.column("lease")
-        lanes = zip(repeat(worker), map(_QUEUE, leases), map(_LANE, leases), strict=False)
-        tokens = dict(zip(lanes, map(_TOKEN, leases), strict=True))
-        have_grown = all(map(gt, tokens.values(), map(last.get, tokens, repeat(0))))
-        if have_grown and len(tokens) == len(leases) <= MAX_LANES_REMEMBERED - len(last):
-            last.update(tokens)
+        queue, tokens = leases[0].queue, dict(zip(map(_LANE, leases), map(_TOKEN, leases), strict=True))
+        known = last.get((worker, queue), _NOTHING)
+        have_grown = all(map(gt, tokens.values(), map(known.get, tokens, repeat(0))))
+        if have_grown and len(tokens) == len(leases):
+            remember(worker, queue, tokens)
             return
         for lease in leases:
             look_at(worker, lease)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import repeat
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -145,11 +144,7 @@ class Begins(Run[AttemptStarted]):
         if self._waited is None:
             begun = self._begun
             waits, eligible = list(map(_WAITS, begun)), list(map(_ELIGIBLE_AT, begun))
-            started = list(map(_STORE_NOW, begun))
-            if all(map(is_, waits, repeat(waits[0]))):  # as of all jobs of one lane
-                self._waited = waits[0].split_all(eligible, started)
-            else:
-                self._waited = split_together(waits, eligible, started)
+            self._waited = split_together(waits, eligible, list(map(_STORE_NOW, begun)))
         return self._waited
 
     def __len__(self) -> int:

@@ -222,10 +222,11 @@ class Claiming:
             others = queue in claimed.others
             common = Granting(self._with, heard, min(options.window, self._shares.turn(queue)))
             turns = self._shares.turns_of(queue, [grant.lease.lane for grant in grants])
-            for grant, turn in zip(grants, turns, strict=True):
-                place = len(waiting)
-                lane = lanes[place]
-                waiting.append(GrantedLane.of(common, lane, grant, turn, at_once=place < free, others=others))
+            first = len(waiting)
+            waiting += [
+                GrantedLane.of(common, lanes[place], grant, turn, at_once=place < free, others=others)
+                for place, (grant, turn) in enumerate(zip(grants, turns, strict=True), first)
+            ]
         try:
             for earlier in self._pool.put(waiting):
                 earlier.give_way()

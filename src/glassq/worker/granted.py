@@ -8,7 +8,7 @@ from operator import attrgetter
 import msgspec
 
 from glassq.model.leases import Grant, Lease, Settlement
-from glassq.model.waits import FAIRNESS, Waits
+from glassq.model.waits import Waits
 from glassq.settling import Settling
 from glassq.worker.attempt import Ended
 from glassq.worker.bundles import BRIEF, Bundle
@@ -99,16 +99,17 @@ class GrantedLane(msgspec.Struct, eq=False):
         this queue has to say that it begins. What was not left to the bundle is left by `stay`."""
         if self.attempt is not None:
             return self._go_on_after(self.attempt, follow, bundle)
-        self.served()
+        said, at = self.common.heard
+        self.served(self.common.services.clock.monotonic() + (said - at))
         if not (self.has_begun or begin(self.common.services, self.held)):
             return False
         briefly = self.is_short and not self.is_single and self.is_crowded()
         return self.stay().run(follow, bundle, briefly=briefly)
 
-    def served(self) -> Waits:
-        """It is served from now on: what its jobs have waited for."""
+    def served(self, now: float) -> Waits:
+        """It is served from now on (the store's clock): what its jobs have waited for, a thread included."""
         if not (self.at_once and self.grant.begun):
-            self._has_waited()
+            self.waits = Waits(self.waits.told, self.common.heard[0], now)
         return self.waits
 
     def stay(self) -> LaneRun:
@@ -143,12 +144,6 @@ class GrantedLane(msgspec.Struct, eq=False):
     def is_crowded(self) -> bool:
         """Whether others wait, as far as is known here."""
         return self.others or self.common.services.crowded(self.held.lease.queue)
-
-    def _has_waited(self) -> None:
-        """It has waited here, for a thread."""
-        said, at = self.common.heard
-        now = said + self.common.services.clock.monotonic() - at
-        self.waits = self.waits.and_then(said, now, FAIRNESS)
 
     def abandon(self, ended: Ended) -> None:
         """The lane is lost, and its end was not sent."""

@@ -60,8 +60,8 @@ class Shares:
         self._claims += 1
         if self._assignment is not None:
             self._assignment.look(claimed)
-        for grant in claimed.grants:
-            self._served[whole(grant.lease.queue)] = self._claims
+        for queue in {grant.lease.queue for grant in claimed.grants}:
+            self._served[whole(queue)] = self._claims
         self.several = len(claimed.others | claimed.found.keys()) > 1
         waiting: dict[str, set[str]] = {}
         # What was not asked for counts as waiting somewhere else: here it would end every turn.

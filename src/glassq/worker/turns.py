@@ -101,8 +101,9 @@ class Turns:
                 break
             plain.lane = held
             said, heard = lane.common.heard
+            ahead = said - heard
             try:
-                attempt = plain.run(job, call, started, said - heard, lane.served())
+                attempt = plain.run(job, call, started, ahead, lane.served(started + ahead))
             except BaseException:
                 self._fail(lane)
                 raise
