@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, sub
 from typing import Any
 
@@ -20,6 +20,7 @@ from glassq.model.events import (
 )
 from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
+from glassq.model.several import Several, several
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling, Together
@@ -160,15 +161,16 @@ class Settler:
         """See to it that what ended in this lane is told elsewhere."""
         self._relay((lane.lease.queue,))
 
-    def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Success, Settled]]) -> None:
+    def settled_together(self, lane: HeldLane, ends: Sequence[Success], answers: Sequence[Settled]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        told = [*ends]
-        self._bus.emit_together(Successes((lane,) * len(told), told))
+        self._bus.emit_together(Successes((lane,) * len(ends), ends, several(answers)))
 
-    def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
+    def settled_each(
+        self, lanes: Sequence[HeldLane], ends: Sequence[Success], answers: Several[Settled]
+    ) -> None:
         """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
         were left with it."""
-        self._bus.emit_together(Successes(lanes, ends))
+        self._bus.emit_together(Successes(lanes, ends, answers))
         if self._bus.is_heard(LaneLeft):
             self._bus.emit_together(Leavings(list(map(_LEASE, lanes))))
 
@@ -195,7 +197,7 @@ class Settler:
         )
 
 
-_NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
+_ELIGIBLE_AT = attrgetter("job.eligible_at")
 _PLACES = {
     "seconds": attrgetter("seconds"),
     "task": attrgetter("task.name"),
@@ -214,9 +216,12 @@ class Successes(Run[AttemptSettled]):
     alike: Mapping[str, Any] = {"outcome": Outcome.SUCCEEDED, "verdict": ACKED}
     """See `Run.alike`."""
 
-    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[Success], answers: Several[Settled]) -> None:
+        if len(answers) != len(ends):
+            raise ValueError(f"{len(answers)} answers to {len(ends)} settlements")
         self._lanes = lanes
-        self._ends, self._answers = zip(*ends, strict=True)
+        self._ends = ends
+        self._answers = answers
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
@@ -232,7 +237,7 @@ class Successes(Run[AttemptSettled]):
         if place is not None:
             return list(map(place, self._ends))
         if field == "end_to_end":
-            lasted = list(map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends)))
+            lasted = list(map(sub, self._answers.column("now"), map(_ELIGIBLE_AT, self._ends)))
             return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
         return list(map(_LEASE, self._lanes)) if field == "lease" else super().column(field)
 
