@@ -124,7 +124,7 @@ class Leaving(StrEnum):
     """Give the lane up at the front: this worker stops, and a standby goes on at once."""
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The end of an attempt. It names the job after it (`cur` of the lane), so that a later crash is
     blamed on the right one. With `next_id=None`, or when the lane changed since the worker's window was
     read (`change` is not the lane's), the store names the next job itself and answers with a new window."""
@@ -172,7 +172,7 @@ class SettleStatus(StrEnum):
     """The lane has another owner or token: nothing changed."""
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to a settlement."""
 
     status: SettleStatus

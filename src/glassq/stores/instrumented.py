@@ -211,8 +211,7 @@ class InstrumentedStorage:
         """See `Storage.settle_together`. Timed as one call for each queue."""
         return by_queue(settlements, partial(self._settle_together, owner))
 
-    def _settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
-        queue = settlements[0].lease.queue
+    def _settle_together(self, owner: Owner, queue: str, settlements: Sequence[Settlement]) -> Together:
         before = self._memory.known(queue)
         started = perf_counter()
 
@@ -226,7 +225,7 @@ class InstrumentedStorage:
 
     def _learn_ends(self, queue: str, before: Known, answers: Several[Settled]) -> None:
         """Take in the answers to settlements of one queue that were carried out in one step."""
-        found: Watermark | None = next(filter(None, answers.column("found")), None)
+        found: Watermark | None = answers.first("found") if answers else None
         if found is not None:
             left = found.after(settled=max(answers.column("ordinal")))
             self._memory.learn_of(queue, before, found, left)

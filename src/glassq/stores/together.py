@@ -48,15 +48,15 @@ def _at_once() -> bool:
 _QUEUE: Callable[[Settlement], str] = attrgetter("lease.queue")
 
 
-def by_queue(told: Sequence[Settlement], send: Callable[[Sequence[Settlement]], Together]) -> Together:
+def by_queue(told: Sequence[Settlement], send: Callable[[str, Sequence[Settlement]], Together]) -> Together:
     """Send a message for each queue that these are of: nearly always one."""
     if isinstance(told, TurnEnds):
-        return send(told)
+        return send(told.queue, told)
     queues = dict.fromkeys(map(_QUEUE, told))
     if len(queues) == 1:
-        return send(told)
+        return send(next(iter(queues)), told)
     sent: dict[int, Settling] = {}
     for queue in queues:
         places = [place for place, each in enumerate(told) if each.lease.queue == queue]
-        sent.update(zip(places, send([told[each] for each in places]), strict=True))
+        sent.update(zip(places, send(queue, [told[each] for each in places]), strict=True))
     return Together.of([sent[place] for place in range(len(told))])

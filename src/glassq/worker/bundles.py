@@ -224,7 +224,7 @@ class Message:
         alone: Iterable[int] = range(len(sent))
         answers = self._answers(sent)
         if answers is not None and _are_routine(answers):
-            self.paused = any(answers.column("paused"))
+            self.paused = answers.common("paused") is not False
             alone = self._tell(answers)
         for place in alone:
             stay = ends.stays[place]
@@ -254,8 +254,11 @@ class Message:
 
 def _are_routine(answers: Several[Settled]) -> bool:
     """Whether each says of its job that it is settled, and nothing else that somebody has to be told."""
-    done = answers.common("status") is SettleStatus.DONE
-    return done and not (any(answers.column("relay")) or any(answers.column("ended")))
+    return (
+        answers.common("status") is SettleStatus.DONE
+        and answers.common("relay") is False
+        and answers.common("ended") == ()
+    )
 
 
 class Bundles:

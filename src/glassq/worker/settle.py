@@ -197,7 +197,7 @@ class Settler:
         )
 
 
-_ELIGIBLE_AT = attrgetter("job.eligible_at")
+_ELIGIBLE_AT, _TASK = attrgetter("job.eligible_at"), attrgetter("task")
 _PLACES = {
     "seconds": attrgetter("seconds"),
     "task": attrgetter("task.name"),
@@ -230,6 +230,14 @@ class Successes(Run[AttemptSettled]):
     def first(self, field: str) -> Any:
         """See `Run.first`."""
         return self._lanes[0].lease if field == "lease" else super().first(field)
+
+    def common(self, field: str) -> Any:
+        """See `Run.common`."""
+        if field == "task":
+            task, tasks = self._ends[0].task, list(map(_TASK, self._ends))
+            if tasks.count(task) == len(tasks):  # as nearly always
+                return task.name
+        return super().common(field)
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import groupby, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter
 from typing import Final
 
@@ -19,7 +19,7 @@ from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, member_name, micros
-from glassq.stores.redis.resp import Command, parts, text
+from glassq.stores.redis.resp import LENGTHS, Command, parts, text
 from glassq.stores.redis.scripts import Call
 
 AT_ONCE: Final = 100
@@ -134,29 +134,25 @@ def settling(key: str, owner: Owner, whats: Sequence[Settlement]) -> Call:
     if ends is None:
         told = settlements(owner, whats)
         return scripts.SETTLE.call(key, len(told), parts(told))
-    begins = ("", "") if ends.begins is None else (ends.begins.lane, ends.begins.token)
-    first: Command = (str(owner), digests(whats), "turns", *begins)
+    first: Command = (str(owner), digests(whats), "turns", *_named(ends.begins))
     return scripts.SETTLE.call(key, len(first) + 3 * len(ends), parts(first) + _packed_ends(ends))
 
 
 def _packed_ends(ends: TurnEnds) -> bytes:
     """Of each its lane, its token and its job, as they are sent."""
-    home, told = f"{ends.queue}/", []
+    home, told, lengths = f"{ends.queue}/", [], LENGTHS
     for lease, job_id in zip(ends.leases, ends.job_ids, strict=True):
         # Another queue's job keeps its whole id: no stored id is equal to that.
         lane, token, job = lease.lane, str(lease.token), job_id.removeprefix(home)
-        told.append(f"${len(lane)}\r\n{lane}\r\n${len(token)}\r\n{token}\r\n${len(job)}\r\n{job}\r\n")
+        told.append(
+            f"{lengths[len(lane)]}{lane}\r\n{lengths[len(token)]}{token}\r\n{lengths[len(job)]}{job}\r\n"
+        )
     packed = "".join(told)
     if packed.isascii():
         return packed.encode()
     # Seldom: some text takes more bytes than it has letters.
-    return parts(
-        [
-            part
-            for lease, job_id in zip(ends.leases, ends.job_ids, strict=True)
-            for part in (lease.lane, lease.token, job_id.removeprefix(home))
-        ]
-    )
+    each = zip(ends.leases, ends.job_ids, strict=True)
+    return parts([part for lease, job_id in each for part in (*_named(lease), job_id.removeprefix(home))])
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
@@ -278,39 +274,38 @@ def _next(what: Settlement) -> tuple[Argument, Argument]:
     """What comes next: in the lane and by its counter, or in the thread that gives the lane up."""
     if what.leaving is not Leaving.YIELD:
         return (local_id(what.lease.queue, what.next_id) if what.next_id is not None else ""), what.change
-    return ("", "") if what.begins is None else (what.begins.lane, what.begins.token)
+    return _named(what.begins)
+
+
+def _named(lease: Lease | None) -> tuple[Argument, Argument]:
+    """A lease as scripts are told it, or none."""
+    return ("", "") if lease is None else (lease.lane, lease.token)
 
 
 def digest(what: Settlement) -> bytes:
     """What a settlement is known by when it is repeated after its lease is gone: the same in this process,
     and other processes are other owners."""
-    return _digests((what.lease,), (what.job_id,), _rest(what))
+    return _digests((what.lease,), (what.job_id,), (what.begins,), hash(_REST(what)))
 
 
 def digests(whats: Sequence[Settlement]) -> bytes:
     """Those of several, one after the other."""
     if not isinstance(whats, TurnEnds):
         return b"".join(map(digest, whats))
-    told = _digests(whats.leases, whats.job_ids, _REST_OF_AN_END)
-    return told if whats.begins is None else told[:-_DIGEST] + digest(whats[-1])
+    begins = chain(repeat(None, len(whats) - 1), (whats.begins,))
+    return _digests(whats.leases, whats.job_ids, begins, _REST_OF_AN_END)
 
 
-def _digests(leases: Sequence[Lease], job_ids: Sequence[str], rest: int) -> bytes:
+def _digests(
+    leases: Iterable[Lease], job_ids: Iterable[str], begins: Iterable[Lease | None], rest: int
+) -> bytes:
     """Of settlements that say the same but for these."""
-    return array("q", map(hash, zip(leases, job_ids, repeat(rest)))).tobytes()
+    return array("q", map(hash, zip(leases, job_ids, begins, repeat(rest)))).tobytes()
 
 
-def _rest(what: Settlement) -> int:
-    """What stands for all the rest of it in its digest."""
-    return hash(_OTHER_FIELDS(what))
-
-
-_OTHER_FIELDS = attrgetter(
-    *(name for name in Settlement.__struct_fields__ if name not in ("lease", "job_id"))
-)
-_REST_OF_AN_END: Final = _rest(TurnEnds((Lease("", "", 0),), ("",))[0])
-_DIGEST: Final = 8
-"""Bytes of one."""
+_OWN: Final = ("lease", "job_id", "begins")
+_REST = attrgetter(*(field for field in Settlement.__struct_fields__ if field not in _OWN))
+_REST_OF_AN_END: Final = hash(_REST(TurnEnds((Lease("", "", 0),), ("",))[0]))
 
 
 def _place(job: NewJob) -> tuple[str, int]:
@@ -355,7 +350,7 @@ def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
 
 def named(leases: Iterable[Lease]) -> list[Argument]:
     """Leases as scripts are told them."""
-    return [part for lease in leases for part in (lease.lane, lease.token)]
+    return [part for lease in leases for part in _named(lease)]
 
 
 def scope(lane: str | None) -> tuple[str, str]:
