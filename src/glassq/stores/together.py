@@ -14,14 +14,13 @@ from glassq.storage import MAX_TOGETHER
 
 # Of messages with many settlements that are alike: asked of all at once.
 _PLACE, _LEAVING = attrgetter("lease.queue", "lease.lane"), attrgetter("leaving")
-_LANE = attrgetter("lane")
 
 
 def check_together(settlements: Sequence[Settlement]) -> None:
     """`ValueError` for settlements that may not go into one message."""
     count = len(settlements)
     if isinstance(settlements, TurnEnds):
-        lanes, given_up = len(set(map(_LANE, settlements.leases))), count
+        lanes, given_up = len({lease.lane for lease in settlements.leases}), count
     else:
         lanes = len(set(map(_PLACE, settlements)))
         given_up = list(map(_LEAVING, settlements)).count(Leaving.YIELD)

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
-from operator import attrgetter, not_
+from operator import not_
 from typing import Final, Protocol
 
 import msgspec
@@ -95,18 +95,15 @@ class Ends(msgspec.Struct, frozen=True):
         """None yet."""
         return cls([], [], [])
 
+    def lanes(self) -> list[HeldLane]:
+        """Those of the stays."""
+        return [stay.held for stay in self.stays]
+
     def those(self, chosen: Sequence[bool]) -> Ends:
         """Those that are chosen."""
         return Ends(
             [*compress(self.stays, chosen)], [*compress(self.successes, chosen)], [*compress(self.at, chosen)]
         )
-
-
-_HELD: Callable[[Stay], HeldLane] = attrgetter("held")
-_SENT_BEFORE: Callable[[Stay], bool] = attrgetter("sent_before")
-_LOST: Callable[[HeldLane], bool] = attrgetter("lost")
-_LEASE: Callable[[HeldLane], Lease] = attrgetter("lease")
-_JOB: Callable[[Success], str] = attrgetter("job.id")
 
 
 class Bundle:
@@ -176,15 +173,18 @@ class Bundle:
 
     def _send(self, begins: Callable[[str], Lease | None] | None) -> None:
         ends, self.ends, self.is_due = self.ends, Ends.none(), False
-        lanes = list(map(_HELD, ends.stays))
-        if any(lost := list(map(_LOST, lanes))):  # as whatever ends in a lane that is no longer this worker's
+        lanes = ends.lanes()
+        lost = [lane.lost for lane in lanes]
+        if True in lost:  # as whatever ends in a lane that is no longer this worker's
             self._left.append(Message(self._settler, ends.those(lost)))
             ends = ends.those(list(map(not_, lost)))
-            lanes = list(map(_HELD, ends.stays))
+            lanes = ends.lanes()
         if not lanes:
             return
         begun = None if begins is None else begins(lanes[-1].lease.queue)
-        settlements = TurnEnds(list(map(_LEASE, lanes)), list(map(_JOB, ends.successes)), begun)
+        settlements = TurnEnds(
+            [lane.lease for lane in lanes], [success.job.id for success in ends.successes], begun
+        )
         for held in lanes:
             held.leaving = True  # a store that settles at once gives the lane up
         # order: on the wire when this returns; before that nobody can be given any of these lanes.
@@ -233,14 +233,14 @@ class Message:
 
     def _tell(self, answers: Several[Settled]) -> Iterable[int]:
         """Tell of all but those that have to hear of it alone. Returns which these are."""
-        ends, alone = self._ends, list(map(_SENT_BEFORE, self.stays))
-        if not any(alone):
-            self._settler.settled_each(list(map(_HELD, ends.stays)), ends.successes, answers)
+        ends, alone = self._ends, [stay.sent_before for stay in self.stays]
+        if True not in alone:
+            self._settler.settled_each(ends.lanes(), ends.successes, answers)
             return ()
-        if not all(alone):
+        if False in alone:
             others = list(map(not_, alone))
             ends, answers = ends.those(others), Given([*compress(answers, others)])
-            self._settler.settled_each(list(map(_HELD, ends.stays)), ends.successes, answers)
+            self._settler.settled_each(ends.lanes(), ends.successes, answers)
         return compress(range(len(alone)), alone)
 
     @staticmethod

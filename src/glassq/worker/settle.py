@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter, sub
 from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
@@ -18,7 +17,7 @@ from glassq.model.events import (
     WorkflowEnded,
     WriteFenced,
 )
-from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
 from glassq.model.several import Several, several
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
@@ -172,7 +171,7 @@ class Settler:
         were left with it."""
         self._bus.emit_together(Successes(lanes, ends, answers))
         if self._bus.is_heard(LaneLeft):
-            self._bus.emit_together(Leavings(list(map(_LEASE, lanes))))
+            self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
@@ -195,17 +194,6 @@ class Settler:
                 failure=failure,
             )
         )
-
-
-_ELIGIBLE_AT, _TASK = attrgetter("job.eligible_at"), attrgetter("task")
-_PLACES = {
-    "seconds": attrgetter("seconds"),
-    "task": attrgetter("task.name"),
-    "headers": attrgetter("headers"),
-    "job_id": attrgetter("job.id"),
-}
-"""Where a success has what its event will say."""
-_LEASE: Callable[[HeldLane], Lease] = attrgetter("lease")
 
 
 class Successes(Run[AttemptSettled]):
@@ -234,20 +222,35 @@ class Successes(Run[AttemptSettled]):
     def common(self, field: str) -> Any:
         """See `Run.common`."""
         if field == "task":
-            task, tasks = self._ends[0].task, list(map(_TASK, self._ends))
+            tasks = [end.task for end in self._ends]
+            task = tasks[0]
             if tasks.count(task) == len(tasks):  # as nearly always
                 return task.name
         return super().common(field)
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
-        place = _PLACES.get(field)
-        if place is not None:
-            return list(map(place, self._ends))
-        if field == "end_to_end":
-            lasted = list(map(sub, self._answers.column("now"), map(_ELIGIBLE_AT, self._ends)))
-            return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
-        return list(map(_LEASE, self._lanes)) if field == "lease" else super().column(field)
+        ends = self._ends
+        told: list[Any]
+        match field:
+            case "end_to_end":
+                heard = zip(self._answers.column("now"), ends, strict=True)
+                told = [now - end.job.eligible_at for now, end in heard]
+                if min(told) < 0:
+                    told = [max(0.0, seconds) for seconds in told]
+            case "seconds":
+                told = [end.seconds for end in ends]
+            case "headers":
+                told = [end.headers for end in ends]
+            case "task":
+                told = [end.task.name for end in ends]
+            case "job_id":
+                told = [end.job.id for end in ends]
+            case "lease":
+                told = [lane.lease for lane in self._lanes]
+            case _:
+                told = super().column(field)
+        return told
 
     def __len__(self) -> int:
         return len(self._ends)
