@@ -7,6 +7,7 @@ from typing import Protocol, overload
 
 from glassq.errors import StorageError
 from glassq.model.leases import Settled, SettleStatus
+from glassq.model.several import Several, several
 
 
 class Settling(Protocol):
@@ -34,7 +35,7 @@ class Together(Sequence[Settling]):
         """Whether the answers are there, or never will be; see `Settling.arrived`."""
         self._ask = answers
         self._each: Sequence[Settling] | None = None
-        self._answers: Sequence[Settled] | None = None
+        self._answers: Several[Settled] | None = None
         self._failure: StorageError | None = None
 
     @classmethod
@@ -48,13 +49,13 @@ class Together(Sequence[Settling]):
         together._each = sent
         return together
 
-    def answers(self) -> Sequence[Settled]:
+    def answers(self) -> Several[Settled]:
         """What was answered to each, waited for when it is first asked for. A failure is that of each."""
         if self._failure is not None:
             raise self._failure
         if self._answers is None:
             try:
-                self._answers = self._ask()
+                self._answers = several(self._ask())
             except StorageError as error:
                 self._failure = error
                 raise

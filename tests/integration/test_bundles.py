@@ -43,7 +43,7 @@ def bundled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     send = Bundle._send
 
     def sending(self: Bundle, begins: Any) -> None:
-        sizes.append(len(self.ends))
+        sizes.append(len(self.ends.stays))
         send(self, begins)
 
     monkeypatch.setattr(Bundle, "_send", sending)

@@ -282,7 +282,7 @@ def test_ends_that_are_told_together_have_the_fields_of_their_events(desk: Desk)
         for ordinal in (7, 8)
     ]
     settler = Settler(desk.app.storage, desk.bus, desk.clock, Owner("n", "i"), lambda: 0.5)
-    settler.settled_together(desk.lane, zip(cast("list[Ended]", ended), answers, strict=True))
+    settler.settled_together(desk.lane, cast("list[Ended]", ended), answers)
     (run,) = asked
     for name in AttemptSettled.__struct_fields__:
         assert run.column(name) == [getattr(event, name) for event in run]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
@@ -27,6 +26,7 @@ from glassq.model.keeping import Exchanged, Note, Value
 from glassq.model.lanes import LaneOrder, LanesSeen, WorkerStats
 from glassq.model.layouts import Layout
 from glassq.model.leases import Claimed, Lease, Owner, Renewed, Settled, Settlement
+from glassq.model.several import Several
 from glassq.model.stats import QueueStats
 from glassq.model.watermarks import Watermark
 from glassq.settling import Course, Settling, Together
@@ -48,10 +48,6 @@ from glassq.telemetry import Bus
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-_ORDINAL: Callable[[Settled], int] = attrgetter("ordinal")
-_FOUND: Callable[[Settled], Watermark | None] = attrgetter("found")
 
 
 class Heard:
@@ -215,12 +211,11 @@ class InstrumentedStorage:
         """See `Storage.settle_together`. Timed as one call for each queue."""
         return by_queue(settlements, partial(self._settle_together, owner))
 
-    def _settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
-        queue = settlements[0].lease.queue
+    def _settle_together(self, owner: Owner, queue: str, settlements: Sequence[Settlement]) -> Together:
         before = self._memory.known(queue)
         started = perf_counter()
 
-        def take_in() -> Sequence[Settled]:
+        def take_in() -> Several[Settled]:
             answers = self._since(started, "settle", sent.answers)
             self._learn_ends(queue, before, answers)
             return answers
@@ -228,12 +223,11 @@ class InstrumentedStorage:
         sent = self._inner.settle_together(owner, settlements)
         return Together(len(sent), sent.arrived, take_in)
 
-    def _learn_ends(self, queue: str, before: Known, answers: Sequence[Settled]) -> None:
+    def _learn_ends(self, queue: str, before: Known, answers: Several[Settled]) -> None:
         """Take in the answers to settlements of one queue that were carried out in one step."""
-        told = list(filter(_FOUND, answers))
-        found = told[0].found if told else None
+        found: Watermark | None = answers.first("found") if answers else None
         if found is not None:
-            left = found.after(settled=max(map(_ORDINAL, told)))
+            left = found.after(settled=max(answers.column("ordinal")))
             self._memory.learn_of(queue, before, found, left)
 
     def course(self, owner: Owner, settlement: Settlement, *, others: bool) -> Course | None:

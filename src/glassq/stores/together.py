@@ -8,21 +8,27 @@ from operator import attrgetter
 
 from glassq.errors import StorageError
 from glassq.model.leases import Leaving, Settled, Settlement
+from glassq.model.turnends import TurnEnds
 from glassq.settling import Settling, Together
 from glassq.storage import MAX_TOGETHER
 
 # Of messages with many settlements that are alike: asked of all at once.
-_LANE, _LEAVING = attrgetter("lease.queue", "lease.lane"), attrgetter("leaving")
+_PLACE, _LEAVING = attrgetter("lease.queue", "lease.lane"), attrgetter("leaving")
 
 
 def check_together(settlements: Sequence[Settlement]) -> None:
     """`ValueError` for settlements that may not go into one message."""
     count = len(settlements)
-    if len(set(map(_LANE, settlements))) < count:
+    if isinstance(settlements, TurnEnds):
+        lanes, given_up = len({lease.lane for lease in settlements.leases}), count
+    else:
+        lanes = len(set(map(_PLACE, settlements)))
+        given_up = list(map(_LEAVING, settlements)).count(Leaving.YIELD)
+    if lanes < count:
         raise ValueError("at most one settlement per lane goes into one call")
     if count > MAX_TOGETHER:
         raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {count}")
-    if list(map(_LEAVING, settlements)).count(Leaving.YIELD) < count:
+    if given_up < count:
         raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
 
 
@@ -41,13 +47,15 @@ def _at_once() -> bool:
 _QUEUE: Callable[[Settlement], str] = attrgetter("lease.queue")
 
 
-def by_queue(told: Sequence[Settlement], send: Callable[[Sequence[Settlement]], Together]) -> Together:
+def by_queue(told: Sequence[Settlement], send: Callable[[str, Sequence[Settlement]], Together]) -> Together:
     """Send a message for each queue that these are of: nearly always one."""
+    if isinstance(told, TurnEnds):
+        return send(told.queue, told)
     queues = dict.fromkeys(map(_QUEUE, told))
     if len(queues) == 1:
-        return send(told)
+        return send(next(iter(queues)), told)
     sent: dict[int, Settling] = {}
     for queue in queues:
         places = [place for place, each in enumerate(told) if each.lease.queue == queue]
-        sent.update(zip(places, send([told[each] for each in places]), strict=True))
+        sent.update(zip(places, send(queue, [told[each] for each in places]), strict=True))
     return Together.of([sent[place] for place in range(len(told))])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from operator import not_
 from typing import Final, Protocol
 
 import msgspec
 
 from glassq.errors import StorageError
 from glassq.model.clock import Clock
-from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
-from glassq.model.verdicts import Action
+from glassq.model.leases import Lease, Settled, Settlement, SettleStatus
+from glassq.model.several import Given, Several
+from glassq.model.turnends import TurnEnds
 from glassq.settling import Settling, Together
 from glassq.storage import KEPT_SETTLEMENTS
 from glassq.worker.attempt import Ended, Success
@@ -26,9 +28,6 @@ BRIEF: Final = 0.001
 """Seconds: a job that ran for longer is settled by itself, and no end waits for longer while others run."""
 _MOST: Final = 16
 """Ends in one message. More would save little, and as many lanes run their job again after a kill."""
-
-
-_ACK, _YIELD = Action.ACK, Leaving.YIELD
 
 
 class Stay(Protocol):
@@ -83,20 +82,28 @@ class Left(Protocol):
         ...
 
 
-class _End(msgspec.Struct, frozen=True):
-    """The end of a lane's turn: its last job has succeeded, at this time by the local clock."""
+class Ends(msgspec.Struct, frozen=True):
+    """Ends of lanes' turns, in columns: in each stay the last job has succeeded, at that time by the local
+    clock."""
 
-    stay: Stay
-    ended: Success
-    at: float
+    stays: list[Stay]
+    successes: list[Success]
+    at: list[float]
 
+    @classmethod
+    def none(cls) -> Ends:
+        """None yet."""
+        return cls([], [], [])
 
-_STAY: Callable[[_End], Stay] = attrgetter("stay")
-_HELD: Callable[[_End], HeldLane] = attrgetter("stay.held")
-_SENT_BEFORE: Callable[[Stay], bool] = attrgetter("sent_before")
-_LOST: Callable[[_End], bool] = attrgetter("stay.held.lost")
-_LEASE_AND_JOB: Callable[[_End], tuple[Lease, str]] = attrgetter("stay.held.lease", "ended.job.id")
-_SUCCESS: Callable[[_End], Success] = attrgetter("ended")
+    def lanes(self) -> list[HeldLane]:
+        """Those of the stays."""
+        return [stay.held for stay in self.stays]
+
+    def those(self, chosen: Sequence[bool]) -> Ends:
+        """Those that are chosen."""
+        return Ends(
+            [*compress(self.stays, chosen)], [*compress(self.successes, chosen)], [*compress(self.at, chosen)]
+        )
 
 
 class Bundle:
@@ -116,7 +123,7 @@ class Bundle:
         self._lock = threading.Lock()
         self.untold = Untold()
         """The jobs that began, of which those who are patient are told later."""
-        self.ends: list[_End] = []
+        self.ends = Ends.none()
         """What is to be sent."""
         self.is_due = False
         """Whether it is full, or has waited for long enough."""
@@ -129,19 +136,22 @@ class Bundle:
         """Keep the end of a turn, whose last job has succeeded, of which no more is to be told."""
         with self._lock:
             ends = self.ends
-            ends.append(_End(stay, ended, at))
-            self.is_due = len(ends) >= self._most or at - ends[0].at >= BRIEF
+            times = ends.at
+            ends.stays.append(stay)
+            ends.successes.append(ended)
+            times.append(at)
+            self.is_due = len(times) >= self._most or at - times[0] >= BRIEF
 
     def takes(self, queue: str) -> bool:
         """Whether the end of a turn in this queue may come to what there is: it is of the same queue, and not
         due."""
-        ends = self.ends
-        return not ends or (not self.is_due and ends[0].stay.held.lease.queue == queue)
+        stays = self.ends.stays
+        return not stays or (not self.is_due and stays[0].held.lease.queue == queue)
 
     def send(self, begins: Callable[[str], Lease | None] | None = None) -> None:
         """Send what there is, and tell what began; `begins` says which lane of the queue begins with that."""
         with self._lock:  # also to see what another thread has sent
-            if self.ends:
+            if self.ends.stays:
                 self._send(begins)
         self.tell()
 
@@ -149,9 +159,10 @@ class Bundle:
         """Send what has waited for so many seconds, in place of the thread it belongs to; whether anything is
         still to be sent."""
         with self._lock:
-            if self.ends and self._clock.monotonic() - self.ends[0].at >= patience:
+            since = self.ends.at
+            if since and self._clock.monotonic() - since[0] >= patience:
                 self._send(None)
-            return bool(self.ends)
+            return bool(self.ends.stays)
 
     def tell(self) -> None:
         """Tell the patient observers what began."""
@@ -161,21 +172,20 @@ class Bundle:
             self._settler.begun_together(begun)
 
     def _send(self, begins: Callable[[str], Lease | None] | None) -> None:
-        ends, self.ends, self.is_due = self.ends, [], False
-        if any(map(_LOST, ends)):  # as whatever ends in a lane that is no longer this worker's
-            lost = [end for end in ends if end.stay.held.lost]
-            self._left.append(Message(self._settler, lost, (), None))
-            ends = [end for end in ends if end not in lost]
-        if not ends:
+        ends, self.ends, self.is_due = self.ends, Ends.none(), False
+        lanes = ends.lanes()
+        lost = [lane.lost for lane in lanes]
+        if True in lost:  # as whatever ends in a lane that is no longer this worker's
+            self._left.append(Message(self._settler, ends.those(lost)))
+            ends = ends.those(list(map(not_, lost)))
+            lanes = ends.lanes()
+        if not lanes:
             return
-        settlements = [
-            Settlement(lease=lease, job_id=job_id, action=_ACK, leaving=_YIELD)
-            for lease, job_id in map(_LEASE_AND_JOB, ends)
-        ]
-        begun = None if begins is None else begins(settlements[-1].lease.queue)
-        if begun is not None:
-            settlements[-1] = msgspec.structs.replace(settlements[-1], begins=begun)
-        for held in map(_HELD, ends):
+        begun = None if begins is None else begins(lanes[-1].lease.queue)
+        settlements = TurnEnds(
+            [lane.lease for lane in lanes], [success.job.id for success in ends.successes], begun
+        )
+        for held in lanes:
             held.leaving = True  # a store that settles at once gives the lane up
         # order: on the wire when this returns; before that nobody can be given any of these lanes.
         sent = self._settler.send_together(settlements)
@@ -188,15 +198,15 @@ class Message:
     def __init__(
         self,
         settler: Settler,
-        ends: Sequence[_End],
-        settlements: Sequence[Settlement],
-        sent: Together | None,
+        ends: Ends,
+        settlements: Sequence[Settlement] = (),
+        sent: Together | None = None,
     ) -> None:
         self._settler = settler
         self._ends = ends
         self._settlements = settlements
         self._sent = sent
-        self.stays = list(map(_STAY, ends))
+        self.stays = ends.stays
         self.lease = self.stays[0].held.lease
         self.paused = False
 
@@ -206,49 +216,49 @@ class Message:
 
     def leave(self) -> None:
         """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""
-        if self._sent is None:
-            for end in self._ends:
-                end.stay.abandon(end.ended.ended())
+        ends, sent = self._ends, self._sent
+        if sent is None:
+            for stay, success in zip(ends.stays, ends.successes, strict=True):
+                stay.abandon(success.ended())
             return
-        alone: Sequence[int] = range(len(self._ends))
-        answers = self._answers(self._sent)
-        if answers and _are_routine(answers):
-            self.paused = any(map(_PAUSED, answers))
-            before = list(map(_SENT_BEFORE, self.stays))
-            alone = [place for place in alone if before[place]] if any(before) else ()
-            self._tell(answers, alone)
+        alone: Iterable[int] = range(len(sent))
+        answers = self._answers(sent)
+        if answers is not None and _are_routine(answers):
+            self.paused = answers.common("paused") is not False
+            alone = self._tell(answers)
         for place in alone:
-            end = self._ends[place]
-            end.stay.hear_of(end.ended.ended(), self._settlements[place], self._sent[place], end.at)
-            self.paused = self.paused or end.stay.paused
+            stay = ends.stays[place]
+            stay.hear_of(ends.successes[place].ended(), self._settlements[place], sent[place], ends.at[place])
+            self.paused = self.paused or stay.paused
 
-    def _tell(self, answers: Sequence[Settled], alone: Sequence[int]) -> None:
-        """Tell of all but those that hear of it alone."""
-        ends = self._ends
-        if alone:
-            together = [place for place in range(len(ends)) if place not in alone]
-            ends, answers = [ends[place] for place in together], [answers[place] for place in together]
-        if ends:
-            self._settler.settled_each([*map(_HELD, ends)], [*zip(map(_SUCCESS, ends), answers, strict=True)])
+    def _tell(self, answers: Several[Settled]) -> Iterable[int]:
+        """Tell of all but those that have to hear of it alone. Returns which these are."""
+        ends, alone = self._ends, [stay.sent_before for stay in self.stays]
+        if True not in alone:
+            self._settler.settled_each(ends.lanes(), ends.successes, answers)
+            return ()
+        if False in alone:
+            others = list(map(not_, alone))
+            ends, answers = ends.those(others), Given([*compress(answers, others)])
+            self._settler.settled_each(ends.lanes(), ends.successes, answers)
+        return compress(range(len(alone)), alone)
 
     @staticmethod
-    def _answers(sent: Together) -> Sequence[Settled]:
-        """What was answered, waited for; nothing where that failed: each lane meets the failure itself."""
+    def _answers(sent: Together) -> Several[Settled] | None:
+        """What was answered, waited for; None where that failed: each lane meets the failure itself."""
         try:
             return sent.answers()
         except StorageError:
-            return ()
+            return None
 
 
-_STATUS, _PAUSED = attrgetter("status"), attrgetter("paused")
-_RELAY, _ENDED = attrgetter("relay"), attrgetter("ended")
-_DONE = SettleStatus.DONE
-
-
-def _are_routine(answers: Sequence[Settled]) -> bool:
+def _are_routine(answers: Several[Settled]) -> bool:
     """Whether each says of its job that it is settled, and nothing else that somebody has to be told."""
-    done = list(map(_STATUS, answers)).count(_DONE) == len(answers)
-    return done and not (any(map(_RELAY, answers)) or any(map(_ENDED, answers)))
+    return (
+        answers.common("status") is SettleStatus.DONE
+        and answers.common("relay") is False
+        and answers.common("ended") == ()
+    )
 
 
 class Bundles:
@@ -282,5 +292,5 @@ class Bundles:
         """Send what has waited for so many seconds; whether anything is still to be sent."""
         with self._lock:
             bundles = tuple(self._open)
-        waiting = [bundle.send_if_old(patience) for bundle in bundles if bundle.ends]
+        waiting = [bundle.send_if_old(patience) for bundle in bundles if bundle.ends.stays]
         return any(waiting)

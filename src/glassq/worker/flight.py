@@ -283,8 +283,7 @@ class InFlight:
         if course is not None and untold:
             answers = course.answers()
             self._settled = answers[-1].ordinal
-            ends = map(_SUCCESS, untold)
-            self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
+            self._settler.settled_together(self._lane, list(map(_SUCCESS, untold)), answers)
 
     def _leave_course(self) -> None:
         """What is on its way on the course is heard from now on like any other."""
@@ -380,7 +379,7 @@ class InFlight:
             for told, known in zip(before, known_by(answer, len(before), self._settled), strict=True)
         ]
         ends = [told.success for told in before]
-        self._settler.settled_together(self._lane, zip(ends, answers, strict=True))
+        self._settler.settled_together(self._lane, ends, answers)
         # The lane says that it has changed, too, where others are to hear of an end elsewhere.
         if answer.change != before[0].like.change:
             self._settler.relay(self._lane)

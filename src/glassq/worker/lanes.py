@@ -138,8 +138,8 @@ class LaneRun:
         others need is not. Whether the bundle has the end of the stay."""
         plain = self._plain = PlainAttempts(self._with.attempts, self._lane)
         while self._held:
-            jobs, ends = self._jobs, bundle.ends  # of lanes before it
-            due = ends[0].at + BRIEF if ends else inf
+            jobs, since = self._jobs, bundle.ends.at  # of lanes before it
+            due = since[0] + BRIEF if since else inf
             attempt = self._run_ahead(plain, zip_longest(jobs, jobs[1:]), BRIEF, due)
             if attempt is None:
                 break

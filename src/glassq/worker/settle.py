@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter, sub
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
@@ -18,8 +17,9 @@ from glassq.model.events import (
     WorkflowEnded,
     WriteFenced,
 )
-from glassq.model.leases import Lease, Owner, Settled, Settlement, SettleStatus
+from glassq.model.leases import Owner, Settled, Settlement, SettleStatus
 from glassq.model.runs import Run
+from glassq.model.several import Several, several
 from glassq.model.verdicts import Action, Failure, Outcome, Verdict
 from glassq.policy.decide import ACKED
 from glassq.settling import Settling, Together
@@ -160,17 +160,18 @@ class Settler:
         """See to it that what ended in this lane is told elsewhere."""
         self._relay((lane.lease.queue,))
 
-    def settled_together(self, lane: HeldLane, ends: Iterable[tuple[Success, Settled]]) -> None:
+    def settled_together(self, lane: HeldLane, ends: Sequence[Success], answers: Sequence[Settled]) -> None:
         """Tell that some attempts, at least one, have succeeded and were settled, and nothing else."""
-        told = [*ends]
-        self._bus.emit_together(Successes((lane,) * len(told), told))
+        self._bus.emit_together(Successes((lane,) * len(ends), ends, several(answers)))
 
-    def settled_each(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
+    def settled_each(
+        self, lanes: Sequence[HeldLane], ends: Sequence[Success], answers: Several[Settled]
+    ) -> None:
         """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
         were left with it."""
-        self._bus.emit_together(Successes(lanes, ends))
+        self._bus.emit_together(Successes(lanes, ends, answers))
         if self._bus.is_heard(LaneLeft):
-            self._bus.emit_together(Leavings(list(map(_LEASE, lanes))))
+            self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
@@ -195,17 +196,6 @@ class Settler:
         )
 
 
-_NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
-_PLACES = {
-    "seconds": attrgetter("seconds"),
-    "task": attrgetter("task.name"),
-    "headers": attrgetter("headers"),
-    "job_id": attrgetter("job.id"),
-}
-"""Where a success has what its event will say."""
-_LEASE: Callable[[HeldLane], Lease] = attrgetter("lease")
-
-
 class Successes(Run[AttemptSettled]):
     """Attempts that succeeded and were settled, and nothing else, with their lanes and answers."""
 
@@ -214,9 +204,12 @@ class Successes(Run[AttemptSettled]):
     alike: Mapping[str, Any] = {"outcome": Outcome.SUCCEEDED, "verdict": ACKED}
     """See `Run.alike`."""
 
-    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[tuple[Success, Settled]]) -> None:
+    def __init__(self, lanes: Sequence[HeldLane], ends: Sequence[Success], answers: Several[Settled]) -> None:
+        if len(answers) != len(ends):
+            raise ValueError(f"{len(answers)} answers to {len(ends)} settlements")
         self._lanes = lanes
-        self._ends, self._answers = zip(*ends, strict=True)
+        self._ends = ends
+        self._answers = answers
 
     def make(self, index: int) -> AttemptSettled:
         """See `Run.make`."""
@@ -226,15 +219,38 @@ class Successes(Run[AttemptSettled]):
         """See `Run.first`."""
         return self._lanes[0].lease if field == "lease" else super().first(field)
 
+    def common(self, field: str) -> Any:
+        """See `Run.common`."""
+        if field == "task":
+            tasks = [end.task for end in self._ends]
+            task = tasks[0]
+            if tasks.count(task) == len(tasks):  # as nearly always
+                return task.name
+        return super().common(field)
+
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
-        place = _PLACES.get(field)
-        if place is not None:
-            return list(map(place, self._ends))
-        if field == "end_to_end":
-            lasted = list(map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends)))
-            return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
-        return list(map(_LEASE, self._lanes)) if field == "lease" else super().column(field)
+        ends = self._ends
+        told: list[Any]
+        match field:
+            case "end_to_end":
+                heard = zip(self._answers.column("now"), ends, strict=True)
+                told = [now - end.job.eligible_at for now, end in heard]
+                if min(told) < 0:
+                    told = [max(0.0, seconds) for seconds in told]
+            case "seconds":
+                told = [end.seconds for end in ends]
+            case "headers":
+                told = [end.headers for end in ends]
+            case "task":
+                told = [end.task.name for end in ends]
+            case "job_id":
+                told = [end.job.id for end in ends]
+            case "lease":
+                told = [lane.lease for lane in self._lanes]
+            case _:
+                told = super().column(field)
+        return told
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -168,7 +168,7 @@ class Turns:
     def _goes_with_the_last(self, lane: GrantedLane) -> bool:
         """Whether this lane may be served while the bundle is kept: it may be left with the others of it."""
         bundle = self._bundle
-        if not bundle.ends:
+        if not bundle.ends.stays:
             return True
         queue = lane.lease.queue
         if not (lane.is_short and bundle.takes(queue) and self._is_watched()):

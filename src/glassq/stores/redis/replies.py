@@ -13,6 +13,7 @@ from glassq.model.flows import FlowEnded, status_of
 from glassq.model.jobs import Appended, Disposition, JobRecord, JobState, StoredJob
 from glassq.model.leases import ClaimCause, Grant, Lease, Settled, SettleStatus
 from glassq.model.names import is_flow
+from glassq.model.turnends import EndedTurns
 from glassq.model.waits import Waits
 from glassq.model.watermarks import Counts, Run, Watermark
 from glassq.storage import DeadRecord, HaltedRecord
@@ -172,7 +173,7 @@ def _life(told: bytes) -> tuple[str, Run | None]:
     return incarnation, Run(run, Counts(int(seq), int(enqueued), int(settled)))
 
 
-def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
+def settled(queue: str, reply: bytes | Sequence[bytes]) -> Sequence[Settled]:
     """The answers of `settle`."""
     head, windows = (reply, ()) if isinstance(reply, bytes) else (reply[0], reply[1:])
     now, stood, answers = head.split(b"|")
@@ -192,19 +193,11 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> list[Settled]:
     return told
 
 
-def _turns(at: float, found: Watermark, first: bytes, count: int, others: int) -> list[Settled]:
+def _turns(at: float, found: Watermark, first: bytes, count: int, others: int) -> EndedTurns:
     """The answers to turns that all ended, by the first of them; from `others` on, if it is not 0, they say
     that others wait."""
-    status, ordinal = _STATUSES[first[: first.index(b":")]], int(first.split(b":")[1])
-    waiting = count + 1 - others if others else 0
-    return [
-        Settled(status=status, now=at, ordinal=each, others=is_crowded, found=found)
-        for each, is_crowded in zip(
-            range(ordinal, ordinal + count),
-            [False] * (count - waiting) + [True] * waiting,
-            strict=True,
-        )
-    ]
+    status, ordinal = first.split(b":")[:2]
+    return EndedTurns(count, _STATUSES[status], at, int(ordinal), others - 1 if others else count, found)
 
 
 def flow_ended(home: str, told: bytes) -> FlowEnded:

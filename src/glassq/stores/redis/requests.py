@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby, repeat
 from operator import attrgetter
 from typing import Final
 
@@ -12,18 +13,18 @@ import msgspec
 
 from glassq.model.jobs import NewJob
 from glassq.model.leases import Lease, Leaving, Owner, Settlement
+from glassq.model.turnends import TurnEnds
 from glassq.model.verdicts import Action
 from glassq.storage import Choice
 from glassq.stores.redis import scripts
 from glassq.stores.redis.connections import Argument
 from glassq.stores.redis.replies import local_id, member_name, micros
-from glassq.stores.redis.resp import Command, parts, text
+from glassq.stores.redis.resp import LENGTHS, Command, parts, text
 from glassq.stores.redis.scripts import Call
 
 AT_ONCE: Final = 100
 """Items that one script takes at most: it blocks the server for about a millisecond then."""
 
-_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _FAILED = (Action.RETRY, Action.HALT, Action.BURY)
 
 
@@ -129,20 +130,29 @@ def choice(queue: str, wanted: Choice, lease_seconds: float, alive: int) -> byte
 
 def settling(key: str, owner: Owner, whats: Sequence[Settlement]) -> Call:
     """The call of `lua/settle.lua` for these, at least one: in short, where they are turns that end."""
-    if not _are_turns(whats):
+    ends = whats if isinstance(whats, TurnEnds) else _turn_ends(whats)
+    if ends is None:
         told = settlements(owner, whats)
         return scripts.SETTLE.call(key, len(told), parts(told))
-    first: Command = (str(owner), b"".join(map(digest, whats)), "turns", *_next(whats[-1]))
-    packed = [parts(first)]
-    for each in whats:
-        lease = each.lease
-        token, job = b"%d" % lease.token, local_id(lease.queue, each.job_id).encode()
-        packed.append(_TURN % (text(lease.lane), len(token), token, len(job), job))
-    return scripts.SETTLE.call(key, len(first) + 3 * len(whats), b"".join(packed))
+    first: Command = (str(owner), digests(whats), "turns", *_named(ends.begins))
+    return scripts.SETTLE.call(key, len(first) + 3 * len(ends), parts(first) + _packed_ends(ends))
 
 
-_TURN: Final = b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n"
-"""A lane, its token, its job."""
+def _packed_ends(ends: TurnEnds) -> bytes:
+    """Of each its lane, its token and its job, as they are sent."""
+    home, told, lengths = f"{ends.queue}/", [], LENGTHS
+    for lease, job_id in zip(ends.leases, ends.job_ids, strict=True):
+        # Another queue's job keeps its whole id: no stored id is equal to that.
+        lane, token, job = lease.lane, str(lease.token), job_id.removeprefix(home)
+        told.append(
+            f"{lengths[len(lane)]}{lane}\r\n{lengths[len(token)]}{token}\r\n{lengths[len(job)]}{job}\r\n"
+        )
+    packed = "".join(told)
+    if packed.isascii():
+        return packed.encode()
+    # Seldom: some text takes more bytes than it has letters.
+    each = zip(ends.leases, ends.job_ids, strict=True)
+    return parts([part for lease, job_id in each for part in (*_named(lease), job_id.removeprefix(home))])
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
@@ -153,19 +163,22 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
     """
     if len(whats) == 1:
         return [str(owner), b"" if whats[0].begun else digest(whats[0]), *_settlement(whats[0])]
-    return [str(owner), b"".join(map(digest, whats)), *(part for each in whats for part in _settlement(each))]
+    return [str(owner), digests(whats), *(part for each in whats for part in _settlement(each))]
 
 
-def _are_turns(whats: Sequence[Settlement]) -> bool:
-    """Whether these are nothing but jobs that have succeeded, each the last of its lane's turn, and only with
-    the last of them another lane begins."""
+def _turn_ends(whats: Sequence[Settlement]) -> TurnEnds | None:
+    """These, if they are nothing but jobs that have succeeded, each the last of its lane's turn, and another
+    lane begins only with the last of them."""
     count = len(whats)
-    return (
+    are_ends = (
         list(map(_LEAVINGS, whats)).count(_YIELD) == list(map(_ACTIONS, whats)).count(_ACK) == count
         and list(map(_RESULTS, whats)).count(None) == count
         and list(map(_THEN, whats[:-1])).count(None) == count - 1
         and not any(map(_KEEPS, whats))
     )
+    if not are_ends:
+        return None
+    return TurnEnds([what.lease for what in whats], [what.job_id for what in whats], whats[-1].begins)
 
 
 _YIELD, _ACK = Leaving.YIELD, Action.ACK
@@ -261,13 +274,38 @@ def _next(what: Settlement) -> tuple[Argument, Argument]:
     """What comes next: in the lane and by its counter, or in the thread that gives the lane up."""
     if what.leaving is not Leaving.YIELD:
         return (local_id(what.lease.queue, what.next_id) if what.next_id is not None else ""), what.change
-    return ("", "") if what.begins is None else (what.begins.lane, what.begins.token)
+    return _named(what.begins)
+
+
+def _named(lease: Lease | None) -> tuple[Argument, Argument]:
+    """A lease as scripts are told it, or none."""
+    return ("", "") if lease is None else (lease.lane, lease.token)
 
 
 def digest(what: Settlement) -> bytes:
     """What a settlement is known by when it is repeated after its lease is gone: the same in this process,
     and other processes are other owners."""
-    return (hash(what) & _64_BITS).to_bytes(8, "big")
+    return _digests((what.lease,), (what.job_id,), (what.begins,), hash(_REST(what)))
+
+
+def digests(whats: Sequence[Settlement]) -> bytes:
+    """Those of several, one after the other."""
+    if not isinstance(whats, TurnEnds):
+        return b"".join(map(digest, whats))
+    begins = chain(repeat(None, len(whats) - 1), (whats.begins,))
+    return _digests(whats.leases, whats.job_ids, begins, _REST_OF_AN_END)
+
+
+def _digests(
+    leases: Iterable[Lease], job_ids: Iterable[str], begins: Iterable[Lease | None], rest: int
+) -> bytes:
+    """Of settlements that say the same but for these."""
+    return array("q", map(hash, zip(leases, job_ids, begins, repeat(rest)))).tobytes()
+
+
+_OWN: Final = ("lease", "job_id", "begins")
+_REST = attrgetter(*(field for field in Settlement.__struct_fields__ if field not in _OWN))
+_REST_OF_AN_END: Final = hash(_REST(TurnEnds((Lease("", "", 0),), ("",))[0]))
 
 
 def _place(job: NewJob) -> tuple[str, int]:
@@ -312,7 +350,7 @@ def by_queue(names: Iterable[str]) -> list[tuple[str, list[int]]]:
 
 def named(leases: Iterable[Lease]) -> list[Argument]:
     """Leases as scripts are told them."""
-    return [part for lease in leases for part in (lease.lane, lease.token)]
+    return [part for lease in leases for part in _named(lease)]
 
 
 def scope(lane: str | None) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -45,6 +45,18 @@ def text(part: str | float) -> bytes:
     """Text as it is sent. Kept, because most of it is the same in every request: names, lanes, digests."""
     told = str(part).encode()
     return b"$%d\r\n%b\r\n" % (len(told), told)
+
+
+class _Lengths(dict[int, str]):
+    """What says that a text of so many bytes comes; kept, as there are not many."""
+
+    def __missing__(self, length: int) -> str:
+        told = self[length] = f"${length}\r\n"
+        return told
+
+
+LENGTHS: Final[Mapping[int, str]] = _Lengths()
+"""For whoever packs many short texts."""
 
 
 class Answers:

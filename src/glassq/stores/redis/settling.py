@@ -54,8 +54,7 @@ class SettlingVerbs:
         check_together(settlements)
         return by_queue(settlements, partial(self._send_together, owner))
 
-    def _send_together(self, owner: Owner, told: Sequence[Settlement]) -> Together:
-        queue = told[0].lease.queue
+    def _send_together(self, owner: Owner, queue: str, told: Sequence[Settlement]) -> Together:
         if self._waits_for_answers(queue):
             return answered(len(told), partial(self.settle, owner, told))
         call = requests.settling(self._keys.counters(queue), owner, told)

@@ -288,7 +288,7 @@ class SqliteStorage(FollowingVerbs, KeepingVerbs, ReadingVerbs):
     def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """See `Storage.settle_together`. One transaction, and answered at once."""
         check_together(settlements)
-        return answered(len(settlements), partial(self.settle, owner, settlements))
+        return answered(len(settlements), partial(self.settle, owner, list(settlements)))
 
     def _settle(self, change: Change, owner: Owner, settlement: Settlement) -> Settled:
         name = str(owner)
