@@ -123,7 +123,7 @@ SETTLE = Script(
     "settle",
     *SETTLE_PARTS,
     before=("step", "in_full"),
-    shortcuts=("settle_next", "settle_turns", "settle_child"),
+    shortcuts=("settle_next", "counting", "settle_turns", "settle_child"),
 )
 RENEW = Script("renew")
 RELEASE = Script("release", "standing", "settled", "vacating", *_ENDING, "wishes")

@@ -221,7 +221,7 @@ elseif lanes > 0 then
   end
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
-  local keys, hashes = {}, P .. 'l:'
+  local keys, hashes = {unpack(picked)}, P .. 'l:'
   for index = 1, #picked do asked[6 + index], keys[index] = '@' .. picked[index], hashes .. picked[index] end
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})

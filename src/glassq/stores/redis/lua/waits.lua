@@ -20,7 +20,7 @@ end
 
 -- The times in which nothing of the queue could be served, to this moment. `up` is until when somebody who serves it
 -- counts as alive, `ps` since when it is paused.
-local held_up, held_up_until
+local held_up, held_up_until, served_since
 local function standstills(known)
   if held_up then return held_up end
   known = known or call('HMGET', C, 'hu', 'up', 'ps')
@@ -32,6 +32,7 @@ local function standstills(known)
     held_up = held_up .. stretch(alive > last and alive or last, instant, NO_WORKER)
   end
   held_up_until = string.sub(held_up, -21, -6)
+  served_since = tonumber(held_up_until) or 0
   return held_up
 end
 
@@ -147,24 +148,24 @@ local function waited(lane, head, noted)
     return #all <= MUCH and ',' .. all or put_before(lane, all, '', '')
   end
   local since, comma = sub(noted, -16), find(noted, ',', 1, true)
-  local passed = now - since
-  -- Nearly always it has waited for its turn alone, now as before: the newest stretch grows.
-  local middle = find(noted, ',', comma + 1, true)
-  local ends = middle and sub(noted, middle + 17, middle + 19) == WAITED_ITS_TURN
-    and find(noted, ',', middle + 20, true)
-  if ends and passed >= 0 and (held_up_until == '' or held_up_until <= since) then
-    local from, grows = sub(noted, comma + 1, middle - 1), true
-    if sub(noted, 1, comma - 1) ~= newest then
+  local began = since + 0
+  -- Nearly always it has waited for its turn alone, now as before: the newest stretch grows. Moments are of one length.
+  local cause = comma + 34
+  local ends = find(noted, WAITED_ITS_TURN, cause, true) == cause and find(noted, ',', cause + 3, true)
+  if ends and began <= now and served_since <= began then
+    local grows = true
+    if comma ~= #newest + 1 or find(noted, newest, 1, true) ~= 1 then
+      local from = sub(noted, comma + 1, comma + 16)
       for level in string.gmatch(levels, '%d') do
         local last = call('LINDEX', list_key(level, lane), '-1')
         if last and match(last, '^%d+:%d:(%d+)') > from then grows = false end
       end
     end
     if grows then
-      local amount = sub(noted, middle + 20, ends - 1)
-      if amount == '0' then amount = sub(noted, middle + 1, middle + 16) - from end
-      local waits = newest .. ',' .. from .. ',' .. instant .. WAITED_ITS_TURN .. text(amount + passed) .. ','
-      return ends + 16 == #noted and waits or waits .. sub(noted, ends + 1, -17)
+      local amount = sub(noted, cause + 3, ends - 1)
+      if amount == '0' then amount = sub(noted, cause - 16, cause - 1) - sub(noted, comma + 1, comma + 16) end
+      return newest .. sub(noted, comma, comma + 17) .. instant .. WAITED_ITS_TURN .. text(amount + (now - began))
+        .. sub(noted, ends, -17)
     end
   end
   local known, newer = sub(noted, 1, comma - 1), ready_stretches(since, instant)
