@@ -44,7 +44,7 @@ if is_routine and ARGV[4] == 'turns' then
     if next_job then
       lowest[others + 1], lowest[others + 2] = sub(next_job, 1, find(next_job, ':', 1, true) - 1), name
       places[others + 1], places[others + 2] = next_place(), name
-      left[others + 1], left[others + 2] = '@' .. name, waits .. instant -- see `waits`
+      left[others + 1], left[others + 2] = '@' .. name, waits .. instant -- see `stretches`
       others = others + 2
       if first_other == 0 then first_other = index end
     elseif sub(waits, 1, 1) ~= ',' then
