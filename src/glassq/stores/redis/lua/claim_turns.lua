@@ -4,22 +4,21 @@
 
 local function claim_turns()
   local ARGV, call, find, sub = ARGV, call, string.find, string.sub
-  local owner, number = ARGV[2], ARGV[6]
+  local owner, number, count = ARGV[2], ARGV[6], math.min(tonumber(ARGV[7]), 100)
+  local ready = call('ZCARD', P .. 'r') - count -- those behind these
+  if ready <= 0 then return nil end
   -- Nothing is due, nobody is gone, and this is no repetition.
   local scheduled, retry = first_due(P .. 'd'), first_due(P .. 'w')
   if scheduled and scheduled <= now or retry and retry <= now then return nil end
   if call('ZCOUNT', P .. 'h', '-inf', instant) > 0 or call('HGET', P .. 'i', ARGV[3]) ~= ARGV[4] then return nil end
   local handle, before = string.match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):%d+$')
   if handle == ARGV[5] and tonumber(before) >= tonumber(number) then return nil end
-  local picked = call('ZRANGE', P .. 'r', '0', text(math.min(tonumber(ARGV[7]), 100) - 1))
-  local count = #picked
-  local ready = call('ZCARD', P .. 'r') - count
-  if ready == 0 then return nil end
 
+  local picked = call('ZRANGE', P .. 'r', '0', text(count - 1))
   -- A table that grows is made anew again and again: these begin as large as they will be, whatever is in them first.
   local asked, keys = {'tok', 'ml', 'gt', 'hu', 'up', 'ps', unpack(picked)}, {unpack(picked)}
   local parts, shorts = {unpack(picked, 1, 3 * count + 2)}, {unpack(picked, 1, 2 * count)}
-  local ends, hashes, lists = {unpack(shorts, 1, 2 * count)}, P .. 'l:', P .. 's' .. levels .. ':'
+  local ends, hashes, lists = {unpack(picked, 1, 2 * count)}, P .. 'l:', P .. 's' .. levels .. ':'
   for index = 1, count do asked[6 + index], keys[index] = '@' .. picked[index], hashes .. picked[index] end
   if call('EXISTS', unpack(keys)) > 0 then return nil end
   for index = 1, count do
