@@ -106,7 +106,8 @@ def test_chains_that_are_run_ahead_come_to_what_others_come_to(
     together, ahead = play(app, Random(seed))
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    whole = scripts.Script("settle", *scripts.SETTLE_PARTS, shortcuts=("settle_next", "settle_turns"))
+    shortcuts = ("settle_next", "counting", "settle_turns")
+    whole = scripts.Script("settle", *scripts.SETTLE_PARTS, shortcuts=shortcuts)
     monkeypatch.setattr(scripts, "SETTLE", whole)
     singly, none_ahead = play(Glassq(redis_url, registry=CollectorRegistry()), Random(seed))
     assert together == singly

@@ -115,23 +115,28 @@ _ENDING: Final = ("keeping", "weaving", "parting")
 
 APPEND_PARTS: Final = ("arriving", "weaving", "deferring")
 APPEND = Script("append", *APPEND_PARTS, shortcuts=("append_plain",))
-CLAIM = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "waits")
-CLAIM_ASSIGNED = Script("claim", "standing", "settled", "arriving", *_ENDING, "wishes", "waits", "choosing")
+_WAITS: Final = ("stretches", "waits")
+"""What all need that may end a time in which nobody holds a lane."""
+
+CLAIM_PARTS: Final = ("standing", "settled", "arriving", *_ENDING, "wishes", "waits")
+_GRANTING: Final = ("stretches", "granting", "counting", "claim_turns")
+CLAIM = Script("claim", *CLAIM_PARTS, shortcuts=_GRANTING)
+CLAIM_ASSIGNED = Script("claim", *CLAIM_PARTS, "choosing", shortcuts=_GRANTING)
 BEGIN = Script("begin")
 SETTLE_PARTS: Final = ("standing", "settled", "vacating", *_ENDING, "wishes")
 SETTLE = Script(
     "settle",
     *SETTLE_PARTS,
     before=("step", "in_full"),
-    shortcuts=("settle_next", "settle_turns", "settle_child"),
+    shortcuts=("settle_next", "counting", "settle_turns", "settle_child"),
 )
 RENEW = Script("renew")
 RELEASE = Script("release", "standing", "settled", "vacating", *_ENDING, "wishes")
-RESTART = Script("restart", "waits")
-SKIP = Script("skip", "standing", "settled", "vacating", *_ENDING, "waits")
-CANCEL = Script("cancel", "standing", "settled", "vacating", *_ENDING, "waits")
-PAUSE = Script("pause", "waits", "standstills")
-RESUME = Script("resume", "waits", "standstills")
+RESTART = Script("restart", *_WAITS)
+SKIP = Script("skip", "standing", "settled", "vacating", *_ENDING, *_WAITS)
+CANCEL = Script("cancel", "standing", "settled", "vacating", *_ENDING, *_WAITS)
+PAUSE = Script("pause", *_WAITS, "standstills")
+RESUME = Script("resume", *_WAITS, "standstills")
 REPLAY = Script("replay", "keeping", "arriving", "weaving")
 PURGE = Script("purge", "standing", "settled", "vacating", *_ENDING, "purging")
 PURGE_LANE = Script("purge_lane", "standing", "settled", "vacating", *_ENDING, "purging")
@@ -149,7 +154,7 @@ STATS = Script("stats", "standing")
 RANK = Script("rank", "close")
 FIGURES = Script("figures", "close")
 WORKERS = Script("workers")
-REPORT = Script("report", "keeping", "waits", "standstills")
+REPORT = Script("report", "keeping", *_WAITS, "standstills")
 LEAVE = Script("leave")
 FOLLOW = Script("follow", "weaving", "deferring")
 CONCLUDE = Script("conclude", "weaving")

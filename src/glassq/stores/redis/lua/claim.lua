@@ -72,8 +72,6 @@ for index = #ended, 1, -1 do -- the one that ended first comes first
   reclaim(ended[index], 'lease_expired')
 end
 
-local function first_due(key) return tonumber(call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]) end
-
 -- Scheduled jobs that are due join the tail of their lanes, in the order of their times, then of their calls.
 local scheduled = first_due(P .. 'd')
 if scheduled and scheduled <= now then
@@ -165,7 +163,7 @@ local function grant(lane, history, kept, token, share)
     head, count = jobs[1], #jobs
   end
   local id, is_plain = identity(head)
-  local waits, sizes = waited(lane, head, kept), length(head)
+  local waits, sizes = waited(lane, head, kept, newest), length(head)
   local is_bundled = history == FRESH and (is_short_turn or together and count < math.min(size, turn))
   if is_bundled and is_plain and count == 1 and is_one_level then
     shorts[#shorts + 1], shorts[#shorts + 2] = lane, id .. '|' .. levels .. '|' .. token .. behind_token .. waits
@@ -192,14 +190,6 @@ local function grant(lane, history, kept, token, share)
   granted_jobs = granted_jobs + count - 1
 end
 
--- Sets of up to 128 lanes are lists, each of which is searched from its beginning. One member of over 64 bytes makes them
--- tables, which they stay until they are empty.
-local FEW, MANY, NO_LANE = 8, 128, string.rep('\255', 65) -- which is no text in UTF-8
-local function make_table(set)
-  call('ZADD', P .. set, '0', NO_LANE)
-  call('ZREM', P .. set, NO_LANE)
-end
-
 local its_handle, its_number, its_first = match(call('HGET', P .. 'k', owner) or '', '^(.*):(%d+):(%d+)$')
 local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
@@ -221,7 +211,7 @@ elseif lanes > 0 then
   end
   local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
-  local keys, hashes = {}, P .. 'l:'
+  local keys, hashes = {unpack(picked)}, P .. 'l:'
   for index = 1, #picked do asked[6 + index], keys[index] = '@' .. picked[index], hashes .. picked[index] end
   local last = call('HMGET', C, unpack(asked))
   standstills({last[4], last[5], last[6]})
@@ -248,13 +238,7 @@ elseif lanes > 0 then
     call('ZREM', P .. LOWEST, unpack(granted))
     ready = ready - #granted
     call('ZADD', P .. HELD, unpack(ends))
-    if #granted > FEW then
-      if call('ZCARD', P .. HELD) < 2 * #granted then make_table(HELD) end
-      if ready > FEW and ready <= MANY then
-        make_table(READY)
-        make_table(LOWEST)
-      end
-    end
+    make_tables(#granted, ready)
     call('HSET', C, 'tok', text(token), 'gt', text(tonumber(last[3] or 0) + #granted))
     if not shortest or lease < shortest then call('HSET', C, 'ml', ARGV[9]) end
   end

@@ -33,7 +33,7 @@ local function eligible_at(job) return tonumber(string.match(job, '^%d+:%d:(%d+)
 local function is_paused(lane) return paused_lanes > 0 and call('SISMEMBER', P .. PAUSED, lane) == 1 end
 
 -- Since when a lane that nobody holds waits for a pause to end: from the pause on, or from when it was left, or from
--- when its first job came. What it waited for before is noted under '@' (see `waits`); one pause may be noted in parts.
+-- when its first job came. What it waited for before is noted under '@' (see `stretches`); one pause may be noted in parts.
 local function paused_since(lane, oldest)
   local noted, since = call('HGET', C, '@' .. lane), eligible_at(oldest)
   if noted then

@@ -13,7 +13,7 @@
 --          clock), and in <id>:<seq>:<en>:<so> the server's run and how far the queue was when that began, or ''
 --          hu, up, ps when nothing could be served, until when somebody counts as alive who serves it, paused since;
 --          fo how many jobs are in jp, there once a job has waited for others; on last number given in the outbox (see jo),
---          @<lane> what a lane had waited for when it was last given up: see `waits`; table nothing: see `make_queue`
+--          @<lane> what a lane had waited for when it was last given up: see `stretches`; table nothing: see `make_queue`
 -- s<level>:<lane>  list  exactly the unsettled jobs of a lane and level, in order:
 --                        <seq>:<level>:<eligible at>:<expires at>:<flags>:<session>:<number>|<body>
 --                        flags: r was replayed, u is unique until it is settled, w waited for others, or belongs to
@@ -23,7 +23,7 @@
 --          k crashes, ba blocked at, re reason, er error, ch change, ln lease, gr the token that has had its
 --          fresh lease, ca cause of the reclaim, cx job asked to be cancelled,
 --          ah how many jobs the holder may run ahead, cw those of them that are asked to be cancelled,
---          wt when nobody held it, and why (see `waits`),
+--          wt when nobody held it, and why (see `stretches`),
 --          go <token>|<owner>|<level>|<change>: its pass. It is there only while the lane is held and nothing but
 --          `cu` is noted of its head, so that one look tells what else twelve would,
 --          kp:<job> <µs>:<note> of one in `cw` whose end is kept,
@@ -77,9 +77,9 @@
 -- Cost: a script's text is run from its top for every call, so each function defined costs 0.1 µs, used or not; a
 -- command costs 0.4 and more, and 0.1 for each number among its arguments that is not a text; a text that is put together
 -- 0.1, and as much for every 50 bytes of it, since Lua looks at each; a number made into text 0.2 to 0.5. So the
--- commonest calls are answered by `append_plain`, `settle_next` and `settle_turns`, which stand before all functions
--- and leave what is not common to these, the very commonest by `step`, which stands before this; and what only some
--- verbs use is in files of its own.
+-- commonest calls are answered by `append_plain`, `claim_turns`, `settle_next` and `settle_turns`, which stand before
+-- nearly all functions and leave what is not common to these, the very commonest by `step`, which stands before this;
+-- and what only some verbs use is in files of its own.
 
 local call = redis.call
 local C = KEYS[1]

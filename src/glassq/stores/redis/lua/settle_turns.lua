@@ -4,65 +4,68 @@
 
 if is_routine and ARGV[4] == 'turns' then
   local ARGV, find, sub = ARGV, string.find, string.sub
-  local count, lists, hashes, owned = (#ARGV - 6) / 3, P .. 's' .. levels .. ':', P .. 'l:', '|' .. ARGV[2] .. '|'
-  local all, level, pass = {}, '|' .. levels .. '|', owned .. levels .. '|0'
+  local count, lists, hashes = (#ARGV - 6) / 3, P .. 's' .. levels .. ':', P .. 'l:'
+  -- A table that grows is made anew again and again: these begin as large as they will be, whatever is in them first.
+  local function room(size) return {unpack(ARGV, 1, size)} end
+  local owned, all, heads = '|' .. ARGV[2] .. '|', room(count), room(count)
   for index = 1, count do all[index] = ARGV[index * 3 + 4] end
-  local shorts, hashed = call('HMGET', P .. 't', unpack(all)), {}
-  local taken, heads, next_jobs, waits = 0, {}, {}, {}
+  local shorts, hashed, taken = call('HMGET', P .. 't', unpack(all)), {}, 0
+  -- Of lanes with further jobs: the next one's seq, the place among the ready ones, and what was waited for; of others
+  -- that nothing is kept any more.
+  local lowest, places, left, gone = room(2 * count), room(2 * count), room(2 * count), {}
+  local next_place, others, first_other = counting(tonumber(conf[9] or 0)), 0, 0
   for index = 1, count do
     local name, token, job = all[index], ARGV[index * 3 + 5], ARGV[index * 3 + 6]
-    local short, list = shorts[index], lists .. name
+    local short, list, waits = shorts[index], lists .. name, nil
     -- fence: the number and the owner, noted in either way only while the lane is held, and nothing of its head.
     if short then
-      local from, till = find(short, job .. level .. token .. owned, 1, true)
-      if from ~= 1 then break end
-      waits[index] = sub(short, find(short, '|', till + 1, true) + 1)
+      local at = #job + 4 -- behind the job and the level, of which there is one
+      local behind = at + #token
+      if find(short, job, 1, true) ~= 1 or find(short, token, at, true) ~= at then break end
+      if find(short, owned, behind, true) ~= behind then break end
+      waits = sub(short, find(short, '|', behind + #owned, true) + 1)
     else
       local key = hashes .. name
       local lane = call('HMGET', key, 'go', 'wt')
-      if lane[1] ~= token .. pass then break end
-      waits[index], hashed[#hashed + 1] = lane[2] or '0,', key
+      if lane[1] ~= token .. owned .. levels .. '|0' then break end
+      waits, hashed[#hashed + 1] = lane[2] or '0,', key
     end
     if has_jp and call('SISMEMBER', P .. 'jp', job) == 1 then break end -- somebody waits for it
     -- The first write, one that needs no memory: taking a job and comparing it is cheaper than reading it before.
     local head = call('LPOP', list)
     if not head then break end
-    local mark, mine = find(head, '|', 1, true), '::' .. job -- which has no flags
-    if not (mark and sub(head, mark - #mine, mark - 1) == mine) then
+    local at = (find(head, '|', 1, true) or 0) - #job
+    if find(head, job, at, true) ~= at or find(head, '::', at - 2, true) ~= at - 2 then -- which has no flags
       call('LPUSH', list, head)
       break
     end
-    taken, heads[index], next_jobs[index] = index, head, call('LINDEX', list, '0')
+    taken, heads[index] = index, head
+    local next_job = call('LINDEX', list, '0')
+    if next_job then
+      lowest[others + 1], lowest[others + 2] = sub(next_job, 1, find(next_job, ':', 1, true) - 1), name
+      places[others + 1], places[others + 2] = next_place(), name
+      left[others + 1], left[others + 2] = '@' .. name, waits .. instant -- see `stretches`
+      others = others + 2
+      if first_other == 0 then first_other = index end
+    elseif sub(waits, 1, 1) ~= ',' then
+      gone[#gone + 1] = '@' .. name
+    end
   end
 
   if taken == count then
-    local ready, place, lowest, places, left, gone, first_other = call('ZCARD', P .. 'r'), conf[9] or 0, {}, {}, {}, {}, 0
-    local at = 0
-    for index = 1, count do
-      local name, next_job = all[index], next_jobs[index]
-      if next_job then
-        place = place + 1
-        lowest[at + 1], lowest[at + 2] = sub(next_job, 1, find(next_job, ':', 1, true) - 1), name
-        places[at + 1], places[at + 2] = text(place), name
-        left[at + 1], left[at + 2] = '@' .. name, waits[index] .. instant -- see `waits`
-        at = at + 2
-        if first_other == 0 then first_other = index end
-      elseif sub(waits[index], 1, 1) ~= ',' then
-        gone[#gone + 1] = '@' .. name
-      end
-    end
-    local settled = conf[4] or 0
+    local ready, settled = call('ZCARD', P .. 'r'), conf[4] or 0
     call('ZREM', P .. 'h', unpack(all))
     if #hashed < count then call('HDEL', P .. 't', unpack(all)) end
     if #hashed > 0 then call('DEL', unpack(hashed)) end
-    if first_other > 0 then
-      call('ZADD', P .. 'a', unpack(lowest))
-      call('ZADD', P .. 'r', unpack(places))
+    if others > 0 then
+      call('ZADD', P .. 'a', unpack(lowest, 1, others))
+      call('ZADD', P .. 'r', unpack(places, 1, others))
       -- Where lanes wait already, whoever could take these has been rung for those.
       if ready == 0 then call('XADD', P .. 'b', 'MAXLEN', '1', '*', 'r', '1') end
     end
     if #gone > 0 then call('HDEL', C, unpack(gone)) end
-    call('HSET', C, 'so', text(settled + count), 'seen', instant, 'last', instant, 'tail', text(place), unpack(left))
+    call('HSET', C, 'so', text(settled + count), 'seen', instant, 'last', instant,
+      'tail', others > 0 and places[others - 1] or conf[9] or '0', unpack(left, 1, others))
     if ARGV[6] ~= '' then call('HDEL', P .. 'l:' .. ARGV[5], 'nb:' .. ARGV[6]) end
     local calls = P .. 'u:' .. ARGV[2]
     if call('RPUSH', calls, ARGV[3]) > 2 * KEPT_CALLS then call('LTRIM', calls, -KEPT_CALLS, -1) end
