@@ -45,6 +45,10 @@ class Run(Sequence[E]):
         column = self.column(field)
         return column[0] if column.count(column[0]) == len(column) else None
 
+    def any(self, field: str) -> bool:
+        """Whether one field says something in any of them."""
+        return any(self.column(field))
+
     def total(self, field: str) -> Mapping[str, float]:
         """Of a field that says how much of each there was, or nothing: the sums over all of them."""
         sums: dict[str, float] = {}

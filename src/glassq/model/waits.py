@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from itertools import groupby, repeat
-from operator import mul, sub, truediv
+from itertools import groupby
+from operator import sub
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -120,28 +120,28 @@ class Waits:
         return seconds, {each: part / MICRO for each, part in parts.items()}
 
     def split_all(
-        self, eligible: Iterable[float], started: Iterable[float]
+        self, eligible: Sequence[float], started: Sequence[float]
     ) -> tuple[list[float], dict[str, float]]:
         """The same of several jobs, at least one: how long each of them waited, and for what all of them
-        together. Jobs of a lane mostly came one soon after the other: what is the same is asked once."""
-        eligible, started = [*eligible], [*started]
-        came, went = _all_micros(eligible), _all_micros(started)
-        waited, first, last, jobs = list(map(sub, went, came)), min(came), max(came), len(came)
+        together. Jobs of a lane mostly came one soon after the other: what is the same is asked once, and
+        nothing is rounded to microseconds."""
+        jobs, first, last = len(eligible), round(min(eligible) * MICRO), max(eligible) * MICRO
         since, until, whole, end, cause, before = self._span_of(first)
-        within = 0
+        waited, within = list(map(sub, started, eligible)), 0.0
         alike = since <= first and last <= until
         if first >= end:
-            alike = alike and min(waited) >= whole
+            alike = alike and min(waited) * MICRO >= whole
         else:
-            alike = alike and last <= end and min(went) >= end + whole
-            within = jobs * end - sum(came)
+            alike = alike and last <= end and min(started) * MICRO >= end + whole
+            until_then = end / MICRO
+            within = sum([until_then - came for came in eligible])
         if not alike:
             return _split_one_by_one([self] * jobs, eligible, started)
         spent = {each: seconds * jobs for each, seconds in before.items()}
         if cause is not None and within:
-            spent[cause] = within / MICRO
-        spent[_REST] = (sum(waited) - jobs * whole - within) / MICRO
-        return list(map(truediv, waited, repeat(MICRO))), spent
+            spent[cause] = within
+        spent[_REST] = sum(waited) - jobs * whole / MICRO - within
+        return waited, spent
 
     def _span_of(self, began: int) -> _Span:
         """Around the time when a job came. Where what came before cannot be told by itself it begins behind
@@ -194,11 +194,6 @@ class Waits:
 
     def __repr__(self) -> str:
         return f"Waits({self.stretches!r})"
-
-
-def _all_micros(seconds: Iterable[float]) -> list[int]:
-    """Several times, without a step of the interpreter for each; `round` would cost twice as much."""
-    return list(map(float.__round__, map(mul, seconds, repeat(float(MICRO)))))
 
 
 def _share(began: int, begin: int, end: int, amount: int) -> int:

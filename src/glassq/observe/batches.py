@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 MOST: Final = 500
@@ -15,13 +16,14 @@ T = TypeVar("T")
 
 class Batch(Generic[T]):
     """Notes of one kind. `count` is called with all of them, holding the lock: when somebody looks
-    (`settle`), and when there are `most` of them.
+    (`settle`), and when there are about `most` of them.
 
-    To note one takes no lock: adding to a deque is one step of the interpreter, and so is taking out, also
-    for a signal handler that notes something while its thread counts.
+    To note takes no lock: adding to a deque is one step of the interpreter, and so is taking out, also for a
+    signal handler that notes something while its thread counts. What is noted together is one entry in it.
+    How many there are may be reckoned too low where two threads note at once: then these are counted later.
     """
 
-    __slots__ = ("_count", "_lock", "_most", "_notes")
+    __slots__ = ("_count", "_lock", "_most", "_noted", "_notes")
 
     def __init__(
         self, lock: AbstractContextManager[object], count: Callable[[Sequence[T]], None], *, most: int = MOST
@@ -33,30 +35,29 @@ class Batch(Generic[T]):
     def begin(self, lock: AbstractContextManager[object]) -> None:
         """Begin, here and in a forked child: what the parent noted the parent counts."""
         self._lock = lock
-        self._notes: deque[T] = deque()
+        self._notes: deque[Sequence[T]] = deque()
+        self._noted = 0
 
     def note(self, what: T) -> None:
         """To be counted, sooner or later."""
-        notes = self._notes
-        notes.append(what)
-        if len(notes) >= self._most:
-            self.settle()
+        self.note_all((what,))
 
-    def note_all(self, whats: Iterable[T]) -> None:
-        """The same of several."""
-        notes = self._notes
-        notes.extend(whats)
-        if len(notes) >= self._most:
+    def note_all(self, whats: Sequence[T]) -> None:
+        """The same of several, which stay as they are."""
+        self._notes.append(whats)
+        self._noted += len(whats)
+        if self._noted >= self._most:
             self.settle()
 
     def settle(self) -> None:
         """Count what was noted."""
-        taken: list[T] = []
+        taken: list[Sequence[T]] = []
         notes = self._notes
+        self._noted = 0
         # Until there are no more: what was taken out is in the list then. Another thread, or a signal handler
         # in this one, may take out of it, too.
         with suppress(IndexError):
             taken.extend(iter(notes.popleft, notes))
-        if taken:
+        if whats := [*chain.from_iterable(taken)]:
             with self._lock:
-                self._count(taken)
+                self._count(whats)

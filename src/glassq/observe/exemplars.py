@@ -42,7 +42,7 @@ def may_be_traced(headers: Mapping[str, str]) -> bool:
 
 def any_may_be_traced(attempts: Run[Any]) -> bool:
     """The same of several, which began or ended in this thread."""
-    return bool(_here.latest) or any(attempts.column("headers"))
+    return bool(_here.latest) or attempts.any("headers")
 
 
 def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter, sub
+from operator import attrgetter
 from typing import Any
 
 from glassq.errors import StorageError, StorageUnavailable
@@ -195,14 +195,6 @@ class Settler:
         )
 
 
-_NOW, _ELIGIBLE_AT = attrgetter("now"), attrgetter("job.eligible_at")
-_PLACES = {
-    "seconds": attrgetter("seconds"),
-    "task": attrgetter("task.name"),
-    "headers": attrgetter("headers"),
-    "job_id": attrgetter("job.id"),
-}
-"""Where a success has what its event will say."""
 _LEASE: Callable[[HeldLane], Lease] = attrgetter("lease")
 
 
@@ -228,13 +220,27 @@ class Successes(Run[AttemptSettled]):
 
     def column(self, field: str) -> list[Any]:
         """See `Run.column`. What is counted of all costs no events."""
-        place = _PLACES.get(field)
-        if place is not None:
-            return list(map(place, self._ends))
-        if field == "end_to_end":
-            lasted = list(map(sub, map(_NOW, self._answers), map(_ELIGIBLE_AT, self._ends)))
-            return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
-        return list(map(_LEASE, self._lanes)) if field == "lease" else super().column(field)
+        match field:
+            case "seconds":
+                return [each.seconds for each in self._ends]
+            case "headers":
+                return [each.headers for each in self._ends]
+            case "job_id":
+                return [each.job.id for each in self._ends]
+            case "lease":
+                return list(map(_LEASE, self._lanes))
+            case "end_to_end":
+                ends = zip(self._ends, self._answers, strict=True)
+                lasted = [answer.now - each.job.eligible_at for each, answer in ends]
+                return lasted if min(lasted) >= 0 else [max(0.0, seconds) for seconds in lasted]
+        return super().column(field)
+
+    def common(self, field: str) -> Any:
+        """See `Run.common`. They are of one task, mostly."""
+        if field == "task":
+            tasks = [each.task for each in self._ends]
+            return tasks[0].name if tasks.count(tasks[0]) == len(tasks) else None
+        return super().common(field)
 
     def __len__(self) -> int:
         return len(self._ends)
