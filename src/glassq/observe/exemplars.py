@@ -16,7 +16,7 @@ from glassq.observe.propagation import read_traceparent
 SECONDS_BETWEEN = 1.0
 """A child keeps only its latest exemplar, so more than one per second is work for nobody."""
 
-MOST_REMEMBERED: Final = 64
+MOST_REMEMBERED: Final = 128
 """Attempts of a thread: more than are told of together, as settlements that are on their way."""
 
 
