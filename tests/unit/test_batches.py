@@ -48,6 +48,20 @@ def test_many_notes_are_counted_before_anybody_looks() -> None:
     assert counted.counts == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
+def test_what_is_noted_together_is_counted_as_if_it_were_noted_one_by_one() -> None:
+    """Also where there was nothing, and with what others noted."""
+    counted = Counted()
+    batch = Batch(counted.lock, counted.count, most=4)
+    batch.note_all([])
+    batch.settle()
+    assert counted.counts == []
+    batch.note_all([1, 2])
+    batch.note(0)
+    assert counted.counts == []
+    batch.note_all([3, 4, 5])
+    assert counted.counts == [[0, 1, 2, 3, 4, 5]]
+
+
 def test_a_note_made_while_its_own_thread_counts_is_counted_once() -> None:
     """As by a signal handler that enqueues."""
     counted = Counted()

@@ -311,10 +311,10 @@ def test_a_settlement_on_its_way_does_not_hide_a_takeover(stay: Stay) -> None:
 
 def test_routine_answers_are_heard_one_by_one_and_told_together(stay: Stay) -> None:
     """When they were sent is known at once, and what they say when so many are there that it costs little."""
-    jobs = [f"job-{number}" for number in range(48)]
+    jobs = [f"job-{number}" for number in range(112)]
     stay.begin()
     stay.course.routine.update(jobs)
-    assert stay.go_on(*jobs[:-1], each=0.00001) == [True] * 47
+    assert stay.go_on(*jobs[:-1], each=0.00001) == [True] * 111
     assert (stay.flight.asked, stay.events, stay.flight.empty) == (stay.clock.monotonic(), [], True)
     assert stay.go_on(jobs[-1], each=0.00001) == [True]
     assert stay.told(AttemptSettled) == jobs

@@ -61,11 +61,14 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.25)
 
 
-@given(some.lists(some.one_of(some.sampled_from(TIME_IN_QUEUE.buckets), some.floats(-1, 1e5)), max_size=60))
+amounts_of_time = some.one_of(some.sampled_from(TIME_IN_QUEUE.buckets), some.floats(-1, 1e5))
+
+
+@given(some.lists(amounts_of_time, min_size=1, max_size=60))
 def test_what_is_measured_together_is_counted_as_one_by_one(amounts: list[float]) -> None:
     """Also what lies on a bound. The sums may differ by what adding in another order makes of fractions."""
     together, singly = _samples(), _samples()
-    together[0].observe_all(iter(amounts))
+    together[0].observe_all(amounts)
     for amount in amounts:
         singly[0].observe(amount)
     counted, expected = (next(iter(family.collect())).samples for _, family in (together, singly))

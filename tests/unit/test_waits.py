@@ -132,7 +132,7 @@ def test_jobs_of_a_lane_are_told_together_what_each_is_told(
     for waits in (waits_of(text), waits_of(merged(text, 1000, 2000, 4))):
         singly = [waits.split(*each) for each in times]
         seconds, spent = waits.split_all(*zip(*times, strict=True))
-        assert seconds == [each for each, _ in singly]
+        assert seconds == pytest.approx([each for each, _ in singly], abs=1e-9)
         for cause in WaitCause:
             assert spent.get(cause, 0.0) == pytest.approx(
                 sum(causes.get(cause, 0.0) for _, causes in singly), abs=1e-9
@@ -152,7 +152,7 @@ def test_jobs_of_several_lanes_are_told_together_what_each_is_told(
         times = [(came / MICRO, (came + waited) / MICRO) for _, came, waited in told]
         singly = [waits.split(*each) for waits, each in zip(lanes, times, strict=True)]
         seconds, spent = split_together(lanes, *zip(*times, strict=True))
-        assert seconds == [each for each, _ in singly]
+        assert seconds == pytest.approx([each for each, _ in singly], abs=1e-9)
         for cause in WaitCause:
             assert spent.get(cause, 0.0) == pytest.approx(
                 sum(causes.get(cause, 0.0) for _, causes in singly), abs=1e-9

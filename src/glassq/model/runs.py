@@ -19,6 +19,10 @@ class Run(Several[E]):
     kind: type[E]
     """What they are."""
 
+    def any(self, field: str) -> bool:
+        """Whether one field says something in any of them."""
+        return any(self.column(field))
+
     def total(self, field: str) -> Mapping[str, float]:
         """Of a field that says how much of each there was, or nothing: the sums over all of them."""
         sums: dict[str, float] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from itertools import chain, groupby, repeat
-from operator import attrgetter, is_, mul, sub, truediv
+from operator import attrgetter, mul, sub, truediv
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -117,25 +117,26 @@ class _Stretches:
 
     def split_all(self, eligible: Sequence[float], started: Sequence[float]) -> _WaitedTogether:
         """See `Waits.split_all`."""
-        came, went = _all_micros(eligible), _all_micros(started)
-        waited, first, last, jobs = list(map(sub, went, came)), min(came), max(came), len(came)
+        jobs, first, last = len(eligible), round(min(eligible) * MICRO), max(eligible) * MICRO
         since, until, whole, end, cause, before = self._span_of(first)
-        within = 0
+        waited, within = list(map(sub, started, eligible)), 0.0
         alike = since <= first and last <= until
         if first >= end:
-            alike = alike and min(waited) >= whole
+            alike = alike and min(waited) * MICRO >= whole
         else:
-            alike = alike and last <= end and min(went) >= end + whole
-            within = jobs * end - sum(came)
+            alike = alike and last <= end and min(started) * MICRO >= end + whole
+            until_then = end / MICRO
+            within = sum([until_then - came for came in eligible])
         if not alike:
+            came = _all_micros(eligible)
             told = chain.from_iterable(repeat((*self.all, _NO_MORE), jobs))
-            added_up = _add_up(told, repeat(0), repeat(0), came, waited)
+            added_up = _add_up(told, repeat(0), repeat(0), came, list(map(sub, _all_micros(started), came)))
             return added_up or _sum_up(map(self.split, eligible, started))
         spent = {each: seconds * jobs for each, seconds in before.items()}
         if cause is not None and within:
-            spent[cause] = within / MICRO
-        spent[_REST] = (sum(waited) - jobs * whole - within) / MICRO
-        return _all_seconds(waited), spent
+            spent[cause] = within
+        spent[_REST] = sum(waited) - jobs * whole / MICRO - within
+        return waited, spent
 
     def _span_of(self, began: int) -> _Span:
         """Around the time when a job came. Where what came before cannot be told by itself it begins behind
@@ -196,7 +197,8 @@ class Waits(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def split_all(self, eligible: Sequence[float], started: Sequence[float]) -> _WaitedTogether:
         """The same of several jobs, at least one: how long each of them waited, and for what all of them
-        together. Jobs of a lane mostly came one soon after the other: what is the same is asked once."""
+        together. Jobs of a lane mostly came one soon after the other: what is the same is asked once, and
+        nothing is rounded to microseconds."""
         return self._stretches().split_all(eligible, started)
 
     def parts(self, began: int, waited: int) -> dict[str, int]:
@@ -245,11 +247,8 @@ def split_together(
     lanes: Sequence[Waits], eligible: Sequence[float], started: Sequence[float]
 ) -> _WaitedTogether:
     """As `Waits.split_all`, of jobs each with the waits of its lane, those of a lane one behind the other."""
-    if len(lanes) > _FEW:
-        if all(map(is_, lanes, repeat(lanes[0]))):
-            return lanes[0].split_all(eligible, started)
-        if _FEW * len(set(map(id, lanes))) < len(lanes):
-            return _split_by_lanes(lanes, eligible, started)
+    if _FEW * len(set(map(id, lanes))) < len(lanes):
+        return _split_by_lanes(lanes, eligible, started)
     jobs = len(lanes)
     times = _all_micros(chain(eligible, started, map(_SINCE, lanes), map(_UNTIL, lanes)))
     came, since, until = times[:jobs], times[2 * jobs : 3 * jobs], times[3 * jobs :]

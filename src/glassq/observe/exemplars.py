@@ -16,7 +16,7 @@ from glassq.observe.propagation import read_traceparent
 SECONDS_BETWEEN = 1.0
 """A child keeps only its latest exemplar, so more than one per second is work for nobody."""
 
-MOST_REMEMBERED: Final = 64
+MOST_REMEMBERED: Final = 128
 """Attempts of a thread: more than are told of together, as settlements that are on their way."""
 
 
@@ -42,7 +42,7 @@ def may_be_traced(headers: Mapping[str, str]) -> bool:
 
 def any_may_be_traced(attempts: Run[Any]) -> bool:
     """The same of several, which began or ended in this thread."""
-    return bool(_here.latest) or any(attempts.column("headers"))
+    return bool(_here.latest) or attempts.any("headers")
 
 
 def span_of(job_id: str, attempt: int, headers: Mapping[str, str]) -> SpanContext | None:

@@ -224,12 +224,13 @@ class _Counting:
                 queue.end_to_end.observe(lasted, exemplar)
 
     def _started_together(self, run: Run[AttemptStarted]) -> None:
-        queue = self._queues[run.first("lease").queue]
-        if any_may_be_traced(run) and queue.time_in_queue.is_due():
+        queue, traced = self._queues[run.first("lease").queue], any_may_be_traced(run)
+        if traced and queue.time_in_queue.is_due():
             for event in run:
                 self._started(event)
         else:
-            waited, missing = run.column("time_in_queue"), run.column("headers").count(_NO_HEADERS)
+            waited = run.column("time_in_queue")
+            missing = run.column("headers").count(_NO_HEADERS) if traced else len(run)
             queue.waited.note_all([each for each in waited if each is not None] if None in waited else waited)
             queue.starts.note((run.total("waits"), missing))
 

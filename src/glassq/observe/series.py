@@ -14,7 +14,7 @@ import math
 import os
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import add, sub
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -43,8 +43,8 @@ class Histogram(Protocol):
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """Count one measurement."""
 
-    def observe_all(self, amounts: Iterable[float]) -> None:
-        """Count measurements."""
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Count measurements, at least one."""
 
 
 C = TypeVar("C")
@@ -129,7 +129,7 @@ class _InFiles:
         self.observe: Callable[..., None] = child.observe
         """See `Histogram.observe`."""
 
-    def observe_all(self, amounts: Iterable[float]) -> None:
+    def observe_all(self, amounts: Sequence[float]) -> None:
         """See `Histogram.observe_all`."""
         for amount in amounts:
             self.observe(amount)
@@ -231,14 +231,18 @@ class _Distribution:
         if exemplar is not None:
             self._exemplars[bucket] = Exemplar(exemplar, amount, time.time())
 
-    def observe_all(self, amounts: Iterable[float]) -> None:
+    def observe_all(self, amounts: Sequence[float]) -> None:
         """See `Histogram.observe_all`."""
-        ordered = sorted(amounts)  # so that each bound is looked for once, and not once for each amount
-        total, upto = sum(ordered), list(map(bisect_right, repeat(ordered), self._bounds))
-        counts, more = self._counts, map(sub, (*upto, len(ordered)), (0, *upto))
+        total, count, counts = sum(amounts), len(amounts), self._counts
+        bucket = bisect_left(self._bounds, min(amounts))
         # Each in one step: a signal handler that counts, too, does so before it or after it.
         self._sum += total
-        counts[:] = map(add, counts, more)
+        if bucket == bisect_left(self._bounds, max(amounts)):  # as mostly of what was noted within a moment
+            counts[bucket] += count
+            return
+        ordered = sorted(amounts)  # so that each bound is looked for once, and not once for each amount
+        upto = list(map(bisect_right, repeat(ordered), self._bounds))
+        counts[:] = map(add, counts, map(sub, (*upto, count), (0, *upto)))
 
     def samples(self) -> list[_Sample]:
         """See `_Child.samples`."""

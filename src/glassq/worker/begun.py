@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -103,19 +102,16 @@ class Untold(list[Begun]):
         return self[-1].event()
 
 
-_HEADERS = attrgetter("headers")
-_ELIGIBLE_AT, _STORE_NOW = attrgetter("job.eligible_at"), attrgetter("store_now")
-_WAITS: Callable[[Begun], Waits] = attrgetter("waits")
-
-
 class Begins(Run[AttemptStarted]):
-    """Several of them that began in lanes of one queue."""
+    """Several of them that began in lanes of one queue; or all of one stay in a lane, which has these
+    `waits`."""
 
     kind = AttemptStarted
     """See `Run.kind`."""
 
-    def __init__(self, begun: Sequence[Begun]) -> None:
+    def __init__(self, begun: Sequence[Begun], waits: Waits | None = None) -> None:
         self._begun = begun
+        self._waits = waits
         self._waited: tuple[list[float], dict[str, float]] | None = None
 
     def make(self, index: int) -> AttemptStarted:
@@ -126,7 +122,7 @@ class Begins(Run[AttemptStarted]):
         """See `Run.column`. What is counted of all costs no events."""
         match field:
             case "headers":
-                return list(map(_HEADERS, self._begun))
+                return [each.headers for each in self._begun]
             case "time_in_queue":
                 return self.waited()[0]
         return super().column(field)
@@ -142,9 +138,12 @@ class Begins(Run[AttemptStarted]):
     def waited(self) -> tuple[list[float], dict[str, float]]:
         """How long each has waited, and for what all of them together."""
         if self._waited is None:
-            begun = self._begun
-            waits, eligible = list(map(_WAITS, begun)), list(map(_ELIGIBLE_AT, begun))
-            self._waited = split_together(waits, eligible, list(map(_STORE_NOW, begun)))
+            begun, waits = self._begun, self._waits
+            eligible, started = [each.job.eligible_at for each in begun], [each.store_now for each in begun]
+            if waits is not None:
+                self._waited = waits.split_all(eligible, started)
+            else:
+                self._waited = split_together([each.waits for each in begun], eligible, started)
         return self._waited
 
     def __len__(self) -> int:

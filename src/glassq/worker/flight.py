@@ -27,8 +27,9 @@ log = Log("glassq.worker")
 _LATE = 0.005
 """Seconds after which a settlement that was answered is told, with the next one at the latest."""
 
-_TOGETHER: Final = 48
-"""So many are told together at most. With those on their way, as many as have their spans remembered."""
+_TOGETHER: Final = 112
+"""From so many on they are told together, which is more than a window has. With those on their way, as many
+as have their spans remembered."""
 
 
 _Gone: TypeAlias = tuple[Success, str, float]

@@ -131,10 +131,11 @@ class PlainAttempts:
         return self._attempts.plain.takes(ended.decoded.task)
 
     def tell(self) -> None:
-        """Tell the patient observers of the attempts that began since the last time, and are over."""
+        """Tell the patient observers of the attempts that began since the last time, and are over. All were
+        in this stay: one lane's that runs several."""
         untold = self.untold()
         if untold:
-            self._bus.emit_late(Begins(untold))
+            self._bus.emit_late(Begins(untold, untold[0].waits))
 
     def untold(self) -> Sequence[Begun]:
         """The attempts that began since the last time, for whoever tells of them instead. They are over."""
