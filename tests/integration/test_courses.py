@@ -93,6 +93,34 @@ def test_a_course_comes_to_what_single_settlements_come_to(
     assert together == singly
 
 
+@pytest.mark.parametrize("kinds", [("quick",), KINDS[:-1]], ids=["quick", "any"])
+def test_what_began_is_told_before_its_end_to_those_who_are_patient(
+    store: Store, kinds: tuple[str, ...]
+) -> None:
+    """Over several windows, by whichever way a job goes: each once, in the order of the lane."""
+    app, chance = Glassq(store.empty(), registry=CollectorRegistry()), Random(7)
+    tasks, told, runs = declare(app), list[tuple[str, str]](), list[int]()
+
+    def hear(event: Any) -> None:
+        told.append((type(event).__name__, event.job_id))
+
+    def hear_all(run: Any) -> None:
+        runs.append(len(run))
+        for event in run:
+            hear(event)
+
+    app.bus.subscribe(hear, AttemptStarted, AttemptSettled, together=hear_all)
+    jobs = [tasks[chance.choice(kinds)](number).id for number in range(300)]
+    with app.worker(concurrency=1) as worker:
+        assert worker.run_until_idle(timeout=30)
+    app.close()
+    for job in jobs:
+        assert told.index(("AttemptStarted", job)) < told.index(("AttemptSettled", job))
+    settled = [job for kind, job in told if kind == "AttemptSettled"]
+    assert [*dict.fromkeys(settled)] == jobs
+    assert kinds != ("quick",) or (len(told) == 2 * len(jobs) and max(runs) > 1)
+
+
 def play(url: str, chance: Random) -> Play:
     """Run a program that chance makes, to its end."""
     app = Glassq(url, registry=CollectorRegistry())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from itertools import pairwise, zip_longest
+from itertools import chain
 from math import inf
 
 from glassq.model.events import LaneLeft
@@ -114,14 +114,26 @@ class LaneRun:
         return False
 
     def _run_on(self) -> None:
+        is_quick = False
         while self._may_start():
-            self._serve(self._jobs.pop(0))
             plain = self._plain
-            if plain is not None and self._in_flight.is_on_course:
-                attempt = self._run_ahead(plain, pairwise(self._jobs), _QUICK)
-                plain.tell()
+            # As the jobs before it, unless something says otherwise: one behind a new window is.
+            if plain is not None and (is_quick or self._in_flight.is_on_course):
+                attempt = self._run_ahead(plain, _QUICK)
                 if attempt is not None:
+                    is_quick = attempt.seconds <= _QUICK
                     self._finish(attempt.ended(), attempt.over)
+                    continue
+                is_quick = False
+                plain.tell()
+                if not self._may_start():
+                    return
+            self._serve(self._jobs.pop(0))
+
+    def _tell_begun(self) -> None:
+        """Tell who is told late of what began, before its end is told."""
+        if self._plain is not None:
+            self._plain.tell()
 
     def _has_ended(self, job: StoredJob, ended: Ended) -> None:
         self._watch_order(job)
@@ -138,9 +150,9 @@ class LaneRun:
         others need is not. Whether the bundle has the end of the stay."""
         plain = self._plain = PlainAttempts(self._with.attempts, self._lane)
         while self._held:
-            jobs, ends = self._jobs, bundle.ends  # of lanes before it
+            ends = bundle.ends  # of lanes before it
             due = ends[0].at + BRIEF if ends else inf
-            attempt = self._run_ahead(plain, zip_longest(jobs, jobs[1:]), BRIEF, due)
+            attempt = self._run_ahead(plain, BRIEF, due)
             if attempt is None:
                 break
             ended, now = attempt.ended(), attempt.over
@@ -209,17 +221,11 @@ class LaneRun:
         self._past = _FRESH
         self._finish(ended, self._with.clock.monotonic())
 
-    def _run_ahead(
-        self,
-        plain: PlainAttempts,
-        jobs: Iterable[tuple[StoredJob, StoredJob | None]],
-        quick: float,
-        till: float = inf,
-    ) -> PlainAttempt | None:
-        """Serve these plain jobs, each with the one that follows it, on the course: while all of them succeed
-        and are `quick`, others do not wait for the lane, and it is not as late as `till`. What `_serve` does
-        of each in many steps is done here in few. Returns the attempt with which that ended: it is over, and
-        nobody was told. Whether anything is the matter with it is asked by whoever sees to it."""
+    def _run_ahead(self, plain: PlainAttempts, quick: float, till: float = inf) -> PlainAttempt | None:
+        """Serve the jobs that are plain, on the course: while all of them succeed and are `quick`, others do
+        not wait for the lane, and it is not as late as `till`. What `_serve` does of each in many steps is
+        done here in few. Returns the attempt with which that ended: it is over, and nobody was told. Whether
+        anything is the matter with it is asked by whoever sees to it."""
         flight, lane, last, queue = self._in_flight, self._lane, self._last, self._lane.lease.queue
         services, monotonic = self._with, self._with.clock.monotonic
         over, stopping, crowded = services.over, services.stopping, services.crowded
@@ -227,7 +233,7 @@ class LaneRun:
         served, seconds, turn = self._served, self.ran, self._turn
         till = min(till, flight.asked + services.options.patience)
         ahead, attempt = self._jobs, None
-        for (job, following), call in zip(jobs, plain.calls(ahead), strict=False):
+        for job, following, call in zip(ahead, chain(ahead[1:], (None,)), plain.calls(ahead), strict=False):
             started = monotonic()
             # fence: what `_may_start` asks, which says so where it may not; once for each job that begins.
             if call is None or lane.lost or lane.lapsed or started >= lane.deadline or over():
@@ -264,6 +270,7 @@ class LaneRun:
         elif leaving is Leaving.YIELD:
             self._passed_on, self._held = True, False
             following = self._follow(self._lane.lease.queue)
+            self._tell_begun()
             self._in_flight.send(ended, self._settlement(ended, leaving, begins=following), now)
         else:
             self._settle(ended, now)
@@ -284,10 +291,12 @@ class LaneRun:
             flight.begin(course, settlement, tell_begun=plain.tell)
             if flight.go_on(ended, self._jobs[0].id, now):
                 return
+        plain.tell()
         flight.send(ended, settlement, now)
 
     def _settle(self, ended: Ended, now: float) -> None:
         """Settle and wait for what the store says, after it has said everything else."""
+        self._tell_begun()
         flight, lane = self._in_flight, self._lane
         was_sent, is_interrupted = not flight.empty, ended.ran.outcome is Outcome.INTERRUPTED
         says_nothing = lane.lost or is_interrupted or ended.verdict.action is Action.DROP
