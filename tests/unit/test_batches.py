@@ -55,8 +55,8 @@ def test_what_is_noted_together_is_counted_as_if_it_were_noted_one_by_one() -> N
     batch.note_all([])
     batch.settle()
     assert counted.counts == []
-    batch.note_all([0, 1])
-    batch.note(2)
+    batch.note_all([1, 2])
+    batch.note(0)
     assert counted.counts == []
     batch.note_all([3, 4, 5])
     assert counted.counts == [[0, 1, 2, 3, 4, 5]]

@@ -19,11 +19,11 @@ class Batch(Generic[T]):
     (`settle`), and when there are about `most` of them.
 
     To note takes no lock: adding to a deque is one step of the interpreter, and so is taking out, also for a
-    signal handler that notes something while its thread counts. What is noted together is one entry in it.
-    How many there are may be reckoned too low where two threads note at once: then these are counted later.
+    signal handler that notes something while its thread counts. What is noted together is one entry. How many
+    came so may be reckoned too low where two threads note at once: then these are counted later.
     """
 
-    __slots__ = ("_count", "_lock", "_most", "_noted", "_notes")
+    __slots__ = ("_came", "_count", "_lock", "_most", "_notes", "_several")
 
     def __init__(
         self, lock: AbstractContextManager[object], count: Callable[[Sequence[T]], None], *, most: int = MOST
@@ -35,29 +35,39 @@ class Batch(Generic[T]):
     def begin(self, lock: AbstractContextManager[object]) -> None:
         """Begin, here and in a forked child: what the parent noted the parent counts."""
         self._lock = lock
-        self._notes: deque[Sequence[T]] = deque()
-        self._noted = 0
+        self._notes: deque[T] = deque()
+        self._several: deque[Sequence[T]] = deque()
+        self._came = 0
 
     def note(self, what: T) -> None:
         """To be counted, sooner or later."""
-        self.note_all((what,))
+        notes = self._notes
+        notes.append(what)
+        if len(notes) >= self._most:
+            self.settle()
 
     def note_all(self, whats: Sequence[T]) -> None:
         """The same of several, which stay as they are."""
-        self._notes.append(whats)
-        self._noted += len(whats)
-        if self._noted >= self._most:
+        self._several.append(whats)
+        self._came += len(whats)
+        if self._came >= self._most:
             self.settle()
 
     def settle(self) -> None:
         """Count what was noted."""
-        taken: list[Sequence[T]] = []
-        notes = self._notes
-        self._noted = 0
-        # Until there are no more: what was taken out is in the list then. Another thread, or a signal handler
-        # in this one, may take out of it, too.
-        with suppress(IndexError):
-            taken.extend(iter(notes.popleft, notes))
-        if whats := [*chain.from_iterable(taken)]:
+        self._came = 0
+        several: list[Sequence[T]] = _taken(self._several)
+        taken = [*_taken(self._notes), *chain.from_iterable(several)]
+        if taken:
             with self._lock:
-                self._count(whats)
+                self._count(taken)
+
+
+def _taken(entries: deque[T]) -> list[T]:
+    """All that is there."""
+    taken: list[T] = []
+    # Until there are no more: what was taken out is in the list then. Another thread, or a signal handler in
+    # this one, may take out of it, too.
+    with suppress(IndexError):
+        taken.extend(iter(entries.popleft, entries))
+    return taken
