@@ -116,18 +116,19 @@ class LaneRun:
     def _run_on(self) -> None:
         is_quick = False
         while self._may_start():
-            plain, attempt = self._plain, None
+            plain = self._plain
             # As the jobs before it, unless something says otherwise: one behind a new window is.
             if plain is not None and (is_quick or self._in_flight.is_on_course):
                 attempt = self._run_ahead(plain, _QUICK)
-            if attempt is not None:
-                is_quick = attempt.seconds <= _QUICK
-                self._finish(attempt.ended(), attempt.over)
-                continue
-            is_quick = False
-            self._tell_begun()
-            if self._may_start():
-                self._serve(self._jobs.pop(0))
+                if attempt is not None:
+                    is_quick = attempt.seconds <= _QUICK
+                    self._finish(attempt.ended(), attempt.over)
+                    continue
+                is_quick = False
+                plain.tell()
+                if not self._may_start():
+                    return
+            self._serve(self._jobs.pop(0))
 
     def _tell_begun(self) -> None:
         """Tell who is told late of what began, before its end is told."""
