@@ -17,6 +17,7 @@ from glassq.storage import Terms
 from glassq.stores.redis import scripts
 from glassq.stores.redis.store import RedisStorage
 from glassq.testing.clock import FakeClock
+from tests.conformance.test_redis_shortcuts import commands, dump
 
 QUEUE: Final = "orders"
 ALICE, BOB = Owner("alice", "first"), Owner("bob", "first")
@@ -120,31 +121,6 @@ def tell(server: str, seed: int) -> list[Any]:
     return story.answers
 
 
-def dump(admin: redis.Redis) -> dict[str, Any]:
-    """All that a queue's keys hold, but what the server's own clock and name are in."""
-    held: dict[str, Any] = {}
-    for key in admin.scan_iter("gq:{*"):
-        name = key.decode()
-        match admin.type(key):
-            case b"hash":
-                held[name] = {field: value for field, value in admin.hgetall(key).items() if field != b"id"}
-            case b"list":
-                held[name] = admin.lrange(key, 0, -1)
-            case b"zset":
-                held[name] = admin.zrange(key, 0, -1, withscores=True)
-            case b"set":
-                held[name] = admin.smembers(key)
-            case b"stream":
-                held[name] = admin.xlen(key)
-    return held
-
-
-def calls_of(admin: redis.Redis, command: str) -> int:
-    """How often it was called since the statistics were reset."""
-    told = admin.info("commandstats").get(f"cmdstat_{command}")
-    return 0 if told is None else told["calls"]
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_the_shortcut_of_claims_means_the_same(
     server: str, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -154,10 +130,10 @@ def test_the_shortcut_of_claims_means_the_same(
     with redis.Redis.from_url(server) as admin:
         admin.config_resetstat()
         answers, held = tell(server, seed), dump(admin)
-        assert calls_of(admin, "zremrangebyrank") >= 50  # only the shortcut does so
+        assert commands(admin)["zremrangebyrank"] >= 50  # only the shortcut does so
         admin.flushall()
         monkeypatch.setattr(scripts, "CLAIM", WHOLE_CLAIM)
         admin.config_resetstat()
         assert tell(server, seed) == answers
-        assert calls_of(admin, "zremrangebyrank") == 0
+        assert "zremrangebyrank" not in commands(admin)
         assert dump(admin) == held

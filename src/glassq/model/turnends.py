@@ -3,7 +3,7 @@ alike that nobody makes a record of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from glassq.model.leases import Lease, Leaving, Settled, Settlement, SettleStatus
@@ -11,14 +11,12 @@ from glassq.model.several import Several
 from glassq.model.verdicts import Action
 from glassq.model.watermarks import Watermark
 
-_SAID: Final = {"action": Action.ACK, "leaving": Leaving.YIELD}
-
 
 class TurnEnds(Several[Settlement]):
     """Lanes of one queue, at least one, each of which is given up because its job has succeeded; with the
     last of them another lane may begin."""
 
-    alike = _SAID
+    alike: Mapping[str, Any] = {"action": Action.ACK, "leaving": Leaving.YIELD}
     """See `Several.alike`."""
 
     def __init__(self, leases: Sequence[Lease], job_ids: Sequence[str], begins: Lease | None = None) -> None:
@@ -32,9 +30,8 @@ class TurnEnds(Several[Settlement]):
         return Settlement(
             lease=self.leases[index],
             job_id=self.job_ids[index],
-            action=Action.ACK,
-            leaving=Leaving.YIELD,
             begins=self.begins if index == len(self.leases) - 1 else None,
+            **self.alike,
         )
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ from glassq.worker.settle import Settler
 BRIEF: Final = 0.001
 """Seconds: a job that ran for longer is settled by itself, and no end waits for longer while others run."""
 _MOST: Final = 16
-"""Ends in one message. More would save little, and as many lanes run their job again after a kill."""
+"""Ends in one message. More would cost less, but so many lanes run their job again after a kill."""
 
 
 class Stay(Protocol):
