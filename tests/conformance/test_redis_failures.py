@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import threading
 import time
@@ -15,7 +16,7 @@ from redis import exceptions
 
 from glassq.errors import BadOption, EnqueueUncertain, StorageUnavailable
 from glassq.model.jobs import Dedup, Disposition, NewJob
-from glassq.model.leases import Leaving, Owner, Settlement, SettleStatus
+from glassq.model.leases import ClaimCause, Leaving, Owner, Settlement, SettleStatus
 from glassq.model.verdicts import Action
 from glassq.stores.redis import commands as commands_module
 from glassq.stores.redis import replies, scripts
@@ -28,6 +29,7 @@ from glassq.stores.redis.resp import packed
 from glassq.stores.redis.server import Server
 from glassq.stores.redis.sessions import Sessions
 from glassq.stores.redis.store import RedisStorage
+from glassq.testing.clock import FakeClock
 from tests.conformance.redisservers import free_port
 
 QUEUE = "orders"
@@ -235,6 +237,29 @@ def test_a_claim_that_stayed_unanswered_is_told_by_the_next_one(store: RedisStor
         claimed = store.claim(ALICE, [QUEUE], lanes=1, window=1, lease_seconds=15)
         assert [grant.lease.lane for grant in claimed.grants] == [lane]
     assert store.claim(ALICE, [QUEUE], lanes=1, window=1, lease_seconds=15).grants == ()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("cause", [ClaimCause.HANDOVER, ClaimCause.LEASE_EXPIRED])
+def test_why_a_lane_was_taken_back_is_told_again(server: str, cause: ClaimCause) -> None:
+    """Takeovers are counted by what claims tell: one that is made again says the same, no later one does."""
+    clock, pauses = FakeClock(), 4 if cause is ClaimCause.LEASE_EXPIRED else 0
+    next_one = Owner("alice", "second") if cause is ClaimCause.HANDOVER else Owner("bob", "first")
+    with closing(RedisStorage.open(server, clock=clock)) as store, pytest.MonkeyPatch.context() as patch:
+        claim = functools.partial(store.claim, queues=[QUEUE], lanes=1, window=1, lease_seconds=1)
+        store.append(QUEUE, [NewJob(body=b"a"), NewJob(body=b"b")])
+        assert claim(ALICE).grants[0].cause is ClaimCause.READY
+        for _ in range(pauses):  # together more than a lease, and none of them a jump of the clock
+            clock.sleep(0.5)
+            store.report(next_one, [QUEUE])
+        Line(store, patch).losses = 1
+        with pytest.raises(StorageUnavailable):
+            claim(next_one)
+        [grant] = claim(next_one).grants
+        assert (grant.cause, grant.attempts, grant.crashes) == (cause, 1, 1)
+        ack = Settlement(lease=grant.lease, job_id=grant.jobs[0].id, action=Action.ACK, leaving=Leaving.YIELD)
+        assert store.settle(next_one, [ack])[0].status is SettleStatus.DONE
+        assert claim(next_one).grants[0].cause is ClaimCause.READY
 
 
 @pytest.mark.usefixtures("impatient")

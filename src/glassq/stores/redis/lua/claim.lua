@@ -182,8 +182,11 @@ local function grant(lane, history, kept, token, share)
   if runs_ahead > 0 then
     more[#more + 1], more[#more + 2] = 'ah', text(runs_ahead)
   end
+  if history[5] then -- told once, and again to who repeats this claim; by its token, as no later one is to tell it
+    call('HDEL', key, 'ca')
+    more[#more + 1], more[#more + 2] = 'cg', token .. ':' .. history[5]
+  end
   call('HSET', key, 'wt', waits, 't', token, 'o', owner, 'cu', id, 'b', level, 'ln', ARGV[9], unpack(more))
-  if history[5] then call('HDEL', key, 'ca') end
   for index = 2, count do sizes = sizes .. ':' .. length(jobs[index]) end
   tell(lane, head, sizes, token, past_of(history, id, has_begun, runs_ahead), waits)
   for index = 2, count do texts[#texts + 1] = jobs[index] end
@@ -195,8 +198,10 @@ local repeated = its_handle == handle and tonumber(its_number) >= number
 if repeated then
   -- One that was overtaken granted nothing that is held: that is a later claim's.
   for _, lane in ipairs(tonumber(its_number) == number and call('ZRANGE', P .. HELD, '0', '-1') or {}) do
-    local held = fields_of(lane, 'b', 'n', 'f', 'k', 'ca', 'ch', 'cx', 'o', 't', 'wt')
+    local held = fields_of(lane, 'b', 'n', 'f', 'k', 'cg', 'ch', 'cx', 'o', 't', 'wt')
     if held[8] == owner and tonumber(held[9]) >= tonumber(its_first) then -- its last claim has the newest tokens
+      local granted_by, cause = match(held[5] or '', '^(%d+):(.*)$')
+      held[5] = granted_by == held[9] and cause
       local has_begun = call('HEXISTS', hash_of(lane), 'nb:' .. held[9]) == 0
       local head = first(lane, held[1])
       tell(lane, head, length(head), held[9], past_of(held, identity(head), has_begun, 0), held[10] or '0,')
