@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from glassq.testing.history import running
+from glassq.testing.history.report import Findings
 from tests.unit.defects import Lines, dump_of, job
 from tests.unit.playing import QUEUE, Play, Process, lines_of
 from tests.unit.test_history_checker import judge
@@ -180,3 +184,20 @@ def test_the_sums_of_the_last_life_are_compared(tmp_path: Path, change: int) -> 
     stats["enqueued"] += change
     stats["settled"]["succeeded"] += change
     assert judge(lines, tmp_path, losses_expected=True).counts == {"I10": 2}
+
+
+@pytest.mark.parametrize(
+    ("told", "found"), [("sea", 0), ("seasea", 0), ("asea", 1), ("sae", 1), ("saesea", 1), ("a", 0)]
+)
+def test_what_ran_once_more_after_a_loss_had_ended_before(told: str, found: int) -> None:
+    """In the same stay, as the store knows nothing of its settlement: the first one came in time. What is
+    told are starts, ends and settlements of one job, in their order."""
+    findings = Findings(cast("Any", SimpleNamespace(place=str)))
+    starts = [
+        SimpleNamespace(id="x", file="f", token=1, where=at) for at, kind in enumerate(told) if kind == "s"
+    ]
+    attempts = SimpleNamespace(end_of=lambda start: SimpleNamespace(where=told.index("e", start.where)))
+    asked = SimpleNamespace(file="f", token=1, where=told.index("a"), action="ack")
+    settling: Any = SimpleNamespace(asked=asked)
+    running._ran_before(settling, cast("Any", starts), cast("Any", attempts), findings)
+    assert findings.counts["I5"] == found

@@ -94,15 +94,16 @@ def check_ends(facts: Facts, holders: Holders, findings: Findings) -> None:
 def _ran_before(
     settling: Settling, starts: list[kinds.Start], attempts: Attempts, findings: Findings
 ) -> None:
-    """That a job succeeded is sent when its code has ended. One process writes both, one after the other."""
+    """That a job succeeded is sent when its code has ended. One process writes both, one after the other.
+    Where data was lost, the job may run once more later, in the same stay."""
     asked = settling.asked
     if asked.action != "ack":
         return
-    for start in starts:
-        if (start.file, start.token) != (asked.file, asked.token):
-            continue
+    own = [start for start in starts if (start.file, start.token) == (asked.file, asked.token)]
+    before = [start for start in own if start.where < asked.where]
+    for start in before or own:
         end = attempts.end_of(start)
-        if start.where > asked.where or end is None or end.where > asked.where:
+        if start not in before or end is None or end.where > asked.where:
             what = f"{start.id} was told to have succeeded before its code had ended"
             findings.add("I5", what, asked, start, end)
 
