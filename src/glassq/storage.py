@@ -268,9 +268,10 @@ class Storage(Keeping, FlowStorage, Protocol):
     def settle_together(self, owner: Owner, settlements: Sequence[Settlement]) -> Together:
         """Send settlements of several lanes in one message for each queue, as `settle_later` does one by one.
 
-        Each ends its lane's turn (`Leaving.YIELD`); at most one per lane, at most `MAX_TOGETHER`
-        (`ValueError` otherwise). What is returned stands for them in their order. A queue's are carried out
-        in one step, and what fails has failed for each of them: each may be repeated by itself.
+        Each ends its lane's turn (`Leaving.YIELD`), or its next job begins at once (`begun`); at most one per
+        lane, at most `MAX_TOGETHER` (`ValueError` otherwise). What is returned stands for them in their
+        order. A queue's are carried out in one step, and what fails has failed for each of them: each may be
+        repeated by itself.
         """
         ...
 

@@ -159,7 +159,7 @@ class Side:
         """See `Storage.settle`, and `settle_together` where that is allowed; here with the model's names for
         jobs."""
         told = [self.identified(what) for what in whats]
-        if all(each.leaving is Leaving.YIELD for each in told):
+        if all(each.leaving is Leaving.YIELD or each.begun for each in told):
             answers = [each.answer() for each in self.store.settle_together(owner, told)]
         else:
             answers = self.store.settle(owner, told)

@@ -1,5 +1,5 @@
-"""Ends of turns whose last jobs have succeeded, as a worker tells of them and as a store answers: so much
-alike that nobody makes a record of each."""
+"""Successes in several lanes, as a worker tells of them and as a store answers: so much alike that nobody
+makes a record of each."""
 
 from __future__ import annotations
 
@@ -13,60 +13,79 @@ from glassq.model.watermarks import Watermark
 
 
 class TurnEnds(Several[Settlement]):
-    """Lanes of one queue, at least one, each of which is given up because its job has succeeded; with the
-    last of them another lane may begin."""
+    """Lanes of one queue, at least one, in each of which a job has succeeded. Its turn ends with that, or
+    goes on with the one of `next_ids`, which begins before this is answered (see `Settlement.begun`). With
+    the last of them, if that is given up, another lane may begin."""
 
-    alike: Mapping[str, Any] = {"action": Action.ACK, "leaving": Leaving.YIELD}
-    """See `Several.alike`."""
-
-    def __init__(self, leases: Sequence[Lease], job_ids: Sequence[str], begins: Lease | None = None) -> None:
+    def __init__(
+        self,
+        leases: Sequence[Lease],
+        job_ids: Sequence[str],
+        begins: Lease | None = None,
+        next_ids: Sequence[str | None] | None = None,
+    ) -> None:
         self.leases = leases
         self.job_ids = job_ids
         self.begins = begins
+        self.next_ids = next_ids
+        """None where no turn goes on."""
         self.queue = leases[0].queue
+        self.alike = _TURN_ENDS if next_ids is None else _SUCCEEDED
 
     def make(self, index: int) -> Settlement:
         """See `Several.make`."""
-        return Settlement(
-            lease=self.leases[index],
-            job_id=self.job_ids[index],
-            begins=self.begins if index == len(self.leases) - 1 else None,
-            **self.alike,
-        )
+        lease, job_id, next_ids = self.leases[index], self.job_ids[index], self.next_ids
+        if next_ids is not None and (next_id := next_ids[index]) is not None:
+            return Settlement(lease=lease, job_id=job_id, action=Action.ACK, next_id=next_id, begun=True)
+        begins = self.begins if index == len(self) - 1 else None
+        return Settlement(lease=lease, job_id=job_id, begins=begins, **_TURN_ENDS)
 
     def __len__(self) -> int:
         return len(self.leases)
 
 
-_SAYS_NO_MORE: Final = {
-    "held": False,
-    "paused": False,
-    "change": 0,
-    "jobs": (),
-    "released": 0,
-    "ended": (),
-    "relay": False,
-}
+_SUCCEEDED: Final[Mapping[str, Any]] = {"action": Action.ACK}
+_TURN_ENDS: Final[Mapping[str, Any]] = {**_SUCCEEDED, "leaving": Leaving.YIELD}
+
+
+_SAYS_NO_MORE: Final = {"paused": False, "change": 0, "jobs": (), "released": 0, "ended": (), "relay": False}
 
 
 class EndedTurns(Several[Settled]):
     """The answers to some of which each is settled right behind the one before it, in one step. Others wait
-    from the one at the place `crowded` on."""
+    from the one at the place `crowded` on. All lanes are given up, or those not that are `held`."""
 
     def __init__(
-        self, count: int, status: SettleStatus, now: float, ordinal: int, crowded: int, found: Watermark
+        self,
+        count: int,
+        status: SettleStatus,
+        now: float,
+        ordinal: int,
+        crowded: int,
+        found: Watermark,
+        held: Sequence[bool] | None = None,
     ) -> None:
         self._ordinals = range(ordinal, ordinal + count)
         self._crowded = crowded
+        self._held = held
         self.alike = {**_SAYS_NO_MORE, "status": status, "now": now, "found": found}
+        if held is None:
+            self.alike["held"] = False
 
     def make(self, index: int) -> Settled:
         """See `Several.make`."""
-        return Settled(ordinal=self._ordinals[index], others=index >= self._crowded, **self.alike)
+        told, held = {**self.alike}, self._held
+        if held is not None:
+            told["held"] = held[index]
+        return Settled(ordinal=self._ordinals[index], others=index >= self._crowded, **told)
 
     def column(self, field: str) -> list[Any]:
         """See `Several.column`. Costs no answers."""
-        return list(self._ordinals) if field == "ordinal" else super().column(field)
+        if field == "ordinal":
+            return list(self._ordinals)
+        if field == "held" and self._held is not None:
+            return list(self._held)
+        return super().column(field)
 
     def __len__(self) -> int:
         return len(self._ordinals)

@@ -13,23 +13,26 @@ from glassq.settling import Settling, Together
 from glassq.storage import MAX_TOGETHER
 
 # Of messages with many settlements that are alike: asked of all at once.
-_PLACE, _LEAVING = attrgetter("lease.queue", "lease.lane"), attrgetter("leaving")
+_PLACE = attrgetter("lease.queue", "lease.lane")
 
 
 def check_together(settlements: Sequence[Settlement]) -> None:
     """`ValueError` for settlements that may not go into one message."""
     count = len(settlements)
     if isinstance(settlements, TurnEnds):
-        lanes, given_up = len({lease.lane for lease in settlements.leases}), count
+        lanes, needs_answer = len({lease.lane for lease in settlements.leases}), False
     else:
         lanes = len(set(map(_PLACE, settlements)))
-        given_up = list(map(_LEAVING, settlements)).count(Leaving.YIELD)
+        needs_answer = not all(each.begun or each.leaving is Leaving.YIELD for each in settlements)
     if lanes < count:
         raise ValueError("at most one settlement per lane goes into one call")
     if count > MAX_TOGETHER:
         raise ValueError(f"one message takes {MAX_TOGETHER} settlements, got {count}")
-    if given_up < count:
-        raise ValueError("only settlements that give their lane up (Leaving.YIELD) are sent together")
+    if needs_answer:
+        raise ValueError(
+            "only settlements that give their lane up (Leaving.YIELD) or whose next job has begun are sent"
+            " together"
+        )
 
 
 def answered(count: int, settle: Callable[[], Sequence[Settled]]) -> Together:

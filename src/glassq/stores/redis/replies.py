@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -180,7 +180,7 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> Sequence[Settled]:
     found, at, told, read = watermark(stood), int(now) / MICRO, [], 0
     answers, alike, rest = answers.partition(b"*")
     if alike:
-        return _turns(at, found, answers, *map(int, rest.split(b":")))
+        return _turns(at, found, answers, *rest.split(b":"))
     for answer in answers.split(b";"):
         status, ordinal, held, others, change, size, *woven = answer.split(b":")
         window = jobs(queue, windows[read : read + int(size)]) if size != b"0" else ()
@@ -193,11 +193,25 @@ def settled(queue: str, reply: bytes | Sequence[bytes]) -> Sequence[Settled]:
     return told
 
 
-def _turns(at: float, found: Watermark, first: bytes, count: int, others: int) -> EndedTurns:
-    """The answers to turns that all ended, by the first of them; from `others` on, if it is not 0, they say
-    that others wait."""
+def _turns(
+    at: float, found: Watermark, first: bytes, count: bytes, others: bytes, held: bytes = b""
+) -> EndedTurns:
+    """The answers to turns that all ended, or went on in lanes that are `held`, by the first of them; from
+    `others` on, if it is not 0, they say that others wait."""
     status, ordinal = first.split(b":")[:2]
-    return EndedTurns(count, _STATUSES[status], at, int(ordinal), others - 1 if others else count, found)
+    size, crowded = int(count), int(others)
+    return EndedTurns(
+        size,
+        _STATUSES[status],
+        at,
+        int(ordinal),
+        crowded - 1 if crowded else size,
+        found,
+        held=[each == _HELD for each in held] if held else None,
+    )
+
+
+_HELD: Final = ord("1")
 
 
 def flow_ended(home: str, told: bytes) -> FlowEnded:

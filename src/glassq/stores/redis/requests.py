@@ -134,12 +134,13 @@ def settling(key: str, owner: Owner, whats: Sequence[Settlement]) -> Call:
     if ends is None:
         told = settlements(owner, whats)
         return scripts.SETTLE.call(key, len(told), parts(told))
-    first: Command = (str(owner), digests(whats), "turns", *_named(ends.begins))
-    return scripts.SETTLE.call(key, len(first) + 3 * len(ends), parts(first) + _packed_ends(ends))
+    form, size = ("turns", 3) if ends.next_ids is None else ("steps", 4)
+    first: Command = (str(owner), digests(whats), form, *_named(ends.begins))
+    return scripts.SETTLE.call(key, len(first) + size * len(ends), parts(first) + _packed_ends(ends))
 
 
 def _packed_ends(ends: TurnEnds) -> bytes:
-    """Of each its lane, its token and its job, as they are sent."""
+    """Of each its lane, its token and its job, as they are sent; where some go on, also the next job."""
     home, told, lengths = f"{ends.queue}/", [], LENGTHS
     for lease, job_id in zip(ends.leases, ends.job_ids, strict=True):
         # Another queue's job keeps its whole id: no stored id is equal to that.
@@ -147,12 +148,21 @@ def _packed_ends(ends: TurnEnds) -> bytes:
         told.append(
             f"{lengths[len(lane)]}{lane}\r\n{lengths[len(token)]}{token}\r\n{lengths[len(job)]}{job}\r\n"
         )
+    if ends.next_ids is not None:
+        following = [(next_id or "").removeprefix(home) for next_id in ends.next_ids]
+        told = [f"{end}{lengths[len(job)]}{job}\r\n" for end, job in zip(told, following, strict=True)]
     packed = "".join(told)
     if packed.isascii():
         return packed.encode()
     # Seldom: some text takes more bytes than it has letters.
-    each = zip(ends.leases, ends.job_ids, strict=True)
-    return parts([part for lease, job_id in each for part in (*_named(lease), job_id.removeprefix(home))])
+    columns: list[Iterable[Argument]] = [
+        [lease.lane for lease in ends.leases],
+        [lease.token for lease in ends.leases],
+        [job_id.removeprefix(home) for job_id in ends.job_ids],
+    ]
+    if ends.next_ids is not None:
+        columns.append((next_id or "").removeprefix(home) for next_id in ends.next_ids)
+    return parts([part for end in zip(*columns, strict=True) for part in end])
 
 
 def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
@@ -167,23 +177,18 @@ def settlements(owner: Owner, whats: Sequence[Settlement]) -> list[Argument]:
 
 
 def _turn_ends(whats: Sequence[Settlement]) -> TurnEnds | None:
-    """These, if they are nothing but jobs that have succeeded, each the last of its lane's turn, and another
-    lane begins only with the last of them."""
-    count = len(whats)
-    are_ends = (
-        list(map(_LEAVINGS, whats)).count(_YIELD) == list(map(_ACTIONS, whats)).count(_ACK) == count
-        and list(map(_RESULTS, whats)).count(None) == count
-        and list(map(_THEN, whats[:-1])).count(None) == count - 1
-        and not any(map(_KEEPS, whats))
-    )
-    if not are_ends:
+    """These, if they are nothing but jobs that have succeeded, each the last of its lane's turn or, where
+    there are several, followed by one that has begun; and another lane begins only with the last of them."""
+    *before, last = whats
+    goes_on = [what.next_id if what.begun else None for what in whats] if before else [None]
+    for what, next_id in zip(whats, goes_on, strict=True):
+        is_end = next_id is not None or what.leaving is Leaving.YIELD
+        if not is_end or what.action is not Action.ACK or what.result is not None or what.keep:
+            return None
+    if any(what.begins is not None for what in before):
         return None
-    return TurnEnds([what.lease for what in whats], [what.job_id for what in whats], whats[-1].begins)
-
-
-_YIELD, _ACK = Leaving.YIELD, Action.ACK
-_LEAVINGS, _ACTIONS, _RESULTS = attrgetter("leaving"), attrgetter("action"), attrgetter("result")
-_THEN, _KEEPS = attrgetter("begins"), attrgetter("keep")
+    next_ids = goes_on if goes_on.count(None) < len(whats) else None
+    return TurnEnds([what.lease for what in whats], [what.job_id for what in whats], last.begins, next_ids)
 
 
 def sent_ahead(key: str, owner: Owner, what: Settlement) -> Call:

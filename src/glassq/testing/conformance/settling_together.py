@@ -1,4 +1,4 @@
-"""What `settle_together` promises: the ends of several lanes' turns in one message."""
+"""What `settle_together` promises: ends of jobs in several lanes in one message."""
 
 # ruff: noqa: S101, PLR2004 - asserts, and the numbers of an example, are the trade of a test
 
@@ -25,6 +25,17 @@ def turn_end(grant: Grant, action: Action = Action.ACK) -> Settlement:
         reason="" if action is Action.ACK else "exception",
         error=b"" if action is Action.ACK else b"boom",
         leaving=Leaving.YIELD,
+    )
+
+
+def step(grant: Grant, index: int = 0) -> Settlement:
+    """The end of this job's attempt, while the one behind it begins."""
+    return Settlement(
+        lease=grant.lease,
+        job_id=grant.jobs[index].id,
+        action=Action.ACK,
+        next_id=grant.jobs[index + 1].id,
+        begun=True,
     )
 
 
@@ -155,8 +166,76 @@ class SettlingTogether(Scenario):
         crashes = {grant.lease.lane: grant.crashes for grant in self.claim(BOB).grants}
         assert crashes == {"x": 0, "y": 0, "z": 1}
 
+    def granted_ahead(self, lanes: str, *jobs: str) -> tuple[Grant, ...]:
+        """Lanes of these names with these jobs each, all claimed with all of them, to be run ahead where the
+        store allows that."""
+        for lane in lanes:
+            self.put(*jobs, lane=lane)
+        return self.store.claim(
+            ALICE, [QUEUE], lanes=len(lanes), window=9, lease_seconds=LEASE, ahead=len(jobs)
+        ).grants
+
+    def test_turns_go_on_while_others_end(self) -> None:
+        """What goes on is held, and has jobs that nobody else gets; what has none left vanishes."""
+        x, y, z = self.granted_ahead("xyz", "1", "2", "3")
+        answers = self.end_together([step(x), turn_end(y), step(z)])
+        assert [(each.status, each.ordinal, each.held, each.jobs) for each in answers] == [
+            (SettleStatus.DONE, ordinal, held, ()) for ordinal, held in ((1, True), (2, False), (3, True))
+        ]
+        assert [each.change for each in answers] == [x.change, 0, z.change]
+        assert self.heads() == [("y", ["2"])]
+        answers = self.end_together([step(z, 1), step(x, 1)])
+        assert [(each.ordinal, each.held) for each in answers] == [(4, True), (5, True)]
+        ends = [msgspec.structs.replace(turn_end(grant), job_id=grant.jobs[2].id) for grant in (x, z)]
+        assert [(each.ordinal, each.held) for each in self.end_together(ends)] == [(6, False), (7, False)]
+        assert (self.stats().depth, self.stats().settled["succeeded"]) == (2, 7)
+
+    def test_a_crash_is_blamed_on_the_jobs_that_have_begun(self) -> None:
+        """Each step names its lane's."""
+        x, y = self.granted_ahead("xy", "1", "2")
+        self.end_together([step(x), turn_end(y)])
+        self.live_through(LEASE + 1)
+        found = [(each.lease.lane, bodies(each)[0], each.crashes) for each in self.claim(BOB).grants]
+        assert sorted(found) == [("x", "2", 1), ("y", "2", 0)]
+
+    def test_a_step_may_be_repeated_by_itself(self) -> None:
+        """After a lost answer, in its order: what was done is said to be."""
+        x, y = self.granted_ahead("xy", "1", "2", "3")
+        self.end_together([step(x), step(y)])
+        self.end_together([step(x, 1), turn_end(y)])
+        before = self.stats(), self.unsettled()
+        for asked, held in ((step(x), True), (step(x, 1), True), (step(y), False)):
+            [again] = self.store.settle(ALICE, [asked])
+            assert (again.status, again.held) == (
+                (SettleStatus.ALREADY, True) if held else (SettleStatus.FENCED, False)
+            )
+        assert (self.stats(), self.unsettled()) == before
+
+    def test_a_step_that_was_overtaken_is_refused_until_the_earlier_one_is_repeated(self) -> None:
+        """O2: with all that was told with it."""
+        x, y = self.granted_ahead("xy", "1", "2", "3")
+        for each in self.send_together([step(x, 1), step(y)]):
+            with refused(StorageError):
+                each.answer()
+        assert self.unsettled() == ["1", "2", "3"] * 2
+        for index in (0, 1):
+            assert self.store.settle(ALICE, [step(x, index)])[0].status is SettleStatus.DONE
+        assert self.store.settle(ALICE, [step(y)])[0].status is SettleStatus.DONE
+
+    def test_a_step_in_a_lane_that_was_lost_is_fenced_among_others(self) -> None:
+        """O5: its job is not settled, theirs are."""
+        x, y, z = self.granted_ahead("xyz", "1", "2")
+        lost = msgspec.structs.replace(step(y), lease=stale(y.lease))
+        answers = self.end_together([step(x), lost, step(z)])
+        assert [(each.status, each.held) for each in answers] == [
+            (SettleStatus.DONE, True),
+            (SettleStatus.FENCED, False),
+            (SettleStatus.DONE, True),
+        ]
+        assert self.unsettled() == ["2", "1", "2", "2"]
+
     def test_what_may_not_be_told_together_is_refused(self) -> None:
-        """Two of a lane, more than a message takes, and what does not give its lane up."""
+        """Two of a lane, more than a message takes, and what needs its answer."""
         [grant] = self.filled("x")
         end = turn_end(grant)
         many = [

@@ -164,7 +164,8 @@ local function grant(lane, history, kept, token, share)
   end
   local id, is_plain = identity(head)
   local waits, sizes = waited(lane, head, kept, newest), length(head)
-  local is_bundled = history == FRESH and (is_short_turn or together and count < math.min(size, turn))
+  local ends_so = count < math.min(size, turn) or count == turn and count <= ahead + 1
+  local is_bundled = history == FRESH and (is_short_turn or together and ends_so)
   if is_bundled and is_plain and count == 1 and is_one_level then
     shorts[#shorts + 1], shorts[#shorts + 2] = lane, id .. '|' .. levels .. '|' .. token .. behind_token .. waits
     tell(lane, head, sizes, token, USUAL, waits)

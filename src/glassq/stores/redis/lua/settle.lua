@@ -7,27 +7,33 @@
 --        the lane is held, its head says enough. With 'yield' the next job and the change are instead the lane whose
 --        head begins now, granted earlier to this owner, and its token or ''
 --        Where all have succeeded with 'yield' and leave nothing, they are told in short: time, owner, digests, 'turns',
---        what begins with the last of them (lane and token, or '' and ''), then per settlement lane, token and job
+--        what begins with the last of them (lane and token, or '' and ''), then per settlement lane, token and job.
+--        With 'steps' instead some may go on (as with 'go_on'): per settlement there is also the next job, or '' where
+--        the lane is given up, as the last is if anything begins with it
 -- Reply  <now>|<how far the queue had come>|<answer>;<answer>..., one answer per settlement, in order:
 --        <status>:<ordinal>:<held>:<others, 2 in a paused queue>:<change>:<size of the new window>; as one text because
 --        each part would cost its reader 4 µs. With new windows an array of this and of their jobs. Of a job others
 --        waited for also :<how many of them it let go, or cancelled>:<1 if the outbox has something new>:<how many
---        workflows ended>, which stand behind its window (see `workflows`). Where all lanes were given up, perhaps only
---        the first answer and *<how many>:<the first that says that others wait, or 0>; ordinals count on
+--        workflows ended>, which stand behind its window (see `workflows`). Where all were told in short, perhaps only
+--        the first answer and *<how many>:<the first that says that others wait, or 0>; ordinals count on. Of 'steps'
+--        also :<of each 1 where its lane is held, or 0>
 -- Errors GLASSQNOTHEAD when an unsettled job is not the head of its lane; nothing has changed then
 -- Replay: a settlement of a job that is gone answers `already`. The last settlements of every worker are kept by their
 -- digests, so that a repetition is known even where the lane vanished, or its lease ended, with the first one; also
 -- when it is repeated without those it was told with.
 
 local ARGV = ARGV
-if ARGV[4] == 'turns' then
-  local told = {ARGV[1], ARGV[2], ARGV[3]}
-  for at = 7, #ARGV, 3 do
-    for _, each in ipairs({'ack', ARGV[at], ARGV[at + 1], ARGV[at + 2], 'yield', '', '', '1', '0'}) do
+if ARGV[4] == 'turns' or ARGV[4] == 'steps' then
+  local told, size = {ARGV[1], ARGV[2], ARGV[3]}, ARGV[4] == 'turns' and 3 or 4
+  for at = 7, #ARGV, size do
+    local following = size == 4 and ARGV[at + 3] or ''
+    local goes_on = following ~= ''
+    for _, each in ipairs({'ack', ARGV[at], ARGV[at + 1], ARGV[at + 2], goes_on and 'go_on' or 'yield', following,
+        goes_on and '0' or '', '1', '0'}) do
       told[#told + 1] = each
     end
   end
-  told[#told - 3], told[#told - 2] = ARGV[5], ARGV[6]
+  if ARGV[5] ~= '' then told[#told - 3], told[#told - 2] = ARGV[5], ARGV[6] end
   ARGV = told
 end
 
