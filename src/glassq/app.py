@@ -277,10 +277,10 @@ class Glassq(Scheduled, Workflows, Served):
         many parts (1 to 256), which a cluster spreads over its nodes; a key always lives in the same one,
         `max_length` is shared out among them, and only an empty queue can be cut otherwise later.
 
-        Fairness among keys, and among queues in a worker. `turn`: jobs of one key run in a row while other
-        keys wait (1); more trades fairness for rate. `weights`: keys whose turns are so many times as long (1
-        to 100), as a mapping, or a callable that is given the key (None: no key) whenever a turn begins.
-        `slots`: how many of a worker's slots this queue may have (all; all but one among others).
+        Fairness among keys, and among queues in a worker. `turn`: jobs one key may run before it goes behind
+        others that wait (1); more trades fairness for rate. `weights`: keys whose turns are so many times as
+        long (1 to 100), as a mapping, or a callable that is given the key (None: no key) whenever a turn
+        begins. `slots`: how many of a worker's slots this queue may have (all; all but one among others).
 
         Objectives, which the alerts take their thresholds from; all in seconds, none declared means no such
         alert. `max_age`: within which a job is settled, one of the bounds of the histograms (5, 10, 30, 60,

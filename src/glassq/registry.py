@@ -50,7 +50,7 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`memory`: a call returns when the store has the job. `replicated:N`: when N replicas have it too."""
 
     turn: int = 1
-    """Jobs of one lane run in a row while other lanes wait. More trades fairness for rate."""
+    """Jobs one lane may run before it goes behind others that wait. More trades fairness for rate."""
     weights: Weights | None = None
     """Keys whose turns are so many times as long."""
     slots: int | None = None

@@ -284,3 +284,27 @@ def _wait(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "nothing happened in time"
         time.sleep(0.002)
+
+
+def test_turns_that_go_on_do_not_wait_behind_a_long_job(redis_url: str, bundled: list[int]) -> None:
+    """Jobs of several lanes take turns in one thread. Where one of them takes long, the others' lanes are
+    given back, and served elsewhere, each in its order."""
+    ran: dict[str, list[int]] = {f"k{lane}": [] for lane in range(60)}
+    waited: list[bool] = []
+    with Glassq(redis_url, registry=CollectorRegistry()) as app:
+        app.queue("short", turn=32)
+
+        @app.fifo("short", key="key")
+        def work(key: str, number: int) -> None:
+            ran[key].append(number)
+            if (key, number) == ("k9", 1):
+                others = [lane for lane in ran if lane != key]
+                _wait(lambda: all(len(ran[lane]) == 4 for lane in others))
+                waited.append(True)
+
+        for number in range(4):
+            app.enqueue_many([work.s(lane, number) for lane in ran])
+        assert app.worker(concurrency=2).run_until_idle(30)
+    assert waited == [True]
+    assert set(map(tuple, ran.values())) == {(0, 1, 2, 3)}
+    assert max(bundled) > 1

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
 from glassq.errors import BadOption
+from glassq.model.events import LaneClaimed
 
 
 @pytest.fixture
@@ -64,10 +65,14 @@ def test_turns_are_a_queues_option(app: Glassq) -> None:
     def work(key: str) -> None:
         runs.append(key)
 
+    turns: list[str] = []
+    app.bus.subscribe(lambda event: turns.append(event.lease.lane), LaneClaimed)
     app.queue("q", turn=4)
     app.enqueue_many([work.s(key) for key in "ab" for _ in range(12)])
     assert app.worker(concurrency=1).run_until_idle(30)
-    assert runs == list("aaaabbbb" * 3)
+    assert turns == list("ababab")
+    leads = [runs[:place].count("a") - runs[:place].count("b") for place in range(len(runs) + 1)]
+    assert (max(leads) <= 4, min(leads) >= 0, leads[-1]) == (True, True, 0)
     with pytest.raises(BadOption, match=r"app\.queue\(name, turn=32\)"):
         app.worker(turn=4)  # type: ignore[call-arg]
 

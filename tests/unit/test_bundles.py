@@ -63,7 +63,7 @@ class ShortStay:
         self.held = HeldLane(Lease("q", lane, 7), 1e9, play.clock)
         self.ran = 0.0
         self.paused = False
-        self.sent_before = False
+        self.hears_alone = False
         self._play = play
 
     def abandon(self, ended: Ended) -> None:
@@ -93,7 +93,8 @@ class Play:
         self.settler = Settler(cast("Storage", self.store), bus, self.clock, OWNER, lambda: 0.5)
         self.bundles = Bundles(self.settler, self.clock, WorkerOptions(**cast("Any", options)))
         self.messages: deque[Left] = deque()
-        self.bundle = self.bundles.begin(self.messages)
+        self.going_on: deque[ShortStay] = deque()
+        self.bundle = self.bundles.begin(self.messages, self.going_on)
         self.stays = [self.put(lane) for lane in lanes]
 
     def put(self, lane: str) -> ShortStay:
@@ -127,10 +128,10 @@ def test_ends_go_out_in_one_message_in_their_order() -> None:
     assert play.left == ["a", "b", "c"]
 
 
-def test_a_stay_with_settlements_before_its_end_hears_of_it_by_itself() -> None:
+def test_a_stay_that_has_heard_by_itself_goes_on_to() -> None:
     """The others are told together, and it is told once."""
     play = Play("abc")
-    play.stays[1].sent_before = True
+    play.stays[1].hears_alone = True
     play.bundle.send()
     assert play.sent() == ["abc"]
     play.hear()

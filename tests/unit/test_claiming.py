@@ -49,7 +49,9 @@ class Post:
             shares=shares,
             reach=SimpleNamespace(lanes=lambda: 0, look=lambda _: None),  # type: ignore[arg-type]
             assignment=None,
-            bundles=SimpleNamespace(send_old=lambda: False),  # type: ignore[arg-type]
+            bundles=SimpleNamespace(  # type: ignore[arg-type]
+                send_old=lambda: False, take_away=lambda _: [], have_going_on=lambda: False
+            ),
             beats=SimpleNamespace(beat=self._beat),  # type: ignore[arg-type]
             random=lambda: 0.5,
             rest=self.clock.sleep,

@@ -167,7 +167,7 @@ class Play:
     def run(self, follow: Callable[[str], Lease | None] = lambda _: None) -> list[str]:
         """What the store was told, up to the end of the stay."""
         left: deque[Left] = deque()
-        bundle = self.bundles.begin(left)
+        bundle = self.bundles.begin(left, deque())
         self.granted.run(follow, bundle)
         bundle.send()
         return self.store.told

@@ -314,6 +314,43 @@ def test_what_is_of_one_place_is_served_one_after_the_other() -> None:
     assert [work for work in hall.served if work[0] == "b"] == ["b1", "b2"]
 
 
+def test_what_is_unfinished_keeps_its_place() -> None:
+    """Whatever its thread does meanwhile: what is of the same place waits, and whoever puts it is told."""
+    hall = Hall(2, place=lambda work: work[0])
+    hall.fill("a1")
+    hall.pool.unfinished.add("a1")
+    hall.pool.put(["b1"])
+    assert hall.began.acquire(timeout=10)
+    hall.may_end.release(2)
+    wait_until(lambda: hall.pool.free() == 2, "both are done", lambda: hall.served)
+    assert hall.pool.put(["a2"]) == ["a1"]
+    assert (len(hall.pool), hall.pool.free()) == (0, 2)
+    hall.pool.unfinished.discard("a1")
+    hall.pool.put(["c1"])
+    assert hall.began.acquire(timeout=10)
+    assert hall.began.acquire(timeout=10)
+    hall.let_all_end()
+    assert sorted(hall.served) == ["a1", "a2", "b1", "c1"]
+
+
+def test_what_a_thread_resumes_is_what_it_is_at() -> None:
+    """Not what it took last: that is served by others, if it is put again."""
+    hall = Hall(1, place=lambda work: work[0])
+
+    def serve() -> None:
+        hall.pool.put(["a1", "b1"])
+        assert [hall.pool.take(), hall.pool.take()] == ["a1", "b1"]
+        hall.pool.resume("a1")
+        assert hall.pool.put(["b2", "a2"]) == ["a1"]
+        hall.pool.rest()
+
+    hall.pool.want(0)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join(10)
+    assert hall.pool.take_back(lambda _: True) == ["b2", "a2"]
+
+
 def test_what_stayed_aside_is_taken_back_with_the_rest() -> None:
     """Without what it waited for it waits for a thread."""
     hall = Hall(1, place=lambda work: work[0])

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from glassq import Glassq
 from glassq.codec import Envelope, seal
-from glassq.model.events import AttemptSettled, AttemptStarted, LaneLost
+from glassq.errors import StorageUnavailable
+from glassq.model.events import AttemptSettled, AttemptStarted, LaneLost, OrderViolated
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Owner, Settled, Settlement, SettleStatus
 from glassq.settling import Answered, Together
@@ -18,7 +20,7 @@ from glassq.storage import Storage
 from glassq.telemetry import Bus
 from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts
-from glassq.worker.bundles import BRIEF, Bundles
+from glassq.worker.bundles import BRIEF, Bundles, Held
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.granted import GrantedLane, Granting
 from glassq.worker.holdings import HeldLane
@@ -37,6 +39,8 @@ class Store:
     def __init__(self, told: list[str]) -> None:
         self._told = told
         self.steered: set[str] = set()
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.away: set[str] = set()
 
     def is_steered(self, queue: str) -> bool:
         """What this process has changed."""
@@ -47,18 +51,28 @@ class Store:
 
     def settle_together(self, _: Owner, settlements: Sequence[Settlement]) -> Together:
         """A message."""
-        self._told.append("sent " + "".join(each.lease.lane for each in settlements))
-        return Together.of([Answered(lambda each=each: _done(each)) for each in settlements])  # type: ignore[misc]
+        self._told.append("sent " + "".join(self._named(each) for each in settlements))
+        return Together.of([Answered(lambda each=each: self._answer(each)) for each in settlements])  # type: ignore[misc]
+
+    def _named(self, what: Settlement) -> str:
+        return f"{what.job_id.lower()}+" if what.begun else what.job_id.lower()
+
+    def _answer(self, what: Settlement) -> Settled:
+        """As nearly always, or as the test wants it."""
+        if what.job_id in self.away:
+            self.away.discard(what.job_id)
+            raise StorageUnavailable("away", "connection")
+        return msgspec.structs.replace(_done(what), **self.answers.get(what.job_id, {}))
 
     def settle_later(self, _: Owner, settlement: Settlement) -> Answered:
         """One by itself, which nobody waits for."""
-        self._told.append(f"sent {settlement.lease.lane} alone")
+        self._told.append(f"sent {settlement.job_id.lower()} alone")
         return Answered(lambda: _done(settlement))
 
     def settle(self, _: Owner, settlements: Sequence[Settlement]) -> list[Settled]:
         """One that is waited for."""
-        self._told.append(f"settled {settlements[0].lease.lane} by {settlements[0].action}")
-        return [_done(settlements[0])]
+        self._told.append(f"settled {settlements[0].job_id.lower()} by {settlements[0].action}")
+        return [self._answer(settlements[0])]
 
     def release(self, _: Owner, leases: Sequence[Lease]) -> None:
         """Given back."""
@@ -76,7 +90,10 @@ class Play:
     def __init__(self, lanes: str = "abcde") -> None:
         self.told: list[str] = []
         self.asked = 0
-        self.stops = False
+        self.stops = self.is_watched = False
+        self.unfinished: set[GrantedLane] = set()
+        self.resumed: list[str] = []
+        self.others_are_free = False
         self.store, self.clock, self.bus = Store(self.told), FakeClock(), Bus()
         self.bus.subscribe(lambda event: self.told.append(f"{event.reason} {event.lease.lane}"), LaneLost)
         self.app = Glassq("sqlite://")
@@ -99,18 +116,29 @@ class Play:
             over=self.over,
             crowded=lambda _: bool(self.waiting),
         )
-        self.common = Granting(self.services, (100.0, self.clock.monotonic()), 1)
+        self.bundles = Bundles(self.services.settler, self.clock, self.services.options)
+        self.common = Granting(self.services, (100.0, self.clock.monotonic()), asked=32)
         self.waiting = deque(self.lane(letter) for letter in lanes)
         self.lanes = {each.lease.lane: each for each in self.waiting}
+        self.share: Callable[[Sequence[GrantedLane]], None] = self.waiting.extend
 
-    def lane(self, letter: str, task: str = "work") -> GrantedLane:
-        """One that was granted."""
-        body = seal(Envelope(task, "json", {}, b'[["%s"],{}]' % letter.encode()))
-        job = StoredJob(id=letter.upper(), seq=1, level=3, body=body, eligible_at=0.0)
+    def lane(self, letter: str, task: str = "work", jobs: int = 1) -> GrantedLane:
+        """One that was granted with so many jobs: its letter, or its letter and their numbers."""
+        names = [letter] if jobs == 1 else [f"{letter}{number}" for number in range(1, jobs + 1)]
+        granted = tuple(
+            StoredJob(
+                id=name.upper(),
+                seq=seq,
+                level=3,
+                body=seal(Envelope(task, "json", {}, b'[["%s"],{}]' % name.encode())),
+                eligible_at=0.0,
+            )
+            for seq, name in enumerate(names, 1)
+        )
         lease = Lease("orders", letter, 1)
         held = HeldLane(lease, self.clock.monotonic() + 15, self.clock)
-        grant = Grant(lease=lease, jobs=(job,))
-        return GrantedLane.of(self.common, held, grant, 1, at_once=True, others=False)
+        grant = Grant(lease=lease, jobs=granted, ahead=jobs - 1)
+        return GrantedLane.of(self.common, held, grant, max(jobs, 1), at_once=True, others=False)
 
     def work(self, letter: str) -> None:
         """What all jobs do; and what this one does besides."""
@@ -137,17 +165,22 @@ class Play:
         """Serve all of them."""
         done: list[Any] = []
         turns = Turns(
-            bundles=Bundles(self.services.settler, self.clock, self.services.options),
+            bundles=self.bundles,
             next_lane=self.take,
-            is_watched=lambda: bool(self.waiting),
+            is_watched=lambda: self.is_watched or bool(self.waiting),
             give_back=self.give_back,
             done=done.extend,
+            unfinished=self.unfinished,
+            resume=lambda lane: self.resumed.append(lane.lease.lane),
+            are_free=lambda: self.others_are_free,
+            share=self.share,
         )
         try:
             turns.run(self.waiting.popleft())
         finally:
             assert self.bus.begun == {}
             assert len(done) == len({each.held.lease for each in done})
+            assert self.unfinished == set()
         return self.told
 
 
@@ -245,3 +278,148 @@ def test_what_breaks_in_one_lane_fails_no_other(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(MemoryError):
         play.run()
     assert play.told == ["ran a", "ran b", "failed c", "sent ab"]
+
+
+# -- turns of several jobs ---------------------------------------------------------------------------------
+
+
+def short_turns(**lanes: int) -> Play:
+    """Lanes with so many jobs each, whose ends another thread would send in time."""
+    play = Play("")
+    play.is_watched = True
+    play.waiting.extend(play.lane(name, jobs=jobs) for name, jobs in lanes.items())
+    play.lanes = {each.lease.lane: each for each in play.waiting}
+    return play
+
+
+FIRST = ["ran a1", "ran b1", "ran c1", "sent a1+b1+c1+"]
+
+
+def test_a_job_of_each_lane_goes_before_the_next_one_of_any() -> None:
+    """O2: it begins when its lane's last end was sent, with those of others; the last lane goes alone."""
+    play = short_turns(a=3, b=2, c=1)
+    told = ["ran a1", "ran b1", "ran c", "sent a1+b1+c", "ran a2", "ran b2", "sent a2+b2", "ran a3"]
+    assert play.run() == [*told, "sent a3 alone"]
+    assert play.resumed == ["a", "b", "a"]
+
+
+def test_a_lane_without_others_is_no_matter_for_bundles() -> None:
+    """It runs ahead of the store by itself."""
+    assert short_turns(a=2).run() == ["ran a1", "sent a1 alone", "ran a2", "sent a2 alone"]
+
+
+def test_no_more_lanes_are_begun_than_a_message_takes() -> None:
+    """Those that wait may be given back, and a kill has fewer jobs run again."""
+    play = short_turns(**dict.fromkeys("abcdefghijklmnopqrst", 2))
+    told = play.run()
+    assert told[16] == f"sent {'1+'.join('abcdefghijklmnop')}1+"
+    assert told[17:33] == [f"ran {letter}2" for letter in "abcdefghijklmnop"]
+
+
+def test_jobs_out_of_their_order_are_reported() -> None:
+    """As in every stay (O1)."""
+    play, found = short_turns(a=3, b=3), list[str]()
+    play.bus.subscribe(lambda event: found.append(event.kind), OrderViolated)
+    grant = play.lanes["a"].grant
+    swapped = (grant.jobs[0], msgspec.structs.replace(grant.jobs[1], seq=1), grant.jobs[2])
+    play.lanes["a"].grant = msgspec.structs.replace(grant, jobs=swapped)
+    play.run()
+    assert found == ["duplicate"]
+
+
+def test_what_is_not_routine_waits_for_all_that_was_sent() -> None:
+    """Then its lane is served by itself, and the others go on."""
+    play = short_turns(a=3, b=3, c=3)
+    play.during["b2"] = lambda: play.clock.advance(3 * BRIEF)
+    told = ["ran a2", "ran b2", "sent a2+", "sent b2 alone", "ran b3", "sent b3 alone", "ran c2", "ran a3"]
+    assert play.run() == [*FIRST, *told, "sent c2+a3", "ran c3", "sent c3 alone"]
+
+
+def test_one_that_fails_ends_no_other_turn() -> None:
+    """Its successor comes next."""
+    play = short_turns(a=3, b=2)
+    play.during["a2"] = lambda: 1 / 0
+    told = ["ran a2", "settled a2 by bury", "ran a3", "sent a3 alone", "ran b2", "sent b2 alone"]
+    assert play.run() == ["ran a1", "ran b1", "sent a1+b1+", *told]
+
+
+def test_a_lane_that_has_changed_is_served_by_itself() -> None:
+    """Its next settlement is waited for: that brings what comes first now."""
+    play = short_turns(a=3, b=3, c=3)
+    play.store.answers["B1"] = {"change": 1}
+    told = ["ran a2", "sent a2+", "ran b2", "settled b2 by ack", "ran b3", "sent b3 alone"]
+    assert play.run() == [*FIRST, *told, "ran c2", "ran a3", "sent c2+a3", "ran c3", "sent c3 alone"]
+
+
+def test_nothing_more_begins_in_a_lane_that_was_refused() -> None:
+    """O5: it is somebody else's. The others go on, each heard of by itself."""
+    play = short_turns(a=2, b=2, c=2)
+    play.store.answers["B1"] = {"status": SettleStatus.FENCED}
+    told = ["taken_over b", "ran a2", "sent a2 alone", "ran c2", "sent c2 alone"]
+    assert play.run() == [*FIRST, *told]
+
+
+def test_what_was_not_answered_is_repeated_before_the_lane_goes_on() -> None:
+    """O2: in its order."""
+    play = short_turns(a=2, b=2, c=2)
+    play.store.away = {"B1"}
+    told = ["settled b1 by ack", "ran a2", "sent a2 alone", "ran b2", "sent b2 alone"]
+    assert play.run() == [*FIRST, *told, "ran c2", "sent c2 alone"]
+
+
+def test_nothing_more_begins_in_a_queue_that_is_paused() -> None:
+    """The lanes whose turns go on are given back, too."""
+    play = short_turns(a=3, b=3, c=3)
+    play.store.answers["B1"] = {"paused": True}
+    assert play.run() == [*FIRST, "gave a back", "gave b back", "gave c back"]
+
+
+def test_nothing_more_begins_in_a_lane_that_was_lost_between_two_jobs() -> None:
+    """Whoever has noticed it."""
+    play = short_turns(a=3, b=3, c=3)
+    play.during["a2"] = lambda: setattr(play.lanes["b"].held, "lost", True)
+    told = ["ran a2", "sent a2+", "ran c2", "ran a3", "sent c2+a3", "ran c3", "sent c3 alone"]
+    assert play.run() == [*FIRST, *told]
+
+
+def test_at_a_stop_lanes_whose_turns_go_on_are_released() -> None:
+    """Nothing else begins."""
+    play = short_turns(a=3, b=3, c=3)
+    play.during["b2"] = lambda: setattr(play, "stops", True)
+    told = ["ran a2", "ran b2", "sent a2+", "settled b2 by ack", "released c", "released a"]
+    assert play.run() == [*FIRST, *told]
+
+
+def test_lanes_that_go_on_are_shared_with_threads_that_are_free() -> None:
+    """Once all was heard that was sent in them: whoever takes them goes on where they stand."""
+    play = short_turns(a=3, b=3, c=3)
+    play.others_are_free = True
+    shared: list[tuple[str, int, bool]] = []
+    served = play.waiting.extend
+
+    def note(lanes: Sequence[GrantedLane]) -> None:
+        shared.extend((lane.lease.lane, lane.served, lane in play.unfinished) for lane in lanes)
+        served(lanes)
+
+    play.share = note
+    told = play.run()
+    assert told[:5] == [*FIRST, "ran a2"]
+    assert shared[:2] == [("b", 1, False), ("c", 1, False)]
+    assert [line for line in told if "ran" in line and line[4] == "c"] == ["ran c1", "ran c2", "ran c3"]
+
+
+def test_lanes_behind_a_long_job_are_taken_away() -> None:
+    """Others serve them; their thread does not come back to them."""
+    play, taken = short_turns(a=3, b=3, c=3), list[Held]()
+
+    def take_long() -> None:
+        play.clock.advance(0.04)
+        taken.extend(play.bundles.take_away(0.05))
+        play.clock.advance(0.02)
+        taken.extend(play.bundles.take_away(0.05))
+        play.unfinished.difference_update(cast("list[GrantedLane]", taken))
+
+    play.during["b2"] = take_long
+    told = ["ran a2", "ran b2", "sent a2+", "settled b2 by ack", "ran b3", "sent b3 alone"]
+    assert play.run() == [*FIRST, *told]
+    assert [stay.held.lease.lane for stay in taken] == ["c", "a"]

@@ -28,10 +28,11 @@ class Lane:
         self.asks_for_next = True
         self.breaks = False
         self.is_short = self.is_single = False
-        self.stays = (self,)
+        self.served, self.sent_after = 0, -1
+        self.stays = self.over = (self,)
         self._play = play
 
-    def run(self, follow: Follow, _bundle: object = None) -> bool:
+    def run(self, follow: Follow, _bundle: object = None) -> None:
         """One job, whose settlement is sent when the next lane is known."""
         self._play.told.append(f"run {self.lease.lane}")
         if self.breaks:
@@ -39,7 +40,6 @@ class Lane:
         if self.asks_for_next:
             begins = follow(self.lease.queue)
             self._play.told.append(f"sent {self.lease.lane}, begins {begins.lane if begins else 'nothing'}")
-        return False
 
     def stay(self) -> Lane:
         """What is left of it."""
@@ -81,6 +81,10 @@ class Play:
             is_watched=lambda: bool(self.waiting),
             give_back=given,
             done=done,
+            unfinished=set(),
+            resume=lambda _: None,
+            are_free=lambda: False,
+            share=lambda _: None,
         )
 
     def take(self) -> Lane | None:

@@ -231,7 +231,7 @@ QUEUE = Group(
         Field(
             "turn",
             WHOLE,
-            "Jobs of one lane run in a row while other lanes wait. More trades fairness for rate.",
+            "Jobs one lane may run before it goes behind others that wait. More trades fairness for rate.",
             _QUEUE["turn"],
             check_queue_option,
             also=("batch",),

@@ -1,12 +1,13 @@
-"""Ends of short turns that are sent together: a message for several lanes, where one for each costs more."""
+"""Ends in short turns that are sent together: a message for several lanes, where one for each costs more."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import compress
-from operator import not_
+from operator import not_, or_
 from typing import Final, Protocol
 
 import msgspec
@@ -19,7 +20,7 @@ from glassq.model.turnends import TurnEnds
 from glassq.settling import Settling, Together
 from glassq.storage import KEPT_SETTLEMENTS
 from glassq.worker.attempt import Ended, Success
-from glassq.worker.begun import Begun, Untold
+from glassq.worker.begun import Untold
 from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
 from glassq.worker.settle import Settler
@@ -30,24 +31,29 @@ _MOST: Final = 16
 """Ends in one message. More would cost less, but so many lanes run their job again after a kill."""
 
 
-class Stay(Protocol):
-    """A stay in a lane, as far as the end of its turn goes."""
+class Held(Protocol):
+    """A stay in a lane, as far as it is known when it is over."""
 
     ran: float
-    paused: bool
 
     @property
     def held(self) -> HeldLane:
         """The lane."""
         ...
 
+
+class Stay(Held, Protocol):
+    """One whose ends are sent with those of others."""
+
+    paused: bool
+
     @property
-    def sent_before(self) -> bool:
-        """Whether settlements were sent in it before its end, of which it has to hear first."""
+    def hears_alone(self) -> bool:
+        """Whether it has heard of an end by itself: then of all that follow, too, in their order."""
         ...
 
     def abandon(self, ended: Ended) -> None:
-        """Its lane is lost, and its end was not sent."""
+        """Its lane is lost, and this end was not sent."""
         ...
 
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
@@ -55,12 +61,27 @@ class Stay(Protocol):
         ...
 
 
+class GoingOn(Protocol):
+    """Stays of one thread that go on, and wait for that, the oldest end first."""
+
+    def popleft(self) -> Stay:
+        """Take the first; `IndexError` where there is none."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 class Left(Protocol):
-    """Lanes of one queue that were left, and of whose ends something is still to be heard."""
+    """Ends that were sent in lanes of one queue, and of which something is still to be heard."""
 
     @property
-    def stays(self) -> Sequence[Stay]:
-        """Which they are."""
+    def stays(self) -> Sequence[Held]:
+        """In which stays they are."""
+        ...
+
+    @property
+    def over(self) -> Sequence[Held]:
+        """Which of these end with that."""
         ...
 
     @property
@@ -83,17 +104,27 @@ class Left(Protocol):
 
 
 class Ends(msgspec.Struct, frozen=True):
-    """Ends of lanes' turns, in columns: in each stay the last job has succeeded, at that time by the local
-    clock."""
+    """Ends of jobs, in columns: in each stay one has succeeded, at that time by the local clock. It was the
+    last, or goes on with the job that is next."""
 
     stays: list[Stay]
     successes: list[Success]
     at: list[float]
+    next_ids: list[str | None]
 
     @classmethod
     def none(cls) -> Ends:
         """None yet."""
-        return cls([], [], [])
+        return cls([], [], [], [])
+
+    @property
+    def go_on(self) -> bool:
+        """Whether any of the stays does."""
+        return self.next_ids.count(None) < len(self.next_ids)
+
+    def over(self) -> list[Stay]:
+        """The stays that do not."""
+        return [stay for stay, next_id in zip(self.stays, self.next_ids, strict=True) if next_id is None]
 
     def lanes(self) -> list[HeldLane]:
         """Those of the stays."""
@@ -102,20 +133,25 @@ class Ends(msgspec.Struct, frozen=True):
     def those(self, chosen: Sequence[bool]) -> Ends:
         """Those that are chosen."""
         return Ends(
-            [*compress(self.stays, chosen)], [*compress(self.successes, chosen)], [*compress(self.at, chosen)]
+            [*compress(self.stays, chosen)],
+            [*compress(self.successes, chosen)],
+            [*compress(self.at, chosen)],
+            [*compress(self.next_ids, chosen)],
         )
 
 
 class Bundle:
-    """One thread's lanes of which each ran one plain job that was quick and succeeded: their turns are over,
-    and the ends not sent yet.
+    """One thread's lanes in each of which a plain job ran that was quick and succeeded, and of which that is
+    not sent yet: their turns are over, or go on once it is.
 
     All are of one queue, in the order in which they ran. The death of the worker is blamed on all that began
     in a bundle (`Terms.together`), so the store need not be told before each. The thread puts them in, and
     sends before it does anything else; while it is in user code, another one sends what is due.
     """
 
-    def __init__(self, settler: Settler, clock: Clock, most: int, left: deque[Left]) -> None:
+    def __init__(
+        self, settler: Settler, clock: Clock, most: int, left: deque[Left], going_on: GoingOn
+    ) -> None:
         self._settler = settler
         self._clock = clock
         self._most = most
@@ -127,23 +163,27 @@ class Bundle:
         """What is to be sent."""
         self.is_due = False
         """Whether it is full, or has waited for long enough."""
+        self.sent = 0
+        """How many times all was sent."""
+        self.going_on = going_on
+        self._put_at = 0.0
 
-    def begun(self, attempts: Sequence[Begun]) -> None:
-        """A job has begun that may come into it: those who are patient are told later."""
-        self.untold += attempts
-
-    def put(self, stay: Stay, ended: Success, at: float) -> None:
-        """Keep the end of a turn, whose last job has succeeded, of which no more is to be told."""
+    def put(self, stay: Stay, ended: Success, at: float, next_id: str | None = None) -> int:
+        """Keep the end of a job that has succeeded, of which no more is to be told. The turn ends with it, or
+        goes on with the next one: that may begin when `sent` is not what is returned any more."""
         with self._lock:
             ends = self.ends
             times = ends.at
             ends.stays.append(stay)
             ends.successes.append(ended)
             times.append(at)
+            ends.next_ids.append(next_id)
+            self._put_at = at
             self.is_due = len(times) >= self._most or at - times[0] >= BRIEF
+            return self.sent
 
     def takes(self, queue: str) -> bool:
-        """Whether the end of a turn in this queue may come to what there is: it is of the same queue, and not
+        """Whether an end in this queue may come to what there is: it is of the same queue, and not
         due."""
         stays = self.ends.stays
         return not stays or (not self.is_due and stays[0].held.lease.queue == queue)
@@ -164,6 +204,18 @@ class Bundle:
                 self._send(None)
             return bool(self.ends.stays)
 
+    def take_away(self, patience: float) -> list[Stay]:
+        """The stays that go on, where their thread has not put anything here for so many seconds. What ended
+        in them is on its way then."""
+        if not self.going_on or self._clock.monotonic() - self._put_at < patience:
+            return []
+        taken = []
+        with suppress(IndexError):  # its thread may be back, and takes some of them itself
+            while True:
+                taken.append(self.going_on.popleft())
+        self.send_if_old(0)
+        return taken
+
     def tell(self) -> None:
         """Tell the patient observers what began."""
         if self.untold:
@@ -180,20 +232,24 @@ class Bundle:
             ends = ends.those(list(map(not_, lost)))
             lanes = ends.lanes()
         if not lanes:
+            self.sent += 1
             return
-        begun = None if begins is None else begins(lanes[-1].lease.queue)
+        next_ids = ends.next_ids if ends.go_on else None
+        begun = None if begins is None or ends.next_ids[-1] else begins(lanes[-1].lease.queue)
         settlements = TurnEnds(
-            [lane.lease for lane in lanes], [success.job.id for success in ends.successes], begun
+            [lane.lease for lane in lanes], [success.job.id for success in ends.successes], begun, next_ids
         )
-        for held in lanes:
-            held.leaving = True  # a store that settles at once gives the lane up
-        # order: on the wire when this returns; before that nobody can be given any of these lanes.
+        for stay in ends.over() if next_ids else ends.stays:
+            stay.held.leaving = True  # a store that settles at once gives the lane up
+        # order: on the wire when this returns; before that nobody can be given any of these lanes, and no
+        # next job of them begins.
         sent = self._settler.send_together(settlements)
         self._left.append(Message(self._settler, ends, settlements, sent))
+        self.sent += 1
 
 
 class Message:
-    """Ends of turns that were sent together, or not at all. Belongs to the thread whose lanes they are of."""
+    """Ends that were sent together, or not at all. Belongs to the thread whose lanes they are of."""
 
     def __init__(
         self,
@@ -207,6 +263,7 @@ class Message:
         self._settlements = settlements
         self._sent = sent
         self.stays = ends.stays
+        self.over = ends.over() if ends.go_on else ends.stays
         self.lease = self.stays[0].held.lease
         self.paused = False
 
@@ -233,15 +290,21 @@ class Message:
 
     def _tell(self, answers: Several[Settled]) -> Iterable[int]:
         """Tell of all but those that have to hear of it alone. Returns which these are."""
-        ends, alone = self._ends, [stay.sent_before for stay in self.stays]
+        ends, alone = self._ends, [stay.hears_alone for stay in self.stays]
+        if ends.go_on:
+            alone = list(map(or_, alone, _differ(ends.next_ids, answers)))
         if True not in alone:
-            self._settler.settled_each(ends.lanes(), ends.successes, answers)
+            self._tell_of(ends, answers)
             return ()
         if False in alone:
             others = list(map(not_, alone))
-            ends, answers = ends.those(others), Given([*compress(answers, others)])
-            self._settler.settled_each(ends.lanes(), ends.successes, answers)
+            self._tell_of(ends.those(others), Given([*compress(answers, others)]))
         return compress(range(len(alone)), alone)
+
+    def _tell_of(self, ends: Ends, answers: Several[Settled]) -> None:
+        lanes = ends.lanes()
+        left = [stay.held for stay in ends.over()] if ends.go_on else lanes
+        self._settler.settled_each(lanes, ends.successes, answers, left)
 
     @staticmethod
     def _answers(sent: Together) -> Several[Settled] | None:
@@ -261,6 +324,14 @@ def _are_routine(answers: Several[Settled]) -> bool:
     )
 
 
+def _differ(next_ids: Sequence[str | None], answers: Several[Settled]) -> Iterable[bool]:
+    """Of which that were to go on that is not all which was answered: the lane is held, and as it was
+    granted."""
+    held, changes = answers.column("held"), answers.column("change")
+    each = zip(next_ids, held, changes, strict=True)
+    return [next_id is not None and (change != 0 or not is_held) for next_id, is_held, change in each]
+
+
 class Bundles:
     """The bundles of one worker. A thread's bundle is sent by another one when it has become old.
 
@@ -276,9 +347,10 @@ class Bundles:
         self._lock = threading.Lock()
         self._open: set[Bundle] = set()
 
-    def begin(self, left: deque[Left]) -> Bundle:
-        """A thread's bundle, from which messages come to what was `left`."""
-        bundle = Bundle(self._settler, self._clock, self._most, left)
+    def begin(self, left: deque[Left], going_on: GoingOn) -> Bundle:
+        """A thread's bundle, from which messages come to what was `left`. Of what is `going_on` others may
+        take away what waits for too long."""
+        bundle = Bundle(self._settler, self._clock, self._most, left, going_on)
         with self._lock:
             self._open.add(bundle)
         return bundle
@@ -294,3 +366,14 @@ class Bundles:
             bundles = tuple(self._open)
         waiting = [bundle.send_if_old(patience) for bundle in bundles if bundle.ends.stays]
         return any(waiting)
+
+    def have_going_on(self) -> bool:
+        """Whether any stays wait for their next jobs."""
+        with self._lock:
+            return any(bundle.going_on for bundle in self._open)
+
+    def take_away(self, patience: float) -> list[Stay]:
+        """The stays that wait for their next jobs behind one that has taken so many seconds."""
+        with self._lock:
+            bundles = tuple(self._open)
+        return [stay for bundle in bundles for stay in bundle.take_away(patience)]

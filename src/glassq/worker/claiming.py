@@ -15,12 +15,12 @@ from glassq.storage import Doorbell, Terms
 from glassq.worker.assignment import Assignment
 from glassq.worker.backoff import RetryPause
 from glassq.worker.beating import Beats
-from glassq.worker.bundles import Bundles
+from glassq.worker.bundles import Bundles, Held
 from glassq.worker.comings import Comings
 from glassq.worker.granted import GrantedLane, Granting
 from glassq.worker.holdings import HeldLane, Holdings
 from glassq.worker.pool import LanePool
-from glassq.worker.reach import Reach
+from glassq.worker.reach import PATIENCE, Reach
 from glassq.worker.services import Services
 from glassq.worker.shares import Shares
 
@@ -76,7 +76,7 @@ class Claiming:
         beats: Beats,
         random: Callable[[], float],
         rest: Callable[[float], object],
-        give_back: Callable[[Sequence[GrantedLane]], None],
+        give_back: Callable[[Sequence[Held]], None],
         withdraw: Callable[[], None],
     ) -> None:
         self._with = services
@@ -238,6 +238,7 @@ class Claiming:
         """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
         moment, all threads are called; what waited too long is given back: others may have free threads."""
         while not self._with.stopping():
+            self._take_away()
             oldest = self._pool.oldest()  # first: a bundle grows only while lanes wait
             unsent = self._bundles.send_old()
             if not unsent and oldest is None:
@@ -250,12 +251,22 @@ class Claiming:
             if oldest is not None and self._reach.is_late(oldest):
                 self._withdraw()
 
+    def _take_away(self) -> None:
+        """Give back the lanes whose turns cannot go on, as another one's job keeps their thread."""
+        held_up = self._bundles.take_away(PATIENCE)
+        if held_up:
+            self._give_back(held_up)
+            self._pool.unfinished.difference_update(held_up)
+
     def _is_called(self) -> bool:
         """Wait for the bell, or until a claim or a heartbeat is due; whether to claim."""
         left = max(0.0, self._again_at - self._clock.monotonic())
+        others_go_on = self._bundles.have_going_on()  # perhaps not for long, see `_take_away`
         try:
             self._doorbell.attend(self._queues())
             self._plan = self._plan_ahead()
+            if others_go_on and left > PATIENCE:
+                return self._doorbell.wait(PATIENCE)
             return self._doorbell.wait(min(left, _LONGEST_WAIT)) or left <= _LONGEST_WAIT
         except StorageError:  # the claim reports it, with its pauses
             self._rest(left)

@@ -20,7 +20,7 @@ from glassq.telemetry import Bus
 from glassq.worker.assignment import Assignment
 from glassq.worker.attempt import Attempts
 from glassq.worker.beating import Beats
-from glassq.worker.bundles import Bundles, Stay
+from glassq.worker.bundles import Bundles, Held
 from glassq.worker.callbacks import Callbacks
 from glassq.worker.claiming import Claiming
 from glassq.worker.crew import Stoppable, run_together
@@ -43,7 +43,7 @@ from glassq.worker.watching import LoopWatch
 
 log = Log("glassq.worker")
 
-_LEASE: Callable[[Stay], Lease] = attrgetter("held.lease")
+_LEASE: Callable[[Held], Lease] = attrgetter("held.lease")
 _TELLING = 1.0
 """Seconds a stop waits for observers and log handlers that are behind."""
 
@@ -312,7 +312,15 @@ class Worker:
             is_watched=self._is_watched,
             give_back=self._keep_from_beginning,
             done=self._drop,
+            unfinished=self._pool.unfinished,
+            resume=self._pool.resume,
+            are_free=self._are_free,
+            share=self._pool.put,
         ).run(first)
+
+    def _are_free(self) -> bool:
+        """Whether other threads have nothing to do."""
+        return self._pool.free() > 0 and not self._stopping.is_set()
 
     def _crowded(self, queue: str) -> bool:
         """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
@@ -341,12 +349,12 @@ class Worker:
         """Give back all lanes that wait for a thread: those alone that came first would come last."""
         self._give_back(self._pool.take_back(lambda _: True))
 
-    def _give_back(self, lanes: Sequence[GrantedLane]) -> None:
+    def _give_back(self, lanes: Sequence[Held]) -> None:
         if lanes:
             give_back(self._services, [lane.held for lane in lanes if not lane.held.lost])
             self._drop(lanes)
 
-    def _drop(self, lanes: Sequence[Stay]) -> None:
+    def _drop(self, lanes: Sequence[Held]) -> None:
         self._reach.note(lanes)
         self._holdings.drop(map(_LEASE, lanes))
 

@@ -192,10 +192,10 @@ class InFlight:
         self._hear_what_came()
 
     def take_on(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
-        """Hear of what somebody else has sent, as the last thing in this lane."""
+        """Hear of what somebody else has sent, as the last thing in this lane so far."""
         if self._course is not None:
             self._leave_course()
-        self._gives_up = True
+        self._gives_up = not settlement.begun
         self._unheard += 1
         self._expect(_Told(settlement, ended, settlement.next_id, at), settling, at)
 

@@ -30,9 +30,9 @@ class Granting(msgspec.Struct, frozen=True):
 class GrantedLane(msgspec.Struct, eq=False):
     """One lane of a claim, whose `turn` is so many jobs. It is served `at_once`, or waits for a thread.
 
-    Nearly all turns of one job need no more than this: `Turns` makes the attempt, and leaves its end to a
-    bundle. From where that is not so, and in any longer turn, a `LaneRun` goes on. Belongs to the thread that
-    serves it.
+    Nearly all short turns need no more than this: `Turns` makes the attempts, and leaves their ends to
+    bundles. From where that is not so, and in any longer turn, a `LaneRun` goes on. Belongs to the thread
+    that serves it.
     """
 
     common: Granting
@@ -43,8 +43,8 @@ class GrantedLane(msgspec.Struct, eq=False):
     others: bool
     """Whether other lanes wait, as far as is known."""
     is_short: bool
-    """Whether it may be left with other lanes: its turn is one job, or ends with the few it was granted with
-    and may run ahead; nothing is noted of the first."""
+    """Whether it may be served with others: its turn is one job, or ends with the few it was granted with and
+    may run ahead; nothing is noted of the first, and nothing but the usual was heard."""
     is_single: bool
     """Whether it is short, and was granted with one job."""
     has_begun: bool
@@ -52,13 +52,16 @@ class GrantedLane(msgspec.Struct, eq=False):
     waits: Waits
     """What its jobs have waited for until they are served."""
     ran: float = 0.0
-    """Seconds its only job ran for."""
+    """Seconds its jobs ran for."""
     attempt: PlainAttempt | None = None
-    """That of its only job, once it is over."""
+    """That of its next job, when it is over and not told to anybody."""
+    served: int = 0
+    """Jobs before the next one, whose ends were left to a bundle."""
+    sent_after: int = -1
+    """How many times the bundle had been sent when it was given the last of these: it is to be once more
+    before the next job begins."""
     paused: bool = False
     """Whether the store has said that nothing more of the queue is to begin."""
-    sent_before: bool = False
-    """See `bundles.Stay`: there is nothing before the end of its only job."""
     run_on: LaneRun | None = None
 
     @classmethod
@@ -67,8 +70,9 @@ class GrantedLane(msgspec.Struct, eq=False):
     ) -> GrantedLane:
         """As it was granted."""
         jobs, begun = len(grant.jobs), grant.begun
-        few = turn == 1 or (jobs < common.asked and jobs <= min(turn, grant.ahead + 1))
-        is_short = few and begun and grant.is_fresh
+        ends_so = (jobs < common.asked or jobs == turn) and jobs <= min(turn, grant.ahead + 1)
+        few = turn == 1 or ends_so
+        is_short = few and begun and grant.is_fresh and (jobs == 1 or grant.change == 0)
         return cls(
             common, lane, grant, turn, at_once, others, is_short, is_short and jobs == 1, begun, grant.waits
         )
@@ -93,20 +97,21 @@ class GrantedLane(msgspec.Struct, eq=False):
         self.has_begun = True
         return self.held.lease
 
-    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> bool:
-        """Serve the lane until it is empty, given up or lost; or leave it to the `bundle`, which is what True
-        says. `follow` takes the lane that is served after it, and returns its lease when the end of a turn in
-        this queue has to say that it begins. What was not left to the bundle is left by `stay`."""
+    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> None:
+        """Serve the lane until it is empty, given up or lost, by its `stay`; what it left to bundles was
+        heard of. `follow` takes the lane that is served after it, and returns its lease when the end of a
+        turn in this queue has to say that it begins."""
         if self.attempt is not None:
-            return self._go_on_after(self.attempt, follow, bundle)
+            self._go_on_after(self.attempt, follow, bundle)
+            return
         said, at = self.common.heard
-        self.served(self.common.services.clock.monotonic() + (said - at))
-        if not (self.has_begun or begin(self.common.services, self.held)):
-            return False
-        briefly = self.is_short and not self.is_single and self.is_crowded()
-        return self.stay().run(follow, bundle, briefly=briefly)
+        if not self.served:
+            self.begins(self.common.services.clock.monotonic() + (said - at))
+            if not (self.has_begun or begin(self.common.services, self.held)):
+                return
+        self.stay().run(follow, bundle)
 
-    def served(self, now: float) -> Waits:
+    def begins(self, now: float) -> Waits:
         """It is served from now on (the store's clock): what its jobs have waited for, a thread included."""
         if not (self.at_once and self.grant.begun):
             self.waits = Waits(self.waits.told, self.common.heard[0], now)
@@ -125,16 +130,19 @@ class GrantedLane(msgspec.Struct, eq=False):
                 others=self.others,
                 turn=self.turn,
                 asked=self.common.asked,
+                served=self.grant.jobs[: self.served],
+                ran=self.ran,
             )
+            self.is_short = False
         return stay
 
     def _go_on_after(
         self, attempt: PlainAttempt, follow: Callable[[str], Lease | None], bundle: Bundle
-    ) -> bool:
-        """Go on from the end of its only job, which is not like that of nearly all."""
+    ) -> None:
+        """Go on from the end of its next job, which is not like that of nearly all."""
         if attempt.seconds > BRIEF:
             self.common.services.attempts.plain.took(self.held.lease.queue, attempt.seconds)
-        return self.stay().go_on_after(attempt.ended(), attempt.over, follow, bundle)
+        self.stay().go_on_after(attempt.ended(), attempt.over, follow, bundle)
 
     def is_quick(self) -> bool:
         """Whether its job is likely to be quick. What is told of a beginning is not to wait for the end of a
@@ -145,12 +153,21 @@ class GrantedLane(msgspec.Struct, eq=False):
         """Whether others wait, as far as is known here."""
         return self.others or self.common.services.crowded(self.held.lease.queue)
 
+    @property
+    def hears_alone(self) -> bool:
+        """See `bundles.Stay`."""
+        return self.run_on is not None
+
+    def has_company(self) -> bool:
+        """Whether others wait here."""
+        return self.common.services.crowded(self.held.lease.queue)
+
     def abandon(self, ended: Ended) -> None:
-        """The lane is lost, and its end was not sent."""
+        """See `bundles.Stay`."""
         self.common.services.settler.abandoned(self.held, ended)
 
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
-        """Its end was sent with others: hear of it here, whatever was answered."""
+        """See `bundles.Stay`."""
         stay = self.stay()
         stay.hear_of(ended, settlement, settling, at)
         self.paused = stay.paused

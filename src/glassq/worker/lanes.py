@@ -6,17 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from itertools import chain
-from math import inf
 
 from glassq.model.events import LaneLeft
 from glassq.model.jobs import StoredJob
 from glassq.model.leases import Grant, Lease, Leaving, Settled, Settlement
 from glassq.model.verdicts import Action, Outcome
 from glassq.model.waits import Waits
-from glassq.policy.decide import ACKED
 from glassq.settling import Settling
 from glassq.worker.attempt import Ended, Standing, says_only_that, settlement
-from glassq.worker.bundles import BRIEF, Bundle
+from glassq.worker.bundles import Bundle
 from glassq.worker.flight import InFlight
 from glassq.worker.holdings import HeldLane
 from glassq.worker.plain import PlainAttempt, PlainAttempts
@@ -33,7 +31,7 @@ _FRESH = Standing()
 class LaneRun:
     """One stay in one lane. Belongs to one thread from its first job to the leaving. Its `turn` is so many
     jobs; so many were `asked` for with the grant, if others waited. `heard` is what the store's clock said
-    then, and when by this process's.
+    then, and when by this process's. Some may have been `served` before, and `ran` for so many seconds.
 
     `run` serves it; what it sent last may not have been answered then, and `leave` waits for that.
     """
@@ -49,12 +47,14 @@ class LaneRun:
         others: bool,
         turn: int,
         asked: int,
+        served: Sequence[StoredJob] = (),
+        ran: float = 0.0,
     ) -> None:
         self._with = services
         self._lane = lane
         self.held = lane
         """The lane as the worker's other threads see it."""
-        self._jobs = [*grant.jobs]
+        self._jobs = [*grant.jobs[len(served) :]]
         self._past = Standing(grant.attempts, grant.failures, grant.crashes, grant.cancelled)
         self._waits = waits
         self._change = grant.change
@@ -70,10 +70,10 @@ class LaneRun:
         """Whether the store has said that nothing more of the queue is to begin."""
         self._has_courses = True
         self._plain: PlainAttempts | None = None
-        self._served = 0
-        self.ran = 0.0
+        self._served = len(served)
+        self.ran = ran
         """Seconds its jobs ran for."""
-        self._last = NONE_YET
+        self._last = served[-1] if served else NONE_YET
         self._heard = heard
         self._since = heard[1]
 
@@ -85,7 +85,12 @@ class LaneRun:
 
     @property
     def stays(self) -> Sequence[LaneRun]:
-        """Itself: lanes that are left together are heard of together."""
+        """Itself: what is sent together is heard of together."""
+        return (self,)
+
+    @property
+    def over(self) -> Sequence[LaneRun]:
+        """It is left."""
         return (self,)
 
     @property
@@ -93,25 +98,21 @@ class LaneRun:
         """The lease of the lane."""
         return self._lane.lease
 
-    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle, *, briefly: bool = False) -> bool:
-        """As `GrantedLane.run`: `briefly` where it is short and has several jobs."""
+    def run(self, follow: Callable[[str], Lease | None], bundle: Bundle) -> None:
+        """See `GrantedLane.run`."""
         self._follow = follow
-        if briefly and self._run_briefly(bundle):
-            return True
         self._go_alone(bundle)
         self._run_on()
-        return False
 
     def go_on_after(
         self, ended: Ended, now: float, follow: Callable[[str], Lease | None], bundle: Bundle
-    ) -> bool:
-        """The same from the end of its first job on, which is not to be left to the bundle."""
+    ) -> None:
+        """The same from the end of its next job on, which is not to be left to the bundle."""
         self._follow = follow
         self._go_alone(bundle)
         self._has_ended(self._jobs.pop(0), ended)
         self._finish(ended, now)
         self._run_on()
-        return False
 
     def _run_on(self) -> None:
         is_quick = False
@@ -119,7 +120,7 @@ class LaneRun:
             plain = self._plain
             # As the jobs before it, unless something says otherwise: one behind a new window is.
             if plain is not None and (is_quick or self._in_flight.is_on_course):
-                attempt = self._run_ahead(plain, _QUICK)
+                attempt = self._run_ahead(plain)
                 if attempt is not None:
                     is_quick = attempt.seconds <= _QUICK
                     self._finish(attempt.ended(), attempt.over)
@@ -145,60 +146,16 @@ class LaneRun:
         bundle.send()
         self._lane.catch_up = partial(self._catch_up, threading.get_ident())
 
-    def _run_briefly(self, bundle: Bundle) -> bool:
-        """Serve the jobs of a short stay, as long as they are plain and quick and succeed: then most of what
-        others need is not. Whether the bundle has the end of the stay."""
-        plain = self._plain = PlainAttempts(self._with.attempts, self._lane)
-        while self._held:
-            since = bundle.ends.at  # of lanes before it
-            due = since[0] + BRIEF if since else inf
-            attempt = self._run_ahead(plain, BRIEF, due)
-            if attempt is None:
-                break
-            ended, now = attempt.ended(), attempt.over
-            leaving = self._leaving() if self._is_routine(ended, now) else None
-            if leaving is _STAY and self._jobs and self._ahead and self._served < self._turn:
-                if now >= due:
-                    bundle.send_if_old(BRIEF)
-                self._lane.catch_up = partial(self._catch_up, threading.get_ident())
-                self._go_on(ended, now)
-                continue
-            bundle.begun(plain.untold())
-            if leaving is Leaving.YIELD:
-                bundle.put(self, ended, now)
-                return True
-            bundle.send()
-            self._finish(ended, now)
-            return False
-        plain.tell()
-        return False
-
-    def _is_routine(self, ended: Ended, now: float) -> bool:
-        """Whether a plain job of a short stay has ended as nearly all do, in a queue that this process has
-        not just changed."""
-        return (
-            ended.verdict is ACKED
-            and ended.ran.seconds <= BRIEF
-            and now - self._in_flight.asked < self._with.options.patience
-            and not self._with.storage.is_steered(self._lane.lease.queue)
-        )
-
-    @property
-    def sent_before(self) -> bool:
-        """Whether settlements were sent in this stay before its end."""
-        return self._served > 1
-
-    def abandon(self, ended: Ended) -> None:
-        """The lane is lost, and its end was not sent."""
-        if self.sent_before:
-            self._in_flight.abandon()
-        self._with.settler.abandoned(self._lane, ended)
-
     def hear_of(self, ended: Ended, settlement: Settlement, settling: Settling, at: float) -> None:
-        """Its end was sent with others: hear of it here, whatever was answered."""
-        self._passed_on, self._held = True, False
+        """An end was sent with others: hear of it here, whatever was answered."""
         self._in_flight.take_on(ended, settlement, settling, at)
-        self.leave()
+        if not settlement.begun:
+            self._passed_on, self._held = True, False
+            self.leave()
+        elif self._lane.lost:
+            self._in_flight.abandon()
+        else:
+            self._in_flight.hear_all()
 
     def heard(self) -> bool:
         """Whether all that was sent has been answered. Does not wait; takes in what has come."""
@@ -221,17 +178,17 @@ class LaneRun:
         self._past = _FRESH
         self._finish(ended, self._with.clock.monotonic())
 
-    def _run_ahead(self, plain: PlainAttempts, quick: float, till: float = inf) -> PlainAttempt | None:
-        """Serve the jobs that are plain, on the course: while all of them succeed and are `quick`, others do
-        not wait for the lane, and it is not as late as `till`. What `_serve` does of each in many steps is
-        done here in few. Returns the attempt with which that ended: it is over, and nobody was told. Whether
-        anything is the matter with it is asked by whoever sees to it."""
+    def _run_ahead(self, plain: PlainAttempts) -> PlainAttempt | None:
+        """Serve the jobs that are plain, on the course: while all succeed and are quick, and others do not
+        wait for the lane. What `_serve` does of each in many steps is done here in few. Returns the attempt
+        with which that ended: it is over, and nobody was told. Whether anything is the matter with it is
+        asked by whoever sees to it."""
         flight, lane, last, queue = self._in_flight, self._lane, self._last, self._lane.lease.queue
         services, monotonic = self._with, self._with.clock.monotonic
         over, stopping, crowded = services.over, services.stopping, services.crowded
         store_ahead, waits, others = self._heard[0] - self._heard[1], self._waits, self._others
         served, seconds, turn = self._served, self.ran, self._turn
-        till = min(till, flight.asked + services.options.patience)
+        till = flight.asked + services.options.patience
         ahead, attempt = self._jobs, None
         for job, following, call in zip(ahead, chain(ahead[1:], (None,)), plain.calls(ahead), strict=False):
             started = monotonic()
@@ -246,7 +203,7 @@ class LaneRun:
             seconds += ran
             if (
                 attempt.otherwise is not None
-                or ran > quick
+                or ran > _QUICK
                 or following is None
                 or now >= till
                 or stopping()

@@ -54,6 +54,8 @@ class LanePool(Generic[Work]):
         self.waiting: deque[Work] = deque()
         """What waits for a thread, the longest first; the pool alone changes it."""
         self._aside: list[Work] = []
+        self.unfinished: set[Work] = set()
+        """What threads have served in part, and go on with after other things; they put it in and out."""
         # Held as it is where nobody waits, for each lane: the way through a condition is longer.
         self._lock = lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
@@ -92,7 +94,7 @@ class LanePool(Generic[Work]):
         `RuntimeError` when the system gives no first thread."""
         places = list(map(self._place, works))
         with self._lock:
-            there = (*self._at_work.values(), *self.waiting, *self._aside)
+            there = (*self.unfinished.copy(), *self._at_work.values(), *self.waiting, *self._aside)
             earlier = dict(zip(map(self._place, there), there, strict=True))
             aside: list[Work] = []
             ready = works
@@ -125,6 +127,11 @@ class LanePool(Generic[Work]):
             if (work := self._next(me)) is not None:
                 self._served += 1
             return work
+
+    def resume(self, work: Work) -> None:
+        """The calling thread, which is one of this pool, goes on with what it has not finished."""
+        with self._lock:
+            self._at_work[get_ident()] = work
 
     def rest(self) -> None:
         """The calling thread, which is not one of the pool's, serves nothing any more."""
@@ -202,7 +209,8 @@ class LanePool(Generic[Work]):
 
     def _let_in(self) -> None:
         """What stayed aside for something that is gone waits for a thread."""
-        taken = {self._place(each) for each in (*self._at_work.values(), *self.waiting)}
+        there = (*self.unfinished.copy(), *self._at_work.values(), *self.waiting)
+        taken = set(map(self._place, there))
         aside, self._aside = self._aside, []
         for work in aside:
             (self._aside if self._place(work) in taken else self.waiting).append(work)

@@ -8,7 +8,7 @@ from typing import Final
 
 from glassq.model.clock import Clock
 from glassq.model.leases import Claimed
-from glassq.worker.bundles import Stay
+from glassq.worker.bundles import Held
 from glassq.worker.granted import GrantedLane
 from glassq.worker.pool import LanePool
 
@@ -22,7 +22,7 @@ _OWN_WORK: Final = 0.00005
 PATIENCE: Final = 0.05
 """Seconds after which a lane that waits for a thread is given back for others to serve."""
 
-_RAN: Callable[[Stay], float] = attrgetter("ran")
+_RAN: Callable[[Held], float] = attrgetter("ran")
 
 
 class Reach:
@@ -48,7 +48,7 @@ class Reach:
         lanes = self._pool.busy + len(self._pool) + len(claimed.grants)
         self.crowded = bool(claimed.others) or lanes > self._pool.size
 
-    def note(self, lanes: Iterable[Stay]) -> None:
+    def note(self, lanes: Iterable[Held]) -> None:
         """Lanes were served."""
         ran = list(map(_RAN, lanes))
         self._ran += sum(ran)  # two threads at once may lose some: good enough for a guess

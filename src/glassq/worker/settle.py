@@ -75,7 +75,7 @@ class Settler:
         return self._storage.settle_later(self._owner, settlement)
 
     def send_together(self, settlements: Sequence[Settlement]) -> Together:
-        """Tell the store of the ends of several lanes' turns, in one message, without waiting."""
+        """Tell the store of ends in several lanes, in one message, without waiting."""
         return self._storage.settle_together(self._owner, settlements)
 
     def move_on(self, lane: HeldLane, settlement: Settlement) -> Settled | None:
@@ -165,13 +165,17 @@ class Settler:
         self._bus.emit_together(Successes((lane,) * len(ends), ends, several(answers)))
 
     def settled_each(
-        self, lanes: Sequence[HeldLane], ends: Sequence[Success], answers: Several[Settled]
+        self,
+        lanes: Sequence[HeldLane],
+        ends: Sequence[Success],
+        answers: Several[Settled],
+        left: Sequence[HeldLane],
     ) -> None:
-        """The same of attempts of which each was in a lane of its own, all of one queue, and that these lanes
-        were left with it."""
+        """The same of attempts of which each was in a lane of its own, all of one queue, and that some of
+        these lanes were `left` with it."""
         self._bus.emit_together(Successes(lanes, ends, answers))
-        if self._bus.is_heard(LaneLeft):
-            self._bus.emit_together(Leavings([lane.lease for lane in lanes]))
+        if left and self._bus.is_heard(LaneLeft):
+            self._bus.emit_together(Leavings([lane.lease for lane in left]))
 
     def begun_together(self, begun: Sequence[Begun]) -> None:
         """Tell the patient observers of attempts in one queue, of which the others were told promptly."""
