@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol, overload
 
@@ -37,6 +38,7 @@ class Together(Sequence[Settling]):
         self._each: Sequence[Settling] | None = None
         self._answers: Several[Settled] | None = None
         self._failure: StorageError | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def of(cls, sent: Sequence[Settling]) -> Together:
@@ -51,15 +53,16 @@ class Together(Sequence[Settling]):
 
     def answers(self) -> Several[Settled]:
         """What was answered to each, waited for when it is first asked for. A failure is that of each."""
-        if self._failure is not None:
-            raise self._failure
-        if self._answers is None:
-            try:
-                self._answers = several(self._ask())
-            except StorageError as error:
-                self._failure = error
-                raise
-        return self._answers
+        with self._lock:  # another thread may want to know whether all is well
+            if self._failure is not None:
+                raise self._failure
+            if self._answers is None:
+                try:
+                    self._answers = several(self._ask())
+                except StorageError as error:
+                    self._failure = error
+                    raise
+            return self._answers
 
     @overload
     def __getitem__(self, index: int) -> Settling: ...

@@ -3,7 +3,7 @@ told of each attempt at once. Here jobs write down themselves when their code be
 
 Workers are killed, stand still past their leases and lose their connections; lanes are paused, cancelled in,
 overtaken and replayed into while they are run ahead. One lane of quick jobs, and many lanes whose turns are
-one job long.
+one job long, or some, which workers serve in rounds.
 """
 
 from __future__ import annotations
@@ -32,20 +32,22 @@ from tests.chaos.tracing import starts_while_paused
 
 PLAINLY = "tests.chaos.plainly"
 LANES = 40
+ROUNDS = 8
+"""The length of turns that are served in rounds."""
 HARMS_A_ROUND = 20
 """Quick jobs make long histories: each round has a store of its own."""
 FAULTS = (Fault.DROP, Fault.CUT_BEFORE_REPLY, Fault.CUT_IN_REPLY, Fault.RESET)
 
 
-@pytest.mark.parametrize("lanes", [1, LANES])
+@pytest.mark.parametrize(("lanes", "turn"), [(1, 1), (LANES, 1), (LANES, ROUNDS)])
 def test_plain_jobs_of_workers_that_die_and_sleep(
-    store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures, lanes: int
+    store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures, lanes: int, turn: int
 ) -> None:
     """Whoever has begun the last job is killed, or stands still past its lease, while others stand by."""
     left, number = sizes.pick(4, 300), 0
     ends = time.monotonic() + sizes.budget
     while left > 0 and time.monotonic() < ends:
-        stage = begin(plain_stage(stages, fresh(store_url, number)), lanes)
+        stage = begin(plain_stage(stages, fresh(store_url, number), turn=turn), lanes)
         harms, number = min(left, HARMS_A_ROUND), number + 1
         for harm in range(harms):
             stage.wait_for_more("start", chance.randint(20, 200))
@@ -58,12 +60,12 @@ def test_plain_jobs_of_workers_that_die_and_sleep(
         assert_reruns(stage)
 
 
-@pytest.mark.parametrize("lanes", [1, LANES])
+@pytest.mark.parametrize(("lanes", "turn"), [(1, 1), (LANES, 1), (LANES, ROUNDS)])
 def test_plain_jobs_while_the_store_stalls(
-    store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures, lanes: int
+    store_url: str, stages: Stages, chance: Random, sizes: Sizes, figures: Figures, lanes: int, turn: int
 ) -> None:
     """Whoever runs jobs is killed while its store answers nobody: at most what was on its way runs again."""
-    stage = begin(plain_stage(stages, store_url), lanes)
+    stage = begin(plain_stage(stages, store_url, turn=turn), lanes)
     ends = time.monotonic() + sizes.budget
     for _ in range(sizes.pick(2, 60)):
         stage.wait_for_more("start", chance.randint(20, 200))
@@ -78,16 +80,16 @@ def test_plain_jobs_while_the_store_stalls(
     assert_reruns(stage, STALLED_IN_FLIGHT)
 
 
-@pytest.mark.parametrize("lanes", [1, LANES])
+@pytest.mark.parametrize(("lanes", "turn"), [(1, 1), (LANES, 1), (LANES, ROUNDS)])
 def test_plain_jobs_on_a_bad_network(
-    tmp_path: Path, stages: Stages, sizes: Sizes, figures: Figures, lanes: int
+    tmp_path: Path, stages: Stages, sizes: Sizes, figures: Figures, lanes: int, turn: int
 ) -> None:
     """Connections end with settlements on their way, done or not. Each is repeated, none runs again."""
     with (
         serving(tmp_path / "server", *AOF_EVERYSEC) as server,
         Proxy(server.port, seed=f"{sizes.seed}:worker", calm=(20, 400)) as proxy,
     ):
-        stage = plain_stage(stages, server.url)
+        stage = plain_stage(stages, server.url, turn=turn)
         stage.start("feed", "f", str(lanes))
         stage.worker(1, GLASSQ_URL=proxy.url)
         stage.wait_for_more("settle.ok", 20)
@@ -101,14 +103,14 @@ def test_plain_jobs_on_a_bad_network(
         assert_reruns(stage, 0)
 
 
-@pytest.mark.parametrize("lanes", [1, 5])
+@pytest.mark.parametrize(("lanes", "turn"), [(1, 1), (5, 1), (5, ROUNDS)])
 def test_plain_jobs_of_lanes_that_are_steered(
-    store_url: str, stages: Stages, sizes: Sizes, figures: Figures, lanes: int
+    store_url: str, stages: Stages, sizes: Sizes, figures: Figures, lanes: int, turn: int
 ) -> None:
     """Lanes that are run ahead are paused, cancelled in, overtaken by a higher level, and dead letters come
     back to their front and tail; now and then somebody dies. What was taken out never runs, and of what is
     paused no more begins than may be on its way."""
-    stage = begin(plain_stage(stages, store_url), lanes)
+    stage = begin(plain_stage(stages, store_url, turn=turn), lanes)
     stage.start("steer", "s", str(lanes))
     ends = time.monotonic() + sizes.budget
     for _ in range(sizes.pick(2, 60)):
@@ -203,9 +205,9 @@ def held_up(stage: Stage, number: int, plant: str = "") -> tuple[Process, Path]:
 # -- the stage -------------------------------------------------------------------------------------------
 
 
-def plain_stage(stages: Stages, url: str, plant: str = "") -> Stage:
-    """A stage for the program whose jobs are plain, with a defect or none."""
-    stage = stages(url, CHAOS_PLANT=plant)
+def plain_stage(stages: Stages, url: str, plant: str = "", turn: int = 1) -> Stage:
+    """A stage for the program whose jobs are plain, with a defect or none, and turns of so many."""
+    stage = stages(url, CHAOS_PLANT=plant, CHAOS_TURN=str(turn))
     stage.program = PLAINLY
     return stage
 

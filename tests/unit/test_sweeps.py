@@ -423,3 +423,18 @@ def test_lanes_behind_a_long_job_are_taken_away() -> None:
     told = ["ran a2", "ran b2", "sent a2+", "settled b2 by ack", "ran b3", "sent b3 alone"]
     assert play.run() == [*FIRST, *told]
     assert [stay.held.lease.lane for stay in taken] == ["c", "a"]
+
+
+def test_lanes_in_which_something_is_to_be_repeated_are_not_taken_away() -> None:
+    """Given back, the job of which the store has not heard would run again."""
+    play, taken = short_turns(a=3, b=3, c=3), list[Held]()
+
+    def take_long() -> None:
+        play.store.away = {"A2"}
+        play.clock.advance(0.06)
+        taken.extend(play.bundles.take_away(0.05))
+
+    play.during["b2"] = take_long
+    told = ["ran a2", "ran b2", "sent a2+", "settled a2 by ack", "settled b2 by ack"]
+    assert play.run()[:9] == [*FIRST, *told]
+    assert taken == []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import compress
 from operator import not_, or_
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -68,6 +68,10 @@ class GoingOn(Protocol):
         """Take the first; `IndexError` where there is none."""
         ...
 
+    def extendleft(self, stays: Iterable[Any], /) -> None:
+        """Put these back, the last first."""
+        ...
+
     def __len__(self) -> int: ...
 
 
@@ -96,6 +100,11 @@ class Left(Protocol):
 
     def heard(self) -> bool:
         """Whether all that was sent has been answered. Does not wait."""
+        ...
+
+    def is_settled(self) -> bool:
+        """Whether it is known already that nothing of it has to be repeated in a stay that goes on. Any
+        thread may ask."""
         ...
 
     def leave(self) -> None:
@@ -205,15 +214,21 @@ class Bundle:
             return bool(self.ends.stays)
 
     def take_away(self, patience: float) -> list[Stay]:
-        """The stays that go on, where their thread has not put anything here for so many seconds. What ended
-        in them is on its way then."""
-        if not self.going_on or self._clock.monotonic() - self._put_at < patience:
+        """The stays that go on, where their thread has not put anything here for so many seconds, once all
+        that has ended in them is settled: only their own thread repeats what is not."""
+        put_at = self._put_at
+        if not self.going_on or self._clock.monotonic() - put_at < patience:
             return []
-        taken = []
+        self.send_if_old(0)
+        if not all(left.is_settled() for left in self._left.copy()):
+            return []
+        taken: list[Stay] = []
         with suppress(IndexError):  # its thread may be back, and takes some of them itself
             while True:
                 taken.append(self.going_on.popleft())
-        self.send_if_old(0)
+        if self._put_at != put_at:  # it is, and there is more that has ended
+            self.going_on.extendleft(reversed(taken))
+            return []
         return taken
 
     def tell(self) -> None:
@@ -270,6 +285,13 @@ class Message:
     def heard(self) -> bool:
         """See `Left.heard`."""
         return self._sent is None or self._sent.arrived()
+
+    def is_settled(self) -> bool:
+        """See `Left.is_settled`."""
+        if self._sent is None or not self._sent.arrived():
+            return False
+        answers = self._answers(self._sent)
+        return answers is not None and _are_routine(answers)
 
     def leave(self) -> None:
         """See `Left.leave`. Routine answers are told together; where one is not, each lane hears its own."""

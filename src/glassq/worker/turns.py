@@ -251,11 +251,12 @@ class Turns:
             self._hear_oldest()
 
     def _hear_oldest(self) -> None:
-        left = self._left.popleft()
+        left = self._left[0]
         self._bundle.tell()  # another thread may have sent it: what began is told before its end
         try:
             left.leave()
         finally:
+            self._left.popleft()  # not before: until then it is not known to be settled
             self._done(left.over)
             self._unheard -= len(left.stays)
         if left.paused:
