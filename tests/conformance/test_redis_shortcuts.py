@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -411,20 +412,28 @@ def commands(admin: redis.Redis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): told["calls"] for name, told in admin.info("commandstats").items()}
 
 
+def both_ways(
+    server: str, patch: pytest.MonkeyPatch, tell: Callable[[], list[Any]]
+) -> tuple[list[Any], dict[str, Any], dict[str, int], dict[str, int]]:
+    """Tell a story with the shortcuts of `settle` and without: the answers and what is held then, which are
+    the same, and the commands of either."""
+    patch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+    with redis.Redis.from_url(server) as admin:
+        admin.config_resetstat()
+        answers, held, shortened = tell(), dump(admin), commands(admin)
+        admin.flushall()
+        patch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
+        admin.config_resetstat()
+        assert tell() == answers
+        assert dump(admin) == held
+        return answers, held, shortened, commands(admin)
+
+
 def test_shortcuts_of_a_lane_that_is_run_ahead_mean_the_same(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those who go on leave no digest, and the wish for a cancel is left to the whole script."""
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
-    with redis.Redis.from_url(server) as admin:
-        admin.config_resetstat()
-        answers, held, shortened = tell_ahead(server), dump(admin), commands(admin)
-        admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
-        admin.config_resetstat()
-        assert tell_ahead(server) == answers
-        assert dump(admin) == held
-        whole = commands(admin)
+    answers, _held, shortened, whole = both_ways(server, monkeypatch, lambda: tell_ahead(server))
     assert Cancellation.ASKED in answers
     assert whole["hdel"] - shortened["hdel"] >= 5
 
@@ -433,31 +442,13 @@ def test_a_lane_is_run_ahead_by_the_shortcut_from_its_claim_on(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A claim gives the pass that the shortcut asks for; nothing has to be settled the long way before."""
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
-    with redis.Redis.from_url(server) as admin:
-        admin.config_resetstat()
-        answers, held, shortened = tell_from_the_claim(server), dump(admin), commands(admin)
-        admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
-        admin.config_resetstat()
-        assert tell_from_the_claim(server) == answers
-        assert dump(admin) == held
-        whole = commands(admin)
+    _answers, _held, shortened, whole = both_ways(server, monkeypatch, lambda: tell_from_the_claim(server))
     assert whole["hmget"] - shortened["hmget"] == 2  # only a whole settlement reads the lane
 
 
 def test_the_shortcut_of_a_chains_step_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The child follows its parent in the lane, with and without it; whatever else is left to the whole."""
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
-    with redis.Redis.from_url(server) as admin:
-        admin.config_resetstat()
-        answers, held, shortened = tell_of_children(server), dump(admin), commands(admin)
-        admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
-        admin.config_resetstat()
-        assert tell_of_children(server) == answers
-        assert dump(admin) == held
-        whole = commands(admin)
+    _answers, _held, shortened, whole = both_ways(server, monkeypatch, lambda: tell_of_children(server))
     assert shortened["lset"] >= 4
     assert "lset" not in whole
 
@@ -498,16 +489,7 @@ def test_the_shortcut_of_an_idle_lane_means_the_same(server: str, monkeypatch: p
 
 def test_the_shortcut_of_a_turns_end_means_the_same(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lane goes to the tail or vanishes, and the next one begins, with and without it."""
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
-    with redis.Redis.from_url(server) as admin:
-        admin.config_resetstat()
-        answers, held, shortened = tell_of_turns(server), dump(admin), commands(admin)
-        admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
-        admin.config_resetstat()
-        assert tell_of_turns(server) == answers
-        assert dump(admin) == held
-        whole = commands(admin)
+    _answers, held, shortened, whole = both_ways(server, monkeypatch, lambda: tell_of_turns(server))
     assert any(field.startswith(b"nb:") for field in held["l:w"])
     # Two began with an empty write, and one forgot what nobody had noted of a lane that ended.
     assert whole["hdel"] - shortened["hdel"] == 3
@@ -519,17 +501,9 @@ def test_the_shortcut_of_turns_that_end_together_means_the_same(
 ) -> None:
     """All lanes of a message go to the tail or vanish in one step, with and without it, or none does. Those
     that begin together are noted in short."""
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
-    with redis.Redis.from_url(server) as admin:
-        admin.config_resetstat()
-        answers, held = tell_of_bundles(server, together=together), dump(admin)
-        shortened = commands(admin)
-        admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
-        admin.config_resetstat()
-        assert tell_of_bundles(server, together=together) == answers
-        assert dump(admin) == held
-        whole = commands(admin)
+    answers, held, shortened, whole = both_ways(
+        server, monkeypatch, lambda: tell_of_bundles(server, together=together)
+    )
     statuses = "".join(answer.status[0] for answer in answers if isinstance(answer, Settled))
     assert statuses == "fff" + "ddd" + "aaa" + "a" + "dd" + "d" + "dd" * 3 + "dddd"
     assert ("t" in held, "l:x" in held) == (together, not together)
@@ -542,17 +516,7 @@ def test_turns_that_go_on_together_mean_what_the_whole_script_means(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same answers, every key the same afterwards, and fewer commands."""
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "ab" * size)
-    with redis.Redis.from_url(server) as admin:
-        admin.config_resetstat()
-        answers, held = tell_of_short_turns(server), dump(admin)
-        shortened = commands(admin)
-        admin.flushall()
-        monkeypatch.setattr(scripts, "SETTLE", WHOLE_SETTLE)
-        admin.config_resetstat()
-        assert tell_of_short_turns(server) == answers
-        assert dump(admin) == held
-        whole = commands(admin)
+    answers, _held, shortened, whole = both_ways(server, monkeypatch, lambda: tell_of_short_turns(server))
     statuses = "".join(answer.status[0] for answer in answers if isinstance(answer, Settled))
     assert statuses == "fff" + "dd" + "aa" + "dddd" + "dd" + "dd" + "dd"
     assert whole["lindex"] - shortened["lindex"] >= 12

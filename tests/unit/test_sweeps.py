@@ -1,4 +1,4 @@
-"""Turns of one plain job, served in one loop: what goes together, and what ends the loop."""
+"""Short turns of plain jobs, served in one loop: what goes together, and what ends the loop."""
 
 from __future__ import annotations
 

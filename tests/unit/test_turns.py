@@ -27,7 +27,7 @@ class Lane:
         self.answered = False
         self.asks_for_next = True
         self.breaks = False
-        self.is_short = self.is_single = False
+        self.is_short = False
         self.served, self.sent_after = 0, -1
         self.stays = self.over = (self,)
         self._play = play

@@ -357,7 +357,7 @@ def _differ(next_ids: Sequence[str | None], answers: Several[Settled]) -> Iterab
 class Bundles:
     """The bundles of one worker. A thread's bundle is sent by another one when it has become old.
 
-    A thread has no more lanes of which it has not heard than `most_left`: half of them may be in its bundle
+    A thread has no more ends of which it has not heard than `most_left`: half of them may be in its bundle
     while the other half is on its way.
     """
 

@@ -45,8 +45,6 @@ class GrantedLane(msgspec.Struct, eq=False):
     is_short: bool
     """Whether it may be served with others: its turn is one job, or ends with the few it was granted with and
     may run ahead; nothing is noted of the first, and nothing but the usual was heard."""
-    is_single: bool
-    """Whether it is short, and was granted with one job."""
     has_begun: bool
     """Whether the store takes its head as begun."""
     waits: Waits
@@ -73,9 +71,7 @@ class GrantedLane(msgspec.Struct, eq=False):
         ends_so = (jobs < common.asked or jobs == turn) and jobs <= min(turn, grant.ahead + 1)
         few = turn == 1 or ends_so
         is_short = few and begun and grant.is_fresh and (jobs == 1 or grant.change == 0)
-        return cls(
-            common, lane, grant, turn, at_once, others, is_short, is_short and jobs == 1, begun, grant.waits
-        )
+        return cls(common, lane, grant, turn, at_once, others, is_short, begun, grant.waits)
 
     @property
     def lease(self) -> Lease:

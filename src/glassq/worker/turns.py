@@ -75,7 +75,7 @@ class Turns:
             # One that is alone runs ahead of the store by itself.
             if self._going_on or (lane.has_company() if lane.served else lane.is_crowded()):
                 return self._sweep(lane)
-            if lane.is_single and lane.is_quick():
+            if len(lane.grant.jobs) == 1 and lane.is_quick():
                 self._bundle.send()
                 return self._sweep(lane)
         self._serve(lane)
@@ -97,17 +97,13 @@ class Turns:
         self._hear_what_came()
 
     def _sweep(self, lane: GrantedLane) -> GrantedLane | None:
-        """Serve this lane, whose turn is short, and those of its queue behind it of which that is so: a job
-        of each, while all are plain, quick and succeed, and others wait. What `_serve` and `_next` do of each
-        in many steps is done here in few; whatever is not routine is left to them. Returns as
-        `_serve_some`."""
+        """Serve this lane, whose turn is short, and those of its queue of which that is so: a job of each,
+        while all are plain, quick and succeed, and others wait. What `_serve` and `_next` do of each in many
+        steps is done here in few; whatever is not routine is left to them. Returns as `_serve_some`."""
         bundle, services, queue = self._bundle, lane.common.services, lane.held.lease.queue
         plain, begun = PlainAttempts(services.attempts, lane.held, bundle.untold), services.bus.begun
-        monotonic, patience, is_steered = (
-            services.clock.monotonic,
-            services.options.patience,
-            services.storage.is_steered,
-        )
+        monotonic, is_steered = services.clock.monotonic, services.storage.is_steered
+        patience = services.options.patience
         over, stopping, crowded = services.over, services.stopping, services.crowded
         while True:
             held, jobs, served = lane.held, lane.grant.jobs, lane.served
@@ -180,16 +176,19 @@ class Turns:
                 self._resume(lane)
                 return lane
             self._going_on.appendleft(lane)
-        lane = self._next_lane()
-        if lane is None and (lane := self._next_going_on()) is not None:
+        if (lane := self._next_lane()) is not None:
+            return lane
+        shares = len(self._going_on) > 1 and self._are_free()
+        if shares:
+            self._hear_all()
+        if (lane := self._next_going_on()) is not None:
             self._resume(lane)
-            if self._going_on and self._are_free():
+            if shares:
                 self._share_what_goes_on()
         return lane
 
     def _share_what_goes_on(self) -> None:
-        """Let other threads go on with it. Of what was sent in it is heard before, by this one."""
-        self._hear_all()
+        """Let other threads go on with it, as all was heard that was sent in it."""
         lanes = self._take_what_goes_on()
         for lane in lanes:
             lane.sent_after = -1
