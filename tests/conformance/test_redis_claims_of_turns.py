@@ -137,3 +137,42 @@ def test_the_shortcut_of_claims_means_the_same(
         assert tell(server, seed) == answers
         assert "zremrangebyrank" not in commands(admin)
         assert dump(admin) == held
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["shortcut", "whole"])
+def test_it_is_told_how_many_lanes_are_left(server: str, *, together: bool) -> None:
+    """A worker goes by it, see `Reach`."""
+    store = RedisStorage.open(server)
+    store.append(QUEUE, [NewJob(body=b"|::", lane=f"k{number}") for number in range(20)])
+    terms = {QUEUE: Terms(together=together)}
+    claimed = [
+        store.claim(ALICE, [QUEUE], lanes=3, window=9, lease_seconds=15, begin=3, terms=terms)
+        for _ in range(7)
+    ]
+    assert [each.others.get(QUEUE) for each in claimed] == [17, 14, 11, 8, 5, 2, None]
+    store.close()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["shortcut", "whole"])
+def test_it_is_told_whether_others_serve_the_queue(server: str, *, together: bool) -> None:
+    """Of each queue that was looked into; those that said goodbye serve none."""
+    store = RedisStorage.open(server)
+    queues = [QUEUE, "refunds"]
+
+    def is_alone(*queues: str) -> bool:
+        lanes = [NewJob(body=b"|::", lane=secrets.token_hex(4)) for _ in range(4)]
+        for queue in queues:
+            store.append(queue, lanes)
+        terms = dict.fromkeys(queues, Terms(together=together))
+        return store.claim(ALICE, queues, lanes=2, window=9, lease_seconds=15, begin=2, terms=terms).alone
+
+    store.report(ALICE, queues)
+    assert is_alone(QUEUE)
+    assert is_alone(*queues)
+    bell = store.listen(BOB, ["refunds"])
+    assert is_alone(QUEUE)
+    assert not is_alone("refunds")
+    assert not is_alone(*queues)
+    bell.close()
+    assert is_alone(*queues)
+    store.close()

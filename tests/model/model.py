@@ -71,7 +71,7 @@ class Model(Queue):
         return Claimed(
             grants=tuple(grants),
             now=now / SECOND,
-            others=frozenset({self.queue} if crowded else ()),
+            others={self.queue: 1} if crowded else {},
             next_due=max(0, min(ends) - now) / SECOND if ends else None,
         )
 

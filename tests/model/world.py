@@ -77,7 +77,7 @@ class World:
         return Claimed(
             grants=tuple(grant for each in claims for grant in each.grants),
             now=claims[-1].now,
-            others=frozenset().union(*(each.others for each in claims)),
+            others={queue: ready for each in claims for queue, ready in each.others.items()},
             next_due=min((each.next_due for each in claims if each.next_due is not None), default=None),
             found=found,
         )

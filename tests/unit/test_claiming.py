@@ -25,7 +25,7 @@ class Post:
         self.clock = FakeClock()
         self.queues = tuple(f"q{number}" for number in range(queues))
         self.happened: list[str] = []
-        self.others: frozenset[str] = frozenset()
+        self.others: dict[str, int] = {}
         self.rings: list[bool] = []
         self.fails = False
         with_: Any = SimpleNamespace(
@@ -131,7 +131,7 @@ def test_a_free_thread_calls_for_a_claim_when_something_was_left() -> None:
     post.happened.clear()
     post.claiming.freed()
     assert post.happened == ["beat at 0"]
-    post.others = frozenset(post.queues)
+    post.others = dict.fromkeys(post.queues, 1)
     post.turn(1)
     post.happened.clear()
     post.claiming.freed()

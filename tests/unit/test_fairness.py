@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -96,14 +97,14 @@ class Hall:
             self.holdings.add([HeldLane(Lease(queue, lane, 1), 1.0, SystemClock())])
 
     def grant(
-        self, queue: str, *, others: frozenset[str] = frozenset(), served: tuple[str, ...] = ("a", "b")
+        self, queue: str, *, others: Collection[str] = (), served: tuple[str, ...] = ("a", "b")
     ) -> None:
         """A claim has got a lane of this queue, and left some of those."""
         self.shares.look(
             Claimed(
                 grants=(Grant(lease=Lease(queue, "x", 1), jobs=()),),
                 now=0.0,
-                others=others,
+                others=dict.fromkeys(others, 1),
                 found=dict.fromkeys(served, Watermark()),
             )
         )
@@ -149,7 +150,7 @@ def test_lanes_make_room_while_another_queue_waits() -> None:
     hall = Hall(slots=1)
     hall.shares.ordered(("a", "b"))
     hall.hold("a", "x")
-    hall.grant("a", others=frozenset({"b"}))
+    hall.grant("a", others={"b"})
     assert hall.shares.should_yield("a")
     hall.grant("a")
     assert not hall.shares.should_yield("a")
@@ -160,9 +161,9 @@ def test_lanes_make_room_while_another_shard_of_their_queue_waits() -> None:
     hall = Hall(slots=1)
     hall.shares.ordered(("a",))
     hall.hold("a#0", "x")
-    hall.grant("a#0", others=frozenset({"a#0"}), served=("a#0", "a#1"))
+    hall.grant("a#0", others={"a#0"}, served=("a#0", "a#1"))
     assert not hall.shares.should_yield("a#0")
-    hall.grant("a#0", others=frozenset({"a#0", "a#1"}), served=("a#0", "a#1"))
+    hall.grant("a#0", others={"a#0", "a#1"}, served=("a#0", "a#1"))
     assert hall.shares.should_yield("a#0")
 
 

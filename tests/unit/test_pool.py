@@ -166,7 +166,7 @@ class Course:
         self.wanted: int | None = None
         pool: Any = self
         self.reach = Reach(self.clock, pool)
-        self.reach.look(Claimed(grants=(), now=0.0, others=frozenset({"orders"})))
+        self.reach.look(Claimed(grants=(), now=0.0, others={"orders": 480}))
 
     def __len__(self) -> int:
         return self.waiting
@@ -194,6 +194,21 @@ def test_quick_turns_reach_far() -> None:
     course = Course()
     assert course.after(0.001, 4) == 40
     assert course.after(0.001, 50) == 48
+
+
+def test_where_many_lanes_are_ready_more_are_taken() -> None:
+    """A twentieth of them, within bounds: so a worker keeps few of all from others that get on faster."""
+    course = Course()
+    for ready, most in ((1_400, 70), (100_000, 96), (20, 48)):
+        course.reach.look(Claimed(grants=(), now=0.0, others={"orders": ready - 10, "refunds": 10}))
+        assert course.after(0.001, 200) == most
+
+
+def test_a_worker_that_is_alone_keeps_nothing_from_others() -> None:
+    """It takes as many as it gains by, however few are ready."""
+    course = Course()
+    course.reach.look(Claimed(grants=(), now=0.0, others={"orders": 1}, alone=True))
+    assert course.after(0.001, 200) == 96
 
 
 def test_lanes_in_which_nothing_ran_say_nothing() -> None:

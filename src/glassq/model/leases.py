@@ -85,8 +85,10 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...]
     now: float
     """The store's clock, in epoch seconds."""
-    others: frozenset[str] = frozenset()
-    """Queues in which further lanes are ready."""
+    others: Mapping[str, int] = {}
+    """Queues in which further lanes are ready: how many at least."""
+    alone: bool = False
+    """Whether it is known that nobody else serves any of the queues that were looked into."""
     next_due: float | None = None
     """Seconds until a retry is due or a lease ends, when nothing may ring before that. Where lanes
     were granted and further ones are ready, a store may leave out the leases."""

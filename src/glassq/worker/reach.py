@@ -15,8 +15,13 @@ from glassq.worker.pool import LanePool
 _HORIZON: Final = 0.01
 """Seconds: as many lanes are taken as were served in so long. Few at a time cost rate, for a claim costs as
 much as some lanes; many would keep other workers from lanes they could begin at once."""
-_MOST: Final = 48
-"""More would cost fairness: several workers that hold many lanes each get on at different speeds."""
+_MOST: Final = 96
+"""More save little; and when this worker is killed, all of them wait for the end of a lease."""
+_MOST_AMONG_OTHERS: Final = 48
+"""Beside other workers more would cost fairness, as those that hold many get on at different speeds: unless
+so many are a small part of all that are ready."""
+_PART: Final = 0.05
+"""Such a part."""
 _OWN_WORK: Final = 0.00005
 """Seconds of the interpreter around each job: what runs for less gains nothing by more threads."""
 PATIENCE: Final = 0.05
@@ -40,6 +45,7 @@ class Reach:
         self._ran = 0.0
         self._unrun = 0
         self._lanes = 0
+        self._most = _MOST_AMONG_OTHERS
         self.crowded = False
         """Whether the last claim found more lanes than there are threads."""
 
@@ -47,6 +53,8 @@ class Reach:
         """What was claimed is about to be put into the pool."""
         lanes = self._pool.busy + len(self._pool) + len(claimed.grants)
         self.crowded = bool(claimed.others) or lanes > self._pool.size
+        few = max(_MOST_AMONG_OTHERS, int(sum(claimed.others.values()) * _PART))
+        self._most = _MOST if claimed.alone else min(few, _MOST)
 
     def note(self, lanes: Iterable[Held]) -> None:
         """Lanes were served."""
@@ -60,7 +68,7 @@ class Reach:
         # Where nothing ran, as of a job that was given up, nothing is known of how long jobs take.
         elapsed, served = now - self._looked, done - self._done - self._unrun
         if served > 0:
-            self._lanes = min(_MOST, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
+            self._lanes = min(self._most, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
             # A lane that has a thread to itself costs less than two that take turns in one.
             few = self.crowded and self._lanes > 0
             self._pool.want(1 + int(self._ran / served / _OWN_WORK) if few else None)

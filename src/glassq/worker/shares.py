@@ -62,10 +62,10 @@ class Shares:
             self._assignment.look(claimed)
         for queue in {grant.lease.queue for grant in claimed.grants}:
             self._served[whole(queue)] = self._claims
-        self.several = len(claimed.others | claimed.found.keys()) > 1
+        self.several = len(claimed.others.keys() | claimed.found.keys()) > 1
         waiting: dict[str, set[str]] = {}
         # What was not asked for counts as waiting somewhere else: here it would end every turn.
-        for shard in claimed.others & claimed.found.keys() if self.several else ():
+        for shard in claimed.others.keys() & claimed.found.keys() if self.several else ():
             waiting.setdefault(whole(shard), set()).add(shard)
         self._waiting = waiting
 

@@ -47,7 +47,8 @@ class Claims:
         return Claimed(
             grants=tuple(reply.grants(queue)),
             now=reply.now,
-            others=frozenset({queue} if reply.others else ()),
+            others={queue: reply.others} if reply.others else {},
+            alone=reply.workers <= 1,
             next_due=reply.due,
             found={queue: reply.found},
             looked={} if reply.looked is None else {queue: reply.looked},

@@ -86,7 +86,8 @@ class ClaimReply(msgspec.Struct, frozen=True):
     """What `claim` answers. `told` are the grants, `texts` the names and jobs they tell the lengths of."""
 
     now: float
-    others: bool
+    others: int
+    workers: int
     due: float | None
     repeated: bool
     found: Watermark
@@ -140,11 +141,12 @@ _IN_USUAL = _USUAL.count(b":")
 def claim(reply: bytes) -> ClaimReply:
     """The answer of `claim`."""
     head, _, texts = reply.partition(b"\n")
-    now, others, due, repeated, stood, told, *chosen = head.split(b"|")
+    now, others, workers, due, repeated, stood, told, *chosen = head.split(b"|")
     looked, stolen = (chosen[0].decode(), chosen[1]) if chosen else (None, b"")
     return ClaimReply(
         now=int(now) / MICRO,
-        others=others == b"1",
+        others=int(others),
+        workers=int(workers),
         due=int(due) / MICRO if due else None,
         repeated=repeated == b"1",
         found=watermark(stood),

@@ -186,17 +186,17 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
     ) -> Claimed:
         """See `Storage.claim`. One round trip per queue."""
         grants: list[Grant] = []
-        others: set[str] = set()
+        others: dict[str, int] = {}
         dues: list[float] = []
         stood: dict[str, Watermark] = {}
         looked: dict[str, str] = {}
         now: float | None = None
         self._lease_seconds = lease_seconds
-        begun = 0
+        begun, alone = 0, True
         failures: list[StorageUnavailable] = []
         for queue in queues:
             if grants and len(grants) >= lanes and is_shard(queue):
-                others.add(queue)
+                others[queue] = 1
                 continue
             its = terms.get(queue, PLAIN_TERMS)
             most, at_once = its.within(lanes - len(grants), (lanes if begin is None else begin) - begun)
@@ -217,6 +217,7 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
             begun += min(at_once, len(found.grants))
             grants += found.grants
             others |= found.others
+            alone = alone and found.alone
             stood |= found.found
             looked |= found.looked
             if found.next_due is not None:
@@ -226,7 +227,8 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
         return Claimed(
             grants=tuple(grants),
             now=self._server.time() if now is None else now,
-            others=frozenset(others),
+            others=others,
+            alone=alone and not failures,
             next_due=min(dues, default=None),
             found=stood,
             looked=looked,

@@ -92,7 +92,7 @@ def together(claims: Sequence[Claimed], now: float, found: Mapping[str, Watermar
     return Claimed(
         grants=tuple(grant for claimed in claims for grant in claimed.grants),
         now=now,
-        others=frozenset().union(*(claimed.others for claimed in claims)),
+        others={queue: ready for each in claims for queue, ready in each.others.items()},
         next_due=min((each.next_due for each in claims if each.next_due is not None), default=None),
         found=found,
         looked={queue: after for each in claims for queue, after in each.looked.items()},
@@ -305,7 +305,7 @@ class Claim(msgspec.Struct):
         return Claimed(
             grants=tuple(grants),
             now=self.now / MICRO,
-            others=frozenset({self.name} if others else ()),
+            others={self.name: 1} if others else {},
             next_due=due,
             looked={} if chooser is None else {self.name: chooser.looked},
         )

@@ -3,8 +3,8 @@
 --        the lanes begin at once (and '+' where the further ones do, too, whose turns are one job or end with what is
 --        granted, and of whose heads nothing is noted), jobs of a turn, how many jobs the owner may run ahead; then, from a worker with assigned keys, what it wants (see
 --        `choosing`)
--- Reply  <now>|<whether further lanes are ready>|<µs until something is due or ''>|<whether this is a repetition>|<how
---        far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
+-- Reply  <now>|<how many further lanes are ready>|<how many workers serve the queue>|<µs until something is due or
+--        ''>|<whether this is a repetition>|<how far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
 --        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
 --        crashes, change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with
 --        ':' between; and the texts are all the names and jobs in the same order. To a worker with
@@ -19,7 +19,7 @@ local beginning, together = match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
 local AT_ONCE, BUDGET = '100', 256
 
-if not format then return instant .. '|0||0|' .. found() .. '|\n' end
+if not format then return instant .. '|0|0||0|' .. found() .. '|\n' end
 begin()
 local leased_until = text(now + lease) -- after `begin`: there time may stand still
 
@@ -267,8 +267,9 @@ local function next_due()
   return due
 end
 
+local workers = text(call('ZCARD', P .. 'o'))
 local due = ARGV[13] and sees_more and now or next_due()
-reply[1] = instant .. '|' .. (ready > 0 and 1 or 0) .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
+reply[1] = instant .. '|' .. text(ready) .. '|' .. workers .. '|' .. (due and text(math.max(0, due - now)) or '') .. '|'
   .. (repeated and 1 or 0) .. '|' .. found() .. (grants == 0 and '|' or '')
 local at = #reply + 1
 reply[at] = (ARGV[13] and '|' .. looked .. '|' .. table.concat(stolen, ';') or '') .. '\n'

@@ -61,7 +61,7 @@ local function claim_turns()
   local due = retry and math.min(retry, scheduled or retry) or scheduled
   due = due and text(due - now) or ''
   local counts = conf[2] .. ':' .. (conf[3] or '0') .. ':' .. (conf[4] or '0')
-  parts[1] = instant .. '|1|' .. due .. '|0|' .. counts .. ':' .. conf[7] .. '|'
+  parts[1] = instant .. '|' .. ready .. '|' .. call('ZCARD', P .. 'o') .. '|' .. due .. '|0|' .. counts .. ':' .. conf[7] .. '|'
   parts[count + 2] = '\n'
   return table.concat(parts)
 end
