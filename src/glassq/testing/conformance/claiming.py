@@ -72,6 +72,13 @@ class Claiming(Scenario):
         assert [bodies(grant) for grant in alone.grants] == [["1", "2", "3"]]
         assert alone.others == {}
 
+    def test_lanes_that_wait_in_their_worker_are_others(self) -> None:
+        """Where fewer begin at once than are ready, each comes with a turn."""
+        for lane in ("x", "y", "z"):
+            self.put("1", "2", "3", lane=lane)
+        waiting = self.claim(lanes=3, terms={QUEUE: Terms(begin=1)})
+        assert {len(grant.jobs) for grant in waiting.grants} == {1}
+
     def test_a_head_that_was_tried_before_comes_alone(self) -> None:
         """What follows a failed head is decided after it, even if no other lane waits."""
         self.put("a", "b")

@@ -215,7 +215,8 @@ elseif lanes > 0 then
   elseif not all_paused then
     picked = call('ZRANGE', P .. READY, '0', text(most - 1))
   end
-  local share = math.max(1, math.min(size, ready > #picked and turn or math.floor(BUDGET / math.max(1, #picked))))
+  local is_crowded = ready > math.min(#picked, beginning) -- those that wait in their worker count, too
+  local share = math.max(1, math.min(size, is_crowded and turn or math.floor(BUDGET / math.max(1, #picked))))
   local asked = {'tok', 'ml', 'gt', 'hu', 'up', 'ps'}
   local keys, hashes = {unpack(picked)}, P .. 'l:'
   for index = 1, #picked do asked[6 + index], keys[index] = '@' .. picked[index], hashes .. picked[index] end
@@ -251,10 +252,11 @@ elseif lanes > 0 then
 end
 
 -- When to look again if nothing rings: a retry that is due, or the end of somebody else's lease. That does not matter
--- where a worker got lanes and more are ready: it looks again as soon as it has room.
+-- where a worker got lanes and more are ready, or wait in it: it looks again as soon as it has room.
 local function next_due()
   local due = retry and math.min(retry, scheduled or retry) or scheduled
   if grants > 0 and ready > 0 and not ARGV[13] then return due end
+  if grants > beginning and not ARGV[13] then return math.min(due or now + SOON, now + SOON) end
   local held, just_granted = call('ZRANGE', P .. HELD, '0', '15', 'WITHSCORES'), {}
   for _, lane in ipairs(granted) do just_granted[lane] = true end
   for index = 1, #held, 2 do

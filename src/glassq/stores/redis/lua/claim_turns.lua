@@ -1,12 +1,14 @@
 -- claim_turns: stands before `claim`, which says what is asked and answered, and does what most claims of turns of one
 -- job ask for: lanes of the only level there is, of which nothing is noted and whose heads are plain, begin together,
--- and more are ready behind them. All of them or none: whatever is otherwise is left to `claim`, with nothing changed.
+-- and others are ready behind them, or they wait for each other. All of them or none: whatever is otherwise is left to
+-- `claim`, with nothing changed.
 
 local function claim_turns()
   local ARGV, call, find, sub = ARGV, call, string.find, string.sub
-  local owner, number, count = ARGV[2], ARGV[6], math.min(tonumber(ARGV[7]), 100)
-  local ready = call('ZCARD', P .. 'r') - count -- those behind these
-  if ready <= 0 then return nil end
+  local owner, number, ready = ARGV[2], ARGV[6], call('ZCARD', P .. 'r')
+  local count = math.min(tonumber(ARGV[7]), 100, ready)
+  if ready <= math.min(count, tonumber((string.match(ARGV[10], '%d+')))) then return nil end
+  ready = ready - count -- those behind these
   -- Nothing is due, nobody is gone, and this is no repetition.
   local scheduled, retry = first_due(P .. 'd'), first_due(P .. 'w')
   if scheduled and scheduled <= now or retry and retry <= now then return nil end
@@ -59,6 +61,7 @@ local function claim_turns()
   make_tables(count, ready)
   call('HSET', C, 'seen', instant, 'tok', token, 'gt', text((last[3] or 0) + count))
   local due = retry and math.min(retry, scheduled or retry) or scheduled
+  if ready == 0 then due = math.min(due or now + SOON, now + SOON) end
   due = due and text(due - now) or ''
   local counts = conf[2] .. ':' .. (conf[3] or '0') .. ':' .. (conf[4] or '0')
   parts[1] = instant .. '|' .. ready .. '|' .. call('ZCARD', P .. 'o') .. '|' .. due .. '|0|' .. counts .. ':' .. conf[7] .. '|'

@@ -1,6 +1,8 @@
 -- granting: what is done about lanes that are granted, in short and in full: stands behind `stretches`, before
 -- `claim_turns` and `claim`.
 
+local SOON = 200000 -- µs: when to look again, at the latest, where it is likely to be sooner, and no lease was looked at
+
 local function first_due(key) return tonumber(call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]) end
 
 local WAITED_ITS_TURN = ',' .. FAIRNESS .. ',' -- between the end of a stretch and its amount
