@@ -163,6 +163,7 @@ class Course:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.size, self.busy, self.served, self.waiting = 4, 0, 0, 0
+        self.resumed = 0
         self.wanted: int | None = None
         pool: Any = self
         self.reach = Reach(self.clock, pool)
@@ -170,6 +171,11 @@ class Course:
 
     def __len__(self) -> int:
         return self.waiting
+
+    @property
+    def steps(self) -> int:
+        """As of a pool."""
+        return self.served + self.resumed
 
     def want(self, threads: int | None = None) -> None:
         """As of a pool."""
@@ -230,6 +236,23 @@ def test_jobs_of_next_to_no_time_want_one_thread() -> None:
     course = Course()
     course.after(0.001, 10, ran=0.0001)
     assert course.wanted == 1
+
+
+def test_jobs_of_turns_that_go_on_count_by_themselves() -> None:
+    """However long a lane is served: what matters is how long each of its jobs runs."""
+    course = Course()
+    course.resumed += 290
+    course.after(0.001, 10, ran=0.006)
+    assert course.wanted == 1
+
+
+def test_lanes_whose_turns_go_on_are_not_forgotten() -> None:
+    """None may end for long while all of them get on."""
+    course = Course()
+    assert course.after(0.001, 10) == 96 // 2
+    course.resumed += 100
+    assert course.after(1, 0) == 96 // 2
+    assert course.after(1, 0) == 0
 
 
 def test_longer_jobs_want_more_threads() -> None:

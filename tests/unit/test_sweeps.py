@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -22,7 +23,7 @@ from glassq.testing.clock import FakeClock
 from glassq.worker.attempt import Attempts
 from glassq.worker.bundles import BRIEF, Bundles, Held
 from glassq.worker.callbacks import Callbacks
-from glassq.worker.granted import GrantedLane, Granting
+from glassq.worker.granted import SHORT_TURN, GrantedLane, Granting
 from glassq.worker.holdings import HeldLane
 from glassq.worker.options import WorkerOptions
 from glassq.worker.plain import PlainAttempts
@@ -41,6 +42,7 @@ class Store:
         self.steered: set[str] = set()
         self.answers: dict[str, dict[str, Any]] = {}
         self.away: set[str] = set()
+        self.is_slow = False
 
     def is_steered(self, queue: str) -> bool:
         """What this process has changed."""
@@ -52,7 +54,13 @@ class Store:
     def settle_together(self, _: Owner, settlements: Sequence[Settlement]) -> Together:
         """A message."""
         self._told.append("sent " + "".join(self._named(each) for each in settlements))
+        if self.is_slow:
+            return Together(len(settlements), lambda: False, lambda: [*map(self._heard, settlements)])
         return Together.of([Answered(lambda each=each: self._answer(each)) for each in settlements])  # type: ignore[misc]
+
+    def _heard(self, what: Settlement) -> Settled:
+        self._told.append(f"heard {what.job_id.lower()}")
+        return self._answer(what)
 
     def _named(self, what: Settlement) -> str:
         return f"{what.job_id.lower()}+" if what.begun else what.job_id.lower()
@@ -87,13 +95,13 @@ def _done(settlement: Settlement) -> Settled:
 class Play:
     """Lanes that are named by letters, each with a job of its own."""
 
-    def __init__(self, lanes: str = "abcde") -> None:
+    def __init__(self, lanes: str = "abcde", options: WorkerOptions | None = None) -> None:
         self.told: list[str] = []
         self.asked = 0
         self.stops = self.is_watched = False
         self.unfinished: set[GrantedLane] = set()
         self.resumed: list[str] = []
-        self.others_are_free = False
+        self.others_are_free, self.is_wanted = False, True
         self.store, self.clock, self.bus = Store(self.told), FakeClock(), Bus()
         self.bus.subscribe(lambda event: self.told.append(f"{event.reason} {event.lease.lane}"), LaneLost)
         self.app = Glassq("sqlite://")
@@ -106,7 +114,7 @@ class Play:
             bus=self.bus,
             clock=self.clock,
             owner=OWNER,
-            options=WorkerOptions(),
+            options=options or WorkerOptions(),
             attempts=Attempts(
                 self.app.registry, self.bus, self.clock, serializer="json", max_crashes=5, random=lambda: 0.5
             ),
@@ -172,6 +180,7 @@ class Play:
             done=done.extend,
             unfinished=self.unfinished,
             resume=lambda lane: self.resumed.append(lane.lease.lane),
+            is_wanted=lambda: self.is_wanted,
             are_free=lambda: self.others_are_free,
             share=self.share,
         )
@@ -283,9 +292,9 @@ def test_what_breaks_in_one_lane_fails_no_other(monkeypatch: pytest.MonkeyPatch)
 # -- turns of several jobs ---------------------------------------------------------------------------------
 
 
-def short_turns(**lanes: int) -> Play:
+def short_turns(max_in_flight: int = 16, **lanes: int) -> Play:
     """Lanes with so many jobs each, whose ends another thread would send in time."""
-    play = Play("")
+    play = Play("", WorkerOptions(max_in_flight=max_in_flight))
     play.is_watched = True
     play.waiting.extend(play.lane(name, jobs=jobs) for name, jobs in lanes.items())
     play.lanes = {each.lease.lane: each for each in play.waiting}
@@ -314,6 +323,22 @@ def test_no_more_lanes_are_begun_than_a_message_takes() -> None:
     told = play.run()
     assert told[16] == f"sent {'1+'.join('abcdefghijklmnop')}1+"
     assert told[17:33] == [f"ran {letter}2" for letter in "abcdefghijklmnop"]
+
+
+@pytest.mark.parametrize("most", [2, 5, 16])
+def test_of_no_lane_are_more_ends_on_their_way_than_may_be(most: int) -> None:
+    """However long its turn is: what was sent first is heard of before its next job begins."""
+    play, found = short_turns(max_in_flight=most, a=SHORT_TURN, b=SHORT_TURN), list[int]()
+    play.store.is_slow = True
+
+    def look(lane: str) -> None:
+        ran, heard = (sum(line.startswith(f"{did} {lane}") for line in play.told) for did in ("ran", "heard"))
+        found.append(ran - heard)  # with the one that runs
+
+    for lane in "ab":
+        play.during |= {f"{lane}{number}": partial(look, lane) for number in range(1, SHORT_TURN + 1)}
+    play.run()
+    assert max(found) == most
 
 
 def test_jobs_out_of_their_order_are_reported() -> None:
@@ -406,6 +431,24 @@ def test_lanes_that_go_on_are_shared_with_threads_that_are_free() -> None:
     assert told[:5] == [*FIRST, "ran a2"]
     assert shared[:2] == [("b", 1, False), ("c", 1, False)]
     assert [line for line in told if "ran" in line and line[4] == "c"] == ["ran c1", "ran c2", "ran c3"]
+
+
+def test_a_thread_that_is_not_wanted_leaves_its_lanes_to_others() -> None:
+    """All of them, once all was heard that was sent in them: by itself it would send each end alone."""
+    play = short_turns(a=3, b=3, c=3)
+    shared: list[tuple[str, int, bool]] = []
+    play.share = lambda lanes: shared.extend(
+        (lane.lease.lane, lane.served, lane in play.unfinished) for lane in lanes
+    )
+    play.during["a2"] = lambda: setattr(play, "is_wanted", False)
+    assert play.run() == [*FIRST, "ran a2", "ran b2", "ran c2", "sent a2+b2+c2+"]
+    assert shared == [("a", 2, False), ("b", 2, False), ("c", 2, False)]
+
+
+def test_a_long_turn_is_no_matter_for_bundles() -> None:
+    """It costs less by itself."""
+    play = short_turns(a=SHORT_TURN, b=SHORT_TURN + 1)
+    assert [lane.is_short for lane in play.waiting] == [True, False]
 
 
 def test_lanes_behind_a_long_job_are_taken_away() -> None:

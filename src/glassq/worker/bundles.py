@@ -364,6 +364,9 @@ class Bundles:
     def __init__(self, settler: Settler, clock: Clock, options: WorkerOptions) -> None:
         self._settler = settler
         self._clock = clock
+        self.most_unheard = options.most_unheard
+        """Messages at most of which a thread has not heard when a lane's next job begins: so many of its ends
+        are on their way then, as one message has one of each lane."""
         self.most_left = max(1, min(2 * options.max_in_flight, KEPT_SETTLEMENTS // options.concurrency))
         self._most = max(1, min(self.most_left // 2, _MOST))
         self._lock = threading.Lock()

@@ -235,7 +235,7 @@ class Claiming:
             self._give_back(waiting)
 
     def _wait_for_threads(self) -> None:
-        """While lanes wait here, or ends to be sent, bells call for nothing. Where no lane is taken up for a
+        """While lanes wait here, or ends to be sent, bells call for nothing. Where none is gone on with for a
         moment, all threads are called; what waited too long is given back: others may have free threads."""
         while not self._with.stopping():
             self._take_away()
@@ -243,10 +243,10 @@ class Claiming:
             unsent = self._bundles.send_old()
             if not unsent and oldest is None:
                 return
-            served = self._pool.served
+            steps = self._pool.steps
             if self._pool.wait_until_low(_MOMENT) and self._presses:
                 return
-            if self._pool.served == served:
+            if self._pool.steps == steps:
                 self._reach.forget()
             if oldest is not None and self._reach.is_late(oldest):
                 self._withdraw()

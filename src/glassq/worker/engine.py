@@ -314,9 +314,14 @@ class Worker:
             done=self._drop,
             unfinished=self._pool.unfinished,
             resume=self._pool.resume,
+            is_wanted=self._is_wanted,
             are_free=self._are_free,
             share=self._pool.put,
         ).run(first)
+
+    def _is_wanted(self) -> bool:
+        """Whether a thread that serves lanes is to take further ones."""
+        return not self._pool.is_full or self._stopping.is_set()
 
     def _are_free(self) -> bool:
         """Whether other threads have nothing to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ from glassq.worker.holdings import HeldLane
 from glassq.worker.lanes import LaneRun
 from glassq.worker.plain import PlainAttempt
 from glassq.worker.services import Services, begin
+
+SHORT_TURN: Final = 32
+"""Jobs: more cost less by themselves than with others, a message for sixteen ends (see `LaneRun`)."""
 
 
 class Granting(msgspec.Struct, frozen=True):
@@ -68,8 +72,8 @@ class GrantedLane(msgspec.Struct, eq=False):
     ) -> GrantedLane:
         """As it was granted."""
         jobs, begun = len(grant.jobs), grant.begun
-        ends_so = (jobs < common.asked or jobs == turn) and jobs <= min(turn, grant.ahead + 1)
-        few = turn == 1 or ends_so
+        ends_so = jobs < common.asked or jobs == turn
+        few = turn == 1 or (ends_so and jobs <= min(turn, SHORT_TURN) and (jobs == 1 or grant.ahead > 0))
         is_short = few and begun and grant.is_fresh and (jobs == 1 or grant.change == 0)
         return cls(common, lane, grant, turn, at_once, others, is_short, begun, grant.waits)
 

@@ -60,7 +60,7 @@ class LanePool(Generic[Work]):
         self._lock = lock = threading.Lock()
         self._filled, self._low = threading.Condition(lock), threading.Condition(lock)
         self._low_at = 0
-        self._served = 0
+        self._served = self._resumed = 0
         self._threads = 0
         self._busy = 0
         self._closed = False
@@ -88,6 +88,16 @@ class LanePool(Generic[Work]):
     def served(self) -> int:
         """How much was served since the beginning."""
         return self._served
+
+    @property
+    def steps(self) -> int:
+        """How often a thread has taken something up since the beginning, or gone on with it."""
+        return self._served + self._resumed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more threads serve something than are wanted."""
+        return self._busy > self._wanted
 
     def put(self, works: Sequence[Work]) -> list[Work]:
         """Let these wait behind what waits; returns what is in the place of some of them, which stay aside.
@@ -121,7 +131,7 @@ class LanePool(Generic[Work]):
         is still wanted."""
         me = get_ident()
         with self._lock:
-            if self._busy > self._wanted:
+            if self.is_full:
                 self._end_work(me)
                 return None
             if (work := self._next(me)) is not None:
@@ -132,6 +142,7 @@ class LanePool(Generic[Work]):
         """The calling thread, which is one of this pool, goes on with what it has not finished."""
         with self._lock:
             self._at_work[get_ident()] = work
+            self._resumed += 1
 
     def rest(self) -> None:
         """The calling thread, which is not one of the pool's, serves nothing any more."""

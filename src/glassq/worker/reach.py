@@ -41,7 +41,8 @@ class Reach:
         self._clock = clock
         self._pool = pool
         self._looked = clock.monotonic()
-        self._done = 0
+        self._done = self._stepped = self._moved = 0
+        self._moved_at = self._looked
         self._ran = 0.0
         self._unrun = 0
         self._lanes = 0
@@ -64,16 +65,18 @@ class Reach:
 
     def lanes(self) -> int:
         """How many more lanes may wait for a thread now."""
-        now, done = self._clock.monotonic(), self._pool.served
+        now, done, steps = self._clock.monotonic(), self._pool.served, self._pool.steps
+        if steps != self._moved:
+            self._moved, self._moved_at = steps, now
         # Where nothing ran, as of a job that was given up, nothing is known of how long jobs take.
         elapsed, served = now - self._looked, done - self._done - self._unrun
         if served > 0:
             self._lanes = min(self._most, int(served * _HORIZON / max(elapsed, _HORIZON / _MOST)))
             # A lane that has a thread to itself costs less than two that take turns in one.
-            few = self.crowded and self._lanes > 0
-            self._pool.want(1 + int(self._ran / served / _OWN_WORK) if few else None)
-            self._looked, self._done, self._ran, self._unrun = now, done, 0.0, 0
-        elif elapsed > PATIENCE:
+            few, stepped = self.crowded and self._lanes > 0, steps - self._stepped - self._unrun
+            self._pool.want(1 + int(self._ran / stepped / _OWN_WORK) if few else None)
+            self._looked, self._done, self._stepped, self._ran, self._unrun = now, done, steps, 0.0, 0
+        elif now - self._moved_at > PATIENCE:
             self.forget()
         return max(0, self._lanes - len(self._pool))
 

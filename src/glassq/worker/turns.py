@@ -25,7 +25,8 @@ class Turns:
     bundle in time. `give_back` is told which lanes of a queue are not to begin after all, and gives back
     those that wait as well; `done` is told of lanes that nothing is to be heard of any more. While a turn
     goes on whose jobs are served among those of others, its lane is among the `unfinished`; `resume` is told
-    of it before each further one. Where nothing else waits, and other threads `are_free`, they get a `share`.
+    of it before each further one. Where nothing else waits, and other threads `are_free`, they get a `share`;
+    and where this one `is_wanted` no more, they get all.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class Turns:
         done: Callable[[Sequence[Held]], None],
         unfinished: set[GrantedLane],
         resume: Callable[[GrantedLane], None],
+        is_wanted: Callable[[], bool],
         are_free: Callable[[], bool],
         share: Callable[[Sequence[GrantedLane]], object],
     ) -> None:
-        self._most = bundles.most_left
+        self._most, self._most_unheard = bundles.most_left, bundles.most_unheard
         self._next_lane = next_lane
         self._is_watched = is_watched
         self._give_back = give_back
@@ -52,6 +54,7 @@ class Turns:
         self._going_on: deque[GrantedLane] = deque()
         self._unfinished = unfinished
         self._resume = resume
+        self._is_wanted = is_wanted
         self._are_free = are_free
         self._share = share
         self._bundles = bundles
@@ -171,6 +174,8 @@ class Turns:
         """The lane to serve next: the first whose turn goes on, if its last end was sent or is to be sent
         now; otherwise one that has not begun, if there is any."""
         bundle = self._bundle
+        while self._going_on and len(self._left) >= self._most_unheard:
+            self._hear_oldest()
         if self._going_on and (lane := self._next_going_on()) is not None:
             if bundle.is_due or lane.sent_after != bundle.sent:
                 self._resume(lane)
@@ -178,13 +183,14 @@ class Turns:
             self._going_on.appendleft(lane)
         if (lane := self._next_lane()) is not None:
             return lane
-        shares = len(self._going_on) > 1 and self._are_free()
+        is_wanted = self._is_wanted()
+        shares = not is_wanted or (len(self._going_on) > 1 and self._are_free())
         if shares:
             self._hear_all()
-        if (lane := self._next_going_on()) is not None:
+        if is_wanted and (lane := self._next_going_on()) is not None:
             self._resume(lane)
-            if shares:
-                self._share_what_goes_on()
+        if shares:
+            self._share_what_goes_on()
         return lane
 
     def _share_what_goes_on(self) -> None:
@@ -193,7 +199,8 @@ class Turns:
         for lane in lanes:
             lane.sent_after = -1
         self._unfinished.difference_update(lanes)
-        self._share(lanes)
+        if lanes:
+            self._share(lanes)
 
     def _fail(self, lane: GrantedLane) -> None:
         """What should not happen has happened in it."""

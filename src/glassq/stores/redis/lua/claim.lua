@@ -17,7 +17,7 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
 local beginning, together = match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
-local AT_ONCE, BUDGET = '100', 256
+local AT_ONCE, BUDGET, SHORT_TURN = '100', 256, 32
 
 if not format then return instant .. '|0|0||0|' .. found() .. '|\n' end
 begin()
@@ -164,7 +164,7 @@ local function grant(lane, history, kept, token, share)
   end
   local id, is_plain = identity(head)
   local waits, sizes = waited(lane, head, kept, newest), length(head)
-  local ends_so = count < math.min(size, turn) or count == turn and count <= ahead + 1
+  local ends_so = count < math.min(size, turn) or count == turn and (count == 1 or ahead > 0 and count <= SHORT_TURN)
   local is_bundled = history == FRESH and (is_short_turn or together and ends_so)
   if is_bundled and is_plain and count == 1 and is_one_level then
     shorts[#shorts + 1], shorts[#shorts + 2] = lane, id .. '|' .. levels .. '|' .. token .. behind_token .. waits
