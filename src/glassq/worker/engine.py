@@ -330,7 +330,8 @@ class Worker:
     def _crowded(self, queue: str) -> bool:
         """Whether a lane of this queue is to end its turn for others, as far as this worker knows of them."""
         # Only where lanes are many: one that is alone would end its turn for the claim that it causes.
-        if self._pool.waiting or (self._claims.under_way and self._reach.crowded):
+        pool = self._pool
+        if pool.waiting or pool.unfinished or (self._claims.under_way and self._reach.crowded):
             return True
         return self._shares.several and self._shares.should_yield(queue)
 

@@ -88,14 +88,13 @@ class Turns:
         """Serve a lane by itself."""
         if lane.served:
             self._hear_all()
+        self._unfinished.discard(lane)  # those that are in it wait for this one, which is at work
         self._unheard += 1
         try:
             lane.run(self._follow, self._bundle)
         except BaseException:
             self._fail(lane)
             raise
-        finally:
-            self._unfinished.discard(lane)
         self._left.append(lane.stay())
         self._hear_what_came()
 
