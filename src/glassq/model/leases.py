@@ -91,7 +91,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is known that nobody else serves any of the queues that were looked into."""
     next_due: float | None = None
     """Seconds until a retry is due or a lease ends, when nothing may ring before that. Where lanes
-    were granted and further ones are ready, a store may leave out the leases."""
+    were granted and others wait for them, ready or in the worker, a store may leave out the leases."""
     found: Mapping[str, Watermark] = {}
     """Where the queues stood that were looked into."""
     looked: Mapping[str, str] = {}

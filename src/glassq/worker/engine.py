@@ -321,7 +321,7 @@ class Worker:
 
     def _is_wanted(self) -> bool:
         """Whether a thread that serves lanes is to take further ones."""
-        return not self._pool.is_full or self._stopping.is_set()
+        return not self._pool.is_overstaffed or self._stopping.is_set()
 
     def _are_free(self) -> bool:
         """Whether other threads have nothing to do."""

@@ -95,7 +95,7 @@ class LanePool(Generic[Work]):
         return self._served + self._resumed
 
     @property
-    def is_full(self) -> bool:
+    def is_overstaffed(self) -> bool:
         """Whether more threads serve something than are wanted."""
         return self._busy > self._wanted
 
@@ -131,7 +131,7 @@ class LanePool(Generic[Work]):
         is still wanted."""
         me = get_ident()
         with self._lock:
-            if self.is_full:
+            if self.is_overstaffed:
                 self._end_work(me)
                 return None
             if (work := self._next(me)) is not None:

@@ -187,12 +187,11 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
         """See `Storage.claim`. One round trip per queue."""
         grants: list[Grant] = []
         others: dict[str, int] = {}
-        dues: list[float] = []
         stood: dict[str, Watermark] = {}
         looked: dict[str, str] = {}
-        now: float | None = None
+        answers: list[Claimed] = []
         self._lease_seconds = lease_seconds
-        begun, alone = 0, True
+        begun = 0
         failures: list[StorageUnavailable] = []
         for queue in queues:
             if grants and len(grants) >= lanes and is_shard(queue):
@@ -213,23 +212,20 @@ class RedisStorage(SettlingVerbs, KeepingVerbs, FlowVerbs, LookingVerbs):
                 if self._is_one:
                     break
                 continue
-            now = found.now
+            answers.append(found)
             begun += min(at_once, len(found.grants))
             grants += found.grants
             others |= found.others
-            alone = alone and found.alone
             stood |= found.found
             looked |= found.looked
-            if found.next_due is not None:
-                dues.append(found.next_due)
         if failures and not grants:  # else what was granted must reach the worker first
             raise failures[0]
         return Claimed(
             grants=tuple(grants),
-            now=self._server.time() if now is None else now,
+            now=answers[-1].now if answers else self._server.time(),
             others=others,
-            alone=alone and not failures,
-            next_due=min(dues, default=None),
+            alone=not failures and all(each.alone for each in answers),
+            next_due=min((each.next_due for each in answers if each.next_due is not None), default=None),
             found=stood,
             looked=looked,
         )

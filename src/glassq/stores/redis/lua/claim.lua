@@ -1,14 +1,15 @@
 -- claim: give ready lanes to a worker, after taking back what its owners have lost.
 -- ARGV   time, owner, its node, its incarnation, handle, number of this claim, lanes, window, lease (µs), how many of
 --        the lanes begin at once (and '+' where the further ones do, too, whose turns are one job or end with what is
---        granted, and of whose heads nothing is noted), jobs of a turn, how many jobs the owner may run ahead; then, from a worker with assigned keys, what it wants (see
---        `choosing`)
+--        granted, and of whose heads nothing is noted), jobs of a turn, how many jobs the owner may run ahead; then,
+--        from a worker with assigned keys, what it wants (see `choosing`)
 -- Reply  <now>|<how many further lanes are ready>|<how many workers serve the queue>|<µs until something is due or
---        ''>|<whether this is a repetition>|<how far the queue had come>|<grant>;<grant>...<line end><texts>, as one text because each part would cost its
---        reader 4 µs; of each grant the length of its lane's name, its waits, its token, cause, attempts, failures,
---        crashes, change, whether it is to be cancelled, whether it has begun, ahead and the lengths of its jobs, with
---        ':' between; and the texts are all the names and jobs in the same order. To a worker with
---        assigned keys also |<where looking goes on>|<which grants were stolen>, before the line end
+--        ''>|<whether this is a repetition>|<how far the queue had come>|<grant>;<grant>...<line end><texts>, as one
+--        text because each part would cost its reader 4 µs; of each grant the length of its lane's name, its waits,
+--        its token, cause, attempts, failures, crashes, change, whether it is to be cancelled, whether it has begun,
+--        ahead and the lengths of its jobs, with ':' between; and the texts are all the names and jobs in the same
+--        order. To a worker with assigned keys also |<where looking goes on>|<which grants were stolen>, before the
+--        line end
 -- Replay: numbers of one handle ascend. A claim with the worker's last number grants nothing new and tells again
 -- what it had granted; one with an older number was overtaken on its way, and nobody waits for its answer.
 
@@ -17,7 +18,7 @@ local lanes, size, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9
 local turn, ahead = tonumber(ARGV[11]), tonumber(ARGV[12])
 local beginning, together = match(ARGV[10], '^(%d+)(%+?)$')
 beginning, together = tonumber(beginning), together ~= ''
-local AT_ONCE, BUDGET, SHORT_TURN = '100', 256, 32
+local AT_ONCE, BUDGET, SHORT_TURN = '100', 256, 32 -- the last as in `worker/granted.py`
 
 if not format then return instant .. '|0|0||0|' .. found() .. '|\n' end
 begin()

@@ -64,7 +64,8 @@ local function claim_turns()
   if ready == 0 then due = math.min(due or now + SOON, now + SOON) end
   due = due and text(due - now) or ''
   local counts = conf[2] .. ':' .. (conf[3] or '0') .. ':' .. (conf[4] or '0')
-  parts[1] = instant .. '|' .. ready .. '|' .. call('ZCARD', P .. 'o') .. '|' .. due .. '|0|' .. counts .. ':' .. conf[7] .. '|'
+  local around = ready .. '|' .. call('ZCARD', P .. 'o') .. '|' .. due
+  parts[1] = instant .. '|' .. around .. '|0|' .. counts .. ':' .. conf[7] .. '|'
   parts[count + 2] = '\n'
   return table.concat(parts)
 end
