@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
-from glassq.model.events import AttemptStarted, Event, LaneLost, WriteFenced
+from glassq.model.events import AttemptStarted, Event, LaneClaimed, LaneLeft, LaneLost, WriteFenced
 
 LANES = 60
 
@@ -145,6 +145,42 @@ def test_a_task_that_pauses_its_own_queue_is_the_last_to_run(app: Glassq) -> Non
         _wait(lambda: len(runs) == LANES)
     assert runs == [f"k{lane:02}" for lane in range(LANES)]
     assert seen == [1] * LANES
+
+
+def test_a_pause_finds_lanes_in_hand_that_do_not_wait_for_a_thread_yet(app: Glassq) -> None:
+    """The thread that runs jobs hears of it while the one that claims has some in hand: they are given back
+    with those that wait, as they were."""
+    runs: list[str] = []
+    paused, left = threading.Event(), threading.Event()
+    pauses = 0
+
+    def pause(event: LaneClaimed) -> None:
+        """In the thread that claims; not for each of the lanes that come together."""
+        nonlocal pauses
+        if len(runs) > 50 * (pauses + 1) and not paused.is_set():
+            pauses += 1
+            left.clear()
+            paused.set()
+            app.queue("q").pause()
+            left.wait(0.1)
+
+    @app.fifo("q", key="key")
+    def work(key: str) -> None:
+        runs.append(key)
+
+    app.bus.subscribe(pause, LaneClaimed)
+    app.bus.subscribe(lambda _: left.set() if paused.is_set() else None, LaneLeft)
+    names = [f"k{lane:03}" for lane in range(10 * LANES)]
+    app.enqueue_many([work.s(name) for name in names])
+    with attempts(app) as seen, app.worker(concurrency=1):
+        while len(runs) < len(names):
+            _wait(lambda: paused.is_set() or len(runs) == len(names))
+            _wait(lambda: app.storage.stats(["q"])[0].leased == 0)
+            paused.clear()
+            app.queue("q").resume()
+    assert runs == names
+    assert pauses
+    assert seen == [1] * len(names)
 
 
 def test_lanes_that_wait_behind_slow_jobs_are_left_to_others(store_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -105,6 +106,9 @@ class Claiming:
         self._again_at = 0.0
         self.under_way = False
         """Whether a claim is being made, or what it granted is handed out."""
+        self.handing_out = threading.Lock()
+        """Held meanwhile. Whoever is to keep from beginning what waits for a thread gets all of it with this,
+        and gives it back as one: what is given back last is served first."""
         self.due: float | None = None
         """Seconds from the last claim until something is due, as the store said then."""
 
@@ -144,7 +148,8 @@ class Claiming:
         worth trying again."""
         self.under_way = self._wanting = True  # a thread that is free from here on is not counted yet
         try:
-            return self._claim()
+            with self.handing_out:
+                return self._claim()
         finally:
             self.under_way = False
 

@@ -348,12 +348,16 @@ class Worker:
         return None if self._stopping.is_set() else self._pool.take()
 
     def _keep_from_beginning(self, queue: str, lanes: Sequence[GrantedLane]) -> None:
-        """Nothing more of this queue is to begin."""
-        self._give_back([*lanes, *self._pool.take_back(lambda lane: lane.lease.queue == queue)])
+        """Nothing more of this queue is to begin, what the calling thread has taken of it included."""
+        with self._claims.handing_out:
+            self._give_back([*lanes, *self._pool.take_back(lambda lane: lane.lease.queue == queue)])
+            if lanes:
+                self._pool.rest()
 
     def _withdraw(self) -> None:
         """Give back all lanes that wait for a thread: those alone that came first would come last."""
-        self._give_back(self._pool.take_back(lambda _: True))
+        with self._claims.handing_out:
+            self._give_back(self._pool.take_back(lambda _: True))
 
     def _give_back(self, lanes: Sequence[Held]) -> None:
         if lanes:

@@ -145,7 +145,7 @@ class LanePool(Generic[Work]):
             self._resumed += 1
 
     def rest(self) -> None:
-        """The calling thread, which is not one of the pool's, serves nothing any more."""
+        """The calling thread, which may be none of the pool's, serves nothing now."""
         with self._lock:
             self._end_work(get_ident())
 
