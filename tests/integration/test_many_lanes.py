@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from glassq import Glassq
 from glassq.model.events import AttemptStarted, Event, LaneClaimed, LaneLeft, LaneLost, WriteFenced
+from glassq.worker.granted import GrantedLane
+from glassq.worker.pool import LanePool
 
 LANES = 60
 
@@ -181,6 +183,48 @@ def test_a_pause_finds_lanes_in_hand_that_do_not_wait_for_a_thread_yet(app: Glas
     assert runs == names
     assert pauses
     assert seen == [1] * len(names)
+
+
+def test_a_lane_that_comes_back_at_once_keeps_its_place(app: Glassq, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread had taken it when the queue was paused, and gave it back with the others. Granted again before
+    the thread takes another one, it is no longer what that thread is at."""
+    runs: list[str] = []
+    resumed, back = threading.Event(), threading.Event()
+    take, put = LanePool.take, LanePool.put
+
+    def take_later(pool: LanePool[GrantedLane]) -> GrantedLane | None:
+        if resumed.is_set() and not back.is_set():
+            back.wait(1)
+            back.set()
+        return take(pool)
+
+    def note(pool: LanePool[GrantedLane], lanes: Sequence[GrantedLane]) -> list[GrantedLane]:
+        earlier = put(pool, lanes)
+        if resumed.is_set():
+            back.set()
+        return earlier
+
+    def resume(event: LaneLeft) -> None:
+        if event.lease.lane not in runs and not resumed.is_set():
+            app.queue("q").resume()
+            resumed.set()
+
+    @app.fifo("q", key="key")
+    def work(key: str) -> None:
+        runs.append(key)
+        if len(runs) == LANES // 2:
+            app.queue("q").pause()
+
+    monkeypatch.setattr(LanePool, "take", take_later)
+    monkeypatch.setattr(LanePool, "put", note)
+    app.bus.subscribe(resume, LaneLeft)
+    app.enqueue_many([work.s(f"k{lane:02}") for lane in range(LANES)])
+    with app.worker(concurrency=1):
+        _wait(lambda: len(runs) == LANES // 2 or resumed.is_set())
+        _wait(lambda: resumed.is_set() or app.storage.stats(["q"])[0].leased == 0)
+        app.queue("q").resume()  # if nothing had to be given back
+        _wait(lambda: len(runs) == LANES)
+    assert runs == [f"k{lane:02}" for lane in range(LANES)]
 
 
 def test_lanes_that_wait_behind_slow_jobs_are_left_to_others(store_url: str) -> None:
