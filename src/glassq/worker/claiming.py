@@ -55,9 +55,9 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 class Claiming:
-    """Belongs to the thread that has the watch, but for `freed`. `give_back` is called with lanes that cannot
-    be served after all, `withdraw` to give back all that wait for a thread, and `rest` to wait where the
-    doorbell cannot.
+    """Belongs to the thread that has the watch, but for `freed` and `handing_out`. `give_back` is called with
+    lanes that cannot be served after all, `withdraw` to give back all that wait for a thread, and `rest` to
+    wait where the doorbell cannot.
 
     After a claim that left nothing nobody has to look again: whatever becomes ready from then on rings.
     """
