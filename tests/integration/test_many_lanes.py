@@ -164,7 +164,7 @@ def test_a_pause_finds_lanes_in_hand_that_do_not_wait_for_a_thread_yet(app: Glas
             left.clear()
             paused.set()
             app.queue("q").pause()
-            left.wait(0.1)
+            left.wait(0.1)  # nobody leaves a lane meanwhile, but whoever would gives them back apart
 
     @app.fifo("q", key="key")
     def work(key: str) -> None:
@@ -194,7 +194,7 @@ def test_a_lane_that_comes_back_at_once_keeps_its_place(app: Glassq, monkeypatch
 
     def take_later(pool: LanePool[GrantedLane]) -> GrantedLane | None:
         if resumed.is_set() and not back.is_set():
-            back.wait(1)
+            back.wait(1)  # no longer: nothing comes back if nothing else had waited
             back.set()
         return take(pool)
 

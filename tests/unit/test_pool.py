@@ -389,6 +389,28 @@ def test_what_a_thread_resumes_is_what_it_is_at() -> None:
     assert hall.pool.take_back(lambda _: True) == ["b2", "a2"]
 
 
+def test_what_a_thread_gives_up_is_not_what_it_is_at() -> None:
+    """Put again, it waits for a thread as anything else; what the thread is really at goes on to keep others
+    of its place aside."""
+    hall = Hall(1, place=lambda work: work[0])
+
+    def serve() -> None:
+        hall.pool.put(["a1", "b1"])
+        assert [hall.pool.take(), hall.pool.take()] == ["a1", "b1"]
+        hall.pool.give_up(["a1"])
+        assert hall.pool.put(["b2"]) == ["b1"]
+        hall.pool.give_up(["a1", "b1"])
+        assert hall.pool.put(["b3"]) == ["b2"]
+        assert hall.pool.take() == "b2"
+        hall.pool.rest()
+
+    hall.pool.want(0)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join(10)
+    assert hall.pool.take_back(lambda _: True) == ["b3"]
+
+
 def test_what_stayed_aside_is_taken_back_with_the_rest() -> None:
     """Without what it waited for it waits for a thread."""
     hall = Hall(1, place=lambda work: work[0])

@@ -348,11 +348,11 @@ class Worker:
         return None if self._stopping.is_set() else self._pool.take()
 
     def _keep_from_beginning(self, queue: str, lanes: Sequence[GrantedLane]) -> None:
-        """Nothing more of this queue is to begin, what the calling thread has taken of it included."""
+        """Nothing more of this queue is to begin, nor in these lanes, which the calling thread has taken.
+        Waits for a claim that is under way."""
         with self._claims.handing_out:
             self._give_back([*lanes, *self._pool.take_back(lambda lane: lane.lease.queue == queue)])
-            if lanes:
-                self._pool.rest()
+            self._pool.give_up(lanes)
 
     def _withdraw(self) -> None:
         """Give back all lanes that wait for a thread: those alone that came first would come last."""

@@ -145,9 +145,17 @@ class LanePool(Generic[Work]):
             self._resumed += 1
 
     def rest(self) -> None:
-        """The calling thread, which may be none of the pool's, serves nothing now."""
+        """The calling thread, which is not one of the pool's, serves nothing any more."""
         with self._lock:
             self._end_work(get_ident())
+
+    def give_up(self, works: Sequence[Work]) -> None:
+        """The calling thread has taken these and does not serve them, or does not go on: if it is at one of
+        them, it is at nothing now."""
+        me = get_ident()
+        with self._lock:
+            if self._at_work.get(me) in works:
+                self._end_work(me)
 
     def take_back(self, wanted: Callable[[Work], bool]) -> list[Work]:
         """All that waits and is wanted back, in its order: no thread will serve it."""
